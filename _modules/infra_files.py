@@ -1,0 +1,545 @@
+"""Sets of generated files: one owner, one manifest, one difference, one switch.
+
+A *set* is all the files that one state generates below one root directory: the portal below
+``/etc/nginx``, the records below ``/etc/hosts.d``. This module keeps a manifest of what a set
+wrote, so that it can remove what is no longer asked for and leave foreign files alone; has the
+whole result checked on a staged copy before anything is changed; and switches it in at once.
+
+A file of a set is a mapping:
+
+``text``
+    content (str, written as UTF-8), or
+``link``
+    target of a symbolic link.
+``mode``, ``user``, ``group``
+    permissions as an octal string (default ``"0644"``), owner and group (default ``root``);
+    not for links.
+``secret``
+    True keeps the content out of every difference.
+
+The switch is ``renameat2(2)`` with ``RENAME_EXCHANGE`` where the file system has it: the staged
+tree takes the place of the live one in one step. Elsewhere (a mount point, the lower layer of an
+overlay), or when asked for with ``switch="files"``, each file is renamed into place by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import difflib
+import errno
+import fcntl
+import grp
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+STATE_DIR = Path("/var/lib/infra")
+LOCK_DIR = Path("/run/infra-formula")
+MARK = "Managed by Salt (infra formula)"
+"""Stands in the first lines of each file we generate; how ours are known when a manifest is lost."""
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_NO_EXCHANGE = {errno.EXDEV, errno.EINVAL, errno.EBUSY, errno.ENOSYS, errno.EPERM}
+_DIFF_LINES = 60
+
+
+def digest(spec: dict[str, Any]) -> str:
+    """SHA-256 of what a file should hold, as a hexadecimal string; a link is told from a text."""
+    kind, content = ("link", spec["link"]) if "link" in spec else ("text", spec["text"])
+    return hashlib.sha256(f"{kind}\0{content}".encode()).hexdigest()
+
+
+def owned(name: str, root: str) -> dict[str, str]:
+    """Files that the set wrote.
+
+    name
+        Name of the set, e.g. ``portal``.
+    root
+        Directory below which the set lies; used to find its files again if the manifest is damaged.
+
+    Returns a mapping of path (relative to root) to SHA-256. Empty where the set was never written.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_files.owned portal /etc/nginx
+    """
+    path = manifest_path(name)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        files = data["files"]
+        if data["root"] == root and all(isinstance(v, str) for v in files.values()):
+            return dict(files)
+        if isinstance(data["root"], str) and data["root"] != root:
+            return {}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass  # damaged: known by what our files say of themselves
+    return {rel: "" for rel in _marked(Path(root))}
+
+
+def manifest_path(name: str) -> Path:
+    """Where the manifest of a set lies."""
+    return STATE_DIR / "manifest" / f"{name}.json"
+
+
+def compare(
+    name: str, root: str, files: dict[str, dict[str, Any]], replace: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Tell what would change if the set were published; changes nothing.
+
+    name
+        Name of the set.
+    root
+        Directory below which the files lie.
+    files
+        Path relative to root → file (see the module's own description).
+    replace
+        Relative paths that may be replaced although somebody else wrote them (a package's default
+        configuration); others of that kind are in ``foreign``.
+
+    Returns ``create``, ``change``, ``remove`` and ``same`` (sorted lists of relative paths),
+    ``foreign`` (wanted paths at which a file lies that is neither ours nor equal to ours) and
+    ``diff`` (relative path → unified difference, secrets left out, long ones cut).
+
+    Raises SaltInvocationError for a path that leaves root.
+    """
+    base = Path(root)
+    mine = owned(name, root)
+    result: dict[str, Any] = {"create": [], "change": [], "remove": [], "same": [], "foreign": []}
+    diffs: dict[str, str] = {}
+    for rel in sorted(files):
+        _check_relative(rel)
+        spec = files[rel]
+        path = base / rel
+        current = _read(path)
+        if current is None:
+            result["create"].append(rel)
+            diffs[rel] = _diff(None, spec)
+        elif current == _wanted(spec) and _attributes_match(path, spec):
+            result["same"].append(rel)
+        elif current == _wanted(spec):
+            result["change"].append(rel)
+            diffs[rel] = _attribute_diff(path, spec)
+        elif rel in mine or rel in replace or (current[0] == "link" and "link" in spec):
+            result["change"].append(rel)
+            diffs[rel] = _diff(current, spec)
+        else:
+            result["foreign"].append(rel)
+    result["remove"] = sorted(r for r in mine if r not in files and _read(base / r) is not None)
+    for rel in result["remove"]:
+        diffs[rel] = "removed"
+    result["diff"] = diffs
+    return result
+
+
+def differs(comparison: dict[str, Any]) -> bool:
+    """Whether a comparison found anything to do."""
+    return bool(comparison["create"] or comparison["change"] or comparison["remove"])
+
+
+def publish(
+    name: str,
+    root: str,
+    files: dict[str, dict[str, Any]],
+    comparison: dict[str, Any],
+    check: Callable[[str], None] | None = None,
+    confirm: Callable[[], None] | None = None,
+    switch: str = "tree",
+) -> None:
+    """Put a set in place: stage, check, switch, confirm; all of it or none.
+
+    name, root, files
+        As for :func:`compare`.
+    comparison
+        What :func:`compare` returned for the same arguments.
+    check
+        Called with the directory of the staged copy (root as it will be), before anything is
+        changed; raises to refuse it.
+    confirm
+        Called after the switch (reload, ask for health); raises to have the old files put back, and
+        is then called once more for the old ones, so that what ran goes on.
+    switch
+        ``tree`` exchanges the whole directory; ``files`` renames file by file, for directories that
+        a program watches by inode, or whose other content is large.
+
+    Raises CommandExecutionError with the reason; the live files are then what they were.
+    """
+    if switch not in ("tree", "files"):
+        raise SaltInvocationError(f"switch: expected 'tree' or 'files', got {switch!r}")
+    base = Path(root).resolve()
+    with _locked(name):
+        discard_stages(root)
+        base.mkdir(parents=True, exist_ok=True, mode=0o755)
+        stage = Path(tempfile.mkdtemp(prefix=f".{base.name}.infra-", dir=base.parent))
+        try:
+            changed = {r: files[r] for r in comparison["create"] + comparison["change"]}
+            gone = set(comparison["remove"])
+            if switch == "tree" or check is not None:
+                _clone(base, stage, skip=set(changed) | gone)
+            for rel, spec in changed.items():
+                _write(stage / rel, base / rel, spec)
+            if check is not None:
+                check(str(stage))
+            # Until the switch is done both generations are ours: an interrupted run leaves nothing
+            # behind that the next one would take for somebody else's.
+            before = owned(name, root)
+            after = {rel: digest(spec) for rel, spec in files.items()}
+            _save_replaced(base, [r for r in comparison["change"] if r not in before])
+            _write_manifest(name, root, {**before, **after})
+            undo = _switch(base, stage, changed, gone, whole=switch == "tree")
+            try:
+                if confirm is not None:
+                    confirm()
+            except CommandExecutionError:
+                undo()
+                _write_manifest(name, root, before)
+                with contextlib.suppress(CommandExecutionError):
+                    confirm()  # type: ignore[misc]
+                raise
+            _write_manifest(name, root, after)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+def discard_stages(root: str) -> list[str]:
+    """Remove staged copies that a killed run left beside root; returns their paths."""
+    base = Path(root).resolve()
+    found = sorted(base.parent.glob(f".{base.name}.infra-*"))
+    for path in found:
+        shutil.rmtree(path, ignore_errors=True)
+    return [str(p) for p in found]
+
+
+def remove(name: str, root: str, test: bool = False) -> list[str]:
+    """Remove all files of a set, put back what it once replaced, and forget the set.
+
+    test
+        Only tell.
+
+    Returns the relative paths that are (or would be) removed or put back.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_files.remove portal /etc/nginx test=True
+    """
+    base = Path(root)
+    present = sorted(r for r in owned(name, root) if _read(base / r) is not None)
+    if test:
+        return present
+    with _locked(name):
+        for rel in present:
+            saved = _saved_path(base / rel)
+            if saved.exists():
+                os.replace(_copy_beside(saved, base / rel), base / rel)
+                saved.unlink()
+            else:
+                (base / rel).unlink()
+        manifest_path(name).unlink(missing_ok=True)
+    return present
+
+
+# -- what lies on disk ---------------------------------------------------------------------------
+
+
+def _check_relative(rel: str) -> None:
+    parts = Path(rel).parts
+    if not parts or os.path.isabs(rel) or ".." in parts:
+        raise SaltInvocationError(f"{rel!r}: expected a path below the root of its set")
+
+
+def _wanted(spec: dict[str, Any]) -> tuple[str, bytes]:
+    if "link" in spec:
+        return ("link", spec["link"].encode())
+    return ("text", spec["text"].encode())
+
+
+def _read(path: Path) -> tuple[str, bytes] | None:
+    """Kind and content of what lies at path, None for nothing; a directory is of no kind of ours."""
+    try:
+        if path.is_symlink():
+            return ("link", os.readlink(path).encode())
+        return ("text", path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except IsADirectoryError:
+        return ("directory", b"")
+
+
+def _ids(spec: dict[str, Any]) -> tuple[int, int] | None:
+    """uid and gid that a file should have; None while they do not exist on this machine yet."""
+    try:
+        return (
+            pwd.getpwnam(spec.get("user", "root")).pw_uid,
+            grp.getgrnam(spec.get("group", "root")).gr_gid,
+        )
+    except KeyError:
+        return None
+
+
+def _attributes_match(path: Path, spec: dict[str, Any]) -> bool:
+    if "link" in spec:
+        return True
+    st = path.stat()
+    return (
+        stat.S_IMODE(st.st_mode) == int(spec.get("mode", "0644"), 8)
+        and (st.st_uid, st.st_gid) == _ids(spec)
+    )  # fmt: skip
+
+
+def _attribute_diff(path: Path, spec: dict[str, Any]) -> str:
+    st = path.stat()
+    wanted = f"{spec.get('mode', '0644')} {spec.get('user', 'root')}:{spec.get('group', 'root')}"
+    return f"{stat.S_IMODE(st.st_mode):04o} {st.st_uid}:{st.st_gid} → {wanted}"
+
+
+def _diff(current: tuple[str, bytes] | None, spec: dict[str, Any]) -> str:
+    if spec.get("secret"):
+        return "<secret>"
+    if "link" in spec:
+        return f"→ {spec['link']}"
+    if current is None:
+        return "created"
+    old = current[1].decode("utf-8", "replace").splitlines()
+    lines = list(
+        difflib.unified_diff(old, spec["text"].splitlines(), "before", "after", lineterm="")
+    )
+    if len(lines) > _DIFF_LINES:
+        lines = [*lines[:_DIFF_LINES], f"… {len(lines) - _DIFF_LINES} more lines"]
+    return "\n".join(lines)
+
+
+def _marked(root: Path) -> Iterator[str]:
+    for folder, _dirs, names in os.walk(root):
+        for file in names:
+            path = Path(folder, file)
+            if path.is_symlink():
+                continue
+            try:
+                with path.open("rb") as stream:
+                    head = stream.read(512)
+            except OSError:
+                continue
+            if MARK.encode() in head:
+                yield str(path.relative_to(root))
+
+
+# -- staging and switching -----------------------------------------------------------------------
+
+
+def _clone(source: Path, target: Path, skip: set[str]) -> None:
+    """Copy a tree: directories made anew with their attributes, files as hard links.
+
+    Hard links keep owner, mode and security label, and cost nothing for a thousand files.
+    """
+    shutil.copystat(source, target)
+    st = source.stat()
+    os.chown(target, st.st_uid, st.st_gid)
+    for folder, dirs, names in os.walk(source):
+        here = Path(folder)
+        rel = here.relative_to(source)
+        for entry in list(dirs):
+            if (here / entry).is_symlink():
+                dirs.remove(entry)
+                names.append(entry)
+                continue
+            made = target / rel / entry
+            made.mkdir()
+            shutil.copystat(here / entry, made)
+            st = (here / entry).stat()
+            os.chown(made, st.st_uid, st.st_gid)
+        for entry in names:
+            if str(rel / entry) not in skip:
+                _link(here / entry, target / rel / entry)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name; a copy where the two lie on different file systems."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as err:
+        if err.errno != errno.EXDEV:
+            raise
+        shutil.copy2(source, target, follow_symlinks=False)
+        if not target.is_symlink():
+            st = source.stat()
+            os.chown(target, st.st_uid, st.st_gid)
+
+
+def _write(path: Path, live: Path, spec: dict[str, Any]) -> None:
+    """Write one file of a set, whole and flushed to disk."""
+    for parent in [p for p in reversed(path.parents) if not p.exists()]:
+        parent.mkdir(mode=0o755)
+    if "link" in spec:
+        os.symlink(spec["link"], path)
+        return
+    mode = int(spec.get("mode", "0644"), 8)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "wb") as stream:
+        stream.write(spec["text"].encode())
+        ids = _ids(spec)
+        if ids is None:
+            owner = f"{spec.get('user', 'root')}:{spec.get('group', 'root')}"
+            raise CommandExecutionError(f"{live}: its owner {owner} does not exist on this machine")
+        os.fchown(fd, *ids)
+        os.fchmod(fd, mode)
+        stream.flush()
+        os.fsync(fd)
+
+
+def _switch(
+    base: Path, stage: Path, changed: dict[str, Any], gone: set[str], whole: bool
+) -> Callable[[], None]:
+    """Make the staged files the live ones; returns what undoes it."""
+    if whole:
+        late = _appeared_since(base, stage, skip=set(changed) | gone)
+        for rel in late:
+            (stage / rel).parent.mkdir(parents=True, exist_ok=True)
+            (stage / rel).unlink(missing_ok=True)
+            _link(base / rel, stage / rel)
+        if _exchange(stage, base):
+            _sync_dir(base.parent)
+            return lambda: _exchange_or_fail(stage, base)
+    old = Path(tempfile.mkdtemp(prefix="old-", dir=stage))
+    done: list[str] = []
+    for rel in [*changed, *sorted(gone)]:
+        live = base / rel
+        if _read(live) is not None:
+            (old / rel).parent.mkdir(parents=True, exist_ok=True)
+            _link(live, old / rel)
+        done.append(rel)
+        if rel in gone:
+            live.unlink(missing_ok=True)
+        else:
+            live.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(_move_beside(stage / rel, live), live)
+    _sync_dir(base)
+
+    def undo() -> None:
+        for rel in done:
+            if (old / rel).is_symlink() or (old / rel).exists():
+                os.replace(_move_beside(old / rel, base / rel), base / rel)
+            else:
+                (base / rel).unlink(missing_ok=True)
+
+    return undo
+
+
+def _move_beside(source: Path, live: Path) -> Path:
+    """Where source can be renamed to live from: itself on one file system, a hidden copy else."""
+    if source.lstat().st_dev == live.parent.stat().st_dev:
+        return source
+    return _copy_beside(source, live)
+
+
+def _copy_beside(source: Path, live: Path) -> Path:
+    # A dot in front: include globs, dnsmasq and file_sd all pass such names over.
+    beside = live.parent / f".{live.name}.infra-new"
+    beside.unlink(missing_ok=True)
+    _link(source, beside)
+    return beside
+
+
+def _appeared_since(base: Path, stage: Path, skip: set[str]) -> list[str]:
+    """Files that somebody else put into the live tree, or replaced there, while the staged one was being checked."""
+    late = []
+    for folder, _dirs, names in os.walk(base):
+        for file in names:
+            rel = str(Path(folder, file).relative_to(base))
+            if rel not in skip and not _same_inode(base / rel, stage / rel):
+                late.append(rel)
+    return late
+
+
+def _same_inode(one: Path, other: Path) -> bool:
+    try:
+        a, b = one.lstat(), other.lstat()
+    except FileNotFoundError:
+        return False
+    if stat.S_ISLNK(a.st_mode) and stat.S_ISLNK(b.st_mode):
+        return os.readlink(one) == os.readlink(other)
+    return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two paths in one step; False where the file system cannot."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    args = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+    if libc.renameat2(*args) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_EXCHANGE:
+        return False
+    raise CommandExecutionError(f"{other}: cannot be switched: {os.strerror(code)}")
+
+
+def _exchange_or_fail(one: Path, other: Path) -> None:
+    if not _exchange(one, other):
+        raise CommandExecutionError(f"{other}: cannot be switched back; the old files are in {one}")
+
+
+def _sync_dir(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+# -- what is remembered --------------------------------------------------------------------------
+
+
+def _saved_path(live: Path) -> Path:
+    return STATE_DIR / "replaced" / str(live).lstrip("/")
+
+
+def _save_replaced(base: Path, rels: list[str]) -> None:
+    """Keep the first foreign version of a file that we are about to replace."""
+    for rel in rels:
+        saved = _saved_path(base / rel)
+        if saved.exists() or (base / rel).is_symlink():
+            continue
+        saved.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.copy2(base / rel, saved)
+        st = (base / rel).stat()
+        os.chown(saved, st.st_uid, st.st_gid)
+
+
+def _write_manifest(name: str, root: str, files: dict[str, str]) -> None:
+    path = manifest_path(name)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    text = json.dumps({"version": 1, "root": root, "files": files}, indent=1, sort_keys=True)
+    if path.exists() and path.read_bytes() == text.encode():
+        return
+    fd, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=path.parent)
+    with os.fdopen(fd, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(fd)
+    os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """Keep two runs from publishing the same set at once."""
+    LOCK_DIR.mkdir(parents=True, exist_ok=True)
+    with (LOCK_DIR / f"infra-{name}.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

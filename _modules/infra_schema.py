@@ -1,0 +1,238 @@
+"""Checks of values that come from pillar: each failure names the key path and what was expected.
+
+A *rule* says what a value may be. It is a mapping (data, so that it can stand in a YAML file):
+
+``type``
+    ``bool``, ``int``, ``string``, ``line`` (a string without line breaks), ``port``, ``path``
+    (absolute), ``domain``, ``ip``, ``url``, ``duration`` (``30s``, ``15d``), ``size`` (``400m``),
+    ``list``, ``map`` or ``any``.
+``enum``
+    The values allowed.
+``min``, ``max``
+    Limits of an int.
+``items``
+    Rule of each element of a list, or of each value of a map.
+``keys``
+    Rules by key of a map; other keys are errors.
+``either``
+    A list of rules, one of which has to hold.
+
+Every function here is pure: no file, no command, no pillar.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
+_DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
+_SIZE = re.compile(r"\d+[kKmMgG]?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_SHOWN = 60
+
+
+def show(value: Any) -> str:
+    """A value as an error message quotes it: its repr, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def join(path: str, key: Any) -> str:
+    """Key path of a key below a path; a key that holds a dot is put in brackets."""
+    if isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9_-]+", key):
+        return f"{path}.{key}" if path else key
+    return f"{path}[{key!r}]"
+
+
+def nearest(word: Any, known: Iterable[str]) -> str:
+    """A hint that names the nearest known word, empty where none is near."""
+    found = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def problem(path: str, expected: str, got: Any) -> str:
+    """One error message: key path, what was expected, what was found."""
+    hint = ""
+    if isinstance(got, bool):
+        hint = " (YAML reads unquoted on, off, yes and no as booleans; quote them)"
+    return (
+        f"{path}: expected {expected}, got {show(got)}{hint if 'boolean' not in expected else ''}"
+    )
+
+
+def domain_problem(value: Any) -> str | None:
+    """Why a value is not a DNS name (RFC 1123, a leading ``*.`` allowed); None where it is."""
+    if not isinstance(value, str):
+        return "a domain name"
+    if len(value) > 253 or not _DOMAIN.fullmatch(value):
+        return "a domain name like i.pigsty (letters, digits, hyphens and dots)"
+    if re.fullmatch(r"[\d.]+", value):
+        return "a domain name, not an address"
+    return None
+
+
+def endpoint_problem(value: Any) -> str | None:
+    """Why a value is not an endpoint: ``host:port``, ``[IPv6]:port`` or ``unix:/path``."""
+    form = "host:port, [IPv6]:port or unix:/path"
+    if not isinstance(value, str) or _CONTROL.search(value):
+        return form
+    if value.startswith("unix:"):
+        return path_problem(value[5:])
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit():
+        return form
+    if not 1 <= int(port) <= 65535 or len(port) > 5:
+        return f"{form} with a port from 1 to 65535"
+    if host.startswith("[") and host.endswith("]"):
+        return None if _is_ip(host[1:-1], 6) else form
+    if re.fullmatch(r"[\d.]+", host):
+        return None if _is_ip(host, 4) else f"{form} with a valid IPv4 address"
+    return domain_problem(host) and form if "*" not in host else form
+
+
+def path_problem(value: Any) -> str | None:
+    """Why a value is not an absolute path that may stand in a configuration file."""
+    if not isinstance(value, str) or not value.startswith("/"):
+        return "an absolute path"
+    if not re.fullmatch(r"[A-Za-z0-9/._@%+=:,~-]+", value) or ".." in value.split("/"):
+        return "an absolute path without spaces, '..' or the characters ; { } $ \" '"
+    return None
+
+
+def url_problem(value: Any) -> str | None:
+    """Why a value is not an http or https URL."""
+    form = "an http:// or https:// URL"
+    if not isinstance(value, str) or _CONTROL.search(value) or " " in value:
+        return form
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return form
+    return None if parts.scheme in ("http", "https") and parts.hostname else form
+
+
+def line_problem(value: Any) -> str | None:
+    """Why a value is not a string of one line without control characters."""
+    if not isinstance(value, str):
+        return "a string"
+    return "a string of one line without control characters" if _CONTROL.search(value) else None
+
+
+def _is_ip(value: Any, version: int | None = None) -> bool:
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return isinstance(value, str) and version in (None, address.version) and "%" not in value
+
+
+def _when(ok: bool, expected: str) -> str | None:
+    return None if ok else expected
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_SCALARS: dict[str, Callable[[Any], str | None]] = {
+    "any": lambda v: None,
+    "bool": lambda v: _when(isinstance(v, bool), "a boolean (true or false)"),
+    "int": lambda v: _when(_is_int(v), "an integer"),
+    "string": lambda v: _when(isinstance(v, str), "a string"),
+    "line": line_problem,
+    "port": lambda v: _when(_is_int(v) and 1 <= v <= 65535, "a port, an integer from 1 to 65535"),
+    "path": path_problem,
+    "domain": domain_problem,
+    "endpoint": endpoint_problem,
+    "ip": lambda v: _when(_is_ip(v), "an IP address"),
+    "url": url_problem,
+    "duration": lambda v: _when(
+        isinstance(v, str) and bool(_DURATION.fullmatch(v)), "a duration like 30s, 5m or 15d"
+    ),
+    "size": lambda v: _when(
+        _is_int(v) and v >= 0 or isinstance(v, str) and bool(_SIZE.fullmatch(v)),
+        "a size like 400m or 1g, or 0",
+    ),
+}
+
+
+def check(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
+    """Check a value against a rule.
+
+    path
+        Key path of the value, for the messages.
+    value
+        The value, as it came from pillar.
+    rule
+        See the module's own description.
+
+    Returns the error messages, empty where the value is as expected.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_schema.check nginx_port 80 '{type: port}'
+    """
+    if "either" in rule:
+        return _check_either(path, value, rule)
+    kind = rule.get("type", "any")
+    if kind == "map":
+        return _check_map(path, value, rule)
+    if kind == "list":
+        if not isinstance(value, list):
+            return [problem(path, "a list", value)]
+        item = rule.get("items", {})
+        return [e for i, v in enumerate(value) for e in check(f"{path}[{i}]", v, item)]
+    expected = _SCALARS[kind](value)
+    if expected is None and "enum" in rule and value not in rule["enum"]:
+        expected = "one of " + ", ".join(str(v) for v in rule["enum"])
+        return [problem(path, expected, value) + nearest(value, map(str, rule["enum"]))]
+    if expected is None and _is_int(value):
+        low, high = rule.get("min"), rule.get("max")
+        if (low is not None and value < low) or (high is not None and value > high):
+            expected = f"an integer {_range(low, high)}"
+    return [problem(path, expected, value)] if expected else []
+
+
+def _range(low: int | None, high: int | None) -> str:
+    if low is None:
+        return f"of at most {high}"
+    return f"of at least {low}" if high is None else f"from {low} to {high}"
+
+
+def _check_either(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
+    found = [check(path, value, choice) for choice in rule["either"]]
+    if any(not errors for errors in found):
+        return []
+    for choice, errors in zip(rule["either"], found, strict=True):
+        # Of the right kind, with a fault inside: that fault says more than "neither of these".
+        if (choice.get("type"), type(value)) in (("list", list), ("map", dict)):
+            return errors
+    marker = f"{path}: expected "
+    expected = [e.removeprefix(marker).rsplit(", got ", 1)[0] for errors in found for e in errors]
+    return [problem(path, " or ".join(dict.fromkeys(expected)), value)]
+
+
+def _check_map(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
+    if not isinstance(value, dict):
+        return [problem(path, "a dictionary", value)]
+    errors = []
+    keys = rule.get("keys")
+    for key, item in value.items():
+        here = join(path, key)
+        if not isinstance(key, str):
+            errors.append(problem(here, "a key that is a string", key))
+        elif keys is not None and key not in keys:
+            errors.append(f"{here}: unknown key{nearest(key, keys)}")
+        else:
+            errors += check(here, item, keys[key] if keys is not None else rule.get("items", {}))
+    errors += [f"{join(path, k)}: missing" for k in rule.get("required", []) if k not in value]
+    return errors
