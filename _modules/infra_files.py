@@ -46,7 +46,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 STATE_DIR = Path("/var/lib/infra")
 LOCK_DIR = Path("/run/infra-formula")
 MARK = "Managed by Salt (infra formula)"
-"""Stands in the first lines of each file we generate; how ours are known when a manifest is lost."""
+"""Stands in the first lines of each generated file; tells ours when a manifest is lost."""
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -270,7 +270,7 @@ def _wanted(spec: dict[str, Any]) -> tuple[str, bytes]:
 
 
 def _read(path: Path) -> tuple[str, bytes] | None:
-    """Kind and content of what lies at path, None for nothing; a directory is of no kind of ours."""
+    """Kind and content of what lies at path; None for nothing."""
     try:
         if path.is_symlink():
             return ("link", os.readlink(path).encode())
@@ -316,9 +316,8 @@ def _diff(current: tuple[str, bytes] | None, spec: dict[str, Any]) -> str:
     if current is None:
         return "created"
     old = current[1].decode("utf-8", "replace").splitlines()
-    lines = list(
-        difflib.unified_diff(old, spec["text"].splitlines(), "before", "after", lineterm="")
-    )
+    new = spec["text"].splitlines()
+    lines = list(difflib.unified_diff(old, new, "before", "after", lineterm=""))
     if len(lines) > _DIFF_LINES:
         lines = [*lines[:_DIFF_LINES], f"… {len(lines) - _DIFF_LINES} more lines"]
     return "\n".join(lines)
@@ -456,7 +455,7 @@ def _copy_beside(source: Path, live: Path) -> Path:
 
 
 def _appeared_since(base: Path, stage: Path, skip: set[str]) -> list[str]:
-    """Files that somebody else put into the live tree, or replaced there, while the staged one was being checked."""
+    """Files that others put or replaced in the live tree while the staged one was checked."""
     late = []
     for folder, _dirs, names in os.walk(base):
         for file in names:

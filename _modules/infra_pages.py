@@ -118,7 +118,7 @@ def cards(
     """Cards of the home page.
 
     catalogue
-        ``cards`` of ``pages.yaml``; a card appears where the ``component`` that it names is enabled.
+        ``cards`` of ``pages.yaml``; a card appears where the ``component`` it names is enabled.
     enabled
         Names of the enabled components.
     services

@@ -3,9 +3,11 @@
 A *rule* says what a value may be. It is a mapping (data, so that it can stand in a YAML file):
 
 ``type``
-    ``bool``, ``int``, ``string``, ``line`` (a string without line breaks), ``port``, ``path``
-    (absolute), ``domain``, ``ip``, ``url``, ``duration`` (``30s``, ``15d``), ``size`` (``400m``),
-    ``list``, ``map`` or ``any``.
+    ``bool``, ``int``, ``string``, ``line`` (a string of one line), ``text`` (several lines),
+    ``quoted`` (a line that may stand in double quotes in a configuration file), ``name`` (of a
+    file or a thing: letters, digits, ``.``, ``_``, ``-``), ``port``, ``path`` (absolute),
+    ``domain``, ``endpoint`` (``host:port``), ``ip``, ``url``, ``duration`` (``30s``, ``15d``),
+    ``days`` (``397d``), ``size`` (``400m``), ``null``, ``list``, ``map`` or ``any``.
 ``enum``
     The values allowed.
 ``min``, ``max``
@@ -31,8 +33,10 @@ from urllib.parse import urlsplit
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
-_DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
-_SIZE = re.compile(r"\d+[kKmMgG]?")
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9_.-]*[a-z0-9])?", re.IGNORECASE)
+_DURATION = re.compile(r"[0-9]{1,6}(?:ms|[smhdwy])")
+_SIZE = re.compile(r"[0-9]{1,9}[kKmMgG]?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _SHOWN = 60
 
@@ -83,7 +87,7 @@ def endpoint_problem(value: Any) -> str | None:
     if not isinstance(value, str) or _CONTROL.search(value):
         return form
     if value.startswith("unix:"):
-        return path_problem(value[5:])
+        return "unix: and an absolute path" if path_problem(value[5:]) or ":" in value[5:] else None
     host, colon, port = value.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit():
         return form
@@ -93,7 +97,7 @@ def endpoint_problem(value: Any) -> str | None:
         return None if _is_ip(host[1:-1], 6) else form
     if re.fullmatch(r"[\d.]+", host):
         return None if _is_ip(host, 4) else f"{form} with a valid IPv4 address"
-    return domain_problem(host) and form if "*" not in host else form
+    return None if _HOST.fullmatch(host) and len(host) <= 253 else form
 
 
 def path_problem(value: Any) -> str | None:
@@ -125,6 +129,14 @@ def line_problem(value: Any) -> str | None:
     return "a string of one line without control characters" if _CONTROL.search(value) else None
 
 
+def text_problem(value: Any) -> str | None:
+    """Why a value is not text: a string without control characters but line breaks and tabs."""
+    if not isinstance(value, str):
+        return "a string"
+    bare = value.replace("\n", "").replace("\t", "")
+    return "text without control characters" if _CONTROL.search(bare) else None
+
+
 def _is_ip(value: Any, version: int | None = None) -> bool:
     try:
         address = ipaddress.ip_address(value)
@@ -146,7 +158,16 @@ _SCALARS: dict[str, Callable[[Any], str | None]] = {
     "bool": lambda v: _when(isinstance(v, bool), "a boolean (true or false)"),
     "int": lambda v: _when(_is_int(v), "an integer"),
     "string": lambda v: _when(isinstance(v, str), "a string"),
+    "null": lambda v: _when(v is None, "null"),
     "line": line_problem,
+    "text": text_problem,
+    "quoted": lambda v: (
+        line_problem(v) or _when(not set(v) & set('"\\$;{}'), 'a string without " \\ $ ; { }')
+    ),
+    "name": lambda v: _when(
+        isinstance(v, str) and bool(_NAME.fullmatch(v)),
+        "a name of letters, digits, dots, hyphens and underscores",
+    ),
     "port": lambda v: _when(_is_int(v) and 1 <= v <= 65535, "a port, an integer from 1 to 65535"),
     "path": path_problem,
     "domain": domain_problem,
@@ -156,8 +177,11 @@ _SCALARS: dict[str, Callable[[Any], str | None]] = {
     "duration": lambda v: _when(
         isinstance(v, str) and bool(_DURATION.fullmatch(v)), "a duration like 30s, 5m or 15d"
     ),
+    "days": lambda v: _when(
+        isinstance(v, str) and bool(re.fullmatch(r"[1-9][0-9]{0,4}d", v)), "days, like 397d"
+    ),
     "size": lambda v: _when(
-        _is_int(v) and v >= 0 or isinstance(v, str) and bool(_SIZE.fullmatch(v)),
+        (_is_int(v) and v >= 0) or (isinstance(v, str) and bool(_SIZE.fullmatch(v))),
         "a size like 400m or 1g, or 0",
     ),
 }

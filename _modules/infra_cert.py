@@ -1,0 +1,91 @@
+"""Certificates as files: what is in them, and whether they fit together.
+
+Certificates are made by Salt's own ``x509`` states (see the state module ``infra_cert``); this
+module only looks at them.
+"""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+
+def describe(path: str) -> dict[str, Any]:
+    """What a PEM certificate says of itself (the first of a chain).
+
+    path
+        Absolute path of the file.
+
+    Returns ``subject``, ``issuer`` (RFC 4514), ``names`` (DNS), ``addresses``, ``not_after`` (ISO
+    8601, UTC) and ``days_left`` (float, days).
+
+    Raises ValueError for a file that is no certificate, OSError for one that cannot be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert.describe /etc/nginx/conf.d/cert/pigsty.crt
+    """
+    cert = _load(path)
+    try:
+        san = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = san.get_values_for_type(x509.DNSName)
+        addresses = [str(a) for a in san.get_values_for_type(x509.IPAddress)]
+    except x509.ExtensionNotFound:
+        names, addresses = [], []
+    left = cert.not_valid_after_utc - datetime.datetime.now(datetime.timezone.utc)
+    return {
+        "subject": cert.subject.rfc4514_string(),
+        "issuer": cert.issuer.rfc4514_string(),
+        "names": names,
+        "addresses": addresses,
+        "not_after": cert.not_valid_after_utc.isoformat(),
+        "days_left": round(left.total_seconds() / 86400, 2),
+    }
+
+
+def pair_fault(cert: str, key: str) -> str | None:
+    """Why a certificate and a private key cannot be served together; None where they can.
+
+    cert, key
+        Absolute paths of PEM files.
+
+    The answer begins with ``cert`` or ``key``, the attribute that is at fault.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert.pair_fault /etc/cert/site.crt /etc/cert/site.key
+    """
+    for attribute, path in (("cert", cert), ("key", key)):
+        if not Path(path).is_file():
+            return f"{attribute}: expected a file, there is none at {path}"
+    try:
+        public = _load(cert).public_key()
+    except ValueError:
+        return f"cert: expected a PEM certificate in {cert}"
+    try:
+        private = serialization.load_pem_private_key(Path(key).read_bytes(), password=None)
+    except TypeError:
+        return f"key: expected a private key without a passphrase in {key}"
+    except ValueError:
+        return f"key: expected a PEM private key in {key}"
+    if _spki(public) != _spki(private.public_key()):
+        return f"key: expected the private key of {cert}, {key} is another's"
+    return None
+
+
+def _load(path: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(Path(path).read_bytes())
+
+
+def _spki(public: Any) -> bytes:
+    return public.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )

@@ -1,0 +1,864 @@
+"""The portal: from ``infra_portal`` and its settings to nginx's files, and to what answers.
+
+``validate`` and ``render`` are pure: the same input gives the same text, and nothing is touched.
+The state module ``infra_portal`` puts the files in place. On a minion whose portal was applied,
+``entries`` and ``status`` need no argument; ``diff`` and ``validate`` without one take what the
+minion's pillar says.
+
+The attributes of an entry, and what they do, are Pigsty's; those that are new carry nginx's own
+directive names.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import http.client
+import json
+import logging
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import salt.utils.path
+import salt.utils.yaml
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+ENTRY = {
+    "domain": {"type": "domain"},
+    "domains": {"type": "list", "items": {"type": "domain"}},
+    "endpoint": {
+        "either": [{"type": "endpoint"}, {"type": "list", "items": {"type": "endpoint"}}],
+    },
+    "path": {"type": "path"},
+    "scheme": {"type": "line", "enum": ["http", "https"]},
+    "websocket": {"type": "bool"},
+    "index": {"type": "bool"},
+    "auth": {"type": "bool"},
+    "realm": {"type": "quoted"},
+    "cert": {"type": "path"},
+    "key": {"type": "path"},
+    "certbot": {"type": "name"},
+    "enforce_https": {"type": "bool"},
+    "log": {"type": "name"},
+    "config": {"type": "text"},
+    "conf": {"type": "name"},
+    "client_max_body_size": {"type": "size"},
+    "proxy_connect_timeout": {"type": "duration"},
+    "proxy_read_timeout": {"type": "duration"},
+    "proxy_send_timeout": {"type": "duration"},
+    "proxy_ssl_verify": {"type": "bool"},
+    "proxy_ssl_trusted_certificate": {"type": "path"},
+    "proxy_ssl_name": {"type": "domain"},
+    "hsts": {"either": [{"type": "bool"}, {"type": "int", "min": 0, "max": 63072000}]},
+}
+"""Rule of each attribute of an entry (see infra_schema)."""
+
+HOME_DOMAIN = "i.pigsty"
+_HSTS_DEFAULT = 31536000  # one year, what RFC 6797's examples and the preload list ask for
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_CERT_DIR = "conf.d/cert"
+_HTTP2_DIRECTIVE = (1, 25, 1)  # from here on `http2 on;`, before it a parameter of `listen`
+_GENERATION_NAME = "generation.infra.localhost"
+_TEMPLATES = "salt://infra/nginx/files/"
+
+
+# -- validation ----------------------------------------------------------------------------------
+
+
+def problems(portal: Any, settings: dict[str, Any], check: Callable[..., list[str]]) -> list[str]:
+    """Find what is wrong with a portal; pure.
+
+    portal
+        The value of ``infra_portal``.
+    settings
+        Parameters that the portal depends on: ``nginx_sslmode``, ``nginx_port``,
+        ``nginx_ssl_port``, ``nginx_users``, ``admin_ip``.
+    check
+        ``infra_schema.check``.
+
+    Returns one message per error, each beginning with the key path, empty for a good portal.
+    """
+    if not isinstance(portal, dict):
+        return check("infra_portal", portal, {"type": "map"})
+    errors: list[str] = []
+    if settings["nginx_port"] == settings["nginx_ssl_port"]:
+        errors.append("nginx_ssl_port: expected another port than nginx_port")
+    owners = {} if "home" in portal else {HOME_DOMAIN: "infra_portal.home"}
+    folded: dict[str, str] = {}
+    for key, raw in portal.items():
+        path = _entry_path(key)
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
+            hint = " (YAML reads unquoted on, off, yes and no as booleans; quote them)"
+            errors.append(
+                f"{path}: expected a name of letters, digits, dots, hyphens and underscores as key"
+                + (hint if isinstance(key, bool) else "")
+            )
+            continue
+        twin = folded.setdefault(key.lower(), key)
+        if twin != key:
+            errors.append(
+                f"{path}: expected a key that differs from {twin!r} by more than its case"
+            )
+        entry = _expand(raw, settings["admin_ip"])
+        if key == "home" and isinstance(entry, dict):
+            entry.setdefault("domain", HOME_DOMAIN)
+        found = check(path, entry, {"type": "map", "keys": ENTRY})
+        errors += found or _entry_problems(key, path, entry, settings)
+        if isinstance(entry, dict):
+            errors += _name_problems(path, entry, owners)
+    return errors
+
+
+def _entry_path(key: Any) -> str:
+    if isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9._-]+", key):
+        return f"infra_portal.{key}"
+    return f"infra_portal[{key!r}]"
+
+
+def _expand(entry: Any, admin_ip: str) -> Any:
+    """Replace ${admin_ip} in an entry's endpoints; anything else is left as it is."""
+    if not isinstance(entry, dict):
+        return entry
+    entry = dict(entry)
+    value = entry.get("endpoint")
+    if isinstance(value, str):
+        entry["endpoint"] = value.replace("${admin_ip}", admin_ip)
+    elif isinstance(value, list):
+        entry["endpoint"] = [
+            v.replace("${admin_ip}", admin_ip) if isinstance(v, str) else v for v in value
+        ]
+    return entry
+
+
+def _entry_problems(key: str, path: str, entry: dict, settings: dict[str, Any]) -> list[str]:
+    """What the attributes of one entry, each good by itself, get wrong together."""
+    errors = []
+    if "domains" in entry and "domain" not in entry:
+        errors.append(f"{path}.domains: expected a domain beside it")
+    if "domain" in entry and key != "home" and not {"endpoint", "path", "conf"} & set(entry):
+        errors.append(f"{path}: expected an endpoint, a path or a conf to serve beside its domain")
+    if entry.get("endpoint") == []:
+        errors.append(f"{path}.endpoint: expected at least one endpoint, got []")
+    if ("cert" in entry) != ("key" in entry):
+        there, missing = ("cert", "key") if "cert" in entry else ("key", "cert")
+        errors.append(f"{path}.{missing}: expected beside {there}")
+    if entry.get("auth") and not settings["nginx_users"]:
+        errors.append(f"{path}.auth: expected users in nginx_users, which is empty")
+    if settings["nginx_sslmode"] == "disable":
+        for attribute in ("enforce_https", "hsts"):
+            if entry.get(attribute):
+                errors.append(f"{path}.{attribute}: expected nginx_sslmode other than disable")
+    fault = config_fault(entry.get("config", ""))
+    if fault:
+        errors.append(f"{path}.config: expected whole nginx directives, {fault}")
+    return errors
+
+
+def _name_problems(path: str, entry: dict, owners: dict[str, str]) -> list[str]:
+    errors = []
+    for attribute, names in (("domain", [entry.get("domain")]), ("domains", entry.get("domains"))):
+        for name in names if isinstance(names, list) else []:
+            if not isinstance(name, str):
+                continue
+            owner = owners.setdefault(name.lower(), path)
+            if owner != path or (attribute == "domains" and name == entry.get("domain")):
+                errors.append(f"{path}.{attribute}: {name!r} is already a name of {owner}")
+    return errors
+
+
+def config_fault(text: str) -> str | None:
+    """Why raw nginx text would not stay inside the block it is put in; None where it does.
+
+    Follows nginx's own reading of quotes, escapes, comments and ``${variables}``.
+    """
+    depth, quote, i, fresh = 0, "", 0, True
+    pending = False
+    while i < len(text):
+        char = text[i]
+        if char == "\\":
+            i += 2
+            fresh, pending = False, True
+            continue
+        if quote:
+            if char == quote:
+                quote = ""
+        elif char == "#" and fresh:
+            end = text.find("\n", i)
+            i = len(text) if end < 0 else end
+            continue
+        elif char in "\"'" and fresh:
+            quote, pending = char, True
+        elif char == "$" and text[i + 1 : i + 2] == "{":
+            i = max(i + 1, text.find("}", i))
+            pending = True
+        elif char == "{":
+            depth, pending = depth + 1, False
+        elif char == "}":
+            if pending:
+                return "a directive before } lacks its ;"
+            depth -= 1
+            if depth < 0:
+                return "a } closes the block around it"
+        elif char == ";":
+            pending = False
+        elif not char.isspace():
+            pending = True
+        fresh = not quote and (char.isspace() or char in "{};")
+        i += 1
+    if quote:
+        return f"a quote {quote} is not closed"
+    if depth:
+        return "a { is not closed"
+    return "its last directive lacks a ;" if pending else None
+
+
+# -- rendering -----------------------------------------------------------------------------------
+
+
+def views(portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Entries as the templates see them: every attribute with its default, in the given order.
+
+    portal
+        A valid ``infra_portal``; ``home`` is added where it is missing.
+    settings
+        The portal's settings (see infra/nginx/settings.jinja).
+
+    Returns a mapping of key to view; entries without a domain have ``kind`` ``known``.
+    """
+    portal = portal if "home" in portal else {"home": {}, **portal}
+    return {k: _view(k, _expand(e, settings["admin_ip"]), settings) for k, e in portal.items()}
+
+
+def _view(key: str, entry: dict[str, Any], s: dict[str, Any]) -> dict[str, Any]:
+    home = key == "home"
+    domain = entry.get("domain", HOME_DOMAIN if home else "").lower()
+    endpoint = entry.get("endpoint", [])
+    tls = s["nginx_sslmode"] != "disable"
+    # The home stays on plain HTTP unless it asks itself: package managers fetch from it.
+    redirect = tls and entry.get("enforce_https", s["nginx_sslmode"] == "enforce" and not home)
+    hsts = entry.get("hsts", False)
+    stem = domain.replace("*", "_")
+    view = {
+        "key": key,
+        "kind": _kind(key, entry),
+        "domain": domain,
+        "names": [domain, *(d.lower() for d in entry.get("domains", []))],
+        "tls": tls,
+        "redirect": redirect,
+        "endpoints": [endpoint] if isinstance(endpoint, str) else list(endpoint),
+        "scheme": entry.get("scheme", "http"),
+        "websocket": entry.get("websocket", False),
+        "path": entry.get("path", s["nginx_home"] if home else ""),
+        "index": entry.get("index", home),
+        "auth": entry.get("auth", False),
+        "realm": entry.get("realm", "Pigsty Home Auth" if home else f"Auth {key}"),
+        "cert": entry.get("cert", f"{_CERT_DIR}/{stem}.crt"),
+        "cert_key": entry.get("key", f"{_CERT_DIR}/{stem}.key"),
+        "own_cert": "cert" in entry,
+        "cert_stem": stem,
+        "certbot": entry.get("certbot", ""),
+        "log": entry.get("log", f"{key}.log" if _kind(key, entry) == "proxy" else ""),
+        "config": entry.get("config", "").strip("\n"),
+        "conf": entry.get("conf", ""),
+        "hsts": _HSTS_DEFAULT if hsts is True else int(hsts),
+        "proxy_ssl_verify": entry.get("proxy_ssl_verify", False),
+        "proxy_ssl_trusted_certificate": entry.get("proxy_ssl_trusted_certificate", s["ca_bundle"]),
+        "given": entry,
+    }
+    view["proxy_ssl_name"] = entry.get("proxy_ssl_name", _tls_name(view))
+    for attribute in (
+        "client_max_body_size",
+        "proxy_connect_timeout",
+        "proxy_read_timeout",
+        "proxy_send_timeout",
+    ):
+        view[attribute] = entry.get(attribute, s[f"nginx_{attribute}"])
+    return view
+
+
+def _kind(key: str, entry: dict[str, Any]) -> str:
+    """Which template serves an entry; the first that matches, in Pigsty's order."""
+    if key != "home" and "domain" not in entry:
+        return "known"
+    if "conf" in entry:
+        return "custom"
+    if key == "home":
+        return "home"
+    return "static" if "path" in entry else "proxy"
+
+
+def _tls_name(view: dict[str, Any]) -> str:
+    """The name to ask an HTTPS upstream for: its own where it has one, else the entry's."""
+    first = view["endpoints"][0] if view["endpoints"] else ""
+    host = first.rpartition(":")[0]
+    named = re.fullmatch(r"[A-Za-z0-9._-]*[A-Za-z][A-Za-z0-9._-]*", host)
+    return host if named and not first.startswith("unix:") else view["domain"]
+
+
+def files(
+    portal: dict[str, Any],
+    settings: dict[str, Any],
+    facts: dict[str, Any],
+    load: Callable[[str], str],
+) -> dict[str, dict[str, Any]]:
+    """Render the whole configuration of a valid portal; pure.
+
+    portal, settings
+        As for :func:`views`.
+    facts
+        What this machine is: ``nginx_version`` (list of ints), ``ipv6`` (bool), ``lineages``
+        (names below ``/etc/letsencrypt/live``), ``certificates`` (any text that changes when a
+        certificate in use does).
+    load
+        Returns the text of a template by its file name.
+
+    Returns path below ``/etc/nginx`` → file of an infra_files set.
+
+    Raises SaltInvocationError for a template that is missing or broken, naming the entry.
+    """
+    environment = _environment(load)
+    shown = views(portal, settings)
+    common = {"settings": settings, "facts": facts, "http2": _http2(facts["nginx_version"])}
+    owner = {"group": settings["nginx_group"]}
+    out: dict[str, dict[str, Any]] = {}
+    for key, view in shown.items():
+        if view["kind"] == "known":
+            continue
+        name = view["conf"] if view["kind"] == "custom" else f"{view['kind']}.conf.j2"
+        context = {**common, "entry": view, "entries": shown}
+        where = f"infra_portal.{key}" + (".conf" if view["kind"] == "custom" else "")
+        out[f"conf.d/{key}.conf"] = {"text": _fill(environment, name, context, where), **owner}
+        if view["tls"] and not view["own_cert"]:
+            out.update(_certificate_links(view, facts["lineages"]))
+    for node, address in sorted(settings["haproxy"].items()):
+        context = {**common, "node": node, "address": address}
+        for part in ("upstream", "location"):
+            text = _fill(environment, f"haproxy-{part}.conf.j2", context, f"haproxy.{node}")
+            out[f"conf.d/haproxy/{part}-{node}.conf"] = {"text": text, **owner}
+    generation = _generation(out, facts["certificates"])
+    common["generation"] = generation
+    for name, target in (
+        ("infra.conf.j2", "conf.d/00-infra.conf"),
+        ("nginx.conf.j2", "nginx.conf"),
+    ):
+        out[target] = {"text": _fill(environment, name, common, name), **owner}
+    return out
+
+
+def generation(rendered: dict[str, dict[str, Any]]) -> str:
+    """The generation that nginx tells of itself when it runs these files."""
+    found = re.search(r'return 200 "([0-9a-f]{16})"', rendered["conf.d/00-infra.conf"]["text"])
+    if not found:
+        raise CommandExecutionError("conf.d/00-infra.conf: expected it to define the generation")
+    return found.group(1)
+
+
+def _generation(rendered: dict[str, dict[str, Any]], certificates: str) -> str:
+    whole = hashlib.sha256(certificates.encode())
+    for rel in sorted(rendered):
+        spec = rendered[rel]
+        whole.update(f"\0{rel}\0{spec.get('text', '')}\0{spec.get('link', '')}".encode())
+    return whole.hexdigest()[:16]
+
+
+def _certificate_links(view: dict[str, Any], lineages: Iterable[str]) -> dict[str, dict[str, Any]]:
+    if view["certbot"] and view["certbot"] in lineages:
+        live = f"/etc/letsencrypt/live/{view['certbot']}"
+        crt, key = f"{live}/fullchain.pem", f"{live}/privkey.pem"
+    else:
+        crt, key = "pigsty.crt", "pigsty.key"
+    stem = f"{_CERT_DIR}/{view['cert_stem']}"
+    return {f"{stem}.crt": {"link": crt}, f"{stem}.key": {"link": key}}
+
+
+def _http2(version: list[int]) -> str:
+    return "directive" if tuple(version) >= _HTTP2_DIRECTIVE else "listen"
+
+
+def _environment(load: Callable[[str], str]) -> jinja2.Environment:
+    def find(name: str) -> str | None:
+        text = load(name)
+        return text or None
+
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(find),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - nginx's syntax, not HTML; values are checked beforehand
+    )
+
+
+def _fill(environment: jinja2.Environment, name: str, context: dict[str, Any], where: str) -> str:
+    try:
+        return environment.get_template(name).render(context)
+    except jinja2.TemplateNotFound as err:
+        raise SaltInvocationError(
+            f"{where}: expected a template below {_TEMPLATES}, there is no {err.name!r}"
+        ) from None
+    except jinja2.TemplateError as err:
+        raise SaltInvocationError(f"{where}: template {name!r} fails: {err}") from None
+
+
+def pages_context(
+    portal: dict[str, Any], settings: dict[str, Any], nodes: list[dict[str, Any]], version: str
+) -> dict[str, Any]:
+    """What the home page shows of a valid portal (the ``sites``, ``nodes`` … of infra_pages); pure.
+
+    portal, settings
+        As for :func:`views`.
+    nodes
+        The inventory: ``name``, ``address``, ``cluster``, ``admin`` and ``links`` of each node.
+    version
+        Shown on the page.
+    """
+    shown = views(portal, settings)
+    sites = [
+        {
+            "key": key,
+            "names": view["names"],
+            "url": site_url(view, settings),
+            "kind": "static" if view["kind"] == "static" else "proxy",
+            "auth": view["auth"],
+        }
+        for key, view in shown.items()
+        if key != "home" and view["kind"] != "known"
+    ]
+    return {
+        "version": version,
+        "admin_ip": settings["admin_ip"],
+        "home": shown["home"]["domain"],
+        "sites": sites,
+        "nodes": nodes,
+    }
+
+
+def site_url(view: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Address of an entry as a browser types it."""
+    scheme, port, usual = ("http", settings["nginx_port"], 80)
+    if view["tls"]:
+        scheme, port, usual = ("https", settings["nginx_ssl_port"], 443)
+    return f"{scheme}://{view['domain']}{'' if port == usual else f':{port}'}/"
+
+
+# -- what Salt and the operator call -------------------------------------------------------------
+
+
+def validate(
+    portal: dict[str, Any] | None = None, settings: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Check a portal without changing anything.
+
+    portal
+        The value of ``infra_portal``; without it, that of this minion's pillar.
+    settings
+        The parameters that the portal depends on; without them, this minion's.
+
+    Returns ``{"valid": bool, "errors": [message, …]}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_portal.validate
+        salt infra-1 infra_portal.validate '{wiki: {domain: wiki.pigsty, endpoint: "10.0.0.1:80"}}'
+    """
+    given = portal
+    if given is None or settings is None:
+        kwargs = _applied_arguments()
+        given = kwargs["portal"] if given is None else given
+        settings = kwargs["settings"]
+    errors = problems(given, settings, __salt__["infra_schema.check"])
+    errors = errors or file_problems(given, settings)
+    return {"valid": not errors, "errors": errors}
+
+
+def file_problems(portal: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """What is wrong with the files on this machine that a valid portal names (cert, key)."""
+    errors = []
+    for key, view in views(portal, settings).items():
+        if view["own_cert"] and view["tls"] and view["kind"] != "known":
+            fault = __salt__["infra_cert.pair_fault"](view["cert"], view["cert_key"])
+            if fault:
+                errors.append(f"infra_portal.{key}.{fault}")
+    return errors
+
+
+def render(
+    portal: dict[str, Any] | None = None, settings: dict[str, Any] | None = None
+) -> dict[str, str]:
+    """Render a portal to text, without side effect.
+
+    portal, settings
+        As for :func:`validate`.
+
+    Returns path below ``/etc/nginx`` → text (for a link: ``-> target``).
+
+    Raises SaltInvocationError with every error in it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_portal.render
+    """
+    specs = rendered(*_arguments(portal, settings))
+    return {rel: spec.get("text", f"-> {spec.get('link')}") for rel, spec in specs.items()}
+
+
+def rendered(portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Check a portal and render it to an infra_files set, for this machine.
+
+    Raises SaltInvocationError with every error in it.
+    """
+    outcome = validate(portal, settings)
+    if not outcome["valid"]:
+        raise SaltInvocationError("\n".join(outcome["errors"]))
+    return files(portal, settings, facts(portal, settings), template)
+
+
+def template(name: str) -> str:
+    """Text of a template below ``salt://infra/nginx/files``, empty where there is none."""
+    return __salt__["cp.get_file_str"](_TEMPLATES + name) or ""
+
+
+def pages(
+    portal: dict[str, Any],
+    settings: dict[str, Any],
+    nodes: list[dict[str, Any]],
+    version: str,
+    services: list[dict[str, Any]] | None,
+    extra_services: list[dict[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    """Render the portal's own pages to an infra_files set below ``nginx_home``.
+
+    portal, settings, nodes, version
+        As for :func:`pages_context`.
+    services, extra_services
+        Cards that replace the default ones (None: keep those), and cards that are appended.
+
+    Raises SaltInvocationError for a card or a page that is not as it should be.
+    """
+    data = salt.utils.yaml.safe_load(__salt__["cp.get_file_str"]("salt://infra/nginx/pages.yaml"))
+    context = pages_context(portal, settings, nodes, version)
+    context["strings"], context["icons"] = data["strings"], data["icons"]
+    context["cards"] = __salt__["infra_pages.cards"](
+        data["cards"],
+        settings["components"],
+        services,
+        extra_services,
+        {"repo_name": settings["repo_name"]},
+    )
+    rendered_pages = __salt__["infra_pages.render"](context, template)
+    group = settings["nginx_group"]
+    return {name: {"text": text, "group": group} for name, text in rendered_pages.items()}
+
+
+def facts(portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """What rendering has to know of this machine (see :func:`files`)."""
+    live = Path("/etc/letsencrypt/live")
+    lineages = sorted(p.parent.name for p in live.glob("*/fullchain.pem"))
+    return {
+        "nginx_version": version(),
+        "ipv6": settings["nginx_ipv6"] and Path("/proc/net/if_inet6").exists(),
+        "lineages": lineages,
+        "certificates": _certificates_digest(portal, settings, lineages),
+    }
+
+
+def _certificates_digest(
+    portal: dict[str, Any], settings: dict[str, Any], lineages: list[str]
+) -> str:
+    """Changes when a certificate that nginx serves does, so that it is reloaded then too."""
+    paths = {Path("/etc/nginx", _CERT_DIR, "pigsty.crt")}
+    paths |= {Path(f"/etc/letsencrypt/live/{name}/fullchain.pem") for name in lineages}
+    paths |= {Path(v["cert"]) for v in views(portal, settings).values() if v["own_cert"]}
+    whole = hashlib.sha256()
+    for path in sorted(paths):
+        if path.exists():
+            whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
+def version() -> list[int]:
+    """Version of the nginx that is installed, as integers; where there is none, that of today.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_portal.version
+    """
+    if not salt.utils.path.which("nginx"):
+        return list(_HTTP2_DIRECTIVE)
+    out = __salt__["cmd.run_all"](["nginx", "-v"], python_shell=False)["stderr"]
+    found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", out)
+    if not found:
+        raise CommandExecutionError(f"nginx -v: expected a version, got {out!r}")
+    return [int(n) for n in found.groups()]
+
+
+def check_staged(stage: str, portal: dict[str, Any]) -> None:
+    """Have nginx test a staged copy of ``/etc/nginx``.
+
+    stage
+        Directory of the copy.
+    portal
+        What it was rendered from, to name the entry that is at fault.
+
+    Raises CommandExecutionError that names the entry and quotes nginx and the line.
+    """
+    conf = str(Path(stage, "nginx.conf"))
+    outcome = __salt__["cmd.run_all"](["nginx", "-t", "-q", "-c", conf], python_shell=False)
+    if outcome["retcode"]:
+        raise CommandExecutionError(explain(outcome["stderr"], stage, portal))
+
+
+def explain(stderr: str, stage: str, portal: dict[str, Any]) -> str:
+    """Turn nginx's complaint about a staged file into one about the pillar."""
+    lines = [line for line in stderr.splitlines() if "[emerg]" in line or "[crit]" in line]
+    lines = lines or [line for line in stderr.splitlines() if "[" in line] or [stderr.strip()]
+    message = re.sub(r"^nginx: \[\w+\] ", "", lines[0])
+    found = re.search(rf"{re.escape(stage)}/(\S+?):(\d+)$", message)
+    if not found:
+        return f"nginx refuses the configuration: {message.replace(stage, '/etc/nginx')}"
+    rel, number = found.group(1), int(found.group(2))
+    reason = message[: found.start()].removesuffix(" in ").replace(stage, "/etc/nginx")
+    text = Path(stage, rel).read_text(encoding="utf-8").splitlines()
+    quoted = text[number - 1].strip() if 0 < number <= len(text) else ""
+    key = rel.removeprefix("conf.d/").removesuffix(".conf")
+    if key not in portal and key != "home":
+        return f"nginx refuses {rel} line {number}, which is not of this portal: {reason}: {quoted}"
+    raw = portal.get(key, {}).get("config", "")
+    attribute = ".config" if quoted and quoted in raw else ""
+    if "host not found in upstream" in reason:
+        attribute = ".endpoint"
+    return (
+        f"infra_portal.{key}{attribute}: nginx refuses line {number} of {rel}: {reason}: {quoted}"
+    )
+
+
+def entries() -> dict[str, Any]:
+    """Entries of the portal that is applied on this minion, with their names and where they lead.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_portal.entries
+    """
+    return _remembered()["entries"]
+
+
+def remember(portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """What ``entries`` and ``status`` know of an applied portal."""
+    shown = {}
+    for key, view in views(portal, settings).items():
+        names = ("kind", "domain", "names", "endpoints", "scheme", "path", "tls", "redirect")
+        shown[key] = {name: view[name] for name in names} | {"auth": view["auth"]}
+    ports = {"http": settings["nginx_port"], "https": settings["nginx_ssl_port"]}
+    return {"entries": shown, "ports": ports}
+
+
+def remembered_path() -> Path:
+    """Where the applied portal is remembered."""
+    return __salt__["infra_files.manifest_path"]("portal-entries")
+
+
+def _remembered() -> dict[str, Any]:
+    try:
+        return json.loads(remembered_path().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CommandExecutionError(
+            "no portal has been applied on this minion yet; apply infra.nginx first"
+        ) from None
+    except ValueError as err:
+        raise CommandExecutionError(
+            f"{remembered_path()} is damaged ({err}); apply infra.nginx to write it anew"
+        ) from None
+
+
+def diff(
+    portal: dict[str, Any] | None = None, settings: dict[str, Any] | None = None
+) -> dict[str, str]:
+    """What applying a portal would change, file by file.
+
+    portal, settings
+        As for :func:`validate`.
+
+    Returns path below ``/etc/nginx`` → unified difference; empty where nothing would change.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_portal.diff
+    """
+    specs = rendered(*_arguments(portal, settings))
+    return __salt__["infra_files.compare"]("portal", "/etc/nginx", specs)["diff"]
+
+
+def _arguments(
+    portal: dict[str, Any] | None, settings: dict[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    if portal is not None and settings is not None:
+        return portal, settings
+    kwargs = _applied_arguments()
+    return (kwargs["portal"] if portal is None else portal), kwargs["settings"]
+
+
+def _applied_arguments() -> dict[str, Any]:
+    """Arguments that ``infra.nginx`` would give to ``infra_portal.managed`` on this minion."""
+    for chunk in __salt__["state.show_low_sls"]("infra.nginx"):
+        if isinstance(chunk, dict) and chunk.get("state") == "infra_portal":
+            if chunk.get("fun") == "managed":
+                return copy.deepcopy(chunk)
+        elif not isinstance(chunk, dict):
+            raise CommandExecutionError(str(chunk))
+    raise CommandExecutionError("infra.nginx does not manage a portal on this minion")
+
+
+# -- what answers --------------------------------------------------------------------------------
+
+
+def served_generation(port: int, timeout: float = 2.0) -> str | None:
+    """Generation that the running nginx tells of itself; None where none answers.
+
+    port
+        HTTP port of the portal.
+    timeout
+        Seconds to wait for the answer.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_portal.served_generation 80
+    """
+    try:
+        code, body = _ask("127.0.0.1", port, _GENERATION_NAME, "/", timeout=timeout)
+    except OSError:
+        return None
+    return body.strip() if code == 200 else None
+
+
+def wait_for_generation(port: int, wanted: str, seconds: float = 15.0) -> None:
+    """Wait until the running nginx serves a generation.
+
+    Raises CommandExecutionError with nginx's own last words where it does not in time.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if served_generation(port) == wanted:
+            return
+        time.sleep(0.05)
+    raise CommandExecutionError(
+        f"nginx does not serve the new configuration on port {port} after {seconds:.0f} s; "
+        f"its error log ends with: {_error_log_tail()}"
+    )
+
+
+def _error_log_tail(lines: int = 5) -> str:
+    path = Path("/var/log/nginx-error.log")
+    if not path.exists():
+        return "(no error log)"
+    return " | ".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def status(timeout: float = 3.0) -> dict[str, Any]:
+    """Ask every served name of the portal over HTTP and HTTPS, and its upstream for a connection.
+
+    timeout
+        Seconds to wait for each.
+
+    Returns entry → ``domain``, ``http`` and ``https`` (status code, None where nothing answers),
+    ``upstream`` (the endpoint), ``upstream_status`` (``ok``, ``refused``, ``timeout``, ``error``)
+    and ``seconds`` that the asking took.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_portal.status
+    """
+    known = _remembered()
+    served = {k: e for k, e in known["entries"].items() if e["kind"] != "known"}
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        found = pool.map(lambda e: _entry_status(e, known["ports"], timeout), served.values())
+        return dict(zip(served, found, strict=True))
+
+
+def _entry_status(entry: dict[str, Any], ports: dict[str, int], timeout: float) -> dict[str, Any]:
+    start = time.monotonic()
+    host = entry["domain"].replace("*", "any")
+    codes: dict[str, int | None] = {"http": None, "https": None}
+    for scheme in ("http", "https") if entry["tls"] else ("http",):
+        try:
+            codes[scheme], _body = _ask(
+                "127.0.0.1", ports[scheme], host, "/", scheme == "https", timeout
+            )
+        except OSError as err:
+            log.debug("%s over %s: %s", host, scheme, err)
+    upstream = entry["endpoints"][0] if entry["kind"] == "proxy" else None
+    return {
+        "domain": entry["domain"],
+        **codes,
+        "upstream": upstream,
+        "upstream_status": _upstream_status(upstream, timeout) if upstream else None,
+        "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+def _upstream_status(endpoint: str, timeout: float) -> str:
+    try:
+        if endpoint.startswith("unix:"):
+            with socket.socket(socket.AF_UNIX) as channel:
+                channel.settimeout(timeout)
+                channel.connect(endpoint[5:])
+        else:
+            host, _, port = endpoint.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), timeout).close()
+    except ConnectionRefusedError:
+        return "refused"
+    except TimeoutError:
+        return "timeout"
+    except OSError:
+        return "error"
+    return "ok"
+
+
+def _ask(
+    address: str, port: int, host: str, path: str, tls: bool = False, timeout: float = 3.0
+) -> tuple[int, str]:
+    """One GET by name at an address; the certificate is not judged here, only what answers.
+
+    Raises OSError (also for an answer that is no HTTP).
+    """
+    connection = http.client.HTTPConnection(address, port, timeout=timeout)
+    try:
+        if tls:
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            raw = socket.create_connection((address, port), timeout)
+            connection.sock = context.wrap_socket(raw, server_hostname=host)
+        connection.request("GET", path, headers={"Host": host, "Connection": "close"})
+        answer = connection.getresponse()
+        return answer.status, answer.read(65536).decode("utf-8", "replace")
+    except http.client.HTTPException as err:
+        raise OSError(str(err)) from err
+    finally:
+        connection.close()

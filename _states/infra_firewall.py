@@ -1,0 +1,38 @@
+"""Ports that this machine's firewall has to let in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __opts__: dict[str, Any]
+
+
+def open(name: str, ports: list[str]) -> dict[str, Any]:
+    """Ports are open, where firewalld or ufw runs; other ports are left as they are.
+
+    name
+        Any name for the state.
+    ports
+        Like ``80/tcp``.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        firewall = __salt__["infra_firewall.active"]()
+        if firewall is None:
+            return {**ret, "comment": "neither firewalld nor ufw runs"}
+        have = __salt__["infra_firewall.open_ports"](firewall)
+        missing = [port for port in ports if port not in have]
+        if not missing:
+            return {**ret, "comment": f"{firewall} lets in {', '.join(ports)}"}
+        ret["changes"] = {firewall: missing}
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": f"{firewall} would let in {missing}"}
+        for port in missing:
+            __salt__["infra_firewall.open_port"](firewall, port)
+    except CommandExecutionError as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    return {**ret, "comment": f"{firewall} lets in {', '.join(ports)}"}

@@ -1,0 +1,38 @@
+"""The gate before everything else: the pillar is good, or nothing is changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+
+
+def valid(
+    name: str,
+    parameters: dict[str, Any],
+    portal: dict[str, Any] | None = None,
+    portal_settings: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The parameters are of the names, types and values that they should be.
+
+    name
+        Any name for the state.
+    parameters
+        The dictionary below ``infra:`` in pillar, as given (without defaults).
+    portal, portal_settings
+        The portal and its settings, on a minion that serves one.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        errors = __salt__["infra_pillar.problems"](parameters)
+        if not errors and portal is not None:
+            errors = __salt__["infra_portal.validate"](portal, portal_settings)["errors"]
+    except (SaltInvocationError, CommandExecutionError) as err:
+        errors = [str(err)]
+    if errors:
+        told = "\n".join(errors)
+        return {**ret, "result": False, "comment": f"nothing was changed; in pillar:\n{told}"}
+    return {**ret, "comment": "the pillar is as it should be"}

@@ -1,0 +1,327 @@
+"""The portal as states: its certificate, its configuration, its pages, and that it serves them."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __states__: dict[str, Any]
+    __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+
+_ROOT = "/etc/nginx"
+_SET = "portal"
+_VIRTUAL_INTERFACE = re.compile(r"lo$|docker|veth|br-|virbr|cni|flannel|cali|podman")
+_PACKAGE_DEFAULTS = ("nginx.conf", "conf.d/default.conf")
+
+
+def certified(
+    name: str,
+    private_key: str,
+    portal: dict[str, Any],
+    settings: dict[str, Any],
+    signing_cert: str,
+    signing_private_key: str,
+    days: str,
+    renew_days: int,
+) -> dict[str, Any]:
+    """The portal's own certificate is there, for every name of every entry, and not about to end.
+
+    name, private_key
+        Absolute paths of the certificate and its key.
+    portal, settings
+        The portal (see the execution module infra_portal).
+    signing_cert, signing_private_key
+        The CA of the site.
+    days
+        Its life, like ``397d``.
+    renew_days
+        It is issued anew when fewer days are left, or its names changed.
+    """
+    views = __salt__["infra_portal.views"](portal, settings)
+    served = [v for v in views.values() if v["kind"] != "known"]
+    names = dict.fromkeys(n for v in served for n in v["names"])
+    return __states__["infra_cert.managed"](
+        name=name,
+        private_key=private_key,
+        signing_cert=signing_cert,
+        signing_private_key=signing_private_key,
+        common_name="pigsty",
+        organizational_unit="nginx",
+        names=[*names, "localhost"],
+        addresses=_addresses(settings["admin_ip"]),
+        days=int(days.removesuffix("d")),
+        renew_days=renew_days,
+        group=settings["nginx_group"],
+    )
+
+
+def _addresses(admin_ip: str) -> list[str]:
+    """Addresses under which this node is reached: those of its real interfaces, and loopback."""
+    found = {"127.0.0.1", "::1", admin_ip}
+    for interface, addresses in __grains__.get("ip_interfaces", {}).items():
+        if not _VIRTUAL_INTERFACE.match(interface):
+            found.update(a for a in addresses if not ipaddress.ip_address(a).is_link_local)
+    return sorted(found, key=lambda a: (":" in a, a))
+
+
+def managed(
+    name: str,
+    portal: dict[str, Any],
+    settings: dict[str, Any],
+    users: dict[str, str] | None = None,
+    clean: bool = False,
+) -> dict[str, Any]:
+    """nginx's configuration is what the portal says, tested before it is switched in.
+
+    name
+        Any name for the state.
+    portal, settings
+        The portal (see the execution module infra_portal).
+    users
+        Basic-auth users → password, plain or hashed.
+    clean
+        Move foreign files out of ``conf.d``, to below /var/lib/infra/replaced.
+
+    One difference is computed for all files. nginx tests a staged copy of the whole of /etc/nginx;
+    only if it accepts that copy is the copy switched in, in one step, and a running nginx reloaded.
+    If nginx then does not serve the new configuration, the old one is put back. Each entry is
+    reported as a state of its own.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    port = settings["nginx_port"]
+    try:
+        files = __salt__["infra_portal.rendered"](portal, settings)
+        files.update(_htpasswd(users or {}, settings))
+        replace = (*_PACKAGE_DEFAULTS, *(_foreign(files) if clean else ()))
+        found = __salt__["infra_files.compare"](_SET, _ROOT, files, replace=replace)
+        if found["foreign"]:
+            return {**ret, "result": False, "comment": _foreign_comment(found["foreign"])}
+        found["remove"] = sorted({*found["remove"], *_left_over(replace, files)})
+        generation = __salt__["infra_portal.generation"](files)
+        running = __salt__["infra_portal.served_generation"](port)
+        stale = running is not None and running != generation
+        differs = __salt__["infra_files.differs"](found)
+        if not differs and not stale:
+            if not __opts__["test"]:
+                _remember(portal, settings)
+            ret["sub_state_run"] = _per_entry(portal, settings, found, True)
+            return {**ret, "comment": f"{len(files)} files are as they should be"}
+        ret["changes"] = _summary(found) if differs else {"nginx": "reloaded"}
+        if __opts__["test"]:
+            ret["sub_state_run"] = _per_entry(portal, settings, found, None)
+            return {**ret, "result": None, "comment": "the portal would change"}
+        if differs:
+            __salt__["infra_files.publish"](
+                _SET,
+                _ROOT,
+                files,
+                found,
+                check=lambda stage: __salt__["infra_portal.check_staged"](stage, portal),
+                confirm=lambda: _reload(port, generation),
+            )
+        else:
+            _reload(port, generation)
+        _remember(portal, settings)
+    except (SaltInvocationError, CommandExecutionError) as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    ret["sub_state_run"] = _per_entry(portal, settings, found, True)
+    return {**ret, "comment": "the portal is as it should be"}
+
+
+def pages(
+    name: str,
+    portal: dict[str, Any],
+    settings: dict[str, Any],
+    version: str,
+    nodes: list[dict[str, Any]],
+    services: list[dict[str, Any]] | None = None,
+    extra_services: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The portal's own pages say what there is.
+
+    name
+        Any name for the state.
+    portal, settings, version, nodes, services, extra_services
+        See ``infra_portal.pages`` among the execution modules.
+    """
+    root = settings["nginx_home"]
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        files = __salt__["infra_portal.pages"](
+            portal, settings, nodes, version, services, extra_services or []
+        )
+        found = __salt__["infra_files.compare"]("pages", root, files)
+        if found["foreign"]:
+            told = ", ".join(f"{root}/{rel}" for rel in found["foreign"])
+            comment = f"{told}: a page of somebody else's is kept; set infra_portal.home.path"
+            for rel in found["foreign"]:
+                files.pop(rel)
+            found = __salt__["infra_files.compare"]("pages", root, files)
+            ret["warnings"] = [comment]
+        if not __salt__["infra_files.differs"](found):
+            return {**ret, "comment": "the pages are as they should be"}
+        ret["changes"] = _summary(found)
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": "the pages would change"}
+        __salt__["infra_files.publish"]("pages", root, files, found, switch="files")
+    except (SaltInvocationError, CommandExecutionError) as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    return {**ret, "comment": "the pages are as they should be"}
+
+
+def sites_present(name: str, portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Directories of static sites are there; made below the web root only, never changed.
+
+    name
+        Any name for the state.
+    portal, settings
+        The portal (see the execution module infra_portal).
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    views = __salt__["infra_portal.views"](portal, settings)
+    paths = sorted({v["path"] for v in views.values() if v["kind"] == "static"})
+    missing = [p for p in paths if not Path(p).is_dir()]
+    below = [p for p in missing if Path(settings["nginx_home"]) in Path(p).parents]
+    elsewhere = [p for p in missing if p not in below]
+    if elsewhere:
+        ret["warnings"] = [f"there is no {', '.join(elsewhere)} yet; put the site there"]
+    if not below:
+        return {**ret, "comment": "the directories are there"}
+    ret["changes"] = {"made": below}
+    if __opts__["test"]:
+        return {**ret, "result": None, "comment": "directories would be made"}
+    for path in below:
+        made = __states__["file.directory"](
+            name=path, user="root", group=settings["nginx_group"], mode="0755", makedirs=True
+        )
+        if not made["result"]:
+            return {**ret, "result": False, "comment": made["comment"]}
+    return {**ret, "comment": "the directories are there"}
+
+
+def serving(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """nginx serves the configuration that lies on disk, over HTTP (and HTTPS where it is on).
+
+    name
+        Any name for the state.
+    settings
+        The portal's settings.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    if __opts__["test"]:
+        return {**ret, "comment": "health is asked only in a real run"}
+    try:
+        wanted = __salt__["infra_portal.generation"](
+            {"conf.d/00-infra.conf": {"text": Path(_ROOT, "conf.d/00-infra.conf").read_text()}}
+        )
+        __salt__["infra_portal.wait_for_generation"](settings["nginx_port"], wanted)
+        home = __salt__["infra_portal.status"]()["home"]
+    except (CommandExecutionError, OSError) as err:
+        return {**ret, "result": False, "comment": str(err)}
+    wrong = [
+        f"{scheme} answers {home[scheme]}"
+        for scheme in ("http", "https")
+        if (scheme == "http" or settings["nginx_sslmode"] != "disable")
+        and home[scheme] not in (200, 301, 401)
+    ]
+    if wrong:
+        return {**ret, "result": False, "comment": f"the home page: {', '.join(wrong)}"}
+    return {**ret, "comment": f"serves generation {wanted} on port {settings['nginx_port']}"}
+
+
+def _reload(port: int, generation: str) -> None:
+    """Have a running nginx take the new configuration up, and see that it did."""
+    answers = __salt__["infra_portal.served_generation"](port) is not None
+    if not answers and not __salt__["service.status"]("nginx"):
+        return  # not started yet: the service's own state comes next
+    if not __salt__["service.reload"]("nginx"):
+        raise CommandExecutionError("systemctl reload nginx failed; see journalctl -u nginx")
+    __salt__["infra_portal.wait_for_generation"](port, generation)
+
+
+def _htpasswd(users: dict[str, str], settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    if not users:
+        return {}
+    path = Path(_ROOT, ".htpasswd")
+    current = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = __salt__["infra_htpasswd.lines"](users, current)
+    group = settings["nginx_group"]
+    return {".htpasswd": {"text": text, "mode": "0640", "group": group, "secret": True}}
+
+
+def _foreign(files: dict[str, Any]) -> list[str]:
+    """Files in conf.d that neither this portal nor an earlier one wrote."""
+    mine = __salt__["infra_files.owned"](_SET, _ROOT)
+    present = [f"conf.d/{p.name}" for p in Path(_ROOT, "conf.d").glob("*.conf")]
+    return sorted(rel for rel in present if rel not in mine)
+
+
+def _left_over(replace: tuple[str, ...], files: dict[str, Any]) -> list[str]:
+    """Replaceable files of others that lie there and have no successor."""
+    return [r for r in replace if r not in files and Path(_ROOT, r).is_file()]
+
+
+def _foreign_comment(foreign: list[str]) -> str:
+    told = [
+        f"infra_portal.{rel[len('conf.d/') : -len('.conf')]}: expected no file of somebody else's "
+        f"at {_ROOT}/{rel}; rename the entry or the file, or set nginx_clean: true to have such "
+        "files moved to /var/lib/infra/replaced"
+        for rel in foreign
+    ]
+    return "\n".join(told)
+
+
+def _remember(portal: dict[str, Any], settings: dict[str, Any]) -> None:
+    path = __salt__["infra_portal.remembered_path"]()
+    text = json.dumps(__salt__["infra_portal.remember"](portal, settings), indent=1)
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".new")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def _summary(found: dict[str, Any]) -> dict[str, Any]:
+    told = {kind: found[kind] for kind in ("create", "change", "remove") if found[kind]}
+    return {kind: rels if len(rels) <= 40 else f"{len(rels)} files" for kind, rels in told.items()}
+
+
+def _per_entry(
+    portal: dict[str, Any], settings: dict[str, Any], found: dict[str, Any], result: bool | None
+) -> list[dict[str, Any]]:
+    """The outcome of each entry, as states of their own (Salt's ``sub_state_run``)."""
+    changed = {}
+    for rel in found["create"] + found["change"] + found["remove"]:
+        key = re.fullmatch(r"conf\.d/([^/]+)\.conf", rel)
+        if key:
+            changed[key.group(1)] = found["diff"].get(rel, "removed")
+    runs = []
+    for key in {**__salt__["infra_portal.views"](portal, settings), **dict.fromkeys(changed)}:
+        if key == "00-infra":
+            continue
+        diff = changed.get(key)
+        runs.append(
+            {
+                "name": key,
+                "low": {
+                    "state": "infra_portal",
+                    "fun": "entry",
+                    "name": key,
+                    "__id__": f"infra-nginx-portal-{key}",
+                    "__sls__": "infra.nginx.config",
+                },
+                "changes": {f"conf.d/{key}.conf": diff} if diff else {},
+                "result": result if diff else True,
+                "comment": "" if diff else "as it should be",
+            }
+        )
+    return runs

@@ -1,0 +1,3 @@
+include:
+  - infra.ca.authority
+  - infra.ca.trust

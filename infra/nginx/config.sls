@@ -1,0 +1,25 @@
+# One state owns the whole configuration: it tests a staged copy, switches it in, reloads nginx.
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/nginx/settings.jinja" import settings with context %}
+
+include:
+  - infra.nginx.package
+  - infra.nginx.certificate
+
+infra-nginx-portal-managed:
+  infra_portal.managed:
+    - portal: {{ infra.infra_portal | tojson }}
+    - settings: {{ settings | tojson }}
+    - users: {{ infra.nginx_users | tojson }}
+    - clean: {{ infra.nginx_clean | tojson }}
+    - require:
+      - pkg: infra-nginx-package-installed
+      - file: infra-nginx-certificate-directory-present
+
+infra-nginx-logrotate-managed:
+  file.managed:
+    - name: /etc/logrotate.d/infra-nginx
+    - source: salt://infra/nginx/files/logrotate
+    - mode: '0644'
+    - user: root
+    - group: root

@@ -1,0 +1,51 @@
+# HTTP and HTTPS through firewalld or ufw, where one of them runs; and what SELinux has to allow.
+{%- from "infra/map.jinja" import infra with context %}
+
+include:
+  - infra.nginx.webroot
+
+{%- if infra.node_firewall_mode == 'zone' %}
+
+infra-nginx-firewall-open:
+  infra_firewall.open:
+    - ports:
+      - {{ infra.nginx_port }}/tcp
+{%- if infra.nginx_sslmode != 'disable' %}
+      - {{ infra.nginx_ssl_port }}/tcp
+{%- endif %}
+{%- endif %}
+
+{%- if grains.get('selinux', {}).get('enabled', false) %}
+
+infra-nginx-selinux-tools-installed:
+  pkg.installed:
+    - name: policycoreutils-python-utils
+
+{%- for boolean in ('httpd_can_network_connect', 'httpd_can_network_relay') %}
+
+infra-nginx-selinux-{{ boolean }}-on:
+  selinux.boolean:
+    - name: {{ boolean }}
+    - value: true
+    - persist: true
+    - require:
+      - pkg: infra-nginx-selinux-tools-installed
+{%- endfor %}
+
+{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}
+
+infra-nginx-selinux-{{ folder }}-labelled:
+  selinux.fcontext_policy_present:
+    - name: '{{ folder }}(/.*)?'
+    - sel_type: httpd_sys_content_t
+    - require:
+      - pkg: infra-nginx-selinux-tools-installed
+
+infra-nginx-selinux-{{ folder }}-applied:
+  selinux.fcontext_policy_applied:
+    - name: {{ folder | tojson }}
+    - recursive: true
+    - onchanges:
+      - selinux: infra-nginx-selinux-{{ folder }}-labelled
+{%- endfor %}
+{%- endif %}

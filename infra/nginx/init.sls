@@ -1,0 +1,7 @@
+include:
+  - infra.nginx.package
+  - infra.nginx.webroot
+  - infra.nginx.certificate
+  - infra.nginx.config
+  - infra.nginx.firewall
+  - infra.nginx.service
