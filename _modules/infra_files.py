@@ -79,11 +79,8 @@ def owned(name: str, root: str) -> dict[str, str]:
     path = manifest_path(name)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        files = data["files"]
-        if data["root"] == root and all(isinstance(v, str) for v in files.values()):
-            return dict(files)
-        if isinstance(data["root"], str) and data["root"] != root:
-            return {}
+        files = {str(rel): str(sha) for rel, sha in data["files"].items()}
+        return files if str(data["root"]) == root else {}
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError):

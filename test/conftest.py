@@ -1,0 +1,41 @@
+"""What every layer of tests shares."""
+
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import salt.utils.files  # noqa: F401 - importing Salt installs the deferred handlers dropped below
+
+REPO = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPO))  # from _modules import …
+sys.path.insert(0, str(REPO / "test"))  # from lab import …
+
+for _handler in logging.root.handlers[:]:  # Salt's own would write to a closed stream at exit
+    logging.root.removeHandler(_handler)
+    _handler.close()
+
+
+@pytest.fixture(scope="session")
+def salt_factories_config():
+    # A short path: a socket below it must stay under the limit of AF_UNIX names.
+    with tempfile.TemporaryDirectory(prefix="sf-", dir="/tmp") as root:
+        yield {
+            "root_dir": Path(root),
+            "code_dir": str(REPO),
+            "inject_sitecustomize": False,
+            "start_timeout": 60,
+            "slow_stop": False,
+        }
+
+
+@pytest.fixture(scope="session")
+def formula_roots(tmp_path_factory):
+    """File roots with just what the formula serves, as a minion sees it."""
+    roots = tmp_path_factory.mktemp("srv")
+    for name in ("infra", "_modules", "_states"):
+        (roots / name).symlink_to(REPO / name)
+    pillar = tmp_path_factory.mktemp("pillar")
+    (pillar / "top.sls").write_text("base: {}\n", encoding="utf-8")
+    return {"file_roots": {"base": [str(roots)]}, "pillar_roots": {"base": [str(pillar)]}}

@@ -1,0 +1,61 @@
+"""Settings, facts and templates as the portal's tests use them."""
+
+from pathlib import Path
+
+import yaml
+
+REPO = Path(__file__).resolve().parent.parent
+TEMPLATES = REPO / "infra" / "nginx" / "files"
+DEMO = yaml.safe_load((REPO / "pillar.example").read_text(encoding="utf-8"))["infra"][
+    "infra_portal"
+]
+
+
+def settings(**changes):
+    given = {
+        "admin_ip": "10.10.10.10",
+        "nginx_sslmode": "enable",
+        "nginx_port": 80,
+        "nginx_ssl_port": 443,
+        "nginx_ipv6": True,
+        "nginx_home": "/www",
+        "nginx_user": "www-data",
+        "nginx_group": "www-data",
+        "nginx_modules": "modules-enabled/*.conf",
+        "nginx_exporter_enabled": True,
+        "nginx_users": True,
+        "ca_bundle": "/etc/ssl/certs/ca-certificates.crt",
+        "repo_home": "/www",
+        "repo_name": "pigsty",
+        "nginx_client_max_body_size": "400m",
+        "nginx_proxy_connect_timeout": "5s",
+        "nginx_proxy_read_timeout": "120s",
+        "nginx_proxy_send_timeout": "120s",
+        "components": {},
+        "haproxy": {},
+    }
+    return {**given, **changes}
+
+
+ALL_COMPONENTS = {
+    "grafana": {"port": 3000},
+    "vmetrics": {"port": 8428},
+    "vlogs": {"port": 9428},
+    "vtraces": {"port": 10428},
+    "vmalert": {"port": 8880},
+    "alertmanager": {"port": 9059},
+    "blackbox": {"port": 9115},
+    "code": {"port": 8443},
+    "jupyter": {"port": 8888},
+    "pev": {"port": None},
+}
+
+
+def facts(**changes):
+    given = {"nginx_version": [1, 22, 1], "ipv6": True, "lineages": [], "certificates": ""}
+    return {**given, **changes}
+
+
+def load(name):
+    path = TEMPLATES / name
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -1,0 +1,390 @@
+"""The portal's pure part: what is refused, and what is rendered."""
+
+import re
+
+import pytest
+import yaml
+from portal_samples import ALL_COMPONENTS, DEMO, facts, load, settings
+from salt.exceptions import SaltInvocationError
+
+from _modules import infra_portal as portal
+from _modules import infra_schema as schema
+
+
+def errors(entries, **changes):
+    return portal.problems(entries, settings(**changes), schema.check)
+
+
+def render(entries, fact=None, **changes):
+    assert errors(entries, **changes) == []
+    return portal.files(entries, settings(**changes), facts(**(fact or {})), load)
+
+
+def text(entries, key, fact=None, **changes):
+    return render(entries, fact, **changes)[f"conf.d/{key}.conf"]["text"]
+
+
+PROXY = {"domain": "w.pigsty", "endpoint": "127.0.0.1:80"}
+
+
+def proxy(**more):
+    return {"wiki": {**PROXY, **more}}
+
+
+# -- bad input: one error, which names the key path and what was expected
+
+BAD = yaml.safe_load(r"""
+- [[], "infra_portal: expected a dictionary"]
+- [null, "infra_portal: expected a dictionary"]
+- [{wiki: null}, "infra_portal.wiki: expected a dictionary"]
+- [{wiki: [a]}, "infra_portal.wiki: expected a dictionary"]
+- [{wiki: {domain: w.p, endpoint: "a:1", websockets: true}}, "infra_portal.wiki.websockets: unknown key; did you mean 'websocket'?"]
+- [{wiki: {domain: "w p", endpoint: "a:1"}}, "infra_portal.wiki.domain: expected a domain name"]
+- [{wiki: {domain: w.p, endpoint: "a:0"}}, "infra_portal.wiki.endpoint: expected host:port"]
+- [{wiki: {domain: w.p, endpoint: "http://a:80"}}, "infra_portal.wiki.endpoint: expected host:port"]
+- [{wiki: {domain: w.p, endpoint: []}}, "infra_portal.wiki.endpoint: expected at least one"]
+- [{wiki: {domain: w.p, endpoint: ["a:1", "b"]}}, "infra_portal.wiki.endpoint[1]: expected host:port"]
+- [{wiki: {domain: w.p}}, "infra_portal.wiki: expected an endpoint, a path or a conf"]
+- [{wiki: {domains: [w.p], endpoint: "a:1"}}, "infra_portal.wiki.domains: expected a domain beside it"]
+- [{wiki: {domain: w.p, path: www}}, "infra_portal.wiki.path: expected an absolute path"]
+- [{wiki: {domain: w.p, path: "/www/;"}}, "infra_portal.wiki.path: expected an absolute path"]
+- [{wiki: {domain: "w.p;", endpoint: "a:1"}}, "infra_portal.wiki.domain: expected a domain name"]
+- [{wiki: {domain: w.p, endpoint: "a:1", realm: "x\"; root /"}}, "infra_portal.wiki.realm: expected a string without"]
+- [{wiki: {domain: w.p, endpoint: "a:1", realm: "a\nb"}}, "infra_portal.wiki.realm: expected a string of one line"]
+- [{wiki: {domain: w.p, endpoint: "a:1", log: ../x}}, "infra_portal.wiki.log: expected a name"]
+- [{wiki: {domain: w.p, endpoint: "a:1", certbot: "a b"}}, "infra_portal.wiki.certbot: expected a name"]
+- [{wiki: {domain: w.p, endpoint: "a:1", scheme: htps}}, "infra_portal.wiki.scheme: expected one of http, https"]
+- [{wiki: {domain: w.p, endpoint: "a:1", websocket: "yes"}}, "infra_portal.wiki.websocket: expected a boolean"]
+- [{wiki: {domain: yes, endpoint: "a:1"}}, "YAML reads unquoted on"]
+- [{yes: {domain: w.p, endpoint: "a:1"}}, "infra_portal[True]: expected a name"]
+- [{"a b": {domain: w.p, endpoint: "a:1"}}, "infra_portal['a b']: expected a name"]
+- [{"../x": {domain: w.p, endpoint: "a:1"}}, "infra_portal['../x']: expected a name"]
+- [{wiki: {domain: w.p, endpoint: "a:1"}, Wiki: {domain: v.p, endpoint: "a:1"}}, "infra_portal.Wiki: expected a key that differs"]
+- [{a: {domain: w.p, endpoint: "a:1"}, b: {domain: W.P, endpoint: "a:1"}}, "infra_portal.b.domain: 'W.P' is already a name of infra_portal.a"]
+- [{a: {domain: w.p, endpoint: "a:1"}, b: {domain: v.p, domains: [w.p], endpoint: "a:1"}}, "infra_portal.b.domains: 'w.p' is already a name of infra_portal.a"]
+- [{a: {domain: w.p, domains: [w.p], endpoint: "a:1"}}, "infra_portal.a.domains: 'w.p' is already a name"]
+- [{a: {domain: i.pigsty, endpoint: "a:1"}}, "infra_portal.a.domain: 'i.pigsty' is already a name of infra_portal.home"]
+- [{wiki: {domain: w.p, endpoint: "a:1", cert: /a.crt}}, "infra_portal.wiki.key: expected beside cert"]
+- [{wiki: {domain: w.p, endpoint: "a:1", key: /a.key}}, "infra_portal.wiki.cert: expected beside key"]
+- [{wiki: {domain: w.p, endpoint: "a:1", hsts: soon}}, "infra_portal.wiki.hsts: expected a boolean"]
+- [{wiki: {domain: w.p, endpoint: "a:1", hsts: -1}}, "infra_portal.wiki.hsts: expected"]
+- [{wiki: {domain: w.p, endpoint: "a:1", config: "gzip off"}}, "infra_portal.wiki.config: expected whole nginx directives, its last directive lacks a ;"]
+- [{wiki: {domain: w.p, endpoint: "a:1", config: "} server {"}}, "infra_portal.wiki.config: expected whole nginx directives, a } closes the block around it"]
+- [{wiki: {domain: w.p, endpoint: "a:1", config: "location / {"}}, "a { is not closed"]
+- [{wiki: {domain: w.p, endpoint: "a:1", config: "return 200 'a;"}}, "a quote ' is not closed"]
+- [{wiki: {domain: w.p, endpoint: "a:1", config: "a \0;"}}, "infra_portal.wiki.config: expected text without control"]
+- [{wiki: {domain: w.p, endpoint: "a:1", config: {a: b}}}, "infra_portal.wiki.config: expected a string"]
+- [{wiki: {domain: w.p, endpoint: "a:1", client_max_body_size: lots}}, "infra_portal.wiki.client_max_body_size: expected a size"]
+""")
+
+
+@pytest.mark.parametrize(("entries", "expected"), BAD)
+def test_bad_entries_are_named(entries, expected):
+    found = errors(entries)
+    assert len(found) == 1, found
+    assert expected in found[0]
+    assert found[0].startswith("infra_portal")
+
+
+@pytest.mark.parametrize(
+    ("entries", "changes", "expected"),
+    [
+        (
+            proxy(auth=True),
+            {"nginx_users": False},
+            "infra_portal.wiki.auth: expected users in nginx_users",
+        ),
+        (
+            proxy(enforce_https=True),
+            {"nginx_sslmode": "disable"},
+            "infra_portal.wiki.enforce_https",
+        ),
+        (proxy(hsts=True), {"nginx_sslmode": "disable"}, "infra_portal.wiki.hsts"),
+        (proxy(), {"nginx_ssl_port": 80}, "nginx_ssl_port: expected another port"),
+    ],
+)
+def test_entries_that_contradict_the_settings_are_named(entries, changes, expected):
+    assert [e for e in errors(entries, **changes) if expected in e]
+
+
+def test_every_error_is_told_at_once():
+    found = errors({"a": {"domain": "w p"}, "b": {"domain": "v.p"}, "c": None})
+    assert [e.split(":")[0] for e in found] == [
+        "infra_portal.a.domain",
+        "infra_portal.b",
+        "infra_portal.c",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "fault"),
+    [
+        ("", None),
+        ("# just a comment }", None),
+        ('add_header X "a;b}";', None),
+        ("rewrite ^/a(.*)$ /b$1 last;  # {", None),
+        ('if ($x ~ "a{2}") { return 404; }', None),
+        ("set $a ${host}x;", None),
+        ("return 200 a\\;b\\};", None),
+        ("location / { return 200; }\nlocation /b { deny all; }", None),
+        ("set $a b#c;", None),
+        ("location / { return 200 }", "a directive before } lacks its ;"),
+        ("}", "a } closes the block around it"),
+        ("gzip on; deny", "its last directive lacks a ;"),
+        ("a '", "a quote ' is not closed"),
+    ],
+)
+def test_config_fault(config, fault):
+    assert portal.config_fault(config) == fault
+
+
+# -- what is rendered
+
+
+def test_the_demo_renders_each_served_name_and_nothing_else():
+    out = render(DEMO, components=ALL_COMPONENTS)
+    served = {k for k, e in DEMO.items() if "domain" in e}
+    confs = {r[7:-5] for r in out if re.fullmatch(r"conf\.d/[^/]+\.conf", r)}
+    assert confs == served | {"00-infra"}
+    assert not {"blackbox", "vmalert"} & confs
+    for key in served:
+        assert f"server_name {DEMO[key]['domain']}" in out[f"conf.d/{key}.conf"]["text"]
+
+
+def test_home_is_there_even_if_it_is_not_given():
+    assert "server_name i.pigsty;" in text({}, "home")
+
+
+def test_order_and_content_do_not_depend_on_other_entries():
+    one = text(proxy(), "wiki")
+    both = text({**DEMO, **proxy()}, "wiki")
+    assert one == both
+
+
+@pytest.mark.parametrize(("version", "listen"), [([1, 22, 1], "ssl http2;"), ([1, 25, 1], "ssl;")])
+def test_http2_as_this_nginx_wants_it(version, listen):
+    body = text(proxy(), "wiki", {"nginx_version": version})
+    assert f"listen 443 {listen}" in body
+    assert ("http2 on;" in body) is (version == [1, 25, 1])
+
+
+def test_listeners_follow_mode_and_ports():
+    both = text(proxy(), "wiki", nginx_port=8080, nginx_ssl_port=8443)
+    assert "listen 8080;" in both
+    assert "listen [::]:8443 ssl" in both
+    assert "listen 80" not in re.sub("8080", "", both)
+    assert "Host $host:$server_port;" in both
+    plain = text(proxy(), "wiki", nginx_sslmode="disable")
+    assert "ssl" not in plain
+    assert "[::]" not in text(proxy(), "wiki", {"ipv6": False})
+
+
+@pytest.mark.parametrize(
+    ("entry", "mode", "redirects"),
+    [
+        ({}, "enable", False),
+        ({"enforce_https": True}, "enable", True),
+        ({}, "enforce", True),
+        ({"enforce_https": False}, "enforce", False),
+    ],
+)
+def test_redirect_to_https(entry, mode, redirects):
+    body = text(proxy(**entry), "wiki", nginx_sslmode=mode, nginx_ssl_port=8443)
+    assert ("return 301 https://$host:8443$request_uri;" in body) is redirects
+    assert body.count("listen 80;") == 1
+    assert body.count("server {") == 1 + redirects
+
+
+def test_home_stays_on_plain_http_unless_it_asks():
+    assert "return 301 https" not in text({}, "home", nginx_sslmode="enforce")
+    asked = text({"home": {"enforce_https": True}}, "home")
+    repo = asked[asked.index("location ^~ /pigsty/") : asked.index("location = /404")]
+    assert "return 301 https://$host$request_uri;" in asked
+    assert "301" not in repo
+
+
+def test_several_endpoints_are_balanced_and_marked():
+    body = text(proxy(endpoint=["a:1", "[::1]:2", "unix:/run/x"]), "wiki")
+    assert body.count("max_fails=1 fail_timeout=10s;") == 3
+    assert "server unix:/run/x max_fails" in body
+    assert "error timeout http_502" in body
+    assert "max_fails=0" in text(proxy(), "wiki")
+
+
+def test_admin_ip_is_put_into_endpoints():
+    body = text(proxy(endpoint=["${admin_ip}:1", "b:2"]), "wiki", admin_ip="10.1.1.1")
+    assert "server 10.1.1.1:1 " in body
+
+
+def test_websocket_and_forwarded_headers():
+    body = text(proxy(websocket=True), "wiki")
+    assert "Upgrade $http_upgrade;" in body
+    assert "Upgrade" not in text(proxy(), "wiki").replace("X-", "")
+    for header in ("X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"):
+        assert f"proxy_set_header {header} " in body
+    assert "proxy_set_header X-WEBAUTH-USER '';" in body
+
+
+def test_an_https_upstream_is_asked_by_name_and_verified_when_asked():
+    body = text(proxy(scheme="https", endpoint="m.pigsty.io:9001"), "wiki")
+    assert "proxy_pass https://wiki;" in body
+    assert "proxy_ssl_name m.pigsty.io;" in body
+    assert "proxy_ssl_verify" not in body
+    verified = text(proxy(scheme="https", endpoint="10.0.0.1:1", proxy_ssl_verify=True), "wiki")
+    assert "proxy_ssl_verify on;" in verified
+    assert "proxy_ssl_trusted_certificate /etc/ssl/certs/ca-certificates.crt;" in verified
+    assert "proxy_ssl_name w.pigsty;" in verified
+
+
+def test_limits_are_those_of_the_entry_or_the_default():
+    body = text(proxy(client_max_body_size="2g", proxy_read_timeout="1h"), "wiki")
+    assert "client_max_body_size 2g;" in body
+    assert "proxy_read_timeout 1h;" in body
+    assert "proxy_connect_timeout 5s;" in body
+
+
+@pytest.mark.parametrize(("hsts", "age"), [(True, 31536000), (600, 600)])
+def test_hsts_is_sent_over_tls_only(hsts, age):
+    body = text(proxy(hsts=hsts), "wiki")
+    assert f"if ($https) {{\n        set $hsts 'max-age={age}';" in body
+    assert "Strict-Transport" not in text(proxy(), "wiki")
+
+
+def test_auth_names_its_realm_and_covers_home_but_what_machines_fetch():
+    assert 'auth_basic "Auth wiki";' in text(proxy(auth=True), "wiki")
+    home = text({"home": {"auth": True}}, "home", components=ALL_COMPONENTS)
+    assert 'auth_basic "Pigsty Home Auth";' in home
+    blocks = re.findall(r"location (\S+ ?\S*) \{\n        ([^\n]*)", home)
+    opened = {name for name, _first in blocks if _block(home, name).count("auth_basic off;")}
+    assert opened == {
+        "= /nginx",
+        "^~ /pigsty/",
+        r"~ ^/[A-Za-z0-9_-]+\.(repo|sources|asc|gpg)$",
+        "= /ca.crt",
+        "/ui/",
+        "/ui/api/live/",
+    }
+
+
+def _block(body, name):
+    start = body.index(f"location {name} {{")
+    return body[start : body.index("\n    }", start)]
+
+
+def test_static_site():
+    body = text({"s": {"domain": "s.p", "path": "/www/s", "index": True, "log": "x.log"}}, "s")
+    assert "root /www/s;" in body
+    assert "autoindex on;" in body
+    assert "access_log /var/log/nginx/x.log;" in body
+    quiet = text({"s": {"domain": "s.p", "path": "/www/s"}}, "s")
+    assert "autoindex" not in quiet
+    assert "access_log" not in quiet
+
+
+def test_sub_paths_are_those_of_the_enabled_components():
+    home = text({}, "home", components={"vmetrics": {"port": 18428}})
+    assert "proxy_pass http://127.0.0.1:18428/;" in home
+    for absent in ("/vlogs/", "/ui/", "/alertmgr/", "/code/", "/pev"):
+        assert f"location {absent}" not in home
+    every = text({}, "home", components=ALL_COMPONENTS)
+    for path in ("/ui/", "/vmetrics/", "/vlogs/", "/vtraces/", "/vmalert/", "/alertmgr/",
+                 "/blackbox/", "/code/", "/jupyter/", "= /pev"):  # fmt: skip
+        assert f"location {path} {{" in every
+    assert "stub_status" not in text({}, "home", nginx_exporter_enabled=False)
+
+
+def test_haproxy_consoles():
+    out = render({}, haproxy={"node-1": "10.10.10.21:9101"})
+    assert "server 10.10.10.21:9101" in out["conf.d/haproxy/upstream-node-1.conf"]["text"]
+    location = out["conf.d/haproxy/location-node-1.conf"]["text"]
+    assert "location ^~ /haproxy/node-1/ {" in location
+
+
+def test_certificates_are_linked_to_what_there_is():
+    entries = {"a": {**PROXY, "certbot": "site"}, "b": {"domain": "*.p", "path": "/www/b"}}
+    out = render(entries, {"lineages": ["site"]})
+    assert out["conf.d/cert/w.pigsty.crt"]["link"] == "/etc/letsencrypt/live/site/fullchain.pem"
+    assert out["conf.d/cert/_.p.key"]["link"] == "pigsty.key"
+    assert render(entries)["conf.d/cert/w.pigsty.key"]["link"] == "pigsty.key"
+    own = render({"a": {**PROXY, "cert": "/a.crt", "key": "/a.key"}})
+    assert "conf.d/cert/w.pigsty.crt" not in own
+    assert "ssl_certificate /a.crt;" in own["conf.d/a.conf"]["text"]
+
+
+def test_acme_challenge_is_answered_where_a_certificate_is_asked_for():
+    body = text(proxy(certbot="x", auth=True, enforce_https=True), "wiki")
+    assert body.count("location ^~ /.well-known/acme-challenge/ {\n        auth_basic off;") == 2
+    assert "acme" not in text(proxy(), "wiki")
+
+
+def test_raw_config_is_kept_as_it_is():
+    config = "# to /\nlocation /zh/ {\n    rewrite ^/zh/(.*)$ /$1 permanent;\n}\n"
+    body = text(proxy(config=config), "wiki")
+    assert "    location /zh/ {\n        rewrite ^/zh/(.*)$ /$1 permanent;\n    }\n}" in body
+
+
+def test_a_template_of_ones_own():
+    def mine(name):
+        return "server_name {{ entry.domain }};" if name == "mine.j2" else load(name)
+
+    entries = {"a": {"domain": "w.p", "conf": "mine.j2"}}
+    out = portal.files(entries, settings(), facts(), mine)
+    assert out["conf.d/a.conf"]["text"] == "server_name w.p;"
+    for body in ("", "{{ missing }}", "{% if %}"):
+        with pytest.raises(SaltInvocationError, match=r"^infra_portal\.a\.conf: "):
+            portal.files(
+                entries, settings(), facts(), lambda n, b=body: b if n == "mine.j2" else load(n)
+            )
+
+
+def test_the_generation_changes_with_every_file_and_certificate():
+    first = portal.generation(render(proxy()))
+    assert portal.generation(render(proxy())) == first
+    assert portal.generation(render(proxy(websocket=True))) != first
+    assert portal.generation(render(proxy(), {"certificates": "new"})) != first
+    assert portal.generation(render(proxy(), {"lineages": ["x"]})) == first
+
+
+def test_nginx_complaints_are_brought_back_to_the_pillar(tmp_path):
+    stage = tmp_path / "stage"
+    (stage / "conf.d").mkdir(parents=True)
+    (stage / "conf.d" / "wiki.conf").write_text("server {\n    gzip maybe;\n}\n")
+    (stage / "conf.d" / "theirs.conf").write_text("oops\n")
+    entries = proxy(config="gzip maybe;")
+
+    def said(reason, rel, line):
+        return portal.explain(
+            f"nginx: [emerg] {reason} in {stage}/{rel}:{line}", str(stage), entries
+        )
+
+    assert said("invalid value", "conf.d/wiki.conf", 2) == (
+        "infra_portal.wiki.config: nginx refuses line 2 of conf.d/wiki.conf: invalid value: gzip maybe;"
+    )
+    assert said("bad", "conf.d/wiki.conf", 1).startswith("infra_portal.wiki: nginx refuses line 1")
+    assert said('host not found in upstream "x:1"', "conf.d/wiki.conf", 1).startswith(
+        "infra_portal.wiki.endpoint: "
+    )
+    assert "which is not of this portal" in said("unknown directive", "conf.d/theirs.conf", 1)
+    other = portal.explain(f"nginx: [emerg] open() {stage}/x failed", str(stage), entries)
+    assert other == "nginx refuses the configuration: open() /etc/nginx/x failed"
+
+
+def test_what_the_home_page_is_told():
+    context = portal.pages_context(DEMO, settings(nginx_ssl_port=8443), [], "v4.5.0")
+    sites = {s["key"]: s for s in context["sites"]}
+    assert context["home"] == "home.pigsty.cc"
+    assert sites["web.cc"]["names"] == ["pigsty.cc", "zh.pigsty.cc"]
+    assert sites["web.cc"]["kind"] == "static"
+    assert sites["gitea"]["url"] == "https://git.pigsty.cc:8443/"
+    assert not {"home", "blackbox", "vmalert"} & set(sites)
+
+
+def test_every_attribute_is_used():
+    """An attribute that is accepted and does nothing would be a promise that is not kept."""
+    source = "".join(p.read_text() for p in (load.__globals__["TEMPLATES"]).glob("*.j2"))
+    code = portal.__loader__.get_data(portal.__file__).decode()
+    for attribute in portal.ENTRY:
+        assert (
+            f"entry.{attribute}" in source
+            or f'"{attribute}"' in code.split("ENTRY = {")[1].split("def ", 1)[1]
+        )
