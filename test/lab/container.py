@@ -1,0 +1,101 @@
+"""systemd-nspawn, started so that it leaves nothing behind on the host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from . import paths
+from .host import LabError, cgroup_roots, systemd_runs_here
+from .record import Process
+
+CGROUPS = "cgroups"
+PID = "pid"
+
+
+def start(
+    folder: Path,
+    name: str,
+    options: Sequence[str],
+    output: IO[str],
+    lower: Sequence[Path] = (),
+    keep: Sequence[int] = (),
+) -> subprocess.Popen[str]:
+    """Start systemd-nspawn on a folder's `root`, in a mount namespace and control group of its own.
+
+    Args:
+        folder: the machine's folder; its `pid` and `cgroups` say afterwards what to clean up.
+        name: the container's name, unique on the host.
+        options: further options of systemd-nspawn, and a command.
+        output: where its output goes.
+        lower: layers to have below `upper`, the topmost first; without any, `root` is taken as is.
+        keep: file descriptors that it inherits.
+
+    Returns:
+        The process, which is systemd-nspawn's as soon as `pid` is written.
+    """
+    root = folder / "root"
+    for part in ("root", "upper", "work"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for layer in (*lower, folder):
+        if set(str(layer)) & set(",:\\"):
+            raise LabError(f"overlayfs takes no path with commas, colons or backslashes: {layer}")
+    # Two containers in one control group would each take it for theirs.
+    unit = f"infra-lab-{name}"
+    groups = [] if systemd_runs_here() else [top / unit for top in cgroup_roots()]
+    (folder / CGROUPS).write_text("".join(f"{group}\n" for group in groups))
+    scope = ["systemd-run", "--quiet", "--collect", "--scope", "--property=Delegate=yes"]
+    return subprocess.Popen(
+        [
+            *([*scope, f"--unit={unit}", "--"] if systemd_runs_here() else []),
+            *("unshare", "--mount", "--propagation", "slave", "--"),
+            *(str(paths.HERE / "launch"), str(folder), ":".join(map(str, lower))),
+            *("systemd-nspawn", "--quiet", f"--directory={root}", f"--machine={name}"),
+            *("--register=no", "--keep-unit", "--link-journal=no", "--timezone=off"),
+            # A power cut is the end of processes here, so nothing needs to reach the disk.
+            "--suppress-sync=yes",
+            *options,
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        pass_fds=tuple(keep),
+        # Debian 13's systemd needs cgroup2, also where the host still has version 1.
+        env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+    )
+
+
+def process(folder: Path, boot: str) -> Process | None:
+    """Return the systemd-nspawn that was last started on a folder, None if it never came so far.
+
+    Args:
+        folder: the machine's folder.
+        boot: the host's boot during which it was started.
+    """
+    try:
+        pid, started = (folder / PID).read_text().split()
+    except FileNotFoundError:
+        return None
+    return Process(int(pid), int(started), boot)
+
+
+def tidy(folder: Path, name: str) -> None:
+    """Remove what a container that has ended may have left on the host.
+
+    Args:
+        folder: the machine's folder.
+        name: the container's name.
+    """
+    listing = folder / CGROUPS
+    for group in map(Path, listing.read_text().splitlines() if listing.exists() else []):
+        for below, _, _ in os.walk(group, topdown=False):
+            os.rmdir(below)
+    # systemd-nspawn's own, which it removes itself unless it was killed.
+    propagated = Path("/run/systemd/nspawn/propagate", name)
+    if propagated.exists():
+        propagated.rmdir()

@@ -1,0 +1,129 @@
+"""Commands on the host, and what the host must have for a lab to run on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+PROGRAMS = ("systemd-nspawn", "debootstrap", "ip", "nft", "nsenter", "unshare")
+
+
+class LabError(Exception):
+    """The lab cannot do what was asked; the message is a sentence for a person."""
+
+
+class CommandError(LabError):
+    """A command failed; carries its exit status and what it said.
+
+    Attributes:
+        returncode: the command's exit status, or None if its time was up.
+        stdout: what it wrote to standard output.
+        stderr: what it wrote to standard error.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], returncode: int | None, stdout: str, stderr: str, where: str = ""
+    ) -> None:
+        self.argv = list(argv)
+        self.returncode = returncode
+        self.stdout = stdout
+        self.stderr = stderr
+        ending = "ran out of time" if returncode is None else f"ended with {returncode}"
+        place = f" on {where}" if where else ""
+        said = (stderr.strip() or stdout.strip())[-4000:]
+        super().__init__(f"`{' '.join(argv)[:300]}`{place} {ending}: {said or 'it said nothing'}")
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    input: str | None = None,
+    check: bool = True,
+    timeout: float | None = 120,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command on the host.
+
+    Args:
+        argv: the command and its arguments.
+        input: text for its standard input; none means an empty one.
+        check: raise when it ends with anything but 0.
+        timeout: seconds that it may take.
+        env: its whole environment; the caller's if not given.
+
+    Returns:
+        The completed process, with text output.
+
+    Raises:
+        CommandError: it failed (with `check`) or took too long.
+    """
+    try:
+        done = subprocess.run(
+            list(argv),
+            input=input or "",
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=timeout,
+            env=env,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(argv, None, text(error.stdout), text(error.stderr)) from error
+    if check and done.returncode != 0:
+        raise CommandError(argv, done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def text(output: str | bytes | None) -> str:
+    """Return captured output as text, whatever form subprocess has it in."""
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+
+
+def require() -> None:
+    """Check that a lab can run on this host.
+
+    Raises:
+        LabError: it cannot; the message names everything that is missing.
+    """
+    if os.geteuid() != 0:
+        raise LabError("The lab needs root: it makes network namespaces and mounts. Use sudo.")
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if missing:
+        raise LabError(f"The lab needs {', '.join(missing)}; tools/prepare installs them.")
+    if "overlay" not in Path("/proc/filesystems").read_text().split():
+        # Most kernels have it as a module that the first mount loads.
+        loaded = run(["modprobe", "overlay"], check=False) if shutil.which("modprobe") else None
+        if loaded is None or loaded.returncode != 0:
+            raise LabError("The lab needs overlayfs, which this kernel does not have.")
+    if run(["unshare", "--net", "--mount", "true"], check=False).returncode != 0:
+        raise LabError(
+            "The lab needs network and mount namespaces, and this machine does not permit them: "
+            "inside a container it takes a privileged one."
+        )
+    if not cgroup_roots():
+        raise LabError("The lab needs a mounted cgroup2 file system, and there is none.")
+
+
+def systemd_runs_here() -> bool:
+    """Tell whether systemd runs this host."""
+    return Path("/run/systemd/system").is_dir()
+
+
+def cgroup_roots() -> list[Path]:
+    """Return the mount points of the cgroup hierarchies that systemd-nspawn divides.
+
+    That is cgroup2, and systemd's own named one where the host still has it. Empty without cgroup2.
+    """
+    unified: list[Path] = []
+    named: list[Path] = []
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, where, kind, options = line.split()[:4]
+        if kind == "cgroup2":
+            unified.append(Path(where))
+        elif kind == "cgroup" and "name=systemd" in options.split(","):
+            named.append(Path(where))
+    return unified[:1] + named[:1] if unified else []
