@@ -122,7 +122,8 @@ def cards(
     enabled
         Names of the enabled components.
     services
-        ``infra_services``: takes the place of the catalogue; None keeps it.
+        ``infra_services``: takes the place of the catalogue; None keeps it. A card that leads to a
+        component that is not enabled does not appear either way.
     extra
         ``infra_extra_services``: appended.
     variables
@@ -146,7 +147,9 @@ def cards(
     if services is None:
         chosen = [c for c in catalogue if c.get("component") in (None, *enabled)]
     else:
-        chosen = list(services)
+        # Defaults pasted into the pillar: a card of what is switched off would lead nowhere.
+        off = {c["url"].rstrip("/") for c in catalogue if c.get("component") not in (None, *enabled)}
+        chosen = [c for c in services if c["url"].rstrip("/") not in off]
     known = variables or {}
     return [_card(c, known) for c in [*chosen, *(extra or [])]]
 

@@ -430,12 +430,12 @@ def pages_context(
         {
             "key": key,
             "names": view["names"],
-            "url": site_url(view, settings),
+            "url": site_url(next(n for n in view["names"] if "*" not in n), view, settings),
             "kind": "static" if view["kind"] == "static" else "proxy",
             "auth": view["auth"],
         }
         for key, view in shown.items()
-        if key != "home" and view["kind"] != "known"
+        if key != "home" and view["kind"] != "known" and any("*" not in n for n in view["names"])
     ]
     return {
         "version": version,
@@ -446,12 +446,12 @@ def pages_context(
     }
 
 
-def site_url(view: dict[str, Any], settings: dict[str, Any]) -> str:
-    """Address of an entry as a browser types it."""
+def site_url(name: str, view: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Address of an entry, under one of its names, as one types it into a browser."""
     scheme, port, usual = ("http", settings["nginx_port"], 80)
     if view["tls"]:
         scheme, port, usual = ("https", settings["nginx_ssl_port"], 443)
-    return f"{scheme}://{view['domain']}{'' if port == usual else f':{port}'}/"
+    return f"{scheme}://{name}{'' if port == usual else f':{port}'}/"
 
 
 # -- what Salt and the operator call -------------------------------------------------------------

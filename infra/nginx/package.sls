@@ -22,6 +22,5 @@ infra-nginx-user-present:
 infra-nginx-package-installed:
   pkg.installed:
     - pkgs: {{ infra.packages.nginx | tojson }}
-    - refresh: false
     - require:
       - user: infra-nginx-user-present

@@ -7,7 +7,6 @@ import copy
 import hashlib
 import importlib.util
 import re
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -250,18 +249,12 @@ def test_filter_comes_with_long_lists_only():
         assert all("hidden" in a for a in page.all("div") if "data-filter" in a)
 
 
-def test_a_thousand_sites_render_fast(full):
-    big = context(
-        **{**full, "sites": [site(f"s{i}.pigsty.cc", auth=True) for i in range(1000)]},
-    )
-    big["nodes"] = [node(f"n{i}", f"10.10.{i // 250}.{i % 250}") for i in range(200)]
-    fastest = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
-        infra_pages.render(big, load)
-        fastest = min(fastest, time.perf_counter() - start)
-    # Two home pages and the 404 page, compiling included; about 0.03 s on two idle cores.
-    assert fastest < 0.1
+def test_a_thousand_sites_and_their_nodes_are_all_there(full):
+    sites = [site(f"s{i}.pigsty.cc", auth=True) for i in range(1000)]
+    nodes = [node(f"n{i}", f"10.10.{i // 250}.{i % 250}") for i in range(200)]
+    page = infra_pages.render(context(**{**full, "sites": sites, "nodes": nodes}), load)
+    assert all(f"s{i}.pigsty.cc" in page["index.html"] for i in range(1000))
+    assert all(f"10.10.0.{i}" in page["zh.html"] for i in range(200))
 
 
 def test_rendering_is_repeatable_and_leaves_its_input_alone(full):

@@ -1,6 +1,7 @@
 """The portal's pure part: what is refused, and what is rendered."""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -33,49 +34,8 @@ def proxy(**more):
 
 # -- bad input: one error, which names the key path and what was expected
 
-BAD = yaml.safe_load(r"""
-- [[], "infra_portal: expected a dictionary"]
-- [null, "infra_portal: expected a dictionary"]
-- [{wiki: null}, "infra_portal.wiki: expected a dictionary"]
-- [{wiki: [a]}, "infra_portal.wiki: expected a dictionary"]
-- [{wiki: {domain: w.p, endpoint: "a:1", websockets: true}}, "infra_portal.wiki.websockets: unknown key; did you mean 'websocket'?"]
-- [{wiki: {domain: "w p", endpoint: "a:1"}}, "infra_portal.wiki.domain: expected a domain name"]
-- [{wiki: {domain: w.p, endpoint: "a:0"}}, "infra_portal.wiki.endpoint: expected host:port"]
-- [{wiki: {domain: w.p, endpoint: "http://a:80"}}, "infra_portal.wiki.endpoint: expected host:port"]
-- [{wiki: {domain: w.p, endpoint: []}}, "infra_portal.wiki.endpoint: expected at least one"]
-- [{wiki: {domain: w.p, endpoint: ["a:1", "b"]}}, "infra_portal.wiki.endpoint[1]: expected host:port"]
-- [{wiki: {domain: w.p}}, "infra_portal.wiki: expected an endpoint, a path or a conf"]
-- [{wiki: {domains: [w.p], endpoint: "a:1"}}, "infra_portal.wiki.domains: expected a domain beside it"]
-- [{wiki: {domain: w.p, path: www}}, "infra_portal.wiki.path: expected an absolute path"]
-- [{wiki: {domain: w.p, path: "/www/;"}}, "infra_portal.wiki.path: expected an absolute path"]
-- [{wiki: {domain: "w.p;", endpoint: "a:1"}}, "infra_portal.wiki.domain: expected a domain name"]
-- [{wiki: {domain: w.p, endpoint: "a:1", realm: "x\"; root /"}}, "infra_portal.wiki.realm: expected a string without"]
-- [{wiki: {domain: w.p, endpoint: "a:1", realm: "a\nb"}}, "infra_portal.wiki.realm: expected a string of one line"]
-- [{wiki: {domain: w.p, endpoint: "a:1", log: ../x}}, "infra_portal.wiki.log: expected a name"]
-- [{wiki: {domain: w.p, endpoint: "a:1", certbot: "a b"}}, "infra_portal.wiki.certbot: expected a name"]
-- [{wiki: {domain: w.p, endpoint: "a:1", scheme: htps}}, "infra_portal.wiki.scheme: expected one of http, https"]
-- [{wiki: {domain: w.p, endpoint: "a:1", websocket: "yes"}}, "infra_portal.wiki.websocket: expected a boolean"]
-- [{wiki: {domain: yes, endpoint: "a:1"}}, "YAML reads unquoted on"]
-- [{yes: {domain: w.p, endpoint: "a:1"}}, "infra_portal[True]: expected a name"]
-- [{"a b": {domain: w.p, endpoint: "a:1"}}, "infra_portal['a b']: expected a name"]
-- [{"../x": {domain: w.p, endpoint: "a:1"}}, "infra_portal['../x']: expected a name"]
-- [{wiki: {domain: w.p, endpoint: "a:1"}, Wiki: {domain: v.p, endpoint: "a:1"}}, "infra_portal.Wiki: expected a key that differs"]
-- [{a: {domain: w.p, endpoint: "a:1"}, b: {domain: W.P, endpoint: "a:1"}}, "infra_portal.b.domain: 'W.P' is already a name of infra_portal.a"]
-- [{a: {domain: w.p, endpoint: "a:1"}, b: {domain: v.p, domains: [w.p], endpoint: "a:1"}}, "infra_portal.b.domains: 'w.p' is already a name of infra_portal.a"]
-- [{a: {domain: w.p, domains: [w.p], endpoint: "a:1"}}, "infra_portal.a.domains: 'w.p' is already a name"]
-- [{a: {domain: i.pigsty, endpoint: "a:1"}}, "infra_portal.a.domain: 'i.pigsty' is already a name of infra_portal.home"]
-- [{wiki: {domain: w.p, endpoint: "a:1", cert: /a.crt}}, "infra_portal.wiki.key: expected beside cert"]
-- [{wiki: {domain: w.p, endpoint: "a:1", key: /a.key}}, "infra_portal.wiki.cert: expected beside key"]
-- [{wiki: {domain: w.p, endpoint: "a:1", hsts: soon}}, "infra_portal.wiki.hsts: expected a boolean"]
-- [{wiki: {domain: w.p, endpoint: "a:1", hsts: -1}}, "infra_portal.wiki.hsts: expected"]
-- [{wiki: {domain: w.p, endpoint: "a:1", config: "gzip off"}}, "infra_portal.wiki.config: expected whole nginx directives, its last directive lacks a ;"]
-- [{wiki: {domain: w.p, endpoint: "a:1", config: "} server {"}}, "infra_portal.wiki.config: expected whole nginx directives, a } closes the block around it"]
-- [{wiki: {domain: w.p, endpoint: "a:1", config: "location / {"}}, "a { is not closed"]
-- [{wiki: {domain: w.p, endpoint: "a:1", config: "return 200 'a;"}}, "a quote ' is not closed"]
-- [{wiki: {domain: w.p, endpoint: "a:1", config: "a \0;"}}, "infra_portal.wiki.config: expected text without control"]
-- [{wiki: {domain: w.p, endpoint: "a:1", config: {a: b}}}, "infra_portal.wiki.config: expected a string"]
-- [{wiki: {domain: w.p, endpoint: "a:1", client_max_body_size: lots}}, "infra_portal.wiki.client_max_body_size: expected a size"]
-""")
+CASES = Path(__file__).parent / "cases"
+BAD = yaml.safe_load((CASES / "portal_bad.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(("entries", "expected"), BAD)
@@ -358,7 +318,8 @@ def test_nginx_complaints_are_brought_back_to_the_pillar(tmp_path):
         )
 
     assert said("invalid value", "conf.d/wiki.conf", 2) == (
-        "infra_portal.wiki.config: nginx refuses line 2 of conf.d/wiki.conf: invalid value: gzip maybe;"
+        "infra_portal.wiki.config: nginx refuses line 2 of conf.d/wiki.conf: "
+        "invalid value: gzip maybe;"
     )
     assert said("bad", "conf.d/wiki.conf", 1).startswith("infra_portal.wiki: nginx refuses line 1")
     assert said('host not found in upstream "x:1"', "conf.d/wiki.conf", 1).startswith(
@@ -379,12 +340,21 @@ def test_what_the_home_page_is_told():
     assert not {"home", "blackbox", "vmalert"} & set(sites)
 
 
-def test_every_attribute_is_used():
+def test_every_attribute_changes_something():
     """An attribute that is accepted and does nothing would be a promise that is not kept."""
-    source = "".join(p.read_text() for p in (load.__globals__["TEMPLATES"]).glob("*.j2"))
-    code = portal.__loader__.get_data(portal.__file__).decode()
-    for attribute in portal.ENTRY:
-        assert (
-            f"entry.{attribute}" in source
-            or f'"{attribute}"' in code.split("ENTRY = {")[1].split("def ", 1)[1]
-        )
+    plain = {"domain": "w.p", "endpoint": "a:1", "scheme": "https", "proxy_ssl_verify": True}
+    static = {"domain": "w.p", "path": "/www/w"}
+    values = {
+        "domain": "v.p", "domains": ["v.p"], "endpoint": "b:1", "path": "/x", "scheme": "http",
+        "websocket": True, "index": True, "auth": True, "realm": "x", "cert": "/a", "key": "/a",
+        "certbot": "x", "enforce_https": True, "log": "x", "config": "gzip off;",
+        "conf": "static.conf.j2", "client_max_body_size": 1, "proxy_connect_timeout": "1s",
+        "proxy_read_timeout": "1s", "proxy_send_timeout": "1s", "proxy_ssl_verify": False,
+        "proxy_ssl_trusted_certificate": "/a", "proxy_ssl_name": "v.p", "hsts": True,
+    }  # fmt: skip
+    assert values.keys() == portal.ENTRY.keys()
+    for attribute, value in values.items():
+        base = {"index": static, "realm": {**plain, "auth": True}}.get(attribute, plain)
+        more = {"cert": {"key": "/a"}, "key": {"cert": "/a"}}.get(attribute, {})
+        before = text({"wiki": base}, "wiki")
+        assert text({"wiki": {**base, attribute: value, **more}}, "wiki") != before, attribute

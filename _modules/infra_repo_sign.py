@@ -1,0 +1,384 @@
+"""Keys and signatures of a repository, by gpg with a home directory of its own.
+
+The secret key never leaves that directory (mode 0700) and never stands on a command line.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+_KEY_TYPE = "rsa4096"
+"""RSA: rpm before 4.16 (EL 8) and old gpgv know no other that is still held to be safe."""
+
+
+def key(
+    home: str, uid: str = "infra repository", secret_file: str = "", passphrase_file: str = ""
+) -> dict[str, str]:
+    """The signing key; made on first use.
+
+    home
+        gpg's home directory, made with mode 0700.
+    uid
+        Name of a key that has to be made.
+    secret_file
+        File with the user's own secret key (armoured or binary); used instead of one of our own.
+    passphrase_file
+        File with its passphrase, where it has one.
+
+    Returns ``fingerprint``, ``uid``, ``created`` (seconds since the epoch), ``expires`` (the same;
+    empty for never) and ``public`` (armoured).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_repo_sign.key /var/lib/infra/repo/pigsty/gnupg
+    """
+    folder = Path(home)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    if secret_file:
+        wanted = parse_keys(_gpg(home, "--show-keys", secret_file)["stdout"])
+        if not wanted or not wanted[0]["secret"]:
+            raise SaltInvocationError(f"{secret_file}: holds no secret key")
+        fingerprint = wanted[0]["fingerprint"]
+        held = {entry["fingerprint"] for entry in _secret_keys(home)}
+        if fingerprint not in held:
+            _gpg(home, *_passphrase(passphrase_file), "--import", secret_file)
+    else:
+        if not _secret_keys(home):
+            _gpg(home, "--passphrase", "", "--quick-generate-key", uid, _KEY_TYPE, "sign", "never")
+        fingerprint = _secret_keys(home)[0]["fingerprint"]
+    entry = next(e for e in _secret_keys(home) if e["fingerprint"] == fingerprint)
+    public = _gpg(home, "--armor", "--export", fingerprint)["stdout"].strip() + "\n"
+    _stop_agent(home)
+    return {
+        "fingerprint": fingerprint,
+        "uid": entry["uid"],
+        "created": entry["created"],
+        "expires": entry["expires"],
+        "public": public,
+    }
+
+
+def parse_keys(colons: str) -> list[dict[str, Any]]:
+    """Primary keys in what ``gpg --with-colons`` says.
+
+    Returns mappings with ``fingerprint``, ``uid``, ``created``, ``expires`` and ``secret``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_repo_sign.parse_keys "$(gpg --with-colons -k)"
+    """
+    found: list[dict[str, Any]] = []
+    primary = False
+    for line in colons.splitlines():
+        fields = line.split(":")
+        if fields[0] in ("pub", "sec"):
+            primary = True
+            found.append(
+                {
+                    "fingerprint": "",
+                    "uid": "",
+                    "created": fields[5],
+                    "expires": fields[6],
+                    "secret": fields[0] == "sec",
+                }
+            )
+        elif fields[0] in ("sub", "ssb"):
+            primary = False
+        elif fields[0] == "fpr" and primary and not found[-1]["fingerprint"]:
+            found[-1]["fingerprint"] = fields[9]
+        elif fields[0] == "uid" and found and not found[-1]["uid"]:
+            found[-1]["uid"] = fields[9]
+    return found
+
+
+def keyring(data: bytes, path: str, fingerprints: list[str] | None = None) -> list[str]:
+    """Write public keys where apt, rpm and gpgv can use them.
+
+    data
+        Keys, armoured or binary.
+    path
+        File to write, without suffix: ``.asc`` is added for armoured keys, ``.gpg`` for binary.
+    fingerprints
+        Fingerprints of which the keys must have at least one each; empty for any key.
+
+    Returns the file's path and then the fingerprints found.
+
+    Raises CommandExecutionError where there is no key, or a foreign one.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_repo_sign.keyring "$(cat key.asc)" /tmp/key
+    """
+    armoured = data.lstrip().startswith(b"-----BEGIN PGP")
+    file = Path(f"{path}{'.asc' if armoured else '.gpg'}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.new")
+    temporary.write_bytes(data)
+    answer = __salt__["cmd.run_all"](
+        ["gpg", "--batch", "--no-tty", "--with-colons", "--show-keys", str(temporary)],
+        python_shell=False,
+        ignore_retcode=True,
+        output_loglevel="debug",
+        env={"LC_ALL": "C", "GNUPGHOME": str(file.parent)},
+    )
+    found = [entry["fingerprint"] for entry in parse_keys(answer["stdout"])]
+    if not found:
+        temporary.unlink()
+        raise CommandExecutionError(f"no public key in it: {answer['stderr'].strip()}")
+    wanted = [re.sub(r"\s", "", f).upper() for f in fingerprints or []]
+    foreign = [f for f in found if wanted and not any(f.endswith(w) for w in wanted)]
+    if foreign:
+        temporary.unlink()
+        raise CommandExecutionError(
+            f"it holds the key {', '.join(foreign)}, but expected {', '.join(wanted)}"
+        )
+    temporary.chmod(0o644)
+    temporary.replace(file)
+    return [str(file), *found]
+
+
+def sign(home: str, fingerprint: str, files: list[dict[str, str]], passphrase_file: str = "") -> None:
+    """Sign files.
+
+    home, fingerprint, passphrase_file
+        See :func:`key`.
+    files
+        Mappings of ``source``, ``target`` and ``kind``: ``clear`` (InRelease) or ``detached``
+        (armoured, beside the file).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_repo_sign.sign /gnupg ABCD… '[{source: R, target: R.gpg, kind: detached}]'
+    """
+    how = {"clear": ["--clear-sign"], "detached": ["--armor", "--detach-sign"]}
+    try:
+        for file in files:
+            Path(file["target"]).unlink(missing_ok=True)
+            _gpg(
+                home,
+                *_passphrase(passphrase_file),
+                "--local-user", fingerprint,
+                "--digest-algo", "SHA512",
+                "--output", file["target"],
+                *how[file["kind"]],
+                file["source"],
+            )  # fmt: skip
+    finally:
+        _stop_agent(home)
+
+
+def sign_packages(
+    home: str, fingerprint: str, files: list[str], passphrase_file: str = ""
+) -> None:
+    """Sign rpm packages in place; for those that came without a signature that we know.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_repo_sign.sign_packages /gnupg ABCD… '[/tmp/a.rpm]'
+    """
+    extra = " ".join(_passphrase(passphrase_file))
+    try:
+        for start in range(0, len(files), 200):
+            _run(
+                [
+                    "rpmsign",
+                    "--define", f"_gpg_name {fingerprint}",
+                    "--define", f"_gpg_path {home}",
+                    "--define", "_gpg_digest_algo sha256",
+                    "--define", f"_gpg_sign_cmd_extra_args --batch {extra}",
+                    "--resign",
+                    *files[start : start + 200],
+                ],
+                "rpmsign",
+            )  # fmt: skip
+    finally:
+        _stop_agent(home)
+
+
+def check_packages(keys: list[str], files: list[str], scratch: str) -> dict[str, str]:
+    """Check the signatures of rpm packages.
+
+    keys
+        Files with the public keys to be trusted.
+    files
+        Packages.
+    scratch
+        Directory for a key database of its own; emptied.
+
+    Returns path → ``good``, ``unsigned``, ``unknown`` (signed by another key) or ``bad``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_repo_sign.check_packages '[key.asc]' '[a.rpm]' /tmp/rpmdb
+    """
+    database = Path(scratch)
+    if database.exists():
+        for path in database.iterdir():
+            path.unlink()
+    database.mkdir(parents=True, exist_ok=True)
+    own = ["--dbpath", str(database)]
+    _run(["rpmdb", *own, "--initdb"], "rpm")
+    if keys:
+        _run(["rpmkeys", *own, "--import", *keys], "rpm")
+    found = {}
+    for start in range(0, len(files), 200):
+        answer = _run(
+            ["rpmkeys", *own, "--checksig", "-v", *files[start : start + 200]], "rpm", check=False
+        )
+        found.update(parse_checksig(answer["stdout"]))
+    return {file: found.get(file, "bad") for file in files}
+
+
+def parse_checksig(text: str) -> dict[str, str]:
+    """What ``rpmkeys --checksig -v`` found, per package.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_repo_sign.parse_checksig "$(rpmkeys -Kv a.rpm)"
+    """
+    found: dict[str, str] = {}
+    path = ""
+    for line in text.splitlines():
+        if line and not line[0].isspace():
+            path = line.rstrip().removesuffix(":")
+            found[path] = "unsigned"
+            continue
+        word = line.rsplit(":", 1)[-1].strip().split(" ")[0]
+        if "ignature" in line:
+            state = {"OK": "good", "NOKEY": "unknown"}.get(word, "bad")
+            if found[path] != "bad" and (state == "bad" or found[path] != "good"):
+                found[path] = state
+        elif word not in ("OK", ""):
+            found[path] = "bad"
+    return found
+
+
+def verify(keys: list[str], signature: str, source: str = "") -> str:
+    """Check a signature against keys, and against nothing else.
+
+    keys
+        Files with public keys (binary or armoured).
+    signature
+        A clear-signed file, or a detached signature.
+    source
+        The file that a detached signature is about.
+
+    Returns an empty string where it is good, else the reason.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_repo_sign.verify '[/www/pigsty/pigsty.asc]' /www/pigsty/repo_complete.asc
+    """
+    if not Path(signature).is_file():
+        return "there is no signature"
+    home = os.path.dirname(keys[0]) if keys else "/"
+    argv = ["gpgv", "--homedir", home]
+    temporary = []
+    try:
+        for number, path in enumerate(keys):
+            binary = Path(path)
+            if binary.read_bytes().lstrip().startswith(b"-----BEGIN"):
+                binary = Path(_temporary(), f"{number}.gpg")
+                temporary.append(binary)
+                binary.write_bytes(dearmour(Path(path).read_bytes()))
+            argv += ["--keyring", str(binary)]
+        argv += [signature, *([source] if source else [])]
+        answer = _run(argv, "gpgv", check=False)
+    finally:
+        for binary in temporary:
+            binary.unlink()
+            binary.parent.rmdir()
+    if answer["retcode"] == 0:
+        return ""
+    reasons = [
+        line.removeprefix("gpgv: ")
+        for line in answer["stderr"].splitlines()
+        if re.search(r"BAD|[Cc]an't|expired|No public key|no valid|invalid|failed", line)
+    ]
+    return "; ".join(reasons) or answer["stderr"].strip()
+
+
+def dearmour(data: bytes) -> bytes:
+    """Binary keys from armoured ones (several blocks may follow one another).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_repo_sign.dearmour "$(cat key.asc)"
+    """
+    found = b""
+    for block in re.findall(rb"-----BEGIN PGP[^\n]*\n(.*?)-----END PGP", data, re.DOTALL):
+        lines = block.replace(b"\r", b"").split(b"\n")
+        start = lines.index(b"") + 1 if b"" in lines else 0
+        body = [line for line in lines[start:] if line and not line.startswith(b"=")]
+        found += base64.b64decode(b"".join(body))
+    return found
+
+
+def _temporary() -> str:
+    return tempfile.mkdtemp(prefix="infra-repo-key-")
+
+
+def _secret_keys(home: str) -> list[dict[str, Any]]:
+    return parse_keys(_gpg(home, "--list-secret-keys", check=False)["stdout"])
+
+
+def _passphrase(file: str) -> list[str]:
+    return ["--pinentry-mode", "loopback", "--passphrase-file", file] if file else []
+
+
+def _gpg(home: str, *argv: str, check: bool = True) -> dict[str, Any]:
+    options = ["--homedir", home, "--batch", "--no-tty", "--yes", "--quiet", "--with-colons"]
+    return _run(["gpg", *options, *argv], "gnupg", check)
+
+
+def _stop_agent(home: str) -> None:
+    """End the agent that gpg left running for this home directory."""
+    __salt__["cmd.run_all"](
+        ["gpgconf", "--homedir", home, "--kill", "gpg-agent"],
+        python_shell=False,
+        ignore_retcode=True,
+        output_loglevel="quiet",
+    )
+
+
+def _run(argv: list[str], package: str, check: bool = True) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = __salt__["cmd.run_all"](
+            argv,
+            python_shell=False,
+            env={"LC_ALL": "C"},
+            ignore_retcode=True,
+            output_loglevel="debug",
+            timeout=600,
+        )
+    except CommandExecutionError as exc:
+        raise CommandExecutionError(f"{argv[0]} (package {package}) cannot run: {exc}") from exc
+    if check and answer["retcode"]:
+        raise CommandExecutionError(f"{argv[0]} failed: {answer['stderr'] or answer['stdout']}")
+    return answer

@@ -1,0 +1,191 @@
+"""Any portal is either refused by name, or rendered to what a real nginx accepts."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from portal_samples import ALL_COMPONENTS, DEMO, facts, load, settings
+
+from _modules import infra_portal as portal
+from _modules import infra_schema as schema
+
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory):
+    """A place for an nginx of our own: certificates, logs, what its package brings."""
+    assert NGINX, "nginx is not installed; tools/prepare does that"
+    root = tmp_path_factory.mktemp("nginx")
+    (root / "log").mkdir()
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test",
+         "-keyout", root / "pigsty.key", "-out", root / "pigsty.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return root
+
+
+def version():
+    said = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True).stderr
+    return [int(n) for n in said.strip().rpartition("/")[2].split()[0].split(".")]
+
+
+def accepts(prefix, files):
+    """Write a rendered portal below prefix and have nginx test it; returns its complaint."""
+    root = prefix / "etc"
+    shutil.rmtree(root, ignore_errors=True)
+    for rel, spec in files.items():
+        path = root / rel
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if "link" in spec:
+            path.symlink_to(spec["link"])
+        else:
+            text = spec["text"].replace("/var/log/nginx", str(prefix / "log"))
+            path.write_text(text.replace("/run/nginx.pid", str(prefix / "pid")), encoding="utf-8")
+    for name in ("crt", "key"):
+        (root / "conf.d" / "cert").mkdir(exist_ok=True)
+        (root / "conf.d" / "cert" / f"pigsty.{name}").symlink_to(prefix / f"pigsty.{name}")
+    (root / "mime.types").write_text("types { text/html html; }")
+    (root / ".htpasswd").write_text("")
+    tested = subprocess.run(
+        [NGINX, "-t", "-q", "-p", prefix, "-c", root / "nginx.conf", "-e", prefix / "log" / "e"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return tested.stderr if tested.returncode else ""
+
+
+def render(entries, **changes):
+    return portal.files(entries, settings(**changes), facts(nginx_version=version()), load)
+
+
+@pytest.mark.parametrize("mode", ["disable", "enable", "enforce"])
+@pytest.mark.parametrize("ports", [(80, 443), (8080, 8443)])
+def test_the_demo_is_accepted(prefix, mode, ports):
+    entries = {k: {a: v for a, v in e.items() if a != "enforce_https"} for k, e in DEMO.items()}
+    files = render(
+        entries if mode == "disable" else DEMO,
+        nginx_sslmode=mode, nginx_port=ports[0], nginx_ssl_port=ports[1],
+        components=ALL_COMPONENTS, haproxy={"node-1": "10.10.10.21:9101"},
+    )  # fmt: skip
+    assert accepts(prefix, files) == ""
+
+
+def test_a_fault_is_not_accepted(prefix):
+    """The test of the test: this nginx does refuse."""
+    entries = {"a": {"domain": "a.p", "path": "/a", "config": "no_such_directive on;"}}
+    assert "no_such_directive" in accepts(prefix, render(entries))
+
+
+LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
+DOMAIN = st.builds(".".join, st.lists(LABEL, min_size=1, max_size=4)) | st.just("*.w.pigsty")
+PORT = st.integers(0, 70000).map(str)
+HOST = st.sampled_from(["127.0.0.1", "10.10.10.10", "[::1]", "localhost", "${admin_ip}", "1.2.3"])
+ENDPOINT = st.builds("{}:{}".format, HOST, PORT) | st.just("unix:/run/a.sock")
+TEXT = st.text(st.sampled_from("ab/ ;{}\n\"'$\\#\x00é.-_*:0"), max_size=12)
+NASTY = TEXT | st.booleans() | st.none() | st.integers(-1, 99) | st.lists(TEXT, max_size=2)
+SAFE_CONFIG = st.sampled_from(
+    ["", "gzip off;", "location /x { return 204; }", "# } {\n", "set $a 'b;}';", 'set $b "${host}";',
+     "add_header X-A 'é';",
+     "location /y {\n  rewrite ^/y/(.*)$ /$1 permanent;\n}"]
+)  # fmt: skip
+SIZE = st.from_regex(r"[0-9]{1,9}[kKmMgG]?", fullmatch=True)
+TIME = st.from_regex(r"[0-9]{1,6}(ms|[smhdwy])", fullmatch=True)
+ATTRIBUTES = {
+    "domain": DOMAIN,
+    "domains": st.lists(DOMAIN, max_size=3, unique=True),
+    "endpoint": ENDPOINT | st.lists(ENDPOINT, max_size=3),
+    "path": st.from_regex(r"/[A-Za-z0-9/._@%+=:,~-]{0,20}", fullmatch=True),
+    "scheme": st.sampled_from(["http", "https"]),
+    "websocket": st.booleans(),
+    "index": st.booleans(),
+    "auth": st.booleans(),
+    "realm": st.text(st.characters(exclude_categories=["C"]), max_size=12),
+    "certbot": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True),
+    "enforce_https": st.booleans(),
+    "log": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True),
+    "config": SAFE_CONFIG,
+    "client_max_body_size": st.integers(0, 9) | SIZE,
+    "proxy_read_timeout": TIME,
+    "proxy_connect_timeout": TIME,
+    "proxy_ssl_verify": st.booleans(),
+    "proxy_ssl_name": DOMAIN,
+    "hsts": st.booleans() | st.integers(-1, 10**8),
+}
+GOOD_ENTRY = st.fixed_dictionaries({}, optional=ATTRIBUTES)
+ANY_ENTRY = st.fixed_dictionaries(
+    {}, optional={**{k: v | NASTY for k, v in ATTRIBUTES.items()}, "cert": NASTY, "conf": NASTY}
+)  # fmt: skip
+KEY = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True) | st.just("home") | TEXT
+PORTAL = st.dictionaries(KEY, GOOD_ENTRY, max_size=4) | st.dictionaries(
+    KEY, GOOD_ENTRY | ANY_ENTRY | NASTY, max_size=3
+)
+# Entries that hold together, so that most of these portals reach nginx.
+FITTING = {
+    **{
+        k: v
+        for k, v in ATTRIBUTES.items()
+        if k not in ("domain", "domains", "enforce_https", "hsts")
+    },
+    "realm": st.text(
+        st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters='"\\$;{}')
+    ),
+    "endpoint": st.integers(1, 65535).map("127.0.0.1:{}".format),
+    "proxy_connect_timeout": st.just("3s"),
+}
+SOUND = st.lists(st.fixed_dictionaries({}, optional=FITTING), max_size=4).map(
+    lambda found: {
+        f"e{i}": {"endpoint": "[::1]:1", **entry, "domain": f"e{i}.w.pigsty"}
+        for i, entry in enumerate(found)
+    }
+)
+SETTINGS = st.fixed_dictionaries(
+    {
+        "nginx_sslmode": st.sampled_from(["disable", "enable", "enforce"]),
+        "nginx_port": st.integers(1, 65535),
+        "nginx_ipv6": st.booleans(),
+        "components": st.sampled_from([{}, ALL_COMPONENTS]),
+        "nginx_users": st.booleans(),
+    }
+)
+
+
+@hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(entries=PORTAL | SOUND, changes=SETTINGS)
+def test_any_portal_is_refused_by_name_or_accepted_by_nginx(prefix, entries, changes):
+    found = portal.problems(entries, settings(**changes), schema.check)
+    if found:
+        assert all(e.startswith(("infra_portal", "nginx_ssl_port")) for e in found)
+        assert all("expected" in e or "unknown key" in e or "already a name" in e for e in found)
+        return
+    assert accepts(prefix, render(entries, **changes)) == ""
+
+
+@hypothesis_settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from("ab ;{}\n\"'$\\#"), max_size=16))
+def test_config_that_stays_inside_its_block_is_told_from_what_does_not(config):
+    """config_fault never passes text that would close the block around it."""
+    if portal.config_fault(config) is None:
+        assert _closes_nothing(config)
+
+
+def _closes_nothing(config):
+    """An independent, slower reading: the depth after each token of nginx's grammar."""
+    token = re.compile(
+        r"""\s+|\#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\\.|\$\{[^}]*\}?|[^\s{};\\])+|\\""",
+        re.DOTALL,
+    )
+    depth, at = 0, 0
+    while at < len(config):
+        match = token.match(config, at)
+        if not match:
+            return False
+        depth += {"{": 1, "}": -1}.get(match.group(), 0)
+        if depth < 0:
+            return False
+        at = match.end()
+    return depth == 0
