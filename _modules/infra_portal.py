@@ -778,9 +778,11 @@ def _error_log_tail(lines: int = 5) -> str:
     return " | ".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
-def status(timeout: float = 3.0) -> dict[str, Any]:
+def status(only: list[str] | None = None, timeout: float = 3.0) -> dict[str, Any]:
     """Ask every served name of the portal over HTTP and HTTPS, and its upstream for a connection.
 
+    only
+        Keys of the entries to ask for; all of them without it.
     timeout
         Seconds to wait for each.
 
@@ -793,9 +795,14 @@ def status(timeout: float = 3.0) -> dict[str, Any]:
     .. code-block:: bash
 
         salt infra-1 infra_portal.status
+        salt infra-1 infra_portal.status only='[home, wiki]'
     """
     known = _remembered()
-    served = {k: e for k, e in known["entries"].items() if e["kind"] != "known"}
+    served = {
+        key: entry
+        for key, entry in known["entries"].items()
+        if entry["kind"] != "known" and (only is None or key in only)
+    }
     with ThreadPoolExecutor(max_workers=16) as pool:
         found = pool.map(lambda e: _entry_status(e, known["ports"], timeout), served.values())
         return dict(zip(served, found, strict=True))

@@ -223,7 +223,7 @@ def serving(name: str, settings: dict[str, Any]) -> dict[str, Any]:
             {"conf.d/00-infra.conf": {"text": Path(_ROOT, "conf.d/00-infra.conf").read_text()}}
         )
         __salt__["infra_portal.wait_for_generation"](settings["nginx_port"], wanted)
-        home = __salt__["infra_portal.status"]()["home"]
+        home = __salt__["infra_portal.status"](only=["home"])["home"]
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     wrong = [

@@ -8,7 +8,6 @@ infra-ca-directory-present:
     - user: root
     - group: root
     - makedirs: true
-    - dir_mode: '0755'
 
 infra-ca-authority-present:
   infra_cert.authority:
