@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import image
@@ -96,8 +97,10 @@ def _down(arguments: argparse.Namespace) -> None:
 def _build(arguments: argparse.Namespace) -> None:
     kitchen = load()
     names = [arguments.platform] if arguments.platform else list(kitchen.platforms)
-    for name in names:
-        print(image.ensure(kitchen.platform(name), Ticker()))
+    ticker = Ticker()
+    with ThreadPoolExecutor() as pool:
+        for path in pool.map(lambda name: image.ensure(kitchen.platform(name), ticker), names):
+            print(path)
 
 
 def _label(machine: object) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from . import aptconf, container, paths
+from . import aptconf, archive, container, paths
 from .host import LabError, require, run
 from .record import every
 from .suites import Platform
@@ -98,6 +98,8 @@ def _build(
         check=True,
         pass_fds=(lock,),
     )
+    for package in (root / archive.FOLDER).glob("*.deb"):
+        package.unlink()
     for path, content in _files(sources):
         target = root / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)

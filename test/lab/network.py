@@ -167,13 +167,25 @@ def nameservers() -> list[str]:
 
 
 def _lab_rules() -> str:
-    """Rules inside the lab: everything out goes as the lab's one address, and the host comes in."""
+    """Rules inside the lab: everything out goes as the lab's one address, and the host comes in.
+
+    A private address beyond the lab is somebody else's machine, which a pillar under test may name:
+    nothing is sent there, but questions to the name servers that the machines are given.
+    """
+    servers = ", ".join(server for server in nameservers() if ":" not in server)
+    asking = f'oifname "{UPLINK}" ip daddr {{ {servers} }} th dport 53 accept' if servers else ""
     return f"""
 table ip lab {{
+  set private {{
+    type ipv4_addr; flags interval;
+    elements = {{ 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 }}
+  }}
   set offline {{ type ipv4_addr; }}
   chain forward {{
     type filter hook forward priority filter;
     ip saddr @offline oifname "{UPLINK}" ct state new drop
+    {asking}
+    oifname "{UPLINK}" ip daddr @private reject with icmp host-unreachable
   }}
   chain postrouting {{
     type nat hook postrouting priority srcnat;

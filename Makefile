@@ -1,0 +1,40 @@
+# What people type. `make` alone says what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-stop apply prepare test lint unit bench
+
+# A file in YAML or JSON; pillar.example if not given.
+PILLAR ?=
+
+help:  ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: prepare  ## boot a machine at 10.10.10.10, apply the formula to it, show what runs (PILLAR=FILE)
+	@test/lab/lab demo $(if $(PILLAR),--pillar '$(PILLAR)')
+
+demo-stop:  ## take the demo's machine down
+	@test/lab/lab down demo
+
+apply:  ## apply the formula to this very machine, if systemd runs it (PILLAR=FILE)
+	@"$$(tools/venv)/bin/python" tools/apply $(if $(PILLAR),'$(PILLAR)')
+
+prepare:
+	@tools/prepare
+
+test: prepare lint  ## everything: lint, types, unit, functional and integration tests
+	@"$$(tools/venv)/bin/pytest" --timeout=900
+
+lint: prepare  ## ruff, mypy, yamllint, salt-lint, shellcheck
+	@tools/lint
+
+unit:  ## only the tests that need nothing but Python
+	@"$$(tools/venv)/bin/pytest" test/unit
+
+bench: prepare  ## measure: every executable test/bench/bench_*.py
+	@python=$$(tools/venv)/bin/python; found=; \
+	for bench in test/bench/bench_*.py; do \
+	  [[ -x $$bench ]] || continue; found=1; \
+	  echo "== $$bench"; PYTHONPATH=test "$$python" "$$bench"; \
+	done; \
+	[[ $$found ]] || { echo "there is no test/bench/bench_*.py" >&2; exit 1; }
