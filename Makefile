@@ -22,8 +22,12 @@ apply:  ## apply the formula to this very machine, if systemd runs it (PILLAR=FI
 prepare:
 	@tools/prepare
 
-test: prepare lint  ## everything: lint, types, unit, functional and integration tests
-	@"$$(tools/venv)/bin/pytest" --timeout=900
+test: prepare  ## everything: lint, types, unit, functional and integration tests
+	@status=0; \
+	tools/lint || status=1; \
+	test/lab/lab build; \
+	"$$(tools/venv)/bin/pytest" --timeout=900 || status=1; \
+	exit $$status
 
 lint: prepare  ## ruff, mypy, yamllint, salt-lint, shellcheck
 	@tools/lint

@@ -142,7 +142,7 @@ def test_an_apply_that_fails_names_the_state(boot_lab, tree, tmp_path):
 def test_apply_shows_what_it_is_doing(machine):
     seen = []
     machine.apply(progress=seen.append)
-    assert seen == ["/root/greeting"]
+    assert seen == ["file.managed  /root/greeting"]
 
 
 def test_machines_reach_the_archive_and_the_host_reaches_them(lab, machine):

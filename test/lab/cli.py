@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import image
+from . import demo, image
 from .host import LabError
 from .laboratory import Lab
 from .suites import load
@@ -45,17 +45,21 @@ class Ticker:
 
 
 def _up(arguments: argparse.Namespace) -> None:
+    ticker = Ticker()
     lab = Lab.up(
         arguments.suite,
         name=arguments.name,
         platform=arguments.platform,
         pillar=arguments.pillar,
-        apply=arguments.apply,
         attach=arguments.attach,
         tree=arguments.tree,
-        progress=Ticker(),
+        progress=ticker,
     )
+    # From here on it stays, so that a failed apply can be looked into.
     lab.keep()
+    if arguments.apply:
+        with lab.timed("apply"):
+            lab.apply(progress=ticker)
     took = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in lab.seconds.items())
     print(f"lab {lab.name} is up ({took}): {', '.join(map(_label, lab.machines))}")
 
@@ -101,6 +105,10 @@ def _build(arguments: argparse.Namespace) -> None:
     with ThreadPoolExecutor() as pool:
         for path in pool.map(lambda name: image.ensure(kitchen.platform(name), ticker), names):
             print(path)
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    demo.show(arguments.pillar, arguments.platform, Ticker())
 
 
 def _label(machine: object) -> str:
@@ -165,4 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     build = commands.add_parser("build", help="build the root file systems that machines stand on")
     build.add_argument("platform", nargs="?", metavar="PLATFORM", help="all of kitchen.yml")
     build.set_defaults(action=_build)
+
+    show = commands.add_parser("demo", help="boot one machine, apply the formula, show what runs")
+    show.add_argument("--platform", help="of kitchen.yml; its first one")
+    show.add_argument("--pillar", type=Path, metavar="FILE", help="YAML or JSON; pillar.example")
+    show.set_defaults(action=_demo)
     return parser

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
-from . import fleet, image, network, paths
+from . import aptconf, fleet, image, network, paths
 from .applied import Applied
 from .host import LabError, require, run
 from .machine import Machine
@@ -98,17 +99,18 @@ class Lab:
         lab = cls(record)
         lab._found()
         try:
-            with lab._timed("image"):
+            with lab.timed("image"):
                 for key in sorted({record.platform, *(spec.platform for spec in wanted)} - {""}):
                     record.images[key] = str(image.ensure(kitchen.platform(key), progress))
-            with lab._timed("boot"):
+            with lab.timed("boot"):
                 lab._boot(wanted, chosen.pillar if content is None else content, progress)
+            lab._warn_if_shut_in(progress)
             if master:
                 progress(f"starting the salt-master on {master}, and the minions")
-                with lab._timed("salt"):
+                with lab.timed("salt"):
                     fleet.start(list(lab._machines.values()), lab.machine(master))
             if apply:
-                with lab._timed("apply"):
+                with lab.timed("apply"):
                     lab.applied = lab.apply(progress=progress)
         except BaseException:
             lab.down()
@@ -314,6 +316,10 @@ class Lab:
         master = self.machine(self._record.master)
         return fleet.salt(master, *words, check=check, timeout=timeout)
 
+    def timed(self, step: str) -> _Timer:
+        """Return a context manager that writes down in `seconds` how long a step takes."""
+        return _Timer(self.seconds, step)
+
     # Making it
 
     def _found(self) -> None:
@@ -352,6 +358,20 @@ class Lab:
         self._record.folder.rename(marked)
         paths.remove_tree(marked)
 
+    def _warn_if_shut_in(self, progress: Progress) -> None:
+        """Say so if the machines that should reach the archive cannot even resolve its name."""
+        source = aptconf.for_release(load().platform(self._record.platform).release)[0]
+        host = urlsplit(source.uri).hostname or ""
+        for machine in self.machines:
+            if machine.spec.internet:
+                asked = ["timeout", "5", "getent", "ahostsv4", host]
+                if machine.run(asked, check=False).returncode != 0:
+                    progress(
+                        f"warning: {machine.name} cannot resolve {host}; is this host offline, or "
+                        "does a firewall of its own (docker, ufw) drop what it forwards?"
+                    )
+                return
+
     def _boot(self, specs: Sequence[MachineSpec], pillar: Any, progress: Progress) -> None:
         """Make machines and boot them, all at once."""
         added = [Machine(self._record, spec) for spec in specs]
@@ -371,9 +391,6 @@ class Lab:
             machine.launch()
         for machine in added:
             machine.wait()
-
-    def _timed(self, step: str) -> _Timer:
-        return _Timer(self.seconds, step)
 
 
 class _Timer:

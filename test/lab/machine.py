@@ -367,9 +367,11 @@ class Machine:
         argv += words
 
         def tell(line: str) -> None:
-            _, running, rest = line.partition("Running state [")
+            # [INFO    ] Executing state file.managed for [/etc/hosts]
+            _, running, rest = line.partition("Executing state ")
             if progress and running:
-                progress(rest.rpartition("] at time")[0])
+                function, _, name = rest.partition(" for [")
+                progress(f"{function}  {name.removesuffix(']')}")
 
         done = self.run(
             argv, check=check, timeout=timeout, on_error_line=tell if progress else None
