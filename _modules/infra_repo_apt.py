@@ -12,10 +12,13 @@ import fnmatch
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from salt.exceptions import CommandExecutionError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
 
 ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 

@@ -15,10 +15,13 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from salt.exceptions import SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
 
 OSES: dict[str, dict[str, Any]] = {
     **{
@@ -367,6 +370,11 @@ def _trust_problems(where: str, entry: dict[str, Any]) -> list[str]:
             f"{where}: gives neither gpgkey nor signed_by; nothing it sends can be verified."
             " Say trusted: true to use it all the same"
         ]
+    sources = entry.get("gpgkey") or []
+    for source in [sources] if isinstance(sources, str) else sources:
+        if source.startswith("http:") and not entry.get("fingerprint"):
+            return [f"{where}.gpgkey: anybody can change what comes over http;"
+                    " give its fingerprint too, or an https address"]  # fmt: skip
     if keys and entry.get("trusted"):
         return [f"{where}: has both {keys[0]} and trusted: true; which one is meant?"]
     return []

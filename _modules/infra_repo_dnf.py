@@ -15,7 +15,10 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
 
 
 def interpreter(dnf: str = "") -> str:

@@ -16,7 +16,6 @@ import hashlib
 import http.client
 import ipaddress
 import logging
-import os
 import queue
 import random
 import shutil
@@ -28,10 +27,14 @@ import time
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from salt.exceptions import CommandExecutionError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __opts__: dict[str, Any]
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +158,7 @@ def fetch(
     timeout: int = 30,
     proxy_env: dict[str, str] | None = None,
     tag: str = "",
+    note: str = "",
 ) -> dict[str, Any]:
     """Fetch items into the store, several at once.
 
@@ -172,6 +176,8 @@ def fetch(
         See :func:`proxy_for`.
     tag
         Event tag under which progress is sent to the master every few seconds; empty for none.
+    note
+        File that the latest progress is written to, for whoever asks meanwhile; empty for none.
 
     Returns ``files`` (for each item, in order, the SHA-256 of its content) and ``bytes`` (fetched
     over the network).
@@ -186,13 +192,22 @@ def fetch(
         salt-call infra_repo_fetch.fetch '[{url: "http://…/a.deb", checksum: "sha256:…"}]' /s /p
     """
     return fetch_reporting(
-        items, store, partial, connections, retries, timeout, proxy_env, lambda p: _report(p, tag)
+        items,
+        store,
+        partial,
+        connections,
+        retries,
+        timeout,
+        proxy_env,
+        lambda progress: _report(progress, tag, note),
     )
 
 
-def _report(progress: dict[str, Any], tag: str) -> None:
+def _report(progress: dict[str, Any], tag: str, note: str) -> None:
     line = describe(progress)
     log.info("%s", line)
+    if note:
+        Path(note).write_text(line, encoding="utf-8")
     if __opts__.get("__cli") == "salt-call" and sys.stderr.isatty():
         sys.stderr.write(f"\r\033[K{line}" + ("\n" if progress["finished"] else ""))
         sys.stderr.flush()

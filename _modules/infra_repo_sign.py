@@ -6,13 +6,16 @@ The secret key never leaves that directory (mode 0700) and never stands on a com
 from __future__ import annotations
 
 import base64
-import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
 
 _KEY_TYPE = "rsa4096"
 """RSA: rpm before 4.16 (EL 8) and old gpgv know no other that is still held to be safe."""
@@ -103,14 +106,14 @@ def parse_keys(colons: str) -> list[dict[str, Any]]:
     return found
 
 
-def keyring(data: bytes, path: str, fingerprints: list[str] | None = None) -> list[str]:
+def keyring(data: bytes, path: str, expected: list[str] | None = None) -> list[str]:
     """Write public keys where apt, rpm and gpgv can use them.
 
     data
         Keys, armoured or binary.
     path
         File to write, without suffix: ``.asc`` is added for armoured keys, ``.gpg`` for binary.
-    fingerprints
+    expected
         Fingerprints of which the keys must have at least one each; empty for any key.
 
     Returns the file's path and then the fingerprints found.
@@ -128,18 +131,14 @@ def keyring(data: bytes, path: str, fingerprints: list[str] | None = None) -> li
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.new")
     temporary.write_bytes(data)
-    answer = __salt__["cmd.run_all"](
-        ["gpg", "--batch", "--no-tty", "--with-colons", "--show-keys", str(temporary)],
-        python_shell=False,
-        ignore_retcode=True,
-        output_loglevel="debug",
-        env={"LC_ALL": "C", "GNUPGHOME": str(file.parent)},
-    )
-    found = [entry["fingerprint"] for entry in parse_keys(answer["stdout"])]
+    try:
+        found = fingerprints(str(temporary))
+    except CommandExecutionError:
+        found = []
     if not found:
         temporary.unlink()
-        raise CommandExecutionError(f"no public key in it: {answer['stderr'].strip()}")
-    wanted = [re.sub(r"\s", "", f).upper() for f in fingerprints or []]
+        raise CommandExecutionError("there is no public key in it")
+    wanted = [re.sub(r"\s", "", f).upper() for f in expected or []]
     foreign = [f for f in found if wanted and not any(f.endswith(w) for w in wanted)]
     if foreign:
         temporary.unlink()
@@ -151,7 +150,26 @@ def keyring(data: bytes, path: str, fingerprints: list[str] | None = None) -> li
     return [str(file), *found]
 
 
-def sign(home: str, fingerprint: str, files: list[dict[str, str]], passphrase_file: str = "") -> None:
+def fingerprints(file: str) -> list[str]:
+    """Fingerprints of the public keys in a file.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_repo_sign.fingerprints /www/pigsty/pigsty.asc
+    """
+    home = tempfile.mkdtemp(prefix="infra-repo-key-")
+    try:
+        text = _gpg(home, "--show-keys", file)["stdout"]
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    return [entry["fingerprint"] for entry in parse_keys(text)]
+
+
+def sign(
+    home: str, fingerprint: str, files: list[dict[str, str]], passphrase_file: str = ""
+) -> None:
     """Sign files.
 
     home, fingerprint, passphrase_file
@@ -183,9 +201,7 @@ def sign(home: str, fingerprint: str, files: list[dict[str, str]], passphrase_fi
         _stop_agent(home)
 
 
-def sign_packages(
-    home: str, fingerprint: str, files: list[str], passphrase_file: str = ""
-) -> None:
+def sign_packages(home: str, fingerprint: str, files: list[str], passphrase_file: str = "") -> None:
     """Sign rpm packages in place; for those that came without a signature that we know.
 
     CLI Example:
@@ -295,23 +311,17 @@ def verify(keys: list[str], signature: str, source: str = "") -> str:
     """
     if not Path(signature).is_file():
         return "there is no signature"
-    home = os.path.dirname(keys[0]) if keys else "/"
-    argv = ["gpgv", "--homedir", home]
-    temporary = []
+    scratch = tempfile.mkdtemp(prefix="infra-repo-key-")
     try:
+        argv = ["gpgv", "--homedir", scratch]
         for number, path in enumerate(keys):
-            binary = Path(path)
-            if binary.read_bytes().lstrip().startswith(b"-----BEGIN"):
-                binary = Path(_temporary(), f"{number}.gpg")
-                temporary.append(binary)
-                binary.write_bytes(dearmour(Path(path).read_bytes()))
-            argv += ["--keyring", str(binary)]
-        argv += [signature, *([source] if source else [])]
-        answer = _run(argv, "gpgv", check=False)
+            data = Path(path).read_bytes()
+            ring = Path(scratch, f"{number}.gpg")
+            ring.write_bytes(dearmour(data) if data.lstrip().startswith(b"-----BEGIN") else data)
+            argv += ["--keyring", str(ring)]
+        answer = _run([*argv, signature, *([source] if source else [])], "gpgv", check=False)
     finally:
-        for binary in temporary:
-            binary.unlink()
-            binary.parent.rmdir()
+        shutil.rmtree(scratch, ignore_errors=True)
     if answer["retcode"] == 0:
         return ""
     reasons = [
@@ -338,10 +348,6 @@ def dearmour(data: bytes) -> bytes:
         body = [line for line in lines[start:] if line and not line.startswith(b"=")]
         found += base64.b64decode(b"".join(body))
     return found
-
-
-def _temporary() -> str:
-    return tempfile.mkdtemp(prefix="infra-repo-key-")
 
 
 def _secret_keys(home: str) -> list[dict[str, Any]]:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import ctypes
-import errno
 import hashlib
 import json
 import os
@@ -68,9 +67,10 @@ def state(home: str, name: str) -> dict[str, Any]:
         ``repo_home`` and ``repo_name``.
 
     Returns ``kind`` (``none``; ``ours``: built or unpacked by us; ``foreign``: a directory that
-    somebody else made), ``path`` (the real directory, empty for none), ``complete`` (there is a
-    marker, and the files it lists are there), ``problems`` (what is not as it was published),
-    ``info`` (what we noted when we built it) and ``previous`` (path, empty for none).
+    somebody else made), ``origin`` (``built``, ``unpacked``, ``found``), ``path`` (the real
+    directory, empty for none), ``complete`` (there is a marker, and the files it lists are there),
+    ``problems`` (what is not as it was published), ``info`` (what we noted when we built it) and
+    ``previous`` (path, empty for none).
 
     CLI Example:
 
@@ -84,6 +84,7 @@ def state(home: str, name: str) -> dict[str, Any]:
     real = live.resolve() if live.exists() else None
     result: dict[str, Any] = {
         "kind": "none",
+        "origin": "",
         "path": "",
         "complete": False,
         "problems": [],
@@ -96,7 +97,10 @@ def state(home: str, name: str) -> dict[str, Any]:
     if real is None or not real.is_dir() or (not live.is_symlink() and not any(real.iterdir())):
         return result
     ours = real.parent == folder / "generations" and (real / INFO).is_file()
-    result.update(kind="ours" if ours else "foreign", path=str(real))
+    origin = "built" if ours else "found"
+    if (folder / "seals" / f"{real.name}.origin").exists():
+        origin = "unpacked"
+    result.update(kind="ours" if ours else "foreign", path=str(real), origin=origin)
     if ours:
         result["info"] = _json(real / INFO)
     if not (real / MARKER).is_file():
@@ -228,8 +232,7 @@ def verify(home: str, name: str) -> dict[str, Any]:
     """Read every file of the published repository and compare it with the marker.
 
     Returns ``files`` (how many are listed), ``bytes`` (read) and ``problems``, each naming a file:
-    missing, changed, or not listed. A file found changed is also dropped from the store, so that
-    the next build fetches it again.
+    missing, changed, or not listed.
 
     CLI Example:
 
@@ -314,10 +317,7 @@ def stage(home: str, name: str) -> str:
 
 
 def link(source: str, target: str) -> None:
-    """Give a file of the store its published name.
-
-    A modification time of its own: tools that remember a path by size and time must not take a
-    package for another of the same name.
+    """Give a file of the store its published name, as a hard link: a generation costs no space.
 
     CLI Example:
 
@@ -486,7 +486,8 @@ def _drop_old(base: Path, name: str) -> None:
     for path in (folder / "generations").iterdir():
         if path.resolve() not in keep:
             shutil.rmtree(path)
-            (folder / "seals" / f"{path.name}.json").unlink(missing_ok=True)
+            for suffix in ("json", "origin"):
+                (folder / "seals" / f"{path.name}.{suffix}").unlink(missing_ok=True)
 
 
 def rollback(home: str, name: str) -> dict[str, str]:
@@ -505,7 +506,7 @@ def rollback(home: str, name: str) -> dict[str, str]:
     base = Path(home).resolve()
     folder = base / f".{name}"
     former = folder / "previous"
-    if not former.exists():
+    if not former.exists() or former.resolve() == (base / name).resolve():
         raise CommandExecutionError(f"{base / name}: there is no previous repository to go back to")
     target = former.resolve()
     checked = verify_folder(str(target), strict=(target / INFO).is_file())
@@ -517,6 +518,34 @@ def rollback(home: str, name: str) -> dict[str, str]:
     now = (base / name).resolve()
     _point(base, name, target)
     return {"old": str(now), "new": str(target)}
+
+
+def distrust(home: str, name: str, rels: list[str]) -> None:
+    """Have published files read again, whatever their size and time say, and fetched again.
+
+    rels
+        Paths of files found changed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_repo_tree.distrust /www pigsty '[pool/bookworm/n/nginx_1_amd64.deb]'
+    """
+    folder = Path(work(home, name))
+    real = (Path(home).resolve() / name).resolve()
+    seal_file = folder / "seals" / f"{real.name}.json"
+    sealed = _json(seal_file)
+    if sealed:
+        _write_json(seal_file, {**sealed, **{rel: None for rel in rels if rel in sealed}})
+    try:
+        listed = read_marker((real / MARKER).read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError):
+        return
+    for rel in rels:
+        digest = listed.get(rel, "")
+        if len(digest) == 64:
+            (folder / "store" / digest[:2] / digest).unlink(missing_ok=True)
 
 
 def unmark(folder: str, problems: list[str]) -> str:
@@ -541,6 +570,30 @@ def unmark(folder: str, problems: list[str]) -> str:
     if (base / MARKER).exists():
         os.replace(base / MARKER, base / f"{MARKER}.damaged")
     return str(damaged)
+
+
+def destroy(home: str, name: str, test: bool = False) -> list[str]:
+    """Remove the repository and everything kept for it, but not the signing key.
+
+    test
+        Only tell.
+
+    Returns the paths that are, or would be, removed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_repo_tree.destroy /www pigsty test=True
+    """
+    base = Path(home).resolve()
+    found = [p for p in (base / name, base / f".{name}") if p.is_symlink() or p.exists()]
+    for path in [] if test else found:
+        if path.is_symlink():
+            path.unlink()
+        else:
+            shutil.rmtree(path)
+    return [str(path) for path in found]
 
 
 # -- the store -----------------------------------------------------------------------------------
@@ -625,11 +678,3 @@ def sweep(home: str, name: str) -> int:
         path.unlink()
     _write_json(folder / "cache" / "store.json", notes)
     return freed
-
-
-def no_space(exc: OSError) -> bool:
-    """Whether an error is a full file system.
-
-    CLI Example: none, it takes an exception.
-    """
-    return exc.errno in (errno.ENOSPC, errno.EDQUOT)

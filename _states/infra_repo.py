@@ -1,0 +1,320 @@
+"""The local software repository as desired conditions; see the execution module of the same name.
+
+Every function works with ``test=True`` on a machine where nothing is installed yet, and then
+changes nothing and asks no network.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+
+_SHOWN = 20
+
+
+def built(
+    name: str,
+    request: dict[str, Any],
+    home: str = "/www",
+    key: dict[str, Any] | None = None,
+    transfer: dict[str, Any] | None = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """A complete repository is published.
+
+    name, home
+        ``repo_name`` and ``repo_home``.
+    request
+        What is to be in it; see ``infra_repo_catalogue.plan``.
+    key, transfer
+        See ``infra_repo.build``.
+    force
+        Ask the upstreams for newer versions although a complete repository is there.
+
+    A complete repository that was unpacked, or made by somebody else, is taken as it is. One that
+    was built from another request is built again; so is a damaged one, after its marker was taken
+    off it.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        request = {**request, "name": name, "home": home}
+        plan = __salt__["infra_repo_catalogue.plan"](request)
+        state = __salt__["infra_repo_tree.state"](home, name)
+        problems = __salt__["infra_repo.damage"](name, home)
+        state["complete"] = state["complete"] and not problems
+        if not force and not __salt__["infra_repo.needs_build"](state, plan["fingerprint"]):
+            if not __opts__["test"] and state["kind"] == "foreign":
+                __salt__["infra_repo_tree.write_seal"](home, name, state["path"])
+            ret["comment"] = f"{Path(home, name)} is complete ({state['origin']})."
+            return ret
+        targets = [target["id"] for target in plan["targets"]]
+        reason = _reason(state, problems, force)
+        if __opts__["test"]:
+            ret["result"] = None
+            ret["changes"] = {
+                "repository": {"old": state["path"] or None, "new": f"built for {targets}"}
+            }
+            ret["comment"] = f"{Path(home, name)} would be built for {', '.join(targets)}: {reason}"
+            return ret
+        if problems and state["path"]:
+            __salt__["infra_repo_tree.unmark"](state["path"], problems)
+        result = __salt__["infra_repo.build"](request, key=key, transfer=transfer, force=force)
+        checked = __salt__["infra_repo.damage"](name, home)
+        if checked:
+            raise CommandExecutionError("what was built is damaged:\n" + "\n".join(checked))
+    except (CommandExecutionError, SaltInvocationError) as exc:
+        ret["result"] = False
+        ret["comment"] = str(exc)
+        return ret
+    if not result["changed"]:
+        ret["comment"] = f"{Path(home, name)} has the newest versions already."
+        return ret
+    ret["changes"] = {
+        "repository": {"old": state["path"] or None, "new": result["path"]},
+        **{k: _short(result[k]) for k in ("added", "removed") if result[k]},
+    }
+    ret["comment"] = (
+        f"{Path(home, name)} was built for {', '.join(targets)}: {result['packages']} packages,"
+        f" {result['fetched'] / 2**20:.1f} MiB fetched. Reason: {reason}"
+    )
+    return ret
+
+
+def _reason(state: dict[str, Any], problems: list[str], force: bool) -> str:
+    if problems:
+        return "what is there is not complete:\n" + "\n".join(problems[:_SHOWN])
+    if state["kind"] == "none":
+        return "there is none yet"
+    return "it was asked for" if force else "what is asked for has changed"
+
+
+def _short(values: list[str]) -> list[str]:
+    more = len(values) - _SHOWN
+    return values if more <= 0 else [*values[:_SHOWN], f"… and {more} more"]
+
+
+def unpacked(
+    name: str,
+    archive: str,
+    home: str = "/www",
+    checksum: str = "",
+    fingerprint: str = "",
+    optional: bool = False,
+) -> dict[str, Any]:
+    """The repository in an offline package is published.
+
+    name, home
+        ``repo_name`` and ``repo_home``.
+    archive
+        The package, made by ``infra_repo.pack`` or by Pigsty.
+    checksum
+        Checksum that it must have, e.g. ``sha256:…``.
+    fingerprint
+        Fingerprint of the key that it must be signed with.
+    optional
+        An archive that is not there is no error.
+
+    An archive that is gone after its repository was published is no error either.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    place = Path(home, name)
+    try:
+        state = __salt__["infra_repo_tree.state"](home, name)
+        problems = __salt__["infra_repo.damage"](name, home)
+        complete = state["complete"] and not problems
+        if not Path(archive).is_file():
+            if complete or optional:
+                ret["comment"] = f"There is no {archive}; nothing to unpack."
+                return ret
+            raise CommandExecutionError(f"{archive}: there is no such file")
+        identity = __salt__["infra_repo.archive_identity"](archive)
+        if complete and __salt__["infra_repo.unpacked_from"](name, home) == identity:
+            ret["comment"] = f"{place} is what {archive} holds."
+            return ret
+        if __opts__["test"]:
+            ret["result"] = None
+            ret["changes"] = {"repository": {"old": state["path"] or None, "new": archive}}
+            ret["comment"] = f"{archive} would be checked and published as {place}."
+            return ret
+        if problems and state["path"]:
+            __salt__["infra_repo_tree.unmark"](state["path"], problems)
+        result = __salt__["infra_repo.unpack"](
+            archive, name=name, home=home, checksum=checksum, fingerprint=fingerprint
+        )
+    except (CommandExecutionError, SaltInvocationError) as exc:
+        ret["result"] = False
+        ret["comment"] = str(exc)
+        return ret
+    ret["changes"] = {"repository": {"old": state["path"] or None, "new": result["path"]}}
+    signed = f"signed by {result['key']}" if result["key"] else "not signed"
+    ret["comment"] = f"{place} was unpacked from {archive}: {result['files']} files, {signed}."
+    return ret
+
+
+def defined(name: str, endpoints: list[str], home: str = "/www") -> dict[str, Any]:
+    """The definitions that clients fetch lie beside the repository.
+
+    name, home
+        ``repo_name`` and ``repo_home``.
+    endpoints
+        Addresses of the INFRA nodes' web servers, the preferred one first.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        files = __salt__["infra_repo.client_files"](name, home, endpoints)
+        return _set(ret, f"repo-{name}", home, files)
+    except (CommandExecutionError, SaltInvocationError) as exc:
+        ret["result"] = False
+        ret["comment"] = str(exc)
+        return ret
+
+
+def _set(ret: dict[str, Any], owner: str, root: str, files: dict[str, Any]) -> dict[str, Any]:
+    """Publish a set of files; the definitions may replace those of an earlier release."""
+    found = __salt__["infra_files.compare"](owner, root, files, replace=tuple(files))
+    if not __salt__["infra_files.differs"](found):
+        ret["comment"] = f"{len(files)} definitions below {root} are as they should be."
+        return ret
+    ret["changes"] = found["diff"]
+    if __opts__["test"]:
+        ret["result"] = None
+        ret["comment"] = f"Definitions below {root} would change."
+        return ret
+    __salt__["infra_files.publish"](owner, root, files, found, switch="files")
+    ret["comment"] = f"Definitions below {root} changed."
+    return ret
+
+
+def used(name: str, home: str = "/www", exclusive: bool = True) -> dict[str, Any]:
+    """This machine installs from its own repository.
+
+    name, home
+        ``repo_name`` and ``repo_home``.
+    exclusive
+        Other sources are disabled, in place; otherwise those that we had disabled are enabled.
+
+    The package manager is asked to read the result. Where it cannot, everything is put back.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    family = __grains__["os_family"]
+    folder, kind = {
+        "Debian": ("/etc/apt/sources.list.d", "sources"),
+        "RedHat": ("/etc/yum.repos.d", "repo"),
+    }.get(family, ("", ""))
+    if not folder:
+        ret["result"] = False
+        ret["comment"] = f"expected a system of the family Debian or RedHat, this is {family}"
+        return ret
+    file = f"{name}-local.{kind}"
+    own = [file, f"{name}.{kind}"]
+    try:
+        definitions = __salt__["infra_repo.client_files"](name, home, [])
+        if file not in definitions and not __opts__["test"]:
+            raise CommandExecutionError(f"{Path(home, name)} has no packages for this system")
+        files = {file: definitions[file]} if file in definitions else {}
+        found = __salt__["infra_files.compare"](f"repo-{name}-local", folder, files, (file,))
+        switched = __salt__["infra_repo.switch_sources"](not exclusive, own, test=True)
+        ret["changes"] = {**found["diff"]}
+        word = "disabled" if exclusive else "enabled"
+        for path in switched:
+            ret["changes"][path] = word
+        if not ret["changes"] and not (__opts__["test"] and not files):
+            ret["comment"] = f"This machine installs from {Path(home, name)}."
+            return ret
+        if __opts__["test"]:
+            ret["result"] = None
+            ret["changes"] = ret["changes"] or {file: "created"}
+            ret["comment"] = f"This machine would install from {Path(home, name)}."
+            return ret
+        __salt__["infra_files.publish"](f"repo-{name}-local", folder, files, found, switch="files")
+        __salt__["infra_repo.switch_sources"](not exclusive, own)
+        try:
+            __salt__["pkg.refresh_db"](failhard=True)
+        except CommandExecutionError as exc:
+            __salt__["infra_repo.switch_sources"](exclusive, own)
+            __salt__["infra_files.remove"](f"repo-{name}-local", folder)
+            ret["changes"] = {}
+            raise CommandExecutionError(
+                f"the repository cannot be used, so the sources are as they were: {exc}"
+            ) from exc
+    except (CommandExecutionError, SaltInvocationError) as exc:
+        ret["result"] = False
+        ret["comment"] = str(exc)
+        return ret
+    ret["comment"] = f"This machine now installs from {Path(home, name)}."
+    return ret
+
+
+def unused(name: str, home: str = "/www") -> dict[str, Any]:
+    """This machine does not install from its own repository; its other sources are enabled again.
+
+    name, home
+        ``repo_name`` and ``repo_home``.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        for folder in ("/etc/apt/sources.list.d", "/etc/yum.repos.d"):
+            # Each set belongs to one folder; asked about the other one, it owns nothing.
+            gone = (
+                __salt__["infra_files.remove"](f"repo-{name}-local", folder, test=__opts__["test"])
+                if Path(folder).is_dir()
+                else []
+            )
+            for rel in gone:
+                ret["changes"][str(Path(folder, rel))] = "removed"
+        switched = __salt__["infra_repo.switch_sources"](True, [], test=__opts__["test"])
+    except (CommandExecutionError, SaltInvocationError) as exc:
+        ret["result"] = False
+        ret["comment"] = str(exc)
+        return ret
+    for path in switched:
+        ret["changes"][path] = "enabled"
+    if not ret["changes"]:
+        ret["comment"] = f"This machine does not use {Path(home, name)} alone."
+    elif __opts__["test"]:
+        ret["result"] = None
+        ret["comment"] = "Other sources would be enabled again."
+    else:
+        ret["comment"] = "Other sources are enabled again."
+    return ret
+
+
+def absent(name: str, home: str = "/www", packages: bool = False) -> dict[str, Any]:
+    """The client definitions are gone, and the repository too where that is asked for.
+
+    name, home
+        ``repo_name`` and ``repo_home``.
+    packages
+        Remove the packages, published and kept. The signing key always stays.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        gone = (
+            __salt__["infra_files.remove"](f"repo-{name}", home, test=__opts__["test"])
+            if Path(home).is_dir()
+            else []
+        )
+        for rel in gone:
+            ret["changes"][str(Path(home, rel))] = "removed"
+        if packages:
+            for path in __salt__["infra_repo_tree.destroy"](home, name, __opts__["test"]):
+                ret["changes"][path] = "removed"
+    except (CommandExecutionError, SaltInvocationError) as exc:
+        ret["result"] = False
+        ret["comment"] = str(exc)
+        return ret
+    if not ret["changes"]:
+        ret["comment"] = "Nothing to remove."
+    elif __opts__["test"]:
+        ret["result"] = None
+        ret["comment"] = "Would be removed."
+    else:
+        ret["comment"] = "Removed."
+    return ret
