@@ -195,7 +195,7 @@ def publish(
             # behind that the next one would take for somebody else's.
             before = owned(name, root)
             after = {rel: digest(spec) for rel, spec in files.items()}
-            _save_replaced(base, [r for r in comparison["change"] if r not in before])
+            _save_replaced(base, [r for r in [*changed, *gone] if r not in before])
             _write_manifest(name, root, {**before, **after})
             undo = _switch(base, stage, changed, gone, whole=switch == "tree")
             try:
@@ -510,7 +510,7 @@ def _save_replaced(base: Path, rels: list[str]) -> None:
     """Keep the first foreign version of a file that we are about to replace."""
     for rel in rels:
         saved = _saved_path(base / rel)
-        if saved.exists() or (base / rel).is_symlink():
+        if saved.exists() or (base / rel).is_symlink() or not (base / rel).exists():
             continue
         saved.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.copy2(base / rel, saved)

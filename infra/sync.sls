@@ -1,15 +1,11 @@
 # `state.apply` does not sync custom modules by itself (only a highstate does), and a fresh minion
-# has none. Nothing here calls a custom module from Jinja, so syncing first in the run is enough.
-infra-sync-modules:
-  saltutil.sync_modules:
-    - refresh: false
-    - reload_modules: true
-    - order: first
+# has none. They are synced while this file is rendered, so that test=True has them too, and loaded
+# before the first state that needs them. Nothing else may call a custom module from Jinja.
+{%- set synced = salt['saltutil.sync_modules'](refresh=false) + salt['saltutil.sync_states'](refresh=false) %}
 
-infra-sync-states:
-  saltutil.sync_states:
-    - refresh: false
-    - reload_modules: true
+infra-sync-modules-loaded:
+  test.nop:
     - order: first
-    - require:
-      - saltutil: infra-sync-modules
+{%- if synced %}
+    - reload_modules: true
+{%- endif %}

@@ -15,5 +15,4 @@ infra-pillar-valid:
     - order: 1
     - failhard: true
     - require:
-      - saltutil: infra-sync-modules
-      - saltutil: infra-sync-states
+      - test: infra-sync-modules-loaded
