@@ -30,9 +30,9 @@ class Portal:
         self.machine.run(["ip", "address", "add", f"{FAR}/32", "dev", "lo"])
         self.machine.put(HERE / "upstreams.py", "/root/upstreams.py")
         self.machine.run(
-            ["systemd-run", "--unit=upstreams", "/opt/salt/bin/python3", "/root/upstreams.py"]
-            + sorted(ports)
-        )
+            ["systemd-run", "--unit=upstreams", "/opt/salt/bin/python3", "/root/upstreams.py",
+             *sorted(ports)]
+        )  # fmt: skip
 
     def portal(self, **entries):
         """The demo's portal with some entries changed, added, or (None) removed."""
