@@ -243,7 +243,10 @@ def resolve(
             middle = len(group) // 2
             groups += [group[:middle], group[middle:]]
         else:
-            reasons = [li.strip() for li in answer["stdout"].splitlines() if li.startswith(" ")]
+            # Asked again, less quietly: only then does it say what it lacks.
+            answer = apt("apt-get", "satisfy", "-q", "-s", relation(group[0]))
+            told = answer["stdout"].partition("unmet dependencies:")[2]
+            reasons = [line.strip() for line in told.splitlines() if line.startswith(" ")]
             broken[group[0]] = "; ".join(reasons) or answer["stderr"].strip()
     return {
         "packages": sorted(packages.values(), key=lambda p: (p["name"], p["version"], p["arch"])),

@@ -218,6 +218,9 @@ def sign_packages(home: str, fingerprint: str, files: list[str], passphrase_file
                     "rpmsign",
                     "--define", f"_gpg_name {fingerprint}",
                     "--define", f"_gpg_path {home}",
+                    "--define",
+                    # Debian's rpm looks for a gpg2 that is not there.
+                    f"__gpg {shutil.which('gpg') or 'gpg'}",
                     "--define", "_gpg_digest_algo sha256",
                     "--define", f"_gpg_sign_cmd_extra_args --batch {extra}",
                     "--resign",
