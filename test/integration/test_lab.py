@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from lab import CommandError, Lab, LabError, MachineSpec
+from lab import CommandError, Lab, LabError, MachineSpec, aptconf
 from lab.paths import CHECKOUT
 from lab.paths import state as state_folder
 
@@ -199,6 +199,15 @@ def test_a_power_cut_keeps_what_was_written_and_runs_no_shutdown(machine):
     machine.run(["ping", "-c1", "-W5", "10.10.10.1"])
 
 
+def test_a_machine_whose_supervisor_was_killed_boots_again(lab, machine):
+    pid = (state_folder() / lab.name / "infra-1" / "pid").read_text().split()[0]
+    os.kill(int(pid), signal.SIGKILL)
+    machine.boot()
+    running = [line for line in traces(lab.name)["processes"] if f"{lab.name}.infra-1" in line]
+    assert len(running) == 1
+    assert machine.run(["systemctl", "is-system-running"], check=False).stdout.strip() == "running"
+
+
 def test_down_leaves_nothing(tree):
     name = f"gone-{os.getpid()}"
     with Lab.up("default", name=name, tree=tree) as lab:
@@ -309,3 +318,27 @@ def test_only_one_lab_is_attached(tree):
         with pytest.raises(LabError, match="attached to this host already"):
             Lab.up("default", name=f"{name}-2", tree=tree, attach=True)
     assert nothing(traces(name)), traces(name)
+
+
+def test_the_archive_of_another_release_is_found_in_sources_of_either_form(tmp_path):
+    parts = tmp_path / "sources.list.d"
+    parts.mkdir()
+    host = aptconf.codename()
+    (tmp_path / "sources.list").write_text(
+        f"# a comment\ndeb cdrom:[Debian]/ {host} main\n"
+        f"deb [arch=amd64 signed-by=/etc/key.gpg] http://mirror/debian/ {host} main contrib # x\n"
+        f"deb-src http://mirror/debian {host} main\n"
+    )
+    (parts / "more.sources").write_text(
+        f"Types: deb deb-src\nURIs: http://mirror/security\nSuites: {host}-security\n"
+        "Components: main\n\n"
+        f"Types: deb\nEnabled: no\nURIs: http://off\nSuites: {host}\nComponents: main\n"
+    )
+    (parts / "other.list").write_text("deb http://elsewhere/apt nodistro main\n")
+    assert aptconf.for_release("trixie", tmp_path) == [
+        aptconf.Source("http://mirror/debian", "trixie", "main contrib", "/etc/key.gpg"),
+        aptconf.Source("http://mirror/security", "trixie-security", "main"),
+    ]
+    (tmp_path / "sources.list").write_text("")
+    with pytest.raises(LabError, match="name no archive of Debian trixie"):
+        aptconf.for_release("trixie", tmp_path)

@@ -47,7 +47,7 @@ def for_release(release: str, folder: Path = Path("/etc/apt")) -> list[Source]:
     Raises:
         LabError: the host's sources name no Debian archive.
     """
-    host = _codename()
+    host = codename()
     found: dict[tuple[str, str], Source] = {}
     for source in _read(folder):
         base, dash, rest = source.suite.partition("-")
@@ -75,7 +75,8 @@ def reach() -> str:
     return "".join(f"{line}\n" for line in dump if line.startswith(REACH))
 
 
-def _codename() -> str:
+def codename() -> str:
+    """Return the name of the host's own release."""
     for line in Path("/etc/os-release").read_text().splitlines():
         key, _, value = line.partition("=")
         if key == "VERSION_CODENAME":

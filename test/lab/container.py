@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from . import paths
-from .host import LabError, cgroup_roots, systemd_runs_here
+from .host import LabError, cgroup_roots, kill, run, systemd_runs_here
 from .record import Process
 
 CGROUPS = "cgroups"
 PID = "pid"
+END_SECONDS = 10
 
 
 def start(
@@ -44,13 +46,12 @@ def start(
         if set(str(layer)) & set(",:\\"):
             raise LabError(f"overlayfs takes no path with commas, colons or backslashes: {layer}")
     # Two containers in one control group would each take it for theirs.
-    unit = f"infra-lab-{name}"
-    groups = [] if systemd_runs_here() else [top / unit for top in cgroup_roots()]
+    groups = [] if systemd_runs_here() else [top / _unit(name) for top in cgroup_roots()]
     (folder / CGROUPS).write_text("".join(f"{group}\n" for group in groups))
     scope = ["systemd-run", "--quiet", "--collect", "--scope", "--property=Delegate=yes"]
     return subprocess.Popen(
         [
-            *([*scope, f"--unit={unit}", "--"] if systemd_runs_here() else []),
+            *([*scope, f"--unit={_unit(name)}", "--"] if systemd_runs_here() else []),
             *("unshare", "--mount", "--propagation", "slave", "--"),
             *(str(paths.HERE / "launch"), str(folder), ":".join(map(str, lower))),
             *("systemd-nspawn", "--quiet", f"--directory={root}", f"--machine={name}"),
@@ -85,17 +86,39 @@ def process(folder: Path, boot: str) -> Process | None:
 
 
 def tidy(folder: Path, name: str) -> None:
-    """Remove what a container that has ended may have left on the host.
+    """End what is left of a container whose systemd-nspawn has ended, and remove its traces.
 
     Args:
         folder: the machine's folder.
         name: the container's name.
+
+    Raises:
+        LabError: some of its processes do not end.
     """
     listing = folder / CGROUPS
     for group in map(Path, listing.read_text().splitlines() if listing.exists() else []):
         for below, _, _ in os.walk(group, topdown=False):
+            _end_all(Path(below))
             os.rmdir(below)
+    scope = f"{_unit(name)}.scope"
+    if systemd_runs_here() and run(["systemctl", "is-active", scope], check=False).returncode == 0:
+        run(["systemctl", "kill", "--signal=SIGKILL", scope])
     # systemd-nspawn's own, which it removes itself unless it was killed.
     propagated = Path("/run/systemd/nspawn/propagate", name)
     if propagated.exists():
         propagated.rmdir()
+
+
+def _unit(name: str) -> str:
+    return f"infra-lab-{name}"
+
+
+def _end_all(group: Path) -> None:
+    """End every process of a control group, and wait until it is empty."""
+    deadline = time.monotonic() + END_SECONDS
+    while pids := (group / "cgroup.procs").read_text().split():
+        if time.monotonic() > deadline:
+            raise LabError(f"Processes {' '.join(pids)} of {group} do not end.")
+        for pid in pids:
+            kill(int(pid))
+        time.sleep(0.02)

@@ -77,6 +77,9 @@ def _report(lab: Lab, machine: Machine, services: Sequence[str]) -> None:
     )
     print()
     print("Took " + ", ".join(f"{step} {took:.1f} s" for step, took in lab.seconds.items()) + ".")
+    ill = [unit for unit, _, health, _ in rows if not health.startswith("active")]
+    if ill:
+        raise LabError(f"These services are not well: {', '.join(ill)}.")
     silent = [key for key, entry in entries.items() if not entry["http"] and not entry["https"]]
     if silent:
         raise LabError(f"These entries of the portal do not answer: {', '.join(silent)}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -81,6 +82,14 @@ def run(
 def text(output: str | bytes | None) -> str:
     """Return captured output as text, whatever form subprocess has it in."""
     return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+
+
+def kill(pid: int) -> None:
+    """End a process at once; one that has ended meanwhile is fine."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
 
 
 def require() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import archive, container, image, network, paths
 from .applied import Applied
-from .host import CommandError, LabError, text
+from .host import CommandError, LabError, kill, text
 from .record import Process, Record
 from .suites import MachineSpec
 
@@ -91,6 +91,8 @@ class Machine:
         """
         if self.running():
             raise LabError(f"{self.name} is running already.")
+        # Also what an end of systemd-nspawn alone would have left.
+        self.kill()
         lower = [self._folder / "packages", Path(self._record.images[self._platform])]
         with (self._folder / "console.log").open("a") as console:
             self._launched = container.start(
@@ -138,9 +140,9 @@ class Machine:
         while supervisor is not None and supervisor.alive():
             init = self._init()
             if init is not None:
-                network.kill(init)
+                kill(init)
             elif time.monotonic() > patience:
-                network.kill(supervisor.pid)
+                kill(supervisor.pid)
             if self._launched is not None:
                 self._launched.poll()
             time.sleep(0.02)

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
 
 from . import paths
-from .host import LabError, run
+from .host import LabError, kill, run
 from .record import Record, every
 from .suites import GATEWAY, NETWORK, NETWORK6, MachineSpec
 
@@ -253,14 +251,6 @@ def _remove_netns(name: str) -> None:
             kill(pid)
         time.sleep(0.02)
     run(["ip", "netns", "delete", name])
-
-
-def kill(pid: int) -> None:
-    """End a process at once; one that has ended meanwhile is fine."""
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def _let_forward(device: str) -> None:
