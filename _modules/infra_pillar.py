@@ -9,6 +9,7 @@ from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
+    __grains__: dict[str, Any]
 
 _SCHEMA = "salt://infra/schema.yaml"
 
@@ -39,6 +40,10 @@ def problems(parameters: Any) -> list[str]:
         for parameter in ("infra_services", "infra_extra_services"):
             if parameters.get(parameter) is not None:
                 errors += __salt__["infra_pages.card_problems"](parameter, parameters[parameter])
+        if not errors:
+            # What is wrong beyond the type of each value.
+            errors += __salt__["infra_daemon.problems"](parameters, __grains__["os_family"])
+            errors += __salt__["infra_scrape.problems"](parameters)
     # Below `infra:` everything is a parameter: the messages name them as the documents do.
     return [error.removeprefix("infra.") for error in errors]
 

@@ -1,0 +1,50 @@
+"""How the blackbox exporter probes, as a state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __opts__: dict[str, Any]
+
+
+def managed(
+    name: str,
+    daemon: dict[str, Any],
+    settings: dict[str, Any],
+    custom: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The exporter's modules are ours and the site's; checked by it, and reloaded.
+
+    name
+        ``/etc/blackbox.yml``.
+    daemon
+        The exporter, see the execution module infra_daemon.
+    settings, custom
+        See ``infra_blackbox.modules`` among the execution modules.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        configuration = __salt__["infra_blackbox.modules"](settings, custom)
+        files = __salt__["infra_blackbox.files"](configuration)
+        found = __salt__["infra_files.compare"]("blackbox", "/etc", files, replace=tuple(files))
+        if not __salt__["infra_files.differs"](found):
+            return {**ret, "comment": f"{len(configuration['modules'])} modules are as asked for"}
+        __salt__["infra_blackbox.check"](configuration, daemon["program"], custom)
+        ret["changes"] = dict(found["diff"])
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": "the modules would change"}
+        __salt__["infra_files.publish"](
+            "blackbox",
+            "/etc",
+            files,
+            found,
+            confirm=lambda: __salt__["infra_daemon.reload"](daemon),
+            switch="files",
+        )
+    except (SaltInvocationError, CommandExecutionError) as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    return {**ret, "comment": f"{len(configuration['modules'])} modules are as asked for"}

@@ -1,0 +1,234 @@
+"""Daemons of this formula: installed, configured, well; and the way back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __states__: dict[str, Any]
+    __opts__: dict[str, Any]
+
+_ROOT = "/etc"
+
+
+def installed(
+    name: str,
+    packages: list[str],
+    program: str,
+    switch: str,
+    others: list[str] | None = None,
+) -> dict[str, Any]:
+    """A daemon's packages are installed, and no unit of theirs runs beside ours.
+
+    name
+        Name of the daemon.
+    packages
+        Names of its packages.
+    program
+        Absolute path of the program that they bring.
+    switch
+        Parameter that turns the daemon off; named where a package cannot be had.
+    others
+        Units that the packages bring for the same daemon; masked, and stopped where they run.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    if not packages:
+        comment = f"this packaging has no package of {name}; set {switch}: false"
+        return {**ret, "result": False, "comment": comment}
+    try:
+        masked = _mask(others or [])
+    except CommandExecutionError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    done = __states__["pkg.installed"](name=name, pkgs=packages, install_recommends=False)
+    ret["changes"] = {**done.get("changes", {}), **({"masked": masked} if masked else {})}
+    if done["result"] is False:
+        told = ", ".join(packages)
+        comment = f"{told} cannot be installed; where it is not to be had, set {switch}: false"
+        return {**ret, "result": False, "comment": f"{comment}: {done['comment']}"}
+    if not __opts__["test"] and not Path(program).exists():
+        comment = f"{', '.join(packages)}: expected it to bring {program}"
+        return {**ret, "result": False, "comment": f"{comment}; or set {switch}: false"}
+    result = None if __opts__["test"] and ret["changes"] else done["result"]
+    return {**ret, "result": result, "comment": done["comment"]}
+
+
+def _mask(units: list[str]) -> list[str]:
+    """Keep units of others from starting; returns those that did not have to stay away yet."""
+    paths = {unit: Path(f"/etc/systemd/system/{unit}.service") for unit in units}
+    missing = [
+        u for u, p in paths.items() if not (p.is_symlink() and str(p.readlink()) == "/dev/null")
+    ]
+    if __opts__["test"] or not missing:
+        return missing
+    for unit in missing:
+        if paths[unit].exists() and not paths[unit].is_symlink():
+            raise CommandExecutionError(
+                f"{paths[unit]}: somebody wrote a unit of their own here, which would run beside "
+                "ours; move it away"
+            )
+        paths[unit].unlink(missing_ok=True)
+        paths[unit].symlink_to("/dev/null")
+    __salt__["infra_daemon.systemctl"]("daemon-reload")
+    for unit in missing:
+        __salt__["infra_daemon.systemctl"]("stop", f"{unit}.service", must=False)
+    return missing
+
+
+def configured(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
+    """A daemon's unit and flags are as asked for, and what runs of it runs with them.
+
+    name
+        Name of the daemon.
+    daemon
+        See the execution module infra_daemon.
+
+    The program itself is asked whether it accepts the flags before anything is changed. Where it
+    runs and something changed (flags, unit, the program itself by an upgrade), it and nothing else
+    is restarted; if it is not well then, the files that it ran with are put back and it runs with
+    them again.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    unit, owned = daemon["unit"], f"daemon-{name}"
+    try:
+        template = __salt__["infra_daemon.unit_template"]()
+        files = __salt__["infra_daemon.files"](daemon, template)
+        mine = __salt__["infra_files.owned"](owned, _ROOT)
+        # A unit or environment file of the package's is replaced; the first one is kept.
+        found = __salt__["infra_files.compare"](owned, _ROOT, files, replace=tuple(files))
+        differs = __salt__["infra_files.differs"](found)
+        runs = __salt__["infra_daemon.running"](unit)
+        why = __salt__["infra_daemon.outdated"](daemon, runs)
+        if not differs and not why and mine:
+            return {**ret, "comment": f"{unit} is as it should be"}
+        fault = __salt__["infra_daemon.refusal"](daemon)
+        if fault:
+            raise CommandExecutionError(fault)
+        restarts = runs["active"] and (differs or bool(why))
+        ret["changes"] = dict(found["diff"])
+        if restarts:
+            ret["changes"][unit] = f"restarted: {why or 'its files changed'}"
+        if __opts__["test"]:
+            if not ret["changes"]:
+                return {**ret, "comment": f"{unit} is as it should be"}
+            return {**ret, "result": None, "comment": f"{unit} would change"}
+        taken = __salt__["infra_daemon.port_problem"](daemon)
+        if taken and (restarts or not runs["active"]):
+            raise CommandExecutionError(taken)
+        __salt__["infra_files.publish"](
+            owned,
+            _ROOT,
+            files,
+            found,
+            confirm=lambda: _taken_up(daemon, restarts),
+            switch="files",
+        )
+    except (SaltInvocationError, CommandExecutionError) as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    return {**ret, "comment": f"{unit} is as it should be"}
+
+
+def _taken_up(daemon: dict[str, Any], restarts: bool) -> None:
+    if restarts:
+        __salt__["infra_daemon.restart"](daemon)
+    else:
+        __salt__["infra_daemon.systemctl"]("daemon-reload")
+
+
+def healthy(name: str, daemon: dict[str, Any], seconds: int = 30) -> dict[str, Any]:
+    """A daemon runs, it is the one that has its port, and it says that it is well.
+
+    name
+        Name of the daemon.
+    daemon
+        See the execution module infra_daemon.
+    seconds
+        How long to wait for that.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    if __opts__["test"]:
+        return {**ret, "comment": "health is asked only in a real run"}
+    try:
+        __salt__["infra_daemon.wait"](daemon, seconds)
+    except CommandExecutionError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return {**ret, "comment": f"answers on port {daemon['port']}{daemon['health']}"}
+
+
+def cleaned(
+    name: str, directories: list[str], unit: str, clean: bool = False, confirm: str = ""
+) -> dict[str, Any]:
+    """A daemon's data was destroyed, where two parameters ask for it; once, not at every run.
+
+    name
+        Name of the daemon.
+    directories
+        Whose content is destroyed.
+    unit
+        Stopped before; started again by the state of its service.
+    clean
+        The value of ``<name>_clean``.
+    confirm
+        The value of ``<name>_clean_confirm``: the path of what is destroyed.
+
+    It is remembered that it was done. It is done again only after a run with the switch off.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    done = __salt__["infra_daemon.cleaned"](name)
+    if not clean:
+        if done is not None and not __opts__["test"]:
+            __salt__["infra_daemon.remember_cleaned"](name, None)
+        return {**ret, "comment": "its data is kept"}
+    if confirm not in directories:
+        wanted = " or ".join(directories)
+        comment = (
+            f"{name}_clean: nothing was destroyed; it asks for {name}_clean_confirm: {wanted}, "
+            f"got {confirm!r}"
+        )
+        return {**ret, "result": False, "comment": comment}
+    if done == confirm:
+        return {**ret, "comment": f"it was destroyed before; set {name}_clean: false"}
+    doomed = [str(p) for p in sorted(Path(confirm).glob("*"))] if Path(confirm).is_dir() else []
+    ret["changes"] = {confirm: f"destroyed: {len(doomed)} entries"}
+    if __opts__["test"]:
+        return {**ret, "result": None, "comment": f"{confirm} would be emptied"}
+    try:
+        __salt__["infra_daemon.systemctl"]("stop", f"{unit}.service", must=False)
+        for path in map(Path, doomed):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        __salt__["infra_daemon.remember_cleaned"](name, confirm)
+    except (OSError, CommandExecutionError) as err:
+        return {**ret, "result": False, "comment": f"{confirm}: {err}"}
+    return {**ret, "comment": f"{confirm} was emptied"}
+
+
+def absent(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
+    """A daemon's unit and environment file are gone; what was there before them is back.
+
+    name
+        Name of the daemon.
+    daemon
+        See the execution module infra_daemon.
+
+    Its data and its package stay.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        gone = __salt__["infra_files.remove"](f"daemon-{name}", _ROOT, test=True)
+        if not gone:
+            return {**ret, "comment": f"there is nothing of {daemon['unit']}"}
+        ret["changes"] = {"removed": gone}
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": f"{daemon['unit']} would be removed"}
+        __salt__["infra_files.remove"](f"daemon-{name}", _ROOT)
+        __salt__["infra_daemon.systemctl"]("daemon-reload")
+    except (SaltInvocationError, CommandExecutionError) as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    return {**ret, "comment": f"{daemon['unit']} is removed"}

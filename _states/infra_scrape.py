@@ -1,0 +1,119 @@
+"""What VictoriaMetrics scrapes, as a state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __states__: dict[str, Any]
+    __opts__: dict[str, Any]
+
+_SET = "scrape"
+
+
+def managed(
+    name: str,
+    daemon: dict[str, Any],
+    jobs: list[dict[str, Any]],
+    values: dict[str, Any],
+    interval: str,
+    timeout: str,
+    own: dict[str, Any],
+    custom: list[dict[str, Any]] | None = None,
+    targets: dict[str, Any] | None = None,
+    probes: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The scrape configuration and the INFRA nodes' own targets are as the parameters say.
+
+    name
+        Directory of the data, ``infra_data``.
+    daemon
+        VictoriaMetrics, see the execution module infra_daemon.
+    jobs, values, interval, timeout, custom
+        See ``infra_scrape.config`` among the execution modules.
+    own
+        Arguments of ``infra_scrape.own_targets``.
+    targets, probes
+        See ``infra_scrape.given_targets``.
+
+    VictoriaMetrics checks the configuration before it is put in place, and reloads it if it runs;
+    where it does not take it, the old one is put back. Files of targets are read by it without.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        configuration = __salt__["infra_scrape.config"](jobs, values, interval, timeout, custom)
+        wanted = __salt__["infra_scrape.own_targets"](**own)
+        wanted.update(__salt__["infra_scrape.given_targets"](targets, probes))
+        files = __salt__["infra_scrape.files"](configuration, wanted)
+        found = __salt__["infra_files.compare"](_SET, name, files, replace=("prometheus.yml",))
+        if found["foreign"]:
+            told = ", ".join(f"{name}/{rel}" for rel in found["foreign"])
+            raise CommandExecutionError(f"{told}: a file of somebody else's is there; move it away")
+        differs = __salt__["infra_files.differs"](found)
+        if not differs:
+            return {
+                **ret,
+                "comment": f"{len(configuration['scrape_configs'])} jobs are as asked for",
+            }
+        if "prometheus.yml" in found["create"] + found["change"]:
+            __salt__["infra_scrape.check"](configuration, daemon["program"], custom)
+        ret["changes"] = dict(found["diff"])
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": "what is scraped would change"}
+        reloads = "prometheus.yml" in found["change"]
+        __salt__["infra_files.publish"](
+            _SET,
+            name,
+            files,
+            found,
+            confirm=lambda: __salt__["infra_daemon.reload"](daemon) if reloads else None,
+            switch="files",
+        )
+    except (SaltInvocationError, CommandExecutionError) as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    return {**ret, "comment": f"{len(configuration['scrape_configs'])} jobs are as asked for"}
+
+
+def certified(
+    name: str,
+    private_key: str,
+    signing_cert: str,
+    signing_private_key: str,
+    common_name: str,
+    hosts: list[str],
+    addresses: list[str],
+    days: str,
+    renew_days: int,
+    group: str,
+) -> dict[str, Any]:
+    """What this node shows to those that want to know who scrapes them.
+
+    name, private_key
+        Absolute paths of the certificate and its key.
+    signing_cert, signing_private_key
+        The CA of the site.
+    common_name, hosts, addresses
+        CN, DNS names and IP addresses that it is for.
+    days
+        Its life, like ``7300d``.
+    renew_days
+        It is issued anew when fewer days are left.
+    group
+        Group that may read the key.
+    """
+    # `names` would be a word of Salt's own in an SLS, not an argument.
+    return __states__["infra_cert.managed"](
+        name=name,
+        private_key=private_key,
+        signing_cert=signing_cert,
+        signing_private_key=signing_private_key,
+        common_name=common_name,
+        names=hosts,
+        addresses=addresses,
+        days=int(days.removesuffix("d")),
+        renew_days=renew_days,
+        group=group,
+    )

@@ -1,0 +1,18 @@
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/daemon/map.jinja" import daemons, domain with context %}
+{%- from "infra/daemon/states.jinja" import configured with context %}
+
+include:
+  - infra.blackbox.package
+
+infra-blackbox-modules-managed:
+  infra_blackbox.managed:
+    - name: /etc/blackbox.yml
+    - daemon: {{ daemons.blackbox | tojson }}
+    - settings:
+        ca_bundle: {{ infra.ca_bundle | tojson }}
+        dns_name: {{ (infra.dns_records[0].split()[1] if infra.dns_records else domain) | tojson }}
+    - custom: {{ infra.blackbox_modules | tojson }}
+    - require:
+      - infra_daemon: infra-blackbox-package-installed
+{{ configured('blackbox', ['infra_blackbox: infra-blackbox-modules-managed']) }}

@@ -1,0 +1,83 @@
+# What the daemons share: group infra, their accounts, the data directory and its link /infra.
+{%- from "infra/map.jinja" import infra with context %}
+{%- import_yaml "infra/daemons.yaml" as rows %}
+
+include:
+  - infra.pillar
+
+infra-daemon-group-present:
+  group.present:
+    - name: infra
+    - system: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
+{%- set wanted = {} %}
+{%- for row in rows.values() if infra[row.switch] and (infra.identity is not none or row.unit in ('node_exporter', 'vector')) %}
+  {%- do wanted.update({row.user: true}) %}
+{%- endfor %}
+{%- for user in wanted | sort %}
+
+# An account that a package made is taken as it is; only its membership is seen to.
+infra-daemon-user-{{ user }}-present:
+  user.present:
+    - name: {{ user }}
+    - usergroup: true
+    - system: true
+    - createhome: false
+    {%- if not salt['user.info'](user) %}
+    - home: {{ '/var/lib/vector' if user == 'vector' else infra.infra_data }}
+    - shell: /usr/sbin/nologin
+    {%- endif %}
+    - groups: [infra]
+    - remove_groups: false
+    - require:
+      - group: infra-daemon-group-present
+{%- endfor %}
+
+# Where a job of yours may leave metrics for the node exporter (files named *.prom).
+infra-daemon-textfile-directory-present:
+  file.directory:
+    - name: /var/lib/infra/textfile
+    - user: root
+    - group: infra
+    - mode: '0775'
+    - makedirs: true
+    - require:
+      - group: infra-daemon-group-present
+
+{%- if infra.identity is not none %}
+
+infra-daemon-data-present:
+  file.directory:
+    - name: {{ infra.infra_data | tojson }}
+    - user: root
+    - group: infra
+    - mode: '0771'
+    - makedirs: true
+    - dir_mode: '0755'
+    - require:
+      - group: infra-daemon-group-present
+
+{%- if infra.infra_data != '/infra' %}
+
+infra-daemon-data-linked:
+  file.symlink:
+    - name: /infra
+    - target: {{ infra.infra_data | tojson }}
+    - require:
+      - file: infra-daemon-data-present
+{%- endif %}
+
+infra-daemon-directories-present:
+  file.directory:
+    - names:
+{%- for folder in ('conf', 'tmp', 'bin', 'rules', 'targets') %}
+      - {{ infra.infra_data }}/{{ folder }}
+{%- endfor %}
+    - user: root
+    - group: infra
+    - mode: '0750'
+    - require:
+      - file: infra-daemon-data-present
+{%- endif %}

@@ -1,0 +1,5 @@
+{%- from "infra/daemon/states.jinja" import running with context %}
+
+include:
+  - infra.node_exporter.config
+{{ running('node_exporter') }}

@@ -1,0 +1,5 @@
+# VictoriaMetrics: scrapes, stores and answers.
+include:
+  - infra.vmetrics.package
+  - infra.vmetrics.config
+  - infra.vmetrics.service
