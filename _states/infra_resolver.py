@@ -1,0 +1,139 @@
+"""How this machine finds names, as states: its nameservers, and its own table of hosts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __states__: dict[str, Any]
+    __opts__: dict[str, Any]
+
+_SET = "resolver"
+_REMEMBERED = "/var/lib/infra/resolver.json"
+_APPLY = {
+    "systemd-resolved": ["systemctl", "restart", "systemd-resolved"],
+    "NetworkManager": ["systemctl", "reload", "NetworkManager"],
+}
+
+
+def configured(
+    name: str, method: str, servers: list[str], options: list[str], own: list[str]
+) -> dict[str, Any]:
+    """This machine asks the site's name servers first, three nameservers at most.
+
+    name
+        Any name for the state.
+    method
+        ``add``, ``overwrite`` or ``none`` (nothing is done).
+    servers
+        Addresses of the site's name servers, in order.
+    options
+        Lines put on top of resolv.conf.
+    own
+        Addresses of this machine and of the INFRA nodes: what else is there is foreign.
+
+    Where systemd-resolved or NetworkManager owns ``/etc/resolv.conf``, a drop-in of its own tells
+    it; else the file is written, and what was there first is kept below /var/lib/infra/replaced.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    if method == "none" or not servers:
+        return {**ret, "comment": "nameservers are left as they are"}
+    owner = __salt__["infra_resolver.owner"]()
+    foreign = __salt__["infra_resolver.foreign"]([*own, *servers])
+    wanted = __salt__["infra_resolver.plan"](method, servers, foreign)
+    told = f"asks {', '.join(wanted)} (through {owner})"
+    try:
+        if owner == "file":
+            changes = _write_file(wanted, options, foreign)
+        else:
+            changes = _write_dropin(owner, method, servers, wanted, options, foreign)
+    except (SaltInvocationError, CommandExecutionError, OSError) as err:
+        comment = f"{err}; where resolv.conf cannot be written, set node_dns_method: none"
+        return {**ret, "result": False, "comment": comment}
+    if not changes:
+        return {**ret, "comment": told}
+    if __opts__["test"]:
+        return {**ret, "result": None, "changes": changes, "comment": f"would be so that it {told}"}
+    return {**ret, "changes": changes, "comment": told}
+
+
+def _write_file(wanted: list[str], options: list[str], foreign: list[str]) -> dict[str, Any]:
+    current = ""
+    if __salt__["file.file_exists"]("/etc/resolv.conf"):
+        current = __salt__["file.read"]("/etc/resolv.conf")
+    text = __salt__["infra_resolver.resolv_conf"](wanted, options, current)
+    files = {"resolv.conf": {"text": text}}
+    found = __salt__["infra_files.compare"](_SET, "/etc", files, replace=("resolv.conf",))
+    if not __salt__["infra_files.differs"](found):
+        return {}
+    if not __opts__["test"]:
+        _remember(foreign)
+        __salt__["infra_files.publish"](_SET, "/etc", files, found, switch="files")
+    return {"/etc/resolv.conf": found["diff"]["resolv.conf"]}
+
+
+def _write_dropin(
+    owner: str,
+    method: str,
+    servers: list[str],
+    wanted: list[str],
+    options: list[str],
+    foreign: list[str],
+) -> dict[str, Any]:
+    if owner == "systemd-resolved":
+        # It asks the links' own servers beside these by itself.
+        text = __salt__["infra_resolver.resolved_conf"](method, servers[:3])
+        path = "/etc/systemd/resolved.conf.d/infra.conf"
+    else:
+        text = __salt__["infra_resolver.networkmanager_conf"](wanted, options)
+        path = "/etc/NetworkManager/conf.d/infra-dns.conf"
+    if not __opts__["test"]:
+        _remember(foreign)
+    done = __states__["file.managed"](
+        name=path, contents=text, user="root", group="root", mode="0644", makedirs=True
+    )
+    if done["result"] is False:
+        raise CommandExecutionError(done["comment"])
+    if done["changes"] and not __opts__["test"]:
+        outcome = __salt__["cmd.run_all"](_APPLY[owner], python_shell=False)
+        if outcome["retcode"]:
+            raise CommandExecutionError(f"{' '.join(_APPLY[owner])}: {outcome['stderr']}")
+    return {path: done["changes"]} if done["changes"] else {}
+
+
+def _remember(foreign: list[str]) -> None:
+    if foreign != __salt__["infra_resolver.remembered"]():
+        __states__["file.managed"](
+            name=_REMEMBERED, contents=json.dumps(foreign), makedirs=True, mode="0644"
+        )
+
+
+def hosts(name: str, lines: list[str], admin_ip: str) -> dict[str, Any]:
+    """Entries of ours are in the table of hosts, beside those of others.
+
+    name
+        Absolute path, ``/etc/hosts``.
+    lines
+        Entries in its syntax; ``${admin_ip}`` is replaced.
+    admin_ip
+        Its value.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    parsed = __salt__["infra_dns.parse"](lines, admin_ip, "node_etc_hosts")
+    if parsed["problems"]:
+        return {**ret, "result": False, "comment": "\n".join(parsed["problems"])}
+    wanted = [f"{r['address']} {' '.join(r['names'])}" for r in parsed["records"]]
+    current = __salt__["file.read"](name) if __salt__["file.file_exists"](name) else ""
+    text = __salt__["infra_resolver.hosts_text"](current, wanted)
+    try:
+        done = __states__["file.managed"](name=name, contents=text, mode="0644")
+    except OSError as err:
+        done = {**ret, "result": False, "comment": str(err)}
+    if done["result"] is False:
+        comment = f"{done['comment']}; where it cannot be written, set node_write_etc_hosts: false"
+        return {**done, "comment": comment}
+    return done
