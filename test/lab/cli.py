@@ -129,7 +129,8 @@ def _become(argv: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lab", description=sys.modules[__package__].__doc__)
+    summary = str(sys.modules[str(__package__)].__doc__).partition("\n")[0]
+    parser = argparse.ArgumentParser(prog="lab", description=summary)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     up = commands.add_parser("up", help="boot a suite's machines and apply the formula to them")
