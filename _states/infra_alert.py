@@ -1,0 +1,50 @@
+"""Who is told of what, as a state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __opts__: dict[str, Any]
+
+
+def managed(name: str, daemon: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Alertmanager's configuration is as the parameters say; checked by amtool, and reloaded.
+
+    name
+        ``/etc/alertmanager.yml``.
+    daemon
+        Alertmanager, see the execution module infra_daemon.
+    settings
+        See ``infra_alert.config`` among the execution modules.
+
+    The file holds secrets: it is of mode 0600, and no difference of it is shown.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    told = len(settings["receivers"])
+    comment = f"{told} receivers are as asked for"
+    if not told:
+        comment = "nobody is told of alerts: alertmanager_receivers is empty"
+    try:
+        files = __salt__["infra_alert.files"](__salt__["infra_alert.config"](settings))
+        found = __salt__["infra_files.compare"]("alertmanager", "/etc", files, replace=tuple(files))
+        if not __salt__["infra_files.differs"](found):
+            return {**ret, "comment": comment}
+        __salt__["infra_alert.check"](settings)
+        ret["changes"] = dict(found["diff"])
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": "who is told would change"}
+        __salt__["infra_files.publish"](
+            "alertmanager",
+            "/etc",
+            files,
+            found,
+            confirm=lambda: __salt__["infra_daemon.reload"](daemon),
+            switch="files",
+        )
+    except (SaltInvocationError, CommandExecutionError) as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    return {**ret, "comment": comment}

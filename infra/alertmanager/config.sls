@@ -1,0 +1,21 @@
+# Who is told of what, checked by amtool; and how the Alertmanagers of all INFRA nodes find another.
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/daemon/map.jinja" import daemons with context %}
+{%- from "infra/daemon/states.jinja" import cleaned, configured with context %}
+{%- set settings = {} %}
+{%- for key in ('receivers', 'severities', 'routes', 'route', 'inhibit_rules', 'global') %}
+  {%- do settings.update({key: infra['alertmanager_' ~ key]}) %}
+{%- endfor %}
+
+include:
+  - infra.alertmanager.package
+
+infra-alertmanager-receivers-managed:
+  infra_alert.managed:
+    - name: /etc/alertmanager.yml
+    - daemon: {{ daemons.alertmanager | tojson }}
+    - settings: {{ settings | tojson }}
+    - require:
+      - infra_daemon: infra-alertmanager-package-installed
+{{ cleaned('alertmanager', infra.alertmanager_clean, infra.alertmanager_clean_confirm) }}
+{{ configured('alertmanager', ['infra_alert: infra-alertmanager-receivers-managed']) }}
