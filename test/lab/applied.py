@@ -21,6 +21,8 @@ class Applied(dict[str, dict[str, Any]]):
         """Return an apply's results from what Salt answered."""
         if isinstance(answer, dict) and all(isinstance(value, dict) for value in answer.values()):
             return cls(answer, [])
+        if answer is None or answer is False:
+            return cls({}, ["the minion did not answer"])
         return cls(
             {}, [str(line) for line in answer] if isinstance(answer, list) else [str(answer)]
         )

@@ -18,6 +18,7 @@ from .record import Process, Record, boot_id, every
 from .suites import MachineSpec, check_name, load
 
 Progress = Callable[[str], None]
+APPLY_SECONDS = 300
 REMOVING = ".removing-"
 Pillar = Mapping[str, Any] | Path | str
 
@@ -279,8 +280,10 @@ class Lab:
         """
         if self._record.master:
             progress(f"salt '*' state.apply {state}")
+            # All of them answered before, so it is worth the wait; it ends with the last answer.
+            wait = f"--timeout={APPLY_SECONDS}"
             words = ["*", "state.apply", state, *(["test=True"] if test else [])]
-            answers = self.salt(*words, check=False)
+            answers = self.salt(wait, *words, check=False)
             applied = {name: Applied.of(answers.get(name)) for name in self._machines}
         else:
             applied = {
