@@ -56,8 +56,8 @@ def build(
     key
         ``home`` (gpg's directory), ``uid``, ``secret_file``, ``passphrase_file``; all optional.
     transfer
-        ``connections`` (8), ``retries`` (4), ``timeout`` (30 s), ``proxy_env``, ``cache`` (directory
-        for what the solvers keep); all optional.
+        ``connections`` (8), ``retries`` (4), ``timeout`` (30 s), ``proxy_env``, ``cache`` (where
+        the solvers keep what they know); all optional.
     force
         Build although a complete repository made from the same request is published: asks the
         upstreams for newer versions.
@@ -868,15 +868,14 @@ def _signatures(real: Path, name: str) -> dict[str, Any]:
     if not public.is_file():
         return {"key": "", "problems": [f"{rel}: no key to check it" for rel, _ in pairs]}
     key = ""
-    with contextlib.suppress(StopIteration, CommandExecutionError):
-        key = __salt__["infra_repo_sign.fingerprints"](str(public))[0]
     problems = []
     for rel, source in pairs:
-        why = __salt__["infra_repo_sign.verify"](
+        found = __salt__["infra_repo_sign.verify"](
             [str(public)], str(real / rel), str(real / source) if source else ""
         )
-        if why:
-            problems.append(f"{rel}: {why}")
+        key = key or found["key"]
+        if found["reason"]:
+            problems.append(f"{rel}: {found['reason']}")
     if not pairs:
         problems.append("nothing in it is signed")
     return {"key": key, "problems": problems}
@@ -1136,7 +1135,10 @@ def _check_unpacked(stage: Path, name: str, archive: str, fingerprint: str, mani
     inside = json.loads((stage / INFO).read_text(encoding="utf-8"))["name"]
     if inside != name:
         raise CommandExecutionError(f"{archive}: holds the repository {inside!r}, not {name!r}")
-    state = _signatures(stage, name)
+    state = {"key": "", "problems": []}
+    if fingerprint or shutil.which("gpgv"):
+        # A bare machine may have no gpgv before it has a repository to install it from.
+        state = _signatures(stage, name)
     if state["problems"]:
         raise CommandExecutionError(f"{archive}: " + "\n".join(state["problems"]))
     wanted = re.sub(r"\s", "", fingerprint).upper()
@@ -1180,7 +1182,7 @@ def client_files(
     define = __salt__["infra_repo_client.definitions"]
     info, public = _client_info(name, home)
     files: dict[str, str] = {}
-    local = define(f"{name}-local", [f"file://{home}/{name}"], info, public)
+    local = define(name, [f"file://{home}/{name}"], info, public, section=f"{name}-local")
     files[f"{name}-local.repo"], files[f"{name}-local.sources"] = local["repo"], local["sources"]
     if bases:
         remote = define(name, bases, info, public)

@@ -90,7 +90,8 @@ def resolve(
     from salt.exceptions import CommandExecutionError
 
     base = Path(root).resolve()
-    base.mkdir(parents=True, exist_ok=True)
+    for part in ("cache", "persist", "log", "empty", "no-repos", "no-vars"):
+        (base / part).mkdir(parents=True, exist_ok=True)
     request = {
         "root": str(base),
         "arch": arch,

@@ -300,16 +300,16 @@ def _unpack(archive: Path, stream: IO[bytes], base: Path) -> dict[str, Any]:
             if rel in seen:
                 raise CommandExecutionError(f"{archive}: holds {member.name} twice")
             seen.add(rel)
-            total += member.size
-            if total > limit:
-                raise CommandExecutionError(
-                    f"{archive}: holds more than the {limit} bytes that it may"
-                )
             wanted = manifest.get("files", {}).get(rel) if manifest else None
             if manifest and wanted is None:
                 raise CommandExecutionError(f"{archive}: {rel} is not in its manifest")
             if wanted and wanted[0] != member.size:
                 raise CommandExecutionError(f"{archive}: {rel} has not the size in the manifest")
+            total += member.size
+            if total > limit:
+                raise CommandExecutionError(
+                    f"{archive}: holds more than the {limit} bytes that it may"
+                )
             digest = _write(tar, member, base / rel)
             if wanted and wanted[1] != digest:
                 raise CommandExecutionError(f"{archive}: {rel} has not the checksum it should have")

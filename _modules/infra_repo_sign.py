@@ -294,7 +294,7 @@ def parse_checksig(text: str) -> dict[str, str]:
     return found
 
 
-def verify(keys: list[str], signature: str, source: str = "") -> str:
+def verify(keys: list[str], signature: str, source: str = "") -> dict[str, str]:
     """Check a signature against keys, and against nothing else.
 
     keys
@@ -304,7 +304,8 @@ def verify(keys: list[str], signature: str, source: str = "") -> str:
     source
         The file that a detached signature is about.
 
-    Returns an empty string where it is good, else the reason.
+    Returns ``reason`` (why it is not good; empty where it is) and ``key`` (fingerprint of the
+    primary key that signed; empty where it is not good).
 
     CLI Example:
 
@@ -313,10 +314,10 @@ def verify(keys: list[str], signature: str, source: str = "") -> str:
         salt '*' infra_repo_sign.verify '[/www/pigsty/pigsty.asc]' /www/pigsty/repo_complete.asc
     """
     if not Path(signature).is_file():
-        return "there is no signature"
+        return {"reason": "there is no signature", "key": ""}
     scratch = tempfile.mkdtemp(prefix="infra-repo-key-")
     try:
-        argv = ["gpgv", "--homedir", scratch]
+        argv = ["gpgv", "--homedir", scratch, "--status-fd", "1"]
         for number, path in enumerate(keys):
             data = Path(path).read_bytes()
             ring = Path(scratch, f"{number}.gpg")
@@ -325,14 +326,15 @@ def verify(keys: list[str], signature: str, source: str = "") -> str:
         answer = _run([*argv, signature, *([source] if source else [])], "gpgv", check=False)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if answer["retcode"] == 0:
-        return ""
+    valid = re.search(r"^\[GNUPG:\] VALIDSIG .*?([0-9A-F]{40})$", answer["stdout"], re.MULTILINE)
+    if answer["retcode"] == 0 and valid:
+        return {"reason": "", "key": valid.group(1)}
     reasons = [
         line.removeprefix("gpgv: ")
         for line in answer["stderr"].splitlines()
         if re.search(r"BAD|[Cc]an't|expired|No public key|no valid|invalid|failed", line)
     ]
-    return "; ".join(reasons) or answer["stderr"].strip()
+    return {"reason": "; ".join(reasons) or answer["stderr"].strip(), "key": ""}
 
 
 def dearmour(data: bytes) -> bytes:

@@ -192,13 +192,17 @@ def _set(ret: dict[str, Any], owner: str, root: str, files: dict[str, Any]) -> d
     return ret
 
 
-def used(name: str, home: str = "/www", exclusive: bool = True) -> dict[str, Any]:
+def used(
+    name: str, home: str = "/www", exclusive: bool = True, optional: bool = False
+) -> dict[str, Any]:
     """This machine installs from its own repository.
 
     name, home
         ``repo_name`` and ``repo_home``.
     exclusive
         Other sources are disabled, in place; otherwise those that we had disabled are enabled.
+    optional
+        While there is no complete repository yet, nothing is done.
 
     The package manager is asked to read the result. Where it cannot, everything is put back.
     """
@@ -215,6 +219,9 @@ def used(name: str, home: str = "/www", exclusive: bool = True) -> dict[str, Any
     file = f"{name}-local.{kind}"
     own = [file, f"{name}.{kind}"]
     try:
+        if optional and not __salt__["infra_repo_tree.state"](home, name)["complete"]:
+            ret["comment"] = f"There is no complete {Path(home, name)} yet."
+            return ret
         definitions = __salt__["infra_repo.client_files"](name, home, [])
         if file not in definitions and not __opts__["test"]:
             raise CommandExecutionError(f"{Path(home, name)} has no packages for this system")

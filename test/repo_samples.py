@@ -69,6 +69,9 @@ def rpm(folder, name, version, arch="noarch", requires="", provides="", body="")
         return Path(shutil.move(built, folder / built.name))
 
 
+REPO = Path(__file__).resolve().parent.parent
+
+
 class Key:
     """A key to sign with, in a home of its own."""
 

@@ -113,15 +113,17 @@ def _member(name, kind=tarfile.REGTYPE, link=""):
 
 
 def _flip(members):
-    member, data = members[-2]
-    return [*members[:-2], (member, data[:-1] + bytes([data[-1] ^ 1])), members[-1]]
+    at = next(n for n, (member, _data) in enumerate(members) if member.name.endswith(".deb"))
+    member, data = members[at]
+    bad = data[:-1] + bytes([data[-1] ^ 1])
+    return [*members[:at], (member, bad), *members[at + 1 :]]
 
 
 def _forged(members):
     """A manifest that fits the forged content, with the signature of the old one."""
     changed = _flip(members)
     manifest = json.loads(changed[0][1])
-    member, data = changed[-2]
+    member, data = next(m for m in changed if m[0].name.endswith(".deb"))
     rel = member.name.partition("/")[2]
     manifest["files"][rel] = [len(data), hashlib.sha256(data).hexdigest()]
     return [(changed[0][0], json.dumps(manifest).encode()), *changed[1:]]

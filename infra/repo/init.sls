@@ -1,0 +1,3 @@
+include:
+  - infra.repo.package
+  - infra.repo.config

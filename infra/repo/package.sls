@@ -1,0 +1,66 @@
+# An offline package comes first: on a machine without network, the tools are installed out of it.
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/repo/settings.jinja" import repo with context %}
+{%- set yum = repo.request.targets | select('match', 'el') | list %}
+{%- set taken = salt['file.directory_exists'](infra.repo_home) or salt['file.is_link'](infra.repo_home) %}
+
+include:
+  - infra.pillar
+
+{%- if not taken and infra.repo_home == infra.nginx_home and infra.nginx_home != infra.nginx_data %}
+
+infra-repo-data-present:
+  file.directory:
+    - name: {{ infra.nginx_data | tojson }}
+    - mode: '0755'
+    - makedirs: true
+
+infra-repo-home-linked:
+  file.symlink:
+    - name: {{ infra.nginx_home | tojson }}
+    - target: {{ infra.nginx_data | tojson }}
+    - require:
+      - file: infra-repo-data-present
+    - require_in:
+      - infra_repo: infra-repo-archive-unpacked
+{%- endif %}
+
+infra-repo-archive-unpacked:
+  infra_repo.unpacked:
+    - name: {{ repo.name | tojson }}
+    - home: {{ repo.home | tojson }}
+    - archive: {{ infra.repo_archive | tojson }}
+    - checksum: {{ infra.repo_archive_checksum | tojson }}
+    - fingerprint: {{ infra.repo_archive_fingerprint | tojson }}
+    - optional: true
+
+infra-repo-archive-used:
+  infra_repo.used:
+    - name: {{ repo.name | tojson }}
+    - home: {{ repo.home | tojson }}
+    - exclusive: {{ infra.repo_remove | tojson }}
+    - optional: true
+    - require:
+      - infra_repo: infra-repo-archive-unpacked
+
+infra-repo-tools-installed:
+  pkg.installed:
+    - pkgs:
+{%- if grains['os_family'] == 'Debian' %}
+      - apt-utils
+      - gnupg
+      - gpgv
+      - zstd
+  {%- if yum %}
+      - createrepo-c
+      - dnf
+      - rpm
+  {%- endif %}
+{%- else %}
+      - createrepo_c
+      - gnupg2
+      - rpm-sign
+      - zstd
+{%- endif %}
+    - require:
+      - infra_repo: infra-repo-archive-used
