@@ -45,6 +45,7 @@ def problems(parameters: Any) -> list[str]:
             errors += __salt__["infra_daemon.problems"](parameters, __grains__["os_family"])
             errors += __salt__["infra_scrape.problems"](parameters)
             errors += __salt__["infra_alert.problems"](parameters)
+            errors += __salt__["infra_rules.problems"](parameters)
     # Below `infra:` everything is a parameter: the messages name them as the documents do.
     return [error.removeprefix("infra.") for error in errors]
 

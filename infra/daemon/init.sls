@@ -55,7 +55,6 @@ infra-daemon-data-present:
     - group: infra
     - mode: '0771'
     - makedirs: true
-    - dir_mode: '0755'
     - require:
       - group: infra-daemon-group-present
 

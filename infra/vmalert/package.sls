@@ -1,0 +1,9 @@
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/daemon/states.jinja" import installed with context %}
+
+include:
+  - infra.daemon
+{{ installed('vmalert') }}
+{%- if infra.vlogs_enabled %}
+{{ installed('vmalert_logs') }}
+{%- endif %}
