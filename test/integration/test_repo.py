@@ -1,0 +1,196 @@
+"""The repository among machines: built on one, installed from on others that reach nothing else."""
+
+import json
+
+import pytest
+import yaml
+from lab import MachineSpec, aptconf
+from lab.paths import CHECKOUT
+
+WANTED = [
+    "nginx",
+    "dnsmasq",
+    "chrony",
+    "victoria-metrics",
+    "prometheus-alertmanager",
+    "prometheus-blackbox-exporter",
+    "prometheus-nginx-exporter",
+    "prometheus-node-exporter",
+    "haproxy",
+    "certbot",
+]
+RELEASES = {"d12.x86_64": (12, "bookworm"), "d13.x86_64": (13, "trixie")}
+# What an INFRA node of this pillar needs besides, to be installed from nothing but the repository.
+NODE = ["infra-distro", "node-distro"]
+DEFAULTS = yaml.safe_load((CHECKOUT / "infra" / "defaults.yaml").read_text(encoding="utf-8"))
+# Debian has no package of these.
+NOT_SHIPPED = ("grafana_enabled", "vector_enabled", "vlogs_enabled", "vtraces_enabled")
+
+
+def upstreams():
+    """The archives that this host itself uses, as upstream definitions."""
+    return [
+        {
+            "name": f"{source.suite.replace('/', '-')}",
+            "module": "node",
+            "releases": [number],
+            "arch": ["x86_64"],
+            "baseurl": f"{source.uri} {source.suite} {source.components}",
+            "signed_by": source.signed_by or aptconf.KEYRING,
+        }
+        for number, codename in RELEASES.values()
+        for source in aptconf.for_release(codename)
+    ]
+
+
+def pillar(**changes):
+    return {
+        "infra": {
+            "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
+            "infra_packaging": "distro",
+            **{switch: False for switch in NOT_SHIPPED if switch in DEFAULTS},
+            "repo_enabled": True,
+            "repo_modules": "node",
+            "repo_upstream": upstreams(),
+            "repo_packages": WANTED + NODE,
+            "repo_extra_packages": [],
+            "repo_targets": list(RELEASES),
+            **changes,
+        }
+    }
+
+
+@pytest.fixture(scope="module")
+def lab(boot_lab):
+    return boot_lab(
+        pillar=pillar(),
+        machines=[
+            MachineSpec("infra-1", "10.10.10.10", platform="debian-12"),
+            MachineSpec("client-12", "10.10.10.12", internet=False, platform="debian-12"),
+            MachineSpec("client-13", "10.10.10.13", internet=False, platform="debian-13"),
+            MachineSpec("offline", "10.10.10.14", internet=False, platform="debian-12"),
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def infra(lab):
+    """An INFRA node with the repository built and the web server up."""
+    machine = lab.machine("infra-1")
+    machine.applied_repo = machine.apply("infra.repo")
+    machine.apply("infra.ca,infra.nginx")
+    return machine
+
+
+def sleeping(machine):
+    """Keep what is installed from starting; the packages are what is tested."""
+    machine.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
+
+
+def test_the_repository_is_built_for_two_releases_on_one_node(infra):
+    built = infra.salt_call("infra_repo.status")
+    assert built["complete"] is True
+    assert built["problems"] == []
+    assert built["targets"] == list(RELEASES)
+    assert built["packages"] > 200
+    assert built["signature"]["problems"] == []
+    assert all(upstream["verified"] for upstream in built["upstreams"])
+
+
+def test_a_second_apply_changes_nothing(infra):
+    again = infra.apply("infra.repo")
+    assert not again.changes, again.changes
+
+
+def test_the_node_itself_installs_from_it_alone(infra):
+    sources = infra.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).stdout.split()
+    assert set(sources) == {"file:/www/pigsty/"}
+    infra.run(["apt-get", "update", "-q"])
+    assert "file:/" in infra.run(["apt-cache", "policy", "certbot"]).stdout
+
+
+@pytest.mark.parametrize("name", ["client-12", "client-13"])
+def test_a_machine_without_any_other_source_installs_all_of_it(name, lab, infra):
+    client = lab.machine(name)
+    codename = {"client-12": "bookworm", "client-13": "trixie"}[name]
+    # No route out, no other source.
+    assert client.run(["ip", "route", "get", "192.0.2.1"], check=False).returncode != 0
+    client.run(["sh", "-c", "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*"])
+    definition = "pigsty" if codename == "bookworm" else f"pigsty-{codename}"
+    client.run(
+        ["curl", "-fsS", "-o", "/etc/apt/sources.list.d/pigsty.sources",
+         f"http://10.10.10.10/{definition}.sources"]
+    )  # fmt: skip
+    assert "Trusted" not in client.read("/etc/apt/sources.list.d/pigsty.sources")
+    updated = client.run(["apt-get", "update", "-q"])
+    assert "http://10.10.10.10/pigsty" in updated.stdout
+    assert not [line for line in updated.stderr.splitlines() if line.startswith(("W:", "E:"))]
+    sleeping(client)
+    client.run(
+        ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y",
+         "--no-install-recommends", *WANTED]
+    )  # fmt: skip
+    installed = client.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"]).stdout
+    for package in WANTED:
+        assert f"{package} installed\n" in installed
+
+
+def test_a_changed_byte_is_refused_by_the_client_and_named_by_verify(lab, infra):
+    client = lab.machine("client-12")
+    found = infra.run(["sh", "-c", "ls /www/pigsty/pool/bookworm/h/haproxy_*"]).stdout.strip()
+    infra.run(["cp", "--", found, "/root/good"])
+    infra.run(["sh", "-c", f"printf x | dd of={found} bs=1 seek=5000 conv=notrunc"])
+    client.run(["apt-get", "clean"])
+    refused = client.run(
+        ["apt-get", "install", "-y", "--reinstall", "--download-only", "haproxy"], check=False
+    )
+    assert refused.returncode != 0
+    assert "Hash Sum mismatch" in refused.stderr + refused.stdout
+    checked = infra.salt_call("infra_repo.verify")
+    assert any("haproxy_" in problem for problem in checked["problems"])
+    repaired = infra.apply("infra.repo")
+    assert "infra-repo-packages-published" in str(repaired.changes)
+    assert infra.salt_call("infra_repo.verify")["problems"] == []
+    client.run(["apt-get", "update", "-q"])
+    client.run(["apt-get", "install", "-y", "--reinstall", "--download-only", "haproxy"])
+
+
+def test_packed_on_one_machine_and_unpacked_on_another_without_network(lab, infra, tmp_path):
+    packed = infra.salt_call("infra_repo.pack", "version=v4.5.0", "folder=/root")
+    assert packed["archive"] == "/root/pigsty-pkg-v4.5.0.d12.x86_64.tgz"
+    offline = lab.machine("offline")
+    offline.write(
+        "/etc/infra-test/serve",
+        "",
+    )
+    # The archive travels as people carry it: as a file.
+    served = infra.run(["sh", "-c", f"ln -f {packed['archive']} /www/pkg.tgz"])
+    assert served.returncode == 0
+    offline.run(["curl", "-fsS", "-o", "/tmp/pkg.tgz", "http://10.10.10.10/pkg.tgz"])
+    infra.run(["rm", "/www/pkg.tgz"])
+    offline.run(["ip", "route", "add", "blackhole", "10.10.10.10/32"])
+    mine = pillar(
+        infra_hosts={"10.10.10.14": {"infra_seq": 1}},
+        admin_ip="10.10.10.14",
+        repo_archive_checksum=f"sha256:{packed['sha256']}",
+    )
+    offline.set_pillar(mine)
+    planned = offline.apply("infra.repo", test=True)
+    assert planned.ok
+    offline.apply("infra.repo")
+    status = offline.salt_call("infra_repo.status")
+    assert (status["complete"], status["origin"]) == (True, "unpacked")
+    sources = offline.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).stdout.split()
+    assert set(sources) == {"file:/www/pigsty/"}
+    offline.apply("infra")
+    page = offline.run(["curl", "-fsS", "http://10.10.10.14/pigsty.sources"]).stdout
+    assert "URIs: http://10.10.10.14/pigsty" in page
+    assert not offline.apply("infra.repo").changes
+
+
+def test_the_other_sources_come_back_with_one_state(infra):
+    infra.apply("infra.repo.clean")
+    sources = infra.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).stdout.split()
+    assert sources
+    assert not any(source.startswith("file:") for source in sources)
+    assert json.loads(json.dumps(infra.salt_call("infra_repo.status")))["complete"] is True
