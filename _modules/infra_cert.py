@@ -81,6 +81,21 @@ def pair_fault(cert: str, key: str) -> str | None:
     return None
 
 
+def text_fault(cert: str, key: str) -> str | None:
+    """:func:`pair_fault` of PEM texts, as pillar gives them (``ca_crt``, ``ca_key``)."""
+    try:
+        public = x509.load_pem_x509_certificate(cert.encode()).public_key()
+    except ValueError:
+        return "ca_crt: expected a PEM certificate"
+    try:
+        private = serialization.load_pem_private_key(key.encode(), password=None)
+    except (TypeError, ValueError):
+        return "ca_key: expected a PEM private key without a passphrase"
+    if _spki(public) != _spki(private.public_key()):
+        return "ca_key: expected the private key of ca_crt, this is another's"
+    return None
+
+
 def _load(path: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate(Path(path).read_bytes())
 

@@ -44,6 +44,11 @@ def problems(parameters: Any) -> list[str]:
             # What is wrong beyond the type of each value.
             errors += __salt__["infra_daemon.problems"](parameters, __grains__["os_family"])
             errors += __salt__["infra_scrape.problems"](parameters)
+            errors += __salt__["infra_dns.setting_problems"](parameters)
+            errors += __salt__["infra_ntp.problems"](parameters)
+            errors += __salt__["infra_resolver.option_problems"](parameters.get("node_dns_options"))
+            errors += __salt__["infra_resolver.host_problems"](parameters)
+            errors += __salt__["infra_register.pillar_problems"](parameters)
             errors += __salt__["infra_alert.problems"](parameters)
             errors += __salt__["infra_rules.problems"](parameters)
     # Below `infra:` everything is a parameter: the messages name them as the documents do.

@@ -71,6 +71,7 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CERT_DIR = "conf.d/cert"
 _HTTP2_DIRECTIVE = (1, 25, 1)  # from here on `http2 on;`, before it a parameter of `listen`
 _GENERATION_NAME = "generation.infra.localhost"
+_ERROR_LOG = Path("/var/log/nginx-error.log")
 _TEMPLATES = "salt://infra/nginx/files/"
 
 
@@ -527,6 +528,9 @@ def rendered(portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, dict
     outcome = validate(portal, settings)
     if not outcome["valid"]:
         raise SaltInvocationError("\n".join(outcome["errors"]))
+    # Consoles of HAProxy: those of the machines that are registered here, and given ones.
+    registered = __salt__["infra_register.haproxy"](__salt__["infra_register.nodes"]())
+    settings = {**settings, "haproxy": {**registered, **settings["haproxy"]}}
     return files(portal, settings, facts(portal, settings), template)
 
 
@@ -755,27 +759,46 @@ def served_generation(port: int, timeout: float = 2.0) -> str | None:
     return body.strip() if code == 200 else None
 
 
-def wait_for_generation(port: int, wanted: str, seconds: float = 15.0) -> None:
+def wait_for_generation(port: int, wanted: str, seconds: float = 30.0, since: int = 0) -> None:
     """Wait until the running nginx serves a generation.
 
-    Raises CommandExecutionError with nginx's own last words where it does not in time.
+    port
+        HTTP port of the portal.
+    wanted
+        The generation.
+    seconds
+        How long to wait.
+    since
+        Size in bytes that nginx's error log had before; what it says from there on ends the wait.
+
+    Raises CommandExecutionError with nginx's own words where it does not in time.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if served_generation(port) == wanted:
             return
+        refused = [line for line in _error_log(since) if "[emerg]" in line]
+        if refused:
+            raise CommandExecutionError(f"nginx does not take the configuration up: {refused[-1]}")
         time.sleep(0.05)
+    said = " | ".join(_error_log(since)[-3:]) or "nothing"
     raise CommandExecutionError(
         f"nginx does not serve the new configuration on port {port} after {seconds:.0f} s; "
-        f"its error log ends with: {_error_log_tail()}"
+        f"its error log says: {said}"
     )
 
 
-def _error_log_tail(lines: int = 5) -> str:
-    path = Path("/var/log/nginx-error.log")
-    if not path.exists():
-        return "(no error log)"
-    return " | ".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+def error_log_size() -> int:
+    """Size of nginx's error log in bytes; 0 where there is none."""
+    return _ERROR_LOG.stat().st_size if _ERROR_LOG.exists() else 0
+
+
+def _error_log(since: int) -> list[str]:
+    if not _ERROR_LOG.exists():
+        return []
+    with _ERROR_LOG.open("rb") as stream:
+        stream.seek(since if since <= error_log_size() else 0)  # rotated in between: all of it
+        return stream.read().decode("utf-8", "replace").splitlines()
 
 
 def status(only: list[str] | None = None, timeout: float = 3.0) -> dict[str, Any]:

@@ -38,6 +38,23 @@ def option_problems(lines: Any, where: str = "node_dns_options") -> list[str]:
     ]
 
 
+def host_problems(parameters: dict[str, Any]) -> list[str]:
+    """What is wrong with the entries for /etc/hosts and with the nameservers in pillar.
+
+    parameters
+        The dictionary below ``infra:``, as given.
+    """
+    admin_ip = str(parameters.get("admin_ip", "10.10.10.10"))
+    errors = []
+    for key in ("node_default_etc_hosts", "node_etc_hosts"):
+        if key in parameters:
+            errors += __salt__["infra_dns.problems"](parameters[key], admin_ip, key)
+    for index, server in enumerate(parameters.get("node_dns_servers") or []):
+        if not _address(server.replace("${admin_ip}", admin_ip)):
+            errors.append(f"node_dns_servers[{index}]: expected an address, got {server!r}")
+    return errors
+
+
 def nameservers(text: str) -> list[str]:
     """Nameservers that a resolv.conf names, in their order; pure."""
     found = re.findall(r"^[ \t]*nameserver[ \t]+(\S+)", text, re.MULTILINE)

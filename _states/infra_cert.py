@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 def authority(
-    name: str, private_key: str, common_name: str, days: int, create: bool = True
+    name: str,
+    private_key: str,
+    common_name: str,
+    days: int,
+    create: bool = True,
+    certificate: str | None = None,
+    key: str | None = None,
 ) -> dict[str, Any]:
     """A certificate authority is there; made where it is missing, never overwritten.
 
@@ -32,6 +38,9 @@ def authority(
         Its life in days.
     create
         False: a missing CA is an error.
+    certificate, key
+        The pair as PEM, from pillar, put here where nothing is; where another CA is, that is an
+        error. Neither is ever shown.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     have = {path: Path(path).exists() for path in (name, private_key)}
@@ -39,12 +48,21 @@ def authority(
         fault = __salt__["infra_cert.pair_fault"](name, private_key)
         if fault:
             return {**ret, "result": False, "comment": f"the CA is not usable: {fault}"}
+        if certificate is not None and not _same(Path(name).read_text(), certificate):
+            comment = f"{name} is another CA than ca_crt in pillar; move one of them away"
+            return {**ret, "result": False, "comment": comment}
         return {**ret, "comment": "the CA is there"}
     if have[name]:
         return {**ret, "result": False, "comment": f"{name} is there, its key {private_key} is not"}
+    if certificate is not None and key is not None:
+        return _given(ret, {private_key: (key, "0600"), name: (certificate, "0644")})
     if not create:
         missing = ", ".join(path for path, there in have.items() if not there)
-        return {**ret, "result": False, "comment": f"ca_create is false, and {missing} is missing"}
+        comment = (
+            f"{missing} is missing, and no CA is made here: ca_create is false, or another INFRA "
+            "node is the first; give its pair in pillar as ca_crt and ca_key (docs/fleet.md)"
+        )
+        return {**ret, "result": False, "comment": comment}
     if __opts__["test"]:
         return {**ret, "result": None, "changes": {name: "made"}, "comment": "the CA would be made"}
     if not have[private_key]:
@@ -68,6 +86,28 @@ def authority(
         mode="0644",
     )
     return {**ret, "result": made["result"], "changes": {name: "made"}, "comment": made["comment"]}
+
+
+def _given(ret: dict[str, Any], pair: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    """Put a CA in place that pillar gives, if it is one."""
+    name = ret["name"]
+    fault = __salt__["infra_cert.text_fault"](*(text for text, _mode in reversed(pair.values())))
+    if fault:
+        return {**ret, "result": False, "comment": f"the pair in pillar is not usable: {fault}"}
+    ret["changes"] = {name: "put here, as pillar gives it"}
+    if __opts__["test"]:
+        return {**ret, "result": None, "comment": "the CA of pillar would be put here"}
+    for path, (text, mode) in pair.items():
+        made = __states__["file.managed"](
+            name=path, contents=text, mode=mode, user="root", group="root", show_changes=False
+        )
+        if made["result"] is False:
+            return {**ret, "changes": {}, "result": False, "comment": f"{path} cannot be written"}
+    return {**ret, "comment": "the CA of pillar was put here"}
+
+
+def _same(one: str, other: str) -> bool:
+    return one.split() == other.split()
 
 
 def managed(

@@ -94,8 +94,11 @@ def _published(
     try:
         found = __salt__["infra_files.compare"](set_name, root, files, replace=replace)
         if found["foreign"]:
-            told = ", ".join(f"{root}/{rel}" for rel in found["foreign"])
-            return {**ret, "result": False, "comment": f"{told}: somebody else's file is there"}
+            ret["warnings"] = [
+                f"{root}/{rel}: somebody else's file is kept" for rel in found["foreign"]
+            ]
+            files = {rel: spec for rel, spec in files.items() if rel not in found["foreign"]}
+            found = __salt__["infra_files.compare"](set_name, root, files, replace=replace)
         differs = __salt__["infra_files.differs"](found)
         if not differs and not __salt__["infra_dns.pending"]():
             return {**ret, "comment": f"{len(files)} files are as they should be"}

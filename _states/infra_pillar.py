@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 def valid(
     name: str,
     parameters: dict[str, Any],
+    hosts: dict[str, Any] | None = None,
+    admin_ip: str = "10.10.10.10",
     portal: dict[str, Any] | None = None,
     portal_settings: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -22,12 +24,18 @@ def valid(
         Any name for the state.
     parameters
         The dictionary below ``infra:`` in pillar, as given (without defaults).
+    hosts
+        ``infra_hosts``; without it, it is not asked for.
+    admin_ip
+        The parameter, with its default.
     portal, portal_settings
         The portal and its settings, on a minion that serves one.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
         errors = __salt__["infra_pillar.problems"](parameters)
+        if not errors and hosts is not None:
+            errors = __salt__["infra_register.hosts_problems"](hosts, admin_ip)
         if not errors and portal is not None:
             errors = __salt__["infra_portal.validate"](portal, portal_settings)["errors"]
     except (SaltInvocationError, CommandExecutionError) as err:

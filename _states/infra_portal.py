@@ -125,10 +125,10 @@ def managed(
                 files,
                 found,
                 check=lambda stage: __salt__["infra_portal.check_staged"](stage, portal),
-                confirm=lambda: _reload(port, generation),
+                confirm=lambda: _reload(port),
             )
         else:
-            _reload(port, generation)
+            _reload(port)
         _remember(portal, settings)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
@@ -141,7 +141,7 @@ def pages(
     portal: dict[str, Any],
     settings: dict[str, Any],
     version: str,
-    nodes: list[dict[str, Any]],
+    nodes: list[dict[str, Any]] | None = None,
     services: list[dict[str, Any]] | None = None,
     extra_services: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
@@ -150,11 +150,15 @@ def pages(
     name
         Any name for the state.
     portal, settings, version, nodes, services, extra_services
-        See ``infra_portal.pages`` among the execution modules.
+        See ``infra_portal.pages`` among the execution modules. Nodes are by default the machines
+        that are registered here (see infra_register).
     """
     root = settings["nginx_home"]
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
+        if nodes is None:
+            registered = __salt__["infra_register.nodes"]()
+            nodes = __salt__["infra_register.page_nodes"](registered, settings["admin_ip"])
         files = __salt__["infra_portal.pages"](
             portal, settings, nodes, version, services, extra_services or []
         )
@@ -219,9 +223,7 @@ def serving(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     if __opts__["test"]:
         return {**ret, "comment": "health is asked only in a real run"}
     try:
-        wanted = __salt__["infra_portal.generation"](
-            {"conf.d/00-infra.conf": {"text": Path(_ROOT, "conf.d/00-infra.conf").read_text()}}
-        )
+        wanted = _generation_on_disk()
         __salt__["infra_portal.wait_for_generation"](settings["nginx_port"], wanted)
         home = __salt__["infra_portal.status"](only=["home"])["home"]
     except (CommandExecutionError, OSError) as err:
@@ -237,14 +239,24 @@ def serving(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     return {**ret, "comment": f"serves generation {wanted} on port {settings['nginx_port']}"}
 
 
-def _reload(port: int, generation: str) -> None:
-    """Have a running nginx take the new configuration up, and see that it did."""
+def _reload(port: int) -> None:
+    """Have a running nginx take up what lies on disk, and see that it did."""
     answers = __salt__["infra_portal.served_generation"](port) is not None
     if not answers and not __salt__["service.status"]("nginx"):
         return  # not started yet: the service's own state comes next
+    wanted = _generation_on_disk()
+    since = __salt__["infra_portal.error_log_size"]()
     if not __salt__["service.reload"]("nginx"):
         raise CommandExecutionError("systemctl reload nginx failed; see journalctl -u nginx")
-    __salt__["infra_portal.wait_for_generation"](port, generation)
+    __salt__["infra_portal.wait_for_generation"](port, wanted, since=since)
+
+
+def _generation_on_disk() -> str:
+    shared = Path(_ROOT, "conf.d/00-infra.conf")
+    if not shared.exists():
+        raise CommandExecutionError(f"{shared} is not there; nothing of the portal runs yet")
+    text = shared.read_text(encoding="utf-8")
+    return __salt__["infra_portal.generation"]({"conf.d/00-infra.conf": {"text": text}})
 
 
 def _htpasswd(users: dict[str, str], settings: dict[str, Any]) -> dict[str, dict[str, Any]]:

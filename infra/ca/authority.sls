@@ -1,5 +1,6 @@
 # The CA: made once, never overwritten. A pair that was put here beforehand is taken as it is.
 {%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/fleet.jinja" import fleet with context %}
 
 include:
   - infra.pillar
@@ -26,6 +27,11 @@ infra-ca-authority-present:
     - private_key: /etc/pki/ca/ca.key
     - common_name: {{ infra.ca_cn | tojson }}
     - days: {{ infra.ca_days | tojson }}
-    - create: {{ infra.ca_create | tojson }}
+    # The first INFRA node makes the CA; the others are given it, or have none of their own.
+    - create: {{ (infra.ca_create and (fleet.own is none or fleet.nodes[0].own)) | tojson }}
+{%- if infra.ca_crt and infra.ca_key %}
+    - certificate: {{ infra.ca_crt | tojson }}
+    - key: {{ infra.ca_key | tojson }}
+{%- endif %}
     - require:
       - file: infra-ca-directory-present

@@ -62,6 +62,5 @@ infra-nginx-pages-managed:
     - version: {{ infra.version | tojson }}
     - services: {{ infra.infra_services | tojson }}
     - extra_services: {{ infra.infra_extra_services | tojson }}
-    - nodes: []
     - require:
       - file: infra-nginx-home-directories-present

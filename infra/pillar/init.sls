@@ -8,6 +8,8 @@ include:
 infra-pillar-valid:
   infra_pillar.valid:
     - parameters: {{ infra.given | tojson }}
+    - hosts: {{ infra.infra_hosts | tojson }}
+    - admin_ip: {{ infra.admin_ip | tojson }}
 {%- if infra.identity is not none and infra.nginx_enabled %}
     - portal: {{ infra.infra_portal | tojson }}
     - portal_settings: {{ settings | tojson }}

@@ -1,0 +1,182 @@
+"""A client of the INFRA nodes: it trusts their CA, and installs from their repositories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __states__: dict[str, Any]
+    __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+
+_SET = "client-repo"
+
+
+def authority(
+    name: str, nodes: list[dict[str, Any]], given: str | None, wait: int
+) -> dict[str, Any]:
+    """The certificate of the site's CA is here, as the INFRA nodes publish it through the mine.
+
+    name
+        Absolute path of the certificate.
+    nodes
+        The INFRA nodes in their order, each ``key``, ``ip`` and ``seq``.
+    given
+        The certificate from pillar (``ca_crt``), which then counts.
+    wait
+        Seconds to wait for the first INFRA node, where there is no certificate here yet.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    local = __opts__.get("file_client") == "local"
+    have = Path(name).is_file()
+
+    def ask() -> dict[str, str]:
+        return __salt__["infra_register.authorities"](nodes)
+
+    if given:
+        found = {"pillar": given}
+    elif have or local or __opts__["test"]:
+        found = ask()
+    else:
+        found = __salt__["infra_node.wait_until"](ask, wait)
+    if not found and have:
+        return {**ret, "comment": "no INFRA node publishes its CA now; the one that is here stays"}
+    if not found and local:
+        comment = "without a master there is no mine: give ca_crt in pillar to have it trusted"
+        return {**ret, "comment": comment, "skip_watch": True}
+    if not found and __opts__["test"]:
+        comment = "the CA would be taken from the first INFRA node"
+        return {**ret, "result": None, "changes": {name: "created"}, "comment": comment}
+    if not found:
+        asked = ", ".join(node["key"] for node in nodes)
+        comment = f"no INFRA node ({asked}) published its CA within {wait} s"
+        return {**ret, "result": False, "comment": comment}
+    publisher, certificate = next(iter(found.items()))
+    strangers = [who for who, text in found.items() if text.strip() != certificate.strip()]
+    if strangers:
+        ret["warnings"] = [
+            f"{', '.join(strangers)} has another CA than {publisher}, whose CA is trusted; "
+            "give all INFRA nodes one with ca_crt and ca_key"
+        ]
+    done = __states__["file.managed"](
+        name=name,
+        contents=certificate,
+        user="root",
+        group="root",
+        mode="0644",
+        makedirs=True,
+        show_changes=False,
+    )
+    return {**ret, **done, "comment": f"the CA of {publisher}: {done['comment']}"}
+
+
+def repository(
+    name: str,
+    nodes: list[dict[str, Any]],
+    ports: dict[str, Any],
+    exclusive: bool,
+    wait: int,
+    further: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """This client installs from the repositories of the INFRA nodes, any of which will do.
+
+    name
+        Any name for the state.
+    nodes
+        The INFRA nodes in their order; none where their repository is not asked for.
+    ports
+        See ``infra_node.definitions`` among the execution modules.
+    exclusive
+        Other sources are disabled in place; otherwise those that we had disabled are enabled.
+    wait
+        Seconds to wait for the first INFRA node, where no definition is here yet.
+    further
+        Definitions of other upstreams: file name → text.
+
+    What an INFRA node that does not answer published before stays as it is.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        folder, kind = _place()
+        files = {rel: {"text": text} for rel, text in (further or {}).items()}
+        faults = _defined(files, nodes, ports, folder, kind, wait)
+        silent = [fault for fault in faults.values()]
+        if nodes and len(faults) == len(nodes) and not _present(nodes, ports, folder, kind):
+            if __opts__["test"]:
+                comment = "the INFRA nodes' definition would be fetched"
+                return {**ret, "result": None, "changes": {name: "defined"}, "comment": comment}
+            told = "; ".join(silent)
+            return {**ret, "result": False, "comment": f"no repository within {wait} s: {told}"}
+        found = __salt__["infra_files.compare"](_SET, folder, files)
+        own = [Path(rel).name for rel in files]
+        switch = exclusive and bool(files)
+        switched = __salt__["infra_repo.switch_sources"](not switch, own, test=True)
+        ret["changes"] = dict(found["diff"])
+        for path in switched:
+            ret["changes"][path] = "disabled" if switch else "enabled"
+        told = ", ".join(node["ip"] for node in nodes) or "its own sources"
+        if silent:
+            ret["warnings"] = [f"does not answer, and stays as it was: {s}" for s in silent]
+        if not ret["changes"]:
+            return {**ret, "comment": f"installs from {told}"}
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": f"would install from {told}"}
+        __salt__["infra_files.publish"](_SET, folder, files, found, switch="files")
+        __salt__["infra_repo.switch_sources"](not switch, own)
+        try:
+            __salt__["pkg.refresh_db"](failhard=not silent)
+        except CommandExecutionError as err:
+            __salt__["infra_repo.switch_sources"](switch, own)
+            return {**ret, "result": False, "comment": f"the sources cannot be read: {err}"}
+    except (SaltInvocationError, CommandExecutionError) as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    return {**ret, "comment": f"installs from {told}"}
+
+
+def _place() -> tuple[str, str]:
+    if __grains__["os_family"] == "Debian":
+        return "/etc/apt/sources.list.d", "sources"
+    return "/etc/yum.repos.d", "repo"
+
+
+def _names(repo: str, kind: str) -> list[str]:
+    codename = __grains__.get("oscodename", "")
+    if kind == "repo" or not codename:
+        return [f"{repo}.{kind}"]
+    return [f"{repo}-{codename}.{kind}", f"{repo}.{kind}"]
+
+
+def _present(nodes: list[dict[str, Any]], ports: dict[str, Any], folder: str, kind: str) -> bool:
+    return any(Path(folder, f"{ports['repo']}-infra-{n['seq']}.{kind}").is_file() for n in nodes)
+
+
+def _defined(
+    files: dict[str, Any],
+    nodes: list[dict[str, Any]],
+    ports: dict[str, Any],
+    folder: str,
+    kind: str,
+    wait: int,
+) -> dict[str, str]:
+    """Add the definitions of the INFRA nodes to files; returns those that did not answer."""
+    names = _names(ports["repo"], kind)
+    latest: dict[str, dict[str, str]] = {}
+
+    def ask() -> bool:
+        latest.update(__salt__["infra_node.definitions"](nodes, names, ports))
+        return any("text" in found for found in latest.values())
+
+    if nodes:
+        patient = not __opts__["test"] and not _present(nodes, ports, folder, kind)
+        __salt__["infra_node.wait_until"](ask, wait if patient else 0)
+    for source, found in latest.items():
+        rel = f"{source}.{kind}"
+        if "text" in found:
+            files[rel] = {"text": found["text"]}
+        elif Path(folder, rel).is_file():
+            files[rel] = {"text": Path(folder, rel).read_text(encoding="utf-8")}
+    return {source: found["fault"] for source, found in latest.items() if "fault" in found}

@@ -1,0 +1,42 @@
+# What the site's CA signs is trusted here.
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/fleet.jinja" import fleet with context %}
+
+include:
+  - infra.pillar
+
+infra-node-ca-present:
+  infra_node.authority:
+    - name: /etc/pki/ca.crt
+    - nodes: {{ fleet.nodes | tojson }}
+    - given: {{ infra.ca_crt | tojson }}
+    - wait: {{ infra.node_wait | tojson }}
+
+{%- if grains['os_family'] == 'RedHat' %}
+
+infra-node-ca-trust-installed:
+  pkg.installed:
+    - name: {{ infra.ca_trust_package | tojson }}
+    - require_in:
+      - file: infra-node-ca-linked
+{%- endif %}
+
+infra-node-ca-linked:
+  file.symlink:
+    - name: {{ infra.ca_trust_dir }}/ca.crt
+    - target: /etc/pki/ca.crt
+    - makedirs: true
+    - require:
+      - infra_node: infra-node-ca-present
+    - onlyif:
+      - fun: file.file_exists
+        path: /etc/pki/ca.crt
+
+# On Debian the package of this program may have to come out of the repository first.
+infra-node-ca-trusted:
+  cmd.run:
+    - name: {{ infra.ca_trust_command | tojson }}
+    - onlyif: command -v {{ infra.ca_trust_command }}
+    - onchanges:
+      - infra_node: infra-node-ca-present
+      - file: infra-node-ca-linked

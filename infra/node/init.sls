@@ -1,0 +1,13 @@
+# What every minion is: known to the INFRA nodes, and their client.
+{%- from "infra/map.jinja" import infra with context %}
+
+include:
+  - infra.register.publish
+{%- if infra.identity is none %}
+  - infra.node.ca
+  - infra.node.repo
+{%- endif %}
+  - infra.node.packages
+  - infra.node.hosts
+  - infra.node.resolver
+  - infra.node.timezone

@@ -1,0 +1,24 @@
+# Where a client's packages come from: the INFRA nodes, each of which is a whole replica.
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/fleet.jinja" import fleet with context %}
+{%- set modules = infra.node_repo_modules.replace(' ', '').split(',') | select | list %}
+{%- set local = 'local' in modules and infra.repo_enabled %}
+
+include:
+  - infra.node.ca
+
+{%- if modules %}
+
+infra-node-repo-defined:
+  infra_node.repository:
+    - nodes: {{ (fleet.nodes if local else []) | tojson }}
+    - ports:
+        repo: {{ infra.repo_name | tojson }}
+        http: {{ infra.nginx_port | tojson }}
+        https: {{ infra.nginx_ssl_port | tojson }}
+        ca: {{ ('/etc/pki/ca.crt' if infra.nginx_sslmode != 'disable' else none) | tojson }}
+    - exclusive: {{ infra.node_repo_remove | tojson }}
+    - wait: {{ infra.node_wait | tojson }}
+    - require:
+      - infra_node: infra-node-ca-present
+{%- endif %}

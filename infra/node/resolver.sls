@@ -1,0 +1,29 @@
+# The name servers of the INFRA nodes are asked first; on an INFRA node, its own before the others.
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/fleet.jinja" import fleet with context %}
+{%- set servers = [] %}
+{%- for server in infra.node_dns_servers or [] %}
+  {%- do servers.append(server.replace('${admin_ip}', infra.admin_ip)) %}
+{%- endfor %}
+{%- if infra.node_dns_servers is none and infra.dns_enabled and infra.dns_port == 53 %}
+  {%- set servers = ([fleet.own.ip] if fleet.own else []) + fleet.others %}
+{%- endif %}
+
+include:
+  - infra.pillar
+{%- if infra.identity is none %}
+  - infra.node.repo
+{%- elif infra.dns_enabled %}
+  - infra.dns
+{%- endif %}
+
+infra-node-resolver-configured:
+  infra_resolver.configured:
+    - method: {{ infra.node_dns_method | tojson }}
+    - servers: {{ servers | tojson }}
+    - options: {{ infra.node_dns_options | tojson }}
+    - own: {{ (grains.get('ipv4', []) + grains.get('ipv6', []) + fleet.addresses) | tojson }}
+{%- if infra.identity is not none and infra.dns_enabled %}
+    - require:
+      - sls: infra.dns
+{%- endif %}

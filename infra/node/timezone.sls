@@ -1,0 +1,12 @@
+{%- from "infra/map.jinja" import infra with context %}
+
+include:
+  - infra.pillar
+
+{%- if infra.node_timezone %}
+
+infra-node-timezone-set:
+  timezone.system:
+    - name: {{ infra.node_timezone | tojson }}
+    - utc: true
+{%- endif %}

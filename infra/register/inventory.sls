@@ -1,0 +1,11 @@
+# Last in the run: what is applied at the same time has published by then.
+{%- from "infra/register/settings.jinja" import register with context %}
+
+include:
+  - infra.register.publish
+
+infra-register-inventory-managed:
+  infra_register.inventory:
+    - settings: {{ register | tojson }}
+    - require:
+      - infra_register: infra-register-facts-published

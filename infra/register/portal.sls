@@ -1,0 +1,25 @@
+# The portal was applied for the machines known before; where they changed, once more for these.
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/nginx/settings.jinja" import settings with context %}
+
+include:
+  - infra.register.inventory
+
+infra-register-portal-followed:
+  infra_portal.managed:
+    - portal: {{ infra.infra_portal | tojson }}
+    - settings: {{ settings | tojson }}
+    - users: {{ infra.nginx_users | tojson }}
+    - clean: {{ infra.nginx_clean | tojson }}
+    - onchanges:
+      - infra_register: infra-register-inventory-managed
+
+infra-register-pages-followed:
+  infra_portal.pages:
+    - portal: {{ infra.infra_portal | tojson }}
+    - settings: {{ settings | tojson }}
+    - version: {{ infra.version | tojson }}
+    - services: {{ infra.infra_services | tojson }}
+    - extra_services: {{ infra.infra_extra_services | tojson }}
+    - onchanges:
+      - infra_register: infra-register-inventory-managed

@@ -1,0 +1,34 @@
+# What this minion is to run, told to the INFRA nodes through the mine; early, so that those that
+# are applied at the same time find it there.
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/fleet.jinja" import fleet with context %}
+{%- set name = infra.nodename or grains['id'] %}
+{%- set targets = [{'job': 'ping'}] %}
+{%- if infra.node_exporter_enabled %}{% do targets.append({'job': 'node', 'port': infra.node_exporter_port}) %}{% endif %}
+{%- if infra.haproxy_enabled %}{% do targets.append({'job': 'node', 'port': infra.haproxy_exporter_port}) %}{% endif %}
+{%- if infra.vector_enabled %}{% do targets.append({'job': 'node', 'port': infra.vector_port}) %}{% endif %}
+
+include:
+  - infra.pillar
+{%- if infra.identity is not none %}
+  - infra.ca.authority
+{%- endif %}
+
+infra-register-facts-published:
+  infra_register.published:
+    - name: infra
+    - data:
+        ip: {{ (infra.node_ip or (fleet.own.ip if fleet.own else none)) | tojson }}
+        ins: {{ name | tojson }}
+        cls: {{ infra.node_cluster | tojson }}
+        infra_seq: {{ (fleet.own.seq if fleet.own else none) | tojson }}
+        haproxy: {{ (infra.haproxy_exporter_port if infra.haproxy_enabled else none) | tojson }}
+        targets: {{ targets | tojson }}
+    - names: {{ ([name] if infra.register_dns else []) | tojson }}
+    - further: {{ infra.register | tojson }}
+    - towards: {{ fleet.addresses | tojson }}
+{%- if infra.identity is not none %}
+    - ca: /etc/pki/ca.crt
+    - require:
+      - infra_cert: infra-ca-authority-present
+{%- endif %}
