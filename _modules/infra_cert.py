@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
 
@@ -71,7 +72,7 @@ def pair_fault(cert: str, key: str) -> str | None:
     except ValueError:
         return f"cert: expected a PEM certificate in {cert}"
     try:
-        private = serialization.load_pem_private_key(Path(key).read_bytes(), password=None)
+        private = _private_key(key)
     except TypeError:
         return f"key: expected a private key without a passphrase in {key}"
     except ValueError:
@@ -94,6 +95,47 @@ def text_fault(cert: str, key: str) -> str | None:
     if _spki(public) != _spki(private.public_key()):
         return "ca_key: expected the private key of ca_crt, this is another's"
     return None
+
+
+def leaf_fault(
+    cert: str, key: str, ca: str, names: list[str], addresses: list[str], renew_days: int
+) -> str | None:
+    """Why a certificate has to be issued anew; None where it is as it should be.
+
+    cert, key, ca
+        Absolute paths of the certificate, its key, and the certificate of the CA.
+    names, addresses
+        DNS names and IP addresses that it has to be for, no more and no less.
+    renew_days
+        It is due when fewer days are left.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert.leaf_fault /etc/pki/infra.crt /etc/pki/infra.key /etc/pki/ca.crt \
+            '[localhost]' '[127.0.0.1]' 30
+    """
+    fault = pair_fault(cert, key)
+    if fault:
+        return fault
+    told = describe(cert)
+    if sorted(told["names"]) != sorted(names) or sorted(told["addresses"]) != sorted(addresses):
+        return "its names changed"
+    if told["days_left"] < renew_days:
+        return f"it ends in {told['days_left']} days"
+    try:
+        _load(cert).verify_directly_issued_by(_load(ca))
+    except (ValueError, TypeError, InvalidSignature, OSError):
+        return f"it is not of the CA {ca}"
+    return None
+
+
+def _private_key(path: str) -> Any:
+    # Checking that a key's primes are primes takes 0.2 s, and whoever writes keys here is root.
+    return serialization.load_pem_private_key(
+        Path(path).read_bytes(), password=None, unsafe_skip_rsa_key_validation=True
+    )
 
 
 def _load(path: str) -> x509.Certificate:

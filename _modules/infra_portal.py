@@ -11,7 +11,6 @@ directive names.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import http.client
 import json
@@ -729,7 +728,7 @@ def _applied_arguments() -> dict[str, Any]:
     for chunk in __salt__["state.show_low_sls"]("infra.nginx"):
         if isinstance(chunk, dict) and chunk.get("state") == "infra_portal":
             if chunk.get("fun") == "managed":
-                return copy.deepcopy(chunk)
+                return {"portal": json.loads(chunk["portal"]), "settings": chunk["settings"]}
         elif not isinstance(chunk, dict):
             raise CommandExecutionError(str(chunk))
     raise CommandExecutionError("infra.nginx does not manage a portal on this minion")

@@ -6,6 +6,7 @@ never touched, and what ``test=True`` means on a machine that has neither key no
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __states__: dict[str, Any]
     __opts__: dict[str, Any]
+
+
+log = logging.getLogger(__name__)
 
 
 def authority(
@@ -145,6 +149,11 @@ def managed(
     if __opts__["test"] and missing:
         comment = f"would be issued for {', '.join(names)}"
         return {**ret, "result": None, "changes": {name: "issued"}, "comment": comment}
+    fault = __salt__["infra_cert.leaf_fault"](
+        name, private_key, signing_cert, names, addresses, renew_days
+    )
+    if fault is None:
+        return _closed(ret, private_key, group)
     try:
         key = __states__["x509.private_key_managed"](
             name=private_key, algo="rsa", keysize=2048, mode="0640", user="root", group=group
@@ -173,8 +182,19 @@ def managed(
         )
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
+    log.info("%s is issued anew: %s", name, fault)
     changes = {private_key: "made"} if key["changes"] else {}
     if cert["changes"]:
         changes[name] = cert["changes"]
     result = cert["result"] if key["result"] else key["result"]
     return {**ret, "result": result, "changes": changes, "comment": cert["comment"]}
+
+
+def _closed(ret: dict[str, Any], private_key: str, group: str) -> dict[str, Any]:
+    """The result for a good certificate: all that is left to see to is who may read its key."""
+    mode = __states__["file.managed"](
+        name=private_key, replace=False, mode="0640", user="root", group=group
+    )
+    if mode["changes"] or not mode["result"]:
+        return {**ret, **{k: mode[k] for k in ("result", "changes", "comment")}}
+    return {**ret, "comment": "the certificate is as it should be"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -23,15 +24,20 @@ def valid(
     name
         Any name for the state.
     parameters
-        The dictionary below ``infra:`` in pillar, as given (without defaults).
+        The dictionary below ``infra:`` in pillar, as given (without defaults); a dictionary, or
+        the same as JSON text.
     hosts
         ``infra_hosts``; without it, it is not asked for.
     admin_ip
         The parameter, with its default.
     portal, portal_settings
-        The portal and its settings, on a minion that serves one.
+        The portal (a dictionary or JSON text) and its settings, on a minion that serves one.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    if isinstance(parameters, str):
+        parameters = json.loads(parameters)
+    if isinstance(portal, str):
+        portal = json.loads(portal)
     try:
         errors = __salt__["infra_pillar.problems"](parameters)
         if not errors and hosts is not None:

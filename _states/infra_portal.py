@@ -22,10 +22,15 @@ _VIRTUAL_INTERFACE = re.compile(r"lo$|docker|veth|br-|virbr|cni|flannel|cali|pod
 _PACKAGE_DEFAULTS = ("nginx.conf", "conf.d/default.conf")
 
 
+def _given(portal: Any) -> Any:
+    """A portal as it was given; JSON text saves Salt from copying a thousand entries around."""
+    return json.loads(portal) if isinstance(portal, str) else portal
+
+
 def certified(
     name: str,
     private_key: str,
-    portal: dict[str, Any],
+    portal: dict[str, Any] | str,
     settings: dict[str, Any],
     signing_cert: str,
     signing_private_key: str,
@@ -37,7 +42,7 @@ def certified(
     name, private_key
         Absolute paths of the certificate and its key.
     portal, settings
-        The portal (see the execution module infra_portal).
+        The portal, as a dictionary or as JSON text (see the execution module infra_portal).
     signing_cert, signing_private_key
         The CA of the site.
     days
@@ -45,7 +50,7 @@ def certified(
     renew_days
         It is issued anew when fewer days are left, or its names changed.
     """
-    views = __salt__["infra_portal.views"](portal, settings)
+    views = __salt__["infra_portal.views"](_given(portal), settings)
     served = [v for v in views.values() if v["kind"] != "known"]
     names = dict.fromkeys(n for v in served for n in v["names"])
     return __states__["infra_cert.managed"](
@@ -74,7 +79,7 @@ def _addresses(admin_ip: str) -> list[str]:
 
 def managed(
     name: str,
-    portal: dict[str, Any],
+    portal: dict[str, Any] | str,
     settings: dict[str, Any],
     users: dict[str, str] | None = None,
     clean: bool = False,
@@ -84,7 +89,7 @@ def managed(
     name
         Any name for the state.
     portal, settings
-        The portal (see the execution module infra_portal).
+        The portal, as a dictionary or as JSON text (see the execution module infra_portal).
     users
         Basic-auth users → password, plain or hashed.
     clean
@@ -97,8 +102,9 @@ def managed(
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     port = settings["nginx_port"]
+    entries: dict[str, Any] = _given(portal)
     try:
-        files = __salt__["infra_portal.rendered"](portal, settings)
+        files = __salt__["infra_portal.rendered"](entries, settings)
         files.update(_htpasswd(users or {}, settings))
         replace = (*_PACKAGE_DEFAULTS, *(_foreign(files) if clean else ()))
         found = __salt__["infra_files.compare"](_SET, _ROOT, files, replace=replace)
@@ -111,12 +117,12 @@ def managed(
         differs = __salt__["infra_files.differs"](found)
         if not differs and not stale:
             if not __opts__["test"]:
-                _remember(portal, settings)
-            ret["sub_state_run"] = _per_entry(portal, settings, found, True)
+                _remember(entries, settings)
+            ret["sub_state_run"] = _per_entry(entries, settings, found, True)
             return {**ret, "comment": f"{len(files)} files are as they should be"}
         ret["changes"] = _summary(found) if differs else {"nginx": "reloaded"}
         if __opts__["test"]:
-            ret["sub_state_run"] = _per_entry(portal, settings, found, None)
+            ret["sub_state_run"] = _per_entry(entries, settings, found, None)
             return {**ret, "result": None, "comment": "the portal would change"}
         if differs:
             __salt__["infra_files.publish"](
@@ -124,21 +130,21 @@ def managed(
                 _ROOT,
                 files,
                 found,
-                check=lambda stage: __salt__["infra_portal.check_staged"](stage, portal),
+                check=lambda stage: __salt__["infra_portal.check_staged"](stage, entries),
                 confirm=lambda: _reload(port),
             )
         else:
             _reload(port)
-        _remember(portal, settings)
+        _remember(entries, settings)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    ret["sub_state_run"] = _per_entry(portal, settings, found, True)
+    ret["sub_state_run"] = _per_entry(entries, settings, found, True)
     return {**ret, "comment": "the portal is as it should be"}
 
 
 def pages(
     name: str,
-    portal: dict[str, Any],
+    portal: dict[str, Any] | str,
     settings: dict[str, Any],
     version: str,
     nodes: list[dict[str, Any]] | None = None,
@@ -160,7 +166,7 @@ def pages(
             registered = __salt__["infra_register.nodes"]()
             nodes = __salt__["infra_register.page_nodes"](registered, settings["admin_ip"])
         files = __salt__["infra_portal.pages"](
-            portal, settings, nodes, version, services, extra_services or []
+            _given(portal), settings, nodes, version, services, extra_services or []
         )
         found = __salt__["infra_files.compare"]("pages", root, files)
         if found["foreign"]:
@@ -181,16 +187,18 @@ def pages(
     return {**ret, "comment": "the pages are as they should be"}
 
 
-def sites_present(name: str, portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+def sites_present(
+    name: str, portal: dict[str, Any] | str, settings: dict[str, Any]
+) -> dict[str, Any]:
     """Directories of static sites are there; made below the web root only, never changed.
 
     name
         Any name for the state.
     portal, settings
-        The portal (see the execution module infra_portal).
+        The portal, as a dictionary or as JSON text (see the execution module infra_portal).
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    views = __salt__["infra_portal.views"](portal, settings)
+    views = __salt__["infra_portal.views"](_given(portal), settings)
     paths = sorted({v["path"] for v in views.values() if v["kind"] == "static"})
     missing = [p for p in paths if not Path(p).is_dir()]
     below = [p for p in missing if Path(settings["nginx_home"]) in Path(p).parents]

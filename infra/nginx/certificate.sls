@@ -25,7 +25,7 @@ infra-nginx-certificate-issued:
   infra_portal.certified:
     - name: /etc/nginx/conf.d/cert/pigsty.crt
     - private_key: /etc/nginx/conf.d/cert/pigsty.key
-    - portal: {{ infra.infra_portal | tojson }}
+    - portal: {{ infra.infra_portal | tojson | tojson }}
     - settings: {{ settings | tojson }}
     - signing_cert: /etc/pki/ca.crt
     - signing_private_key: /etc/pki/ca/ca.key

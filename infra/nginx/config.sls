@@ -8,7 +8,7 @@ include:
 
 infra-nginx-portal-managed:
   infra_portal.managed:
-    - portal: {{ infra.infra_portal | tojson }}
+    - portal: {{ infra.infra_portal | tojson | tojson }}
     - settings: {{ settings | tojson }}
     - users: {{ infra.nginx_users | tojson }}
     - clean: {{ infra.nginx_clean | tojson }}

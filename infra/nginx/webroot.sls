@@ -43,7 +43,7 @@ infra-nginx-home-directories-present:
 
 infra-nginx-sites-present:
   infra_portal.sites_present:
-    - portal: {{ infra.infra_portal | tojson }}
+    - portal: {{ infra.infra_portal | tojson | tojson }}
     - settings: {{ settings | tojson }}
     - require:
       - file: infra-nginx-home-directories-present
@@ -57,7 +57,7 @@ infra-nginx-ca-published:
 
 infra-nginx-pages-managed:
   infra_portal.pages:
-    - portal: {{ infra.infra_portal | tojson }}
+    - portal: {{ infra.infra_portal | tojson | tojson }}
     - settings: {{ settings | tojson }}
     - version: {{ infra.version | tojson }}
     - services: {{ infra.infra_services | tojson }}

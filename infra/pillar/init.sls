@@ -1,4 +1,5 @@
 # Before anything is changed: a pillar with an error in it ends the run here, naming the key.
+# What may be large goes to states as JSON text, which costs Salt nothing to carry around.
 {%- from "infra/map.jinja" import infra with context %}
 {%- from "infra/nginx/settings.jinja" import settings with context %}
 
@@ -7,11 +8,11 @@ include:
 
 infra-pillar-valid:
   infra_pillar.valid:
-    - parameters: {{ infra.given | tojson }}
+    - parameters: {{ infra.given | tojson | tojson }}
     - hosts: {{ infra.infra_hosts | tojson }}
     - admin_ip: {{ infra.admin_ip | tojson }}
 {%- if infra.identity is not none and infra.nginx_enabled %}
-    - portal: {{ infra.infra_portal | tojson }}
+    - portal: {{ infra.infra_portal | tojson | tojson }}
     - portal_settings: {{ settings | tojson }}
 {%- endif %}
     - order: 1

@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""The portal of 20, 200 and 1000 entries, against a loop of Salt's own file.managed.
+
+Both run on one machine of the lab, one after the other, over the same templates and the same
+entries: ours as `state.apply infra.nginx` (certificate, staged test, pages and health included),
+the peer as one `file.managed` with `template: jinja` per entry and a reload. Prints seconds of wall
+time and the peer's seconds over ours; asserts nothing.
+"""
+
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(REPO), str(REPO / "test")]
+
+from lab import Lab  # noqa: E402
+from portal_samples import TEMPLATES, facts, load, settings  # noqa: E402
+
+from _modules import infra_portal, infra_schema  # noqa: E402
+
+SIZES = (20, 200, 1000)
+REPEAT = 3
+PEER = """
+{%- for key, entry in pillar['views'].items() %}
+/etc/peer/conf.d/{{ key }}.conf:
+  file.managed:
+    - source: salt://peer/proxy.conf.j2
+    - template: jinja
+    - makedirs: true
+    - context:
+        entry: {{ entry | tojson }}
+    - watch_in:
+      - service: nginx
+{%- endfor %}
+nginx:
+  service.running:
+    - reload: true
+"""
+HEAD = "{% set settings = pillar['settings'] %}{% set facts = pillar['facts'] %}{% set http2 = 'listen' %}"
+
+
+def entries(count):
+    return {
+        f"site{n:04d}": {
+            "domain": f"site{n:04d}.pigsty",
+            "endpoint": f"127.0.0.1:{10000 + n}",
+            "websocket": n % 2 == 0,
+        }
+        for n in range(count)
+    }
+
+
+def seconds(action, *args):
+    start = time.perf_counter()
+    action(*args)
+    return time.perf_counter() - start
+
+
+def prepare_peer(machine):
+    machine.write("/srv/salt/peer/init.sls", PEER)
+    for name in ("macros.j2", "proxy.conf.j2"):
+        text = (TEMPLATES / name).read_text(encoding="utf-8")
+        machine.write(
+            f"/srv/salt/peer/{name}", HEAD + text.replace("'macros.j2'", "'peer/macros.j2'")
+        )
+
+
+def apply(machine, state):
+    machine.run(["salt-call", "--local", "--retcode-passthrough", "state.apply", state])
+
+
+def ours(machine, pillar, count):
+    """Seconds of the first apply and, the median of several, of the next that change nothing."""
+    machine.set_pillar({"infra": {**pillar, "infra_portal": {}}})
+    apply(machine, "infra.nginx")
+    machine.run(["rm", "-f", "/etc/nginx/conf.d/cert/pigsty.crt"])
+    machine.set_pillar({"infra": {**pillar, "infra_portal": entries(count)}})
+    first = seconds(apply, machine, "infra.nginx")
+    return first, statistics.median(seconds(apply, machine, "infra.nginx") for _ in range(REPEAT))
+
+
+def peer(machine, count):
+    views = infra_portal.views(entries(count), settings())
+    views.pop("home")
+    machine.run(["rm", "-rf", "/etc/peer"])
+    given = {"views": views, "settings": settings(), "facts": facts()}
+    machine.write("/srv/pillar/infra.sls", "#!json\n" + json.dumps(given))
+    first = seconds(apply, machine, "peer")
+    return first, statistics.median(seconds(apply, machine, "peer") for _ in range(REPEAT))
+
+
+def main():
+    pillar = {"infra_hosts": {"10.10.10.10": {"infra_seq": 1}}, "infra_packaging": "distro"}
+    rows = []
+    with Lab.up("default", name="bench-portal", pillar={"infra": pillar}) as lab:
+        machine = lab.machine("infra-1")
+        apply(machine, "infra.nginx")
+        prepare_peer(machine)
+        for count in SIZES:
+            rows.append((count, *ours(machine, pillar, count), *peer(machine, count)))
+    print(f"{'entries':>8}  {'first':>16}  {'no-op':>16}   peer/ours")
+    print(f"{'':>8}  {'ours':>7} {'peer':>8}  {'ours':>7} {'peer':>8}   first  no-op")
+    for count, first, noop, peer_first, peer_noop in rows:
+        print(
+            f"{count:>8}  {first:>6.2f}s {peer_first:>7.2f}s  {noop:>6.2f}s {peer_noop:>7.2f}s"
+            f"   {peer_first / first:>5.1f}  {peer_noop / noop:>5.1f}"
+        )
+    print(f"no-op of {rows[-1][0]} over no-op of {rows[0][0]}: {rows[-1][2] / rows[0][2]:.2f}")
+    for count in SIZES:
+        given = entries(count)
+        infra_portal.problems(given, settings(), infra_schema.check)
+        spent = min(
+            seconds(infra_portal.files, given, settings(), facts(), load) for _ in range(REPEAT)
+        )
+        print(f"pure rendering of {count} entries: {spent:.3f} s")
+
+
+if __name__ == "__main__":
+    main()
