@@ -1,0 +1,66 @@
+"""Basic-auth files, hashed by the real openssl."""
+
+import subprocess
+
+import pytest
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+from _modules import infra_htpasswd
+
+HASHED = "$6$salt$" + "a" * 86
+
+
+@pytest.fixture(autouse=True)
+def calls(monkeypatch):
+    made = []
+
+    def run_all(command, stdin=None, python_shell=True, **_options):
+        assert python_shell is False
+        made.append(command)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+        return {"retcode": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+
+    monkeypatch.setattr(infra_htpasswd, "__salt__", {"cmd.run_all": run_all}, raising=False)
+    return made
+
+
+def test_passwords_become_hashes_and_stay_out_of_the_process_list(calls):
+    text = infra_htpasswd.lines({"zoe": "se:cret $1 ü", "adam": "x"})
+    assert [line.split(":")[0] for line in text.splitlines()] == ["adam", "zoe"]
+    assert all(line.split(":")[1].startswith("$6$") for line in text.splitlines())
+    assert "cret" not in str(calls)
+    assert "se:cret" not in text
+
+
+def test_a_hash_that_still_fits_is_kept():
+    text = infra_htpasswd.lines({"adam": "one"})
+    assert infra_htpasswd.lines({"adam": "one"}, text) == text
+    changed = infra_htpasswd.lines({"adam": "two"}, text)
+    assert changed != text
+    assert infra_htpasswd.lines({"adam": "two"}, changed) == changed
+
+
+@pytest.mark.parametrize(
+    "known", ["", "adam", "adam:", "adam:$6$x$short", "adam:{PLAIN}one", ":::"]
+)
+def test_what_else_stood_there_is_hashed_anew(known):
+    assert infra_htpasswd.lines({"adam": "one"}, known).startswith("adam:$6$")
+
+
+@pytest.mark.parametrize("given", [HASHED, "$2y$05$abc", "$apr1$a$b", "$5$a$b", "{SSHA}abc="])
+def test_a_hash_is_taken_as_it_is(given, calls):
+    assert infra_htpasswd.lines({"adam": given}) == f"adam:{given}\n"
+    assert calls == []
+
+
+@pytest.mark.parametrize(("user", "password"), [("a:b", "x"), ("", "x"), ("a b", "x"), ("a", "")])
+def test_what_cannot_be_a_user_is_refused_without_its_password(user, password):
+    with pytest.raises(SaltInvocationError, match=r"^nginx_users"):
+        infra_htpasswd.lines({user: password})
+
+
+def test_a_failing_openssl_is_told(monkeypatch):
+    failing = {"cmd.run_all": lambda *a, **k: {"retcode": 1, "stdout": "", "stderr": "no luck"}}
+    monkeypatch.setattr(infra_htpasswd, "__salt__", failing)
+    with pytest.raises(CommandExecutionError, match="no luck"):
+        infra_htpasswd.lines({"adam": "x"})
