@@ -620,7 +620,7 @@ def write_publisher(name: str, data: dict[str, Any] | None) -> None:
         path.unlink(missing_ok=True)
         return
     DROP.mkdir(parents=True, exist_ok=True, mode=0o755)
-    with salt.utils.atomicfile.atomic_open(str(path), "w", encoding="utf-8") as stream:
+    with salt.utils.atomicfile.atomic_open(str(path), "w") as stream:
         json.dump(data, stream, indent=1)
 
 
@@ -714,7 +714,7 @@ def nodes() -> dict[str, Any]:
 def remember(nodes: dict[str, Any]) -> None:
     """Keep what was accepted."""
     INVENTORY.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    with salt.utils.atomicfile.atomic_open(str(INVENTORY), "w", encoding="utf-8") as stream:
+    with salt.utils.atomicfile.atomic_open(str(INVENTORY), "w") as stream:
         json.dump({"nodes": nodes}, stream, indent=1, sort_keys=True)
 
 

@@ -43,7 +43,7 @@ def configured(
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "result": False, "comment": str(err)}
     program = salt.utils.path.which("dnsmasq")
-    check = {"check_cmd": f"{program} --test --conf-file", "tmp_dir": "/etc"} if program else {}
+    check = {"check_cmd": f"{program} --test -C", "tmp_dir": "/etc"} if program else {}
     done = __states__["file.managed"](
         name=name, contents=text, user="root", group="root", mode="0644", **check
     )

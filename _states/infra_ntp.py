@@ -65,6 +65,8 @@ def configured(name: str, unit: str, settings: dict[str, Any]) -> dict[str, Any]
     ret["changes"] = {r["name"]: r["changes"] for r in runs if r["changes"]}
     if failed:
         return {**ret, "result": False, "comment": "; ".join(failed)}
+    if dropin in ret["changes"] and not __opts__["test"]:
+        __salt__["service.systemctl_reload"]()
     if ret["changes"] and __opts__["test"]:
         return {**ret, "result": None, "comment": f"chrony would be configured; {told}"}
     return {**ret, "comment": told}

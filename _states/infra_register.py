@@ -17,7 +17,7 @@ _TARGETS = "register-targets"
 def published(
     name: str,
     data: dict[str, Any],
-    names: list[str] | None = None,
+    dns_names: list[str] | None = None,
     further: dict[str, dict[str, Any]] | None = None,
     towards: list[str] | None = None,
     ca: str | None = None,
@@ -28,7 +28,7 @@ def published(
         Who says so: ``infra`` is this formula; another formula takes its own name.
     data
         Facts as in docs/fleet.md, e.g. ``{targets: [{job: pgsql, port: 9630}]}``.
-    names
+    dns_names
         DNS names of this minion's own address; what is no DNS name is left out.
     further
         Facts of others, by name, merged behind; from pillar.
@@ -43,7 +43,7 @@ def published(
         if towards is not None and not data.get("ip"):
             data["ip"] = __salt__["infra_register.own_address"](towards)
         wanted = [
-            n for n in map(str.lower, names or []) if __salt__["infra_register.is_dns_name"](n)
+            n for n in map(str.lower, dns_names or []) if __salt__["infra_register.is_dns_name"](n)
         ]
         if wanted:
             data["dns"] = [{"address": data["ip"], "names": wanted}, *data.get("dns", [])]

@@ -14,7 +14,7 @@ infra-dns-unit-managed:
     - group: root
     - mode: '0644'
     - require:
-      - user: infra-dns-user-present
+      - pkg: infra-dns-package-installed
 
 infra-dns-directories-present:
   file.directory:

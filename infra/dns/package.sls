@@ -1,28 +1,21 @@
+# The account comes first: a package that brings one of its own takes ours as it is.
 {%- from "infra/map.jinja" import infra with context %}
 
 include:
   - infra.pillar
 
-infra-dns-package-installed:
-  pkg.installed:
-    - name: {{ infra.dns_package | tojson }}
-    - refresh: false
-
-# Packages that come without an account of their own leave it to us.
 infra-dns-group-present:
   group.present:
     - name: dnsmasq
     - system: true
-    - require:
-      - pkg: infra-dns-package-installed
 
 infra-dns-user-present:
   user.present:
     - name: dnsmasq
     - system: true
-    - usergroup: true
     - createhome: false
 {%- if not salt['user.info']('dnsmasq') %}
+    - gid: dnsmasq
     - home: /var/lib/dnsmasq
     - shell: /usr/sbin/nologin
 {%- endif %}
@@ -30,3 +23,10 @@ infra-dns-user-present:
     - remove_groups: false
     - require:
       - group: infra-dns-group-present
+
+infra-dns-package-installed:
+  pkg.installed:
+    - name: {{ infra.dns_package | tojson }}
+    - refresh: false
+    - require:
+      - user: infra-dns-user-present

@@ -24,7 +24,7 @@ infra-register-facts-published:
         infra_seq: {{ (fleet.own.seq if fleet.own else none) | tojson }}
         haproxy: {{ (infra.haproxy_exporter_port if infra.haproxy_enabled else none) | tojson }}
         targets: {{ targets | tojson }}
-    - names: {{ ([name] if infra.register_dns else []) | tojson }}
+    - dns_names: {{ ([name] if infra.register_dns else []) | tojson }}
     - further: {{ infra.register | tojson }}
     - towards: {{ fleet.addresses | tojson }}
 {%- if infra.identity is not none %}
