@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     __salt__: dict[str, Any]
 
 _CAP_SYS_TIME = 25
-_LINE = re.compile(r"(server|pool|peer|refclock)(\s+[!-~]+)+")
+_LINE = re.compile(r"(server|pool|peer|refclock)([ \t]+[!-~]+)+")
 _STATES = {
     "*": "selected",
     "+": "combined",
@@ -58,7 +58,7 @@ def problems(parameters: dict[str, Any]) -> list[str]:
     """
     errors = []
     for index, line in enumerate(_list(parameters.get("node_ntp_servers"))):
-        if not isinstance(line, str) or not _LINE.fullmatch(line.strip()):
+        if not isinstance(line, str) or not _LINE.fullmatch(line.strip(" \t")):
             errors.append(
                 f"node_ntp_servers[{index}]: expected a line like 'pool pool.ntp.org iburst', "
                 f"got {line!r}"
@@ -156,7 +156,7 @@ def tracking(text: str) -> dict[str, Any]:
 
     Raises ValueError for anything else.
     """
-    row = next(csv.reader([text.strip()]), [])
+    row = _rows(text)[0]
     if len(row) != len(_TRACKING):
         raise ValueError(f"expected {len(_TRACKING)} fields of chronyc tracking, got {len(row)}")
     found: dict[str, Any] = dict(zip(_TRACKING, row, strict=True))
@@ -167,6 +167,13 @@ def tracking(text: str) -> dict[str, Any]:
     # 127.127.1.1 as a reference: its own clock, served to a site that has no other.
     found["local"] = found["reference_id"].upper() == "7F7F0101"
     return found
+
+
+def _rows(text: str) -> list[list[str]]:
+    try:
+        return list(csv.reader(text.strip().splitlines())) or [[]]
+    except csv.Error as err:
+        raise ValueError(str(err)) from err
 
 
 def sources(text: str) -> list[dict[str, Any]]:
@@ -180,7 +187,7 @@ def sources(text: str) -> list[dict[str, Any]]:
     """
     out = []
     kinds = {"^": "server", "=": "peer", "#": "refclock"}
-    for row in csv.reader(text.strip().splitlines()):
+    for row in _rows(text) if text.strip() else ():
         if len(row) != 10:
             raise ValueError(f"expected 10 fields of chronyc sources, got {len(row)}")
         out.append(

@@ -23,7 +23,7 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 REMEMBERED = Path("/var/lib/infra/resolver.json")
 _UPLINKS = ("/run/systemd/resolve/resolv.conf", "/run/NetworkManager/no-stub-resolv.conf")
 _MOST = 3  # glibc asks the first three nameservers and passes over the others
-_OPTION = re.compile(r"(options|search|domain|sortlist)(\s+[!-~]+)+")
+_OPTION = re.compile(r"(options|search|domain|sortlist)([ \t]+[!-~]+)+")
 
 
 def option_problems(lines: Any, where: str = "node_dns_options") -> list[str]:
@@ -34,7 +34,7 @@ def option_problems(lines: Any, where: str = "node_dns_options") -> list[str]:
     return [
         f"{where}[{i}]: expected options, search, domain or sortlist and its values, got {line!r}"
         for i, line in enumerate(lines if isinstance(lines, list) else [])
-        if not isinstance(line, str) or not _OPTION.fullmatch(line.strip())
+        if not isinstance(line, str) or not _OPTION.fullmatch(line.strip(" \t"))
     ]
 
 

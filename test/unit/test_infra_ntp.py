@@ -1,0 +1,122 @@
+"""What chrony is told, and what it says."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from salt.exceptions import CommandExecutionError
+
+from _modules import infra_ntp as ntp
+
+TEMPLATE = (
+    Path(__file__).resolve().parents[2] / "infra" / "ntp" / "files" / "chrony.conf.j2"
+).read_text(encoding="utf-8")
+TRACKING = (
+    "0A0A0A0A,10.10.10.10,11,1795474347.421624221,-0.000001,0.000002,0.000003,1.5,0.1,0.2,"
+    "0.0003,0.0004,64.2,Normal\n"
+)
+LOCAL = "7F7F0101,,10,1795474347.4,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,Normal"
+SILENT = "^,?,10.10.10.11,0,6,0,4294967295,0.0,0.0,0.0"
+SOURCES = f"^,*,10.10.10.10,10,6,377,12,0.000001,0.000001,0.0002\n{SILENT}\n"
+SETTINGS = {
+    "infra": ["10.10.10.10", "10.10.10.11"],
+    "servers": ["pool pool.ntp.org iburst"],
+    "admin_ip": "10.10.10.10",
+    "serves": False,
+    "networks": ["10.0.0.0/8"],
+    "stratum": 10,
+}
+
+
+def test_a_client_prefers_the_infra_nodes_in_their_order():
+    assert ntp.sources_of(SETTINGS) == [
+        "server 10.10.10.10 iburst prefer",
+        "server 10.10.10.11 iburst prefer",
+        "pool pool.ntp.org iburst",
+    ]
+    text = ntp.config_text(TEMPLATE, SETTINGS)
+    assert "allow" not in text
+    assert "local" not in text
+
+
+def test_an_infra_node_never_asks_itself():
+    settings = {**SETTINGS, "infra": ["10.10.10.11"], "serves": True}
+    settings["servers"] = ["pool ${admin_ip} iburst", "server 10.0.0.9"]
+    assert ntp.sources_of(settings) == ["server 10.10.10.11 iburst", "server 10.0.0.9"]
+
+
+def test_a_line_of_pigsty_that_names_the_admin_node_is_not_asked_twice():
+    settings = {**SETTINGS, "servers": ["pool ${admin_ip} iburst"]}
+    assert ntp.sources_of(settings) == [
+        "server 10.10.10.10 iburst prefer",
+        "server 10.10.10.11 iburst prefer",
+    ]
+
+
+def test_an_infra_node_serves_the_site_and_nobody_else():
+    lines = ntp.config_text(TEMPLATE, {**SETTINGS, "serves": True}).splitlines()
+    assert "allow 10.0.0.0/8" in lines
+    assert "local stratum 10 orphan" in lines
+    assert not [line for line in lines if "::" in line]
+
+
+@pytest.mark.parametrize(
+    ("bits", "settable"), [("000001ffffffffff", True), ("00000000fcecbfff", False)]
+)
+def test_whether_the_clock_may_be_set(bits, settable):
+    assert ntp.clock_settable(f"Name:\tx\nCapBnd:\t{bits}\n") is settable
+
+
+def test_tracking_is_read():
+    found = ntp.tracking(TRACKING)
+    assert found["reference"] == "10.10.10.10"
+    assert found["stratum"] == 11
+    assert found["synchronised"] is True
+    assert found["local"] is False
+    assert ntp.tracking(LOCAL)["local"] is True
+
+
+def test_sources_are_read():
+    first, second = ntp.sources(SOURCES)
+    assert (first["state"], first["address"], first["reach"]) == ("selected", "10.10.10.10", 8)
+    assert (second["state"], second["reach"]) == ("unusable", 0)
+
+
+@given(st.text(max_size=80))
+def test_other_output_is_an_error_and_no_crash(text):
+    for read in (ntp.tracking, ntp.sources):
+        try:
+            read(text)
+        except ValueError as err:
+            assert str(err)
+
+
+def told(tracking, sources):
+    return {"tracking": ntp.tracking(tracking), "sources": ntp.sources(sources), "steers": True}
+
+
+def test_what_is_well():
+    lost = LOCAL.replace("7F7F0101", "00000000").replace("Normal", "Not synchronised")
+    assert ntp.fault(told(LOCAL, SILENT), serves=True, sourced=True) is None
+    assert ntp.fault(told(lost, SILENT), serves=True, sourced=True) == "it has no time to serve"
+    assert ntp.fault(told(TRACKING, SOURCES), serves=False, sourced=True) is None
+    assert "10.10.10.11" in str(ntp.fault(told(lost, SILENT), serves=False, sourced=True))
+    assert ntp.fault(told(lost, ""), serves=False, sourced=False) is None
+
+
+def test_chronyc_that_fails_is_quoted(monkeypatch):
+    answer = {"retcode": 1, "stdout": "506 Cannot talk to daemon", "stderr": ""}
+    monkeypatch.setattr(
+        ntp, "__salt__", {"cmd.run_all": lambda *a, **k: answer}, raising=False
+    )
+    monkeypatch.setattr(ntp.salt.utils.path, "which", lambda name: f"/usr/bin/{name}")
+    with pytest.raises(CommandExecutionError, match="506 Cannot talk to daemon"):
+        ntp.status()
+
+
+def test_parameters_are_named_in_their_errors():
+    found = ntp.problems(
+        {"node_ntp_servers": ["pool a", "ntp.org"], "ntp_networks": ["10.0.0.0/8", "10.0.0.1/8"]}
+    )
+    assert [e.split(":")[0] for e in found] == ["node_ntp_servers[1]", "ntp_networks[1]"]
