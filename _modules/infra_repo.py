@@ -137,7 +137,9 @@ def _build(
     fetched = _fetch(home, name, folder, found, transfer)
     packages = [package for target in found for package in target["packages"]]
     keys = _verify_rpms(folder, name, found, signer, home)
-    packages += _kept(packages, state["info"].get("packages", []), plan["keep"])
+    former = _kept(packages, state["info"].get("packages", []), plan["keep"])
+    have = __salt__["infra_repo_tree.stored"](home, name, {p["sha256"]: p["size"] for p in former})
+    packages += [package for package in former if package["sha256"] in have]
     before = state["info"]
     same = {p["path"]: p["sha256"] for p in packages} == {
         p["path"]: p["sha256"] for p in before.get("packages", [])
@@ -696,6 +698,8 @@ def _sign(base: Path, signer: dict[str, str], files: list[tuple[str, str, str]])
 @contextlib.contextmanager
 def _working(home: str, name: str, what: str) -> Iterator[None]:
     """Keep others from changing the repository; and let a full disk be told in plain words."""
+    # What is published has to be readable for the web server, whatever the minion's own umask is.
+    umask = os.umask(0o022)
     try:
         folder = Path(__salt__["infra_repo_tree.work"](home, name))
         with (folder / "lock").open("a+", encoding="utf-8") as stream:
@@ -718,6 +722,8 @@ def _working(home: str, name: str, what: str) -> Iterator[None]:
         raise CommandExecutionError(
             f"{Path(home, name)}: {exc.strerror or exc}{place}; what was published is unchanged"
         ) from exc
+    finally:
+        os.umask(umask)
 
 
 def _holder(stream: Any) -> str:
@@ -1135,7 +1141,7 @@ def _check_unpacked(stage: Path, name: str, archive: str, fingerprint: str, mani
     inside = json.loads((stage / INFO).read_text(encoding="utf-8"))["name"]
     if inside != name:
         raise CommandExecutionError(f"{archive}: holds the repository {inside!r}, not {name!r}")
-    state = {"key": "", "problems": []}
+    state: dict[str, Any] = {"key": "", "problems": []}
     if fingerprint or shutil.which("gpgv"):
         # A bare machine may have no gpgv before it has a repository to install it from.
         state = _signatures(stage, name)

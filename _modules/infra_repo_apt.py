@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -92,6 +92,8 @@ def config_text(root: str, arch: str, proxies: dict[str, str] | None = None) -> 
         'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";',
     ]
     for host, proxy in sorted((proxies or {}).items()):
+        if not re.fullmatch(r"DIRECT|https?://[^\s\"'\\;{}]+", proxy):
+            raise SaltInvocationError(f"proxy_env: expected the URL of a proxy, got {proxy!r}")
         lines += [f'Acquire::{kind}::Proxy::{host} "{proxy}";' for kind in ("http", "https")]
     return "\n".join(lines) + "\n"
 

@@ -118,10 +118,12 @@ REQUEST_RULES: dict[str, dict[str, Any]] = {
     "aliases": {"type": "map"},
     "variables": {"type": "map", "items": {"type": "any"}},
     "keep": {"type": "int", "min": 1},
+    "key_file": {"type": "string"},
 }
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PACKAGE = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9+._:~*?-]*(=[A-Za-z0-9+._:~-]+)?")
+_ADDRESS = re.compile(r"[A-Za-z0-9:/._~%@+,=&?$#!*()\[\] -]*")
 _CHECKSUMS = {"md5": 32, "sha1": 40, "sha256": 64, "sha384": 96, "sha512": 128}
 
 
@@ -229,8 +231,8 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
 
     request
         ``name``, ``home``, ``targets``, ``modules``, ``region``, ``upstream``, ``packages``,
-        ``extra_packages``, ``url_packages``, ``aliases``, ``variables``, ``keep``; see
-        docs/repository.md.
+        ``extra_packages``, ``url_packages``, ``aliases``, ``variables``, ``keep``, ``key_file``
+        (which key signs it: another one is a reason to build anew); see docs/repository.md.
 
     Returns ``name``, ``home``, ``keep``, ``fingerprint`` (of everything that decides what is in
     the repository) and ``targets``, each with ``id``, ``family``, ``codename``, ``releasever``,
@@ -275,7 +277,7 @@ def plan_checked(
         "keep": request.get("keep") or 1,
         "targets": targets,
     }
-    text = json.dumps([result["keep"], targets], sort_keys=True)
+    text = json.dumps([result["keep"], request.get("key_file") or "", targets], sort_keys=True)
     return {**result, "fingerprint": hashlib.sha256(text.encode()).hexdigest()}
 
 
@@ -411,6 +413,9 @@ def _upstream(
     for url in parts if info["family"] == "rpm" else parts[:1]:
         if urlsplit(url).scheme not in ("http", "https", "file"):
             errors.append(f"{where}.baseurl: expected an http, https or file URL, got {url!r}")
+    if not _ADDRESS.fullmatch(address):
+        # It goes into configuration files of apt and dnf.
+        errors.append(f"{where}.baseurl: {address!r} has characters that no address has")
     if info["family"] == "rpm":
         if entry.get("minor") and "minor_release" in variables:
             parts = [p.replace("$releasever", str(variables["minor_release"])) for p in parts]

@@ -147,7 +147,7 @@ class Table:
         self.met = True
 
     def add(self, what, value, base=0.0, base_name="", bar=""):
-        ratio = f"{value / base:6.2f} × {base_name}" if base else ""
+        ratio = f"{value / base:6.2f} x {base_name}" if base else ""
         self.rows.append({"what": what, "seconds": round(value, 3), "ratio": ratio.strip(),
                           "bar": bar})  # fmt: skip
         print(f"{what:<46}{value:9.3f} s   {ratio:<28} {bar}", flush=True)
@@ -226,7 +226,8 @@ def rpms(pool):
         lines = ["Name: bench", "Version: 1", "Release: 1", "Summary: x", "License: x",
                  "BuildArch: noarch", "%define _binary_payload w0.gzdio",
                  "%define __os_install_post %{nil}", "AutoReqProv: no",
-                 "%description", "x", "%install", "mkdir -p %{buildroot}/usr/share/bench"]  # fmt: skip
+                 "%description", "x", "%install",
+                 "mkdir -p %{buildroot}/usr/share/bench"]  # fmt: skip
         names = sorted(path.name for path in pool.iterdir())
         lines += [f"cp '{pool / name}' %{{buildroot}}/usr/share/bench/{i}"
                   for i, name in enumerate(names)]  # fmt: skip

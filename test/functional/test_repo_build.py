@@ -1,15 +1,15 @@
 """Build repositories from small upstreams, and install from them with the real programs."""
 
+import fcntl
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 from repo_samples import Client, Key, Server, apt_upstream, deb, run
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 pytest_plugins = ["repo_fixtures"]
 
@@ -305,15 +305,72 @@ def test_url_packages_with_and_without_checksum(build, upstream, modules, spec):
 def test_the_second_build_at_once_says_who_is_at_it(build, modules, spec):
     lock = Path(spec["home"], ".pigsty", "lock")
     lock.parent.mkdir(parents=True)
-    holder = subprocess.Popen(["flock", lock, "sleep", "60"])
-    try:
-        while subprocess.run(["flock", "-n", lock, "true"], check=False).returncode == 0:
-            assert holder.poll() is None
-        lock.write_text(json.dumps({"pid": holder.pid, "what": "build", "since": 0}))
-        with pytest.raises(CommandExecutionError, match=rf"process {holder.pid} \(build, since"):
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.write(json.dumps({"pid": 4711, "what": "build", "since": 0}))
+        held.flush()
+        with pytest.raises(CommandExecutionError, match=r"process 4711 \(build, since"):
             build()
         assert "(build, since" in modules.infra_repo.status("pigsty", spec["home"])["busy"]
-    finally:
-        holder.terminate()
-        holder.wait()
     assert build()["changed"]
+
+
+def test_everything_goes_through_the_proxy_that_is_asked_for(
+    modules, spec, upstream, repo_key, tmp_path
+):
+    # The upstream's name is known to the proxy only.
+    entry = {**spec["upstream"][0], "baseurl": "http://upstream.invalid stable main"}
+    transfer = {
+        "cache": str(tmp_path / "cache"),
+        "retries": 0,
+        "proxy_env": {"http_proxy": upstream.url, "no_proxy": "localhost,*.pigsty"},
+    }
+    result = modules.infra_repo.build(
+        {**spec, "upstream": [entry]}, key=repo_key, transfer=transfer
+    )
+    assert result["packages"] == 3
+    transfer["proxy_env"] = {"http_proxy": 'http://a";x "'}
+    with pytest.raises(SaltInvocationError, match="proxy_env"):
+        modules.infra_repo.build(asked, key=repo_key, transfer=transfer, force=True)
+
+
+def test_another_node_is_the_fall_back(build, modules, spec, tmp_path):
+    build()
+    server = Server(spec["home"])
+    try:
+        files = modules.infra_repo.client_files(
+            "pigsty", spec["home"], ["http://127.0.0.2:9", server.url]
+        )
+        client = Client(tmp_path / "client", files["pigsty.sources"]["text"])
+        conf = client.root / "apt.conf"
+        conf.write_text(conf.read_text().replace('APT::Update::Error-Mode "any";', ""))
+        code, text = client.install("web")
+        assert code == 0, text
+        assert "web_1.0_all.deb" in client.got()
+    finally:
+        server.close()
+
+
+def test_what_is_published_can_be_read_whatever_the_umask(build, spec):
+    before = os.umask(0o077)
+    try:
+        build()
+    finally:
+        os.umask(before)
+    for path in [Path(spec["home"], "pigsty").resolve(), *Path(spec["home"], "pigsty").rglob("*")]:
+        wanted = 0o005 if path.is_dir() else 0o004
+        assert path.stat().st_mode & wanted == wanted, path
+
+
+def test_another_key_is_a_reason_to_sign_anew(build):
+    first = build()["path"]
+    assert build(key_file="")["path"] == first
+    assert build(key_file="/etc/other.asc")["path"] != first
+
+
+def test_progress_is_told_while_it_works(build, upstream, caplog):
+    caplog.set_level("INFO")
+    build()
+    told = [r.getMessage() for r in caplog.records if "fetched 3 of 3 files" in r.getMessage()]
+    assert told
+    assert "MiB/s" in told[0]

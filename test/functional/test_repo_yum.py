@@ -119,6 +119,25 @@ def test_dnf_installs_with_all_signatures_checked(build_yum, modules, yum_spec, 
     assert modules.infra_repo.verify("pigsty", yum_spec["home"])["complete"]
 
 
+def test_dnf_turns_to_another_node(build_yum, modules, yum_spec, tmp_path):
+    build_yum()
+    server = Server(yum_spec["home"])
+    try:
+        files = modules.infra_repo.client_files(
+            "pigsty", yum_spec["home"], [server.url, "http://127.0.0.1:9"]
+        )
+        # Keys are read from the first that has them; packages from any.
+        text = files["pigsty.repo"]["text"]
+        key = f"file://{yum_spec['home']}/pigsty"
+        text = text.partition("gpgkey")[0].replace(server.url, "http://127.0.0.1:10")
+        text = text.replace("http://127.0.0.1:9", server.url)
+        text += f"gpgkey = {key}/pigsty.asc {key}/keys/baseos.asc\n"
+        code, out = Dnf(tmp_path / "dnf", text).install("web")
+        assert code == 0, out
+    finally:
+        server.close()
+
+
 def test_pigstys_own_definition_still_works(build_yum, yum_spec, tmp_path):
     build_yum()
     text = f"[pigsty-local]\nname=x\nbaseurl=file://{yum_spec['home']}/pigsty/\ngpgcheck=0\n"

@@ -1,5 +1,7 @@
 """The parts of the repository that are pure: what is asked for, told, parsed and compared."""
 
+from unittest.mock import Mock, patch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -335,3 +337,20 @@ def test_the_name_of_an_archive_is_pigstys():
     name = infra_repo_pack.archive_name
     assert name("v4.5.0", "el9", "x86_64") == "pigsty-pkg-v4.5.0.el9.x86_64.tgz"
     assert name("v4.5.0", "d12", "aarch64", "zstd") == "pigsty-pkg-v4.5.0.d12.aarch64.tar.zst"
+
+
+@pytest.mark.parametrize(("master", "sent"), [("tcp://10.10.10.10:4506", True), ("", False)])
+def test_progress_goes_to_the_master_as_an_event(master, sent, tmp_path):
+    send = Mock()
+    progress = {"done": 1, "total": 2, "bytes": 1, "total_bytes": 2, "rate": 1, "seconds_left": 1,
+                "current": "a", "finished": False}  # fmt: skip
+    opts = {"master_uri": master, "file_client": "remote" if master else "local"}
+    note = tmp_path / "note"
+    with patch.multiple(
+        infra_repo_fetch, create=True, __opts__=opts, __salt__={"event.send": send}
+    ):
+        infra_repo_fetch._report(progress, "infra/repo/pigsty/progress", str(note))
+    assert send.called is sent
+    if sent:
+        send.assert_called_once_with("infra/repo/pigsty/progress", progress)
+    assert note.read_text().startswith("fetched 1 of 2 files")
