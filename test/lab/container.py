@@ -100,9 +100,8 @@ def tidy(folder: Path, name: str) -> None:
         for below, _, _ in os.walk(group, topdown=False):
             _end_all(Path(below))
             os.rmdir(below)
-    scope = f"{_unit(name)}.scope"
-    if systemd_runs_here() and run(["systemctl", "is-active", scope], check=False).returncode == 0:
-        run(["systemctl", "kill", "--signal=SIGKILL", scope])
+    if systemd_runs_here():
+        _end_scope(f"{_unit(name)}.scope")
     # systemd-nspawn's own, which it removes itself unless it was killed.
     propagated = Path("/run/systemd/nspawn/propagate", name)
     if propagated.exists():
@@ -111,6 +110,18 @@ def tidy(folder: Path, name: str) -> None:
 
 def _unit(name: str) -> str:
     return f"infra-lab-{name}"
+
+
+def _end_scope(scope: str) -> None:
+    """End every process of a systemd scope, and wait until systemd has let go of it."""
+    deadline = time.monotonic() + END_SECONDS
+    state = ["systemctl", "show", "--property=LoadState", "--value", scope]
+    while run(state).stdout.strip() == "loaded":
+        if time.monotonic() > deadline:
+            raise LabError(f"The processes of {scope} do not end.")
+        # Refused when the scope is empty by now and on its way out.
+        run(["systemctl", "kill", "--signal=SIGKILL", scope], check=False)
+        time.sleep(0.05)
 
 
 def _end_all(group: Path) -> None:
