@@ -11,6 +11,9 @@ from pathlib import Path
 
 PROGRAMS = ("systemd-nspawn", "debootstrap", "ip", "nft", "nsenter", "unshare")
 
+# A root that came by a plain `su` does not have these in its search path.
+os.environ["PATH"] = ":".join([os.environ.get("PATH", "/usr/bin:/bin"), "/usr/sbin", "/sbin"])
+
 
 class LabError(Exception):
     """The lab cannot do what was asked; the message is a sentence for a person."""
