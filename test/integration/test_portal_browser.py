@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 from browser import Browser
-from test_portal import ADDRESS, SERVED, Portal
+from test_portal import ADDRESS, SERVED, STATES, Portal
 
 PAGES = {"/": "en", "/zh": "zh", "/nothing-is-here": "en"}
 
@@ -14,7 +14,7 @@ def attached(boot_lab):
     """A portal that this host's browser reaches; the demo's consoles have something behind them."""
     portal = Portal(boot_lab(attach=True))
     portal.start_upstreams()
-    portal.machine.apply()
+    portal.machine.apply(STATES)
     for site in ("web.io", "web.cc"):
         portal.machine.write(f"/www/{site}/index.html", "<title>site</title>a site")
     return portal

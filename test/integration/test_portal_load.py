@@ -6,7 +6,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from test_portal import ADDRESS, DEMO, Portal
+from test_portal import ADDRESS, DEMO, STATES, Portal
 
 REQUESTS = 20_000
 APPLIES = 5
@@ -15,7 +15,7 @@ APPLIES = 5
 @pytest.fixture(scope="module")
 def busy(boot_lab):
     portal = Portal(boot_lab())
-    portal.machine.apply()
+    portal.machine.apply(STATES)
     portal.machine.write("/www/web.cc/index.html", "the site")
     return portal
 
