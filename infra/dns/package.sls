@@ -27,6 +27,5 @@ infra-dns-user-present:
 infra-dns-package-installed:
   pkg.installed:
     - name: {{ infra.dns_package | tojson }}
-    - refresh: false
     - require:
       - user: infra-dns-user-present

@@ -12,12 +12,10 @@ include:
 infra-node-packages-installed:
   pkg.installed:
     - pkgs: {{ infra.node_default_packages | tojson }}
-    - refresh: false
 {%- endif %}
 {%- if infra.node_packages %}
 
 infra-node-packages-latest:
   pkg.latest:
     - pkgs: {{ infra.node_packages | tojson }}
-    - refresh: false
 {%- endif %}

@@ -6,4 +6,3 @@ include:
 infra-ntp-package-installed:
   pkg.installed:
     - name: {{ infra.ntp_package | tojson }}
-    - refresh: false
