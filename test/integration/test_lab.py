@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -308,15 +309,43 @@ def test_an_address_that_cannot_be_is_refused(address):
         MachineSpec("infra-9", address)
 
 
-def test_only_one_lab_is_attached(tree):
+ATTACHED = """
+import subprocess, sys
+from pathlib import Path
+from lab import Lab, LabError
+
+name, tree = sys.argv[1], Path(sys.argv[2])
+with Lab.up("default", name=name, tree=tree, attach=True) as lab:
+    machine = lab.machine("infra-1")
+    machine.run(["systemd-run", "--unit=web", "python3", "-m", "http.server", "80"])
+    curl = ["curl", "--silent", "--fail", "--retry", "20", "--retry-connrefused"]
+    subprocess.run([*curl, "--output", "/dev/null", f"http://{machine.address}/"], check=True)
+    print("reached")
+    try:
+        Lab.up("default", name=f"{name}-2", tree=tree, attach=True)
+    except LabError as error:
+        print(error)
+"""
+
+
+def test_the_host_reaches_an_attached_lab_and_only_one_is_attached(tree):
+    # In a network and a state folder of its own, since a demo may be attached to this host.
     name = f"att-{os.getpid()}"
-    with Lab.up("default", name=name, tree=tree, attach=True) as lab:
-        machine = lab.machine("infra-1")
-        machine.run(["systemd-run", "--unit=web", "python3", "-m", "http.server", "80"])
-        curl = ["curl", "--silent", "--fail", "--retry", "20", "--retry-connrefused"]
-        subprocess.run([*curl, "--output", "/dev/null", f"http://{machine.address}/"], check=True)
-        with pytest.raises(LabError, match="attached to this host already"):
-            Lab.up("default", name=f"{name}-2", tree=tree, attach=True)
+    own = state_folder().with_name(f"infra-lab-{name}")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(CHECKOUT / "test"),
+        "INFRA_LAB_STATE": str(own),
+    }
+    command = ["unshare", "--net", "--", sys.executable, "-c", ATTACHED, name, str(tree)]
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+    finally:
+        shutil.rmtree(own)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"reached\nLab {name} is attached to this host already")
     assert nothing(traces(name)), traces(name)
 
 
