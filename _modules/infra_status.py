@@ -1,0 +1,279 @@
+"""What of this formula runs on this minion, and whether it is well.
+
+The state tree leaves a list of the minion's components in ``/var/lib/infra/status.json``
+(infra/status), so that nothing here needs pillar. ``unit_of``, ``listening``, ``version_in`` and
+``text`` are pure.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import http.client
+import json
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import salt.utils.path
+from salt.exceptions import CommandExecutionError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __context__: dict[str, Any]
+
+KNOWN = Path("/var/lib/infra/status.json")
+_PROPERTIES = (
+    "Id",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "ActiveEnterTimestamp",
+    "ControlGroup",
+)
+_COLUMNS = ("component", "unit", "enabled", "running", "since", "listening", "healthy", "version")
+
+
+def services() -> dict[str, dict[str, Any]]:
+    """Each component of this minion: whether it is asked for, runs, and is well by its own check.
+
+    Returns component → ``unit``, ``enabled`` (asked for by its parameter), ``running``, ``since``
+    (as systemd writes it), ``listening`` (list of ``address:port/protocol``), ``healthy`` (bool;
+    None where it is switched off), ``said`` (what its own check said) and ``version`` (where the
+    program tells it). The call ends with a code other than 0 where a component is not well.
+
+    Raises CommandExecutionError where the formula was never applied here.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_status.services
+        salt '*' infra_status.services --out=table
+    """
+    rows = known()
+    units = _units([row["unit"] for row in rows])
+    sockets = _sockets()
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        # Salt's dunders live in the context of the thread that was called.
+        asked = [
+            pool.submit(contextvars.copy_context().run, _row, row, units, sockets) for row in rows
+        ]
+        told = [answer.result() for answer in asked]
+    if any(row["enabled"] and not row["healthy"] for row in told):
+        __context__["retcode"] = 1
+    return {row["name"]: {k: v for k, v in row.items() if k != "name"} for row in told}
+
+
+def table() -> str:
+    """:func:`services` as a table for people.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call --local infra_status.table
+    """
+    return text(services())
+
+
+def known() -> list[dict[str, Any]]:
+    """Components of this minion, as the state tree left them; see infra/status.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_status.known
+    """
+    try:
+        found = json.loads(KNOWN.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CommandExecutionError(
+            f"{KNOWN} is missing; it is written by `state.apply infra`"
+        ) from None
+    except ValueError as err:
+        raise CommandExecutionError(f"{KNOWN}: {err}; apply infra anew") from err
+    if not isinstance(found, list):
+        raise CommandExecutionError(f"{KNOWN}: expected a list; apply infra anew")
+    return found
+
+
+def text(found: dict[str, dict[str, Any]]) -> str:
+    """Lay out what :func:`services` returned; pure."""
+    lines = [list(_COLUMNS)]
+    for name, row in found.items():
+        running = "yes" if row["running"] else "no"
+        well = {True: "yes", False: f"NO: {row['said']}", None: "-"}[row["healthy"]]
+        lines.append(
+            [
+                name,
+                row["unit"] or "-",
+                "yes" if row["enabled"] else "no",
+                running if row["unit"] else "-",
+                row["since"] or "-",
+                " ".join(row["listening"]) or "-",
+                well,
+                row["version"] or "-",
+            ]
+        )
+    widths = [max(len(line[i]) for line in lines) for i in range(len(_COLUMNS))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _row(
+    row: dict[str, Any], units: dict[str, dict[str, str]], sockets: dict[str, list[str]]
+) -> dict[str, Any]:
+    unit = units.get(row["unit"], {})
+    running = unit.get("ActiveState") == "active"
+    out = {
+        "name": row["name"],
+        "unit": row["unit"],
+        "enabled": row["enabled"],
+        "running": running,
+        "since": unit.get("ActiveEnterTimestamp", "") if running else "",
+        "listening": sockets.get(unit.get("ControlGroup", "-"), []) if running else [],
+        "healthy": None,
+        "said": "",
+        "version": "",
+    }
+    if not row["enabled"]:
+        out["said"] = "switched off"
+        return out
+    out["healthy"], out["said"] = _well(row, running, unit)
+    out["version"] = _version(row.get("version") or [])
+    return out
+
+
+def _well(row: dict[str, Any], running: bool, unit: dict[str, str]) -> tuple[bool, str]:
+    if row["unit"] and not running:
+        state = f"{unit.get('ActiveState', 'unknown')} ({unit.get('SubState', 'unknown')})"
+        return False, f"{row['unit']} is {state}"
+    try:
+        return True, check(row["check"])
+    except (CommandExecutionError, KeyError, TypeError) as err:
+        return False, str(err)
+
+
+def check(asked: dict[str, Any]) -> str:
+    """Ask a component whether it is well.
+
+    asked
+        ``kind`` and what that takes: ``http`` (``port``, ``path``, ``tls``), ``dns`` (``port``),
+        ``ntp`` (``serves``, ``sourced``), ``files`` (``paths`` that have to be there).
+
+    Returns what it said.
+
+    Raises CommandExecutionError where it is not well.
+    """
+    kind = asked["kind"]
+    if kind == "http":
+        return _http(asked["port"], asked["path"])
+    if kind == "dns":
+        records = __salt__["infra_dns.records"]("default").get("default", {})
+        address, names = next(iter(records.items()), ("", ["localhost"]))
+        rtype = "AAAA" if ":" in address else "A"
+        for tcp in (False, True):
+            answer = __salt__["infra_dns.query"](names[0], rtype, port=asked["port"], tcp=tcp)
+            if address and address not in answer["values"]:
+                raise CommandExecutionError(f"{names[0]}: answers {answer['rcode']}")
+        return f"answers for {names[0]} over UDP and TCP"
+    if kind == "ntp":
+        told = __salt__["infra_ntp.status"]()
+        fault = __salt__["infra_ntp.fault"](told, asked["serves"], asked["sourced"])
+        if fault:
+            raise CommandExecutionError(fault)
+        return f"stratum {told['tracking']['stratum']}"
+    if kind == "files":
+        missing = [path for path in asked["paths"] if not Path(path).exists()]
+        if missing:
+            raise CommandExecutionError(f"missing: {', '.join(missing)}")
+        return "is there"
+    raise CommandExecutionError(f"expected a kind of check, got {kind!r}")
+
+
+def _http(port: int, path: str) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
+    try:
+        connection.request("GET", path)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as err:
+        raise CommandExecutionError(f"port {port}: {err}") from err
+    finally:
+        connection.close()
+    if status not in (200, 204, 301, 302, 401):
+        raise CommandExecutionError(f"port {port}: {path} answers {status}")
+    return f"{path} answers {status}"
+
+
+def _units(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    wanted = sorted({name for name in names if name})
+    if not wanted:
+        return {}
+    command = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", *wanted]
+    outcome = __salt__["cmd.run_all"](command, python_shell=False, env={"LC_ALL": "C"})
+    found = [unit_of(block) for block in outcome["stdout"].split("\n\n")]
+    # One answer per name, in their order: an alias comes back under its real name.
+    return dict(zip(wanted, found, strict=False))
+
+
+def unit_of(block: str) -> dict[str, str]:
+    """Properties of a unit as ``systemctl show`` prints them; pure."""
+    pairs = (line.partition("=") for line in block.splitlines() if "=" in line)
+    return {key: value for key, _, value in pairs}
+
+
+def _sockets() -> dict[str, list[str]]:
+    program = salt.utils.path.which("ss")
+    if program is None:
+        return {}
+    outcome = __salt__["cmd.run_all"]([program, "-Hlntup"], python_shell=False)
+    return listening(outcome["stdout"], _cgroup)
+
+
+def _cgroup(pid: int) -> str:
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return ""
+    paths = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in lines}
+    return paths.get("", "") or paths.get("name=systemd", "")
+
+
+def listening(output: str, group_of: Any) -> dict[str, list[str]]:
+    """Addresses by control group, out of what ``ss -Hlntup`` prints; pure.
+
+    output
+        The text.
+    group_of
+        Called with a process id, returns its control group.
+    """
+    out: dict[str, set[str]] = {}
+    for line in output.splitlines():
+        words = line.split()
+        if len(words) < 5:
+            continue
+        place = f"{words[4]}/{words[0]}"
+        for pid in re.findall(r"pid=(\d+)", line):
+            out.setdefault(group_of(int(pid)), set()).add(place)
+    return {group: sorted(places) for group, places in out.items()}
+
+
+def _version(command: list[str]) -> str:
+    """The version that a program tells; empty where it tells none."""
+    if not command or salt.utils.path.which(command[0]) is None:
+        return ""
+    outcome = __salt__["cmd.run_all"](
+        command, python_shell=False, ignore_retcode=True, timeout=5, redirect_stderr=True
+    )
+    return version_in(outcome["stdout"])
+
+
+def version_in(output: str) -> str:
+    """The first version number in a text; empty where there is none; pure."""
+    match = re.search(r"(?<![\d.])v?(\d+\.\d+(?:\.\d+)*(?:[-+~][\w.]+)?)", output)
+    return match[1] if match else ""

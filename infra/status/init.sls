@@ -1,0 +1,44 @@
+# What infra_status.services asks after: the components of this minion, and how each is asked.
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/fleet.jinja" import fleet with context %}
+{%- from "infra/daemon/map.jinja" import daemons with context %}
+{%- import_yaml "infra/components.yaml" as components %}
+{%- set server = infra.identity is not none %}
+{%- set checks = {
+  'ca': {'unit': '', 'check': {'kind': 'files', 'paths': ['/etc/pki/ca.crt', '/etc/pki/ca/ca.key']}},
+  'repo': {'unit': '', 'check': {'kind': 'files',
+    'paths': [infra.repo_home ~ '/' ~ infra.repo_name ~ '/repo_complete']}},
+  'nginx': {'unit': 'nginx', 'check': {'kind': 'http', 'port': infra.nginx_port, 'path': '/'},
+            'version': ['nginx', '-v']},
+  'dns': {'unit': 'dnsmasq', 'check': {'kind': 'dns', 'port': infra.dns_port},
+          'version': ['dnsmasq', '--version']},
+  'ntp': {'unit': infra.ntp_unit, 'version': ['chronyd', '--version'],
+          'check': {'kind': 'ntp', 'serves': server,
+                    'sourced': (fleet.others or infra.node_ntp_servers) | length > 0}},
+} %}
+{%- set rows = [] %}
+{%- for component in components if server or component.role == 'every' %}
+  {%- set enabled = component.switch is not defined or infra[component.switch] %}
+  {%- set row = {'name': component.name, 'enabled': enabled} %}
+  {%- if component.name in checks %}
+    {%- do row.update(checks[component.name]) %}
+    {%- do rows.append(row) %}
+  {%- elif component.name in daemons %}
+    {%- set daemon = daemons[component.name] %}
+    {%- do row.update({'unit': daemon.unit, 'version': [daemon.program, daemon.version],
+                       'check': {'kind': 'http', 'port': daemon.port, 'path': daemon.health}}) %}
+    {%- do rows.append(row) %}
+  {%- endif %}
+{%- endfor %}
+
+include:
+  - infra.pillar
+
+infra-status-components-known:
+  file.managed:
+    - name: /var/lib/infra/status.json
+    - contents: {{ rows | tojson | tojson }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - makedirs: true
