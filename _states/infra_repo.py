@@ -290,6 +290,11 @@ def unused(name: str, home: str = "/www") -> dict[str, Any]:
         ret["comment"] = "Other sources would be enabled again."
     else:
         ret["comment"] = "Other sources are enabled again."
+        try:
+            __salt__["pkg.refresh_db"](failhard=True)
+        except CommandExecutionError as exc:
+            # They are what was asked for; whether they can be reached just now is another matter.
+            ret["comment"] += f" They cannot be read now: {exc}"
     return ret
 
 

@@ -325,9 +325,8 @@ def test_everything_goes_through_the_proxy_that_is_asked_for(
         "retries": 0,
         "proxy_env": {"http_proxy": upstream.url, "no_proxy": "localhost,*.pigsty"},
     }
-    result = modules.infra_repo.build(
-        {**spec, "upstream": [entry]}, key=repo_key, transfer=transfer
-    )
+    asked = {**spec, "upstream": [entry]}
+    result = modules.infra_repo.build(asked, key=repo_key, transfer=transfer)
     assert result["packages"] == 3
     transfer["proxy_env"] = {"http_proxy": 'http://a";x "'}
     with pytest.raises(SaltInvocationError, match="proxy_env"):

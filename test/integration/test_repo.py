@@ -77,7 +77,7 @@ def lab(boot_lab):
 def infra(lab):
     """An INFRA node with the repository built and the web server up."""
     machine = lab.machine("infra-1")
-    machine.applied_repo = machine.apply("infra.repo")
+    machine.apply("infra.repo")
     machine.apply("infra.ca,infra.nginx")
     return machine
 
@@ -159,10 +159,6 @@ def test_packed_on_one_machine_and_unpacked_on_another_without_network(lab, infr
     packed = infra.salt_call("infra_repo.pack", "version=v4.5.0", "folder=/root")
     assert packed["archive"] == "/root/pigsty-pkg-v4.5.0.d12.x86_64.tgz"
     offline = lab.machine("offline")
-    offline.write(
-        "/etc/infra-test/serve",
-        "",
-    )
     # The archive travels as people carry it: as a file.
     served = infra.run(["sh", "-c", f"ln -f {packed['archive']} /www/pkg.tgz"])
     assert served.returncode == 0
@@ -191,6 +187,28 @@ def test_packed_on_one_machine_and_unpacked_on_another_without_network(lab, infr
 def test_the_other_sources_come_back_with_one_state(infra):
     infra.apply("infra.repo.clean")
     sources = infra.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).stdout.split()
-    assert sources
+    assert set(sources) >= {
+        source.uri.rstrip("/") + "/" for source in aptconf.for_release("bookworm")
+    }
     assert not any(source.startswith("file:") for source in sources)
-    assert json.loads(json.dumps(infra.salt_call("infra_repo.status")))["complete"] is True
+    assert infra.salt_call("infra_repo.status")["complete"] is True
+
+
+def test_progress_reaches_the_master_as_events(boot_lab):
+    lab = boot_lab(
+        "fleet",
+        pillar=pillar(repo_packages=["chrony"], repo_targets=["d12.x86_64"], repo_remove=False),
+        machines=[MachineSpec("infra-1", "10.10.10.10", platform="debian-12")],
+    )
+    machine = lab.machine("infra-1")
+    listen = ["salt-run", "state.event", "tagmatch=infra/repo/*"]
+    machine.run(["systemd-run", "--unit=listen", "-p", "StandardOutput=file:/root/events", *listen])
+    machine.run(["sh", "-c", "until [ -s /root/events ]; do"
+                 " salt-call --out=quiet event.send infra/repo/listening; done"])  # fmt: skip
+    applied = machine.apply("infra.repo", timeout=600)
+    assert any("packages-published" in title for title in applied.changes)
+    machine.run(["sh", "-c", "until grep -q '\"finished\": true' /root/events; do sleep 0.2; done"])
+    events = [line for line in machine.read("/root/events").splitlines() if "/progress" in line]
+    data = json.loads(events[-1].partition("{")[1] + events[-1].partition("{")[2])["data"]
+    assert data["done"] == data["total"] > 0
+    assert data["rate"] > 0
