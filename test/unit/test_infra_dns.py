@@ -333,5 +333,8 @@ def test_records_are_listed_by_registrant(tmp_path, monkeypatch):
     (tmp_path / "default").write_text("10.0.0.1 b a\n# note\nbroken\n", encoding="utf-8")
     (tmp_path / "node-1").write_text("10.0.0.2 node-1\n", encoding="utf-8")
     (tmp_path / ".hidden").write_text("10.0.0.3 x\n", encoding="utf-8")
-    assert dns.records() == {"default": {"10.0.0.1": ["a", "b"]}, "node-1": {"10.0.0.2": ["node-1"]}}
+    assert dns.records() == {
+        "default": {"10.0.0.1": ["a", "b"]},
+        "node-1": {"10.0.0.2": ["node-1"]},
+    }
     assert dns.records("node-1") == {"node-1": {"10.0.0.2": ["node-1"]}}

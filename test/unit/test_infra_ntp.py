@@ -107,9 +107,7 @@ def test_what_is_well():
 
 def test_chronyc_that_fails_is_quoted(monkeypatch):
     answer = {"retcode": 1, "stdout": "506 Cannot talk to daemon", "stderr": ""}
-    monkeypatch.setattr(
-        ntp, "__salt__", {"cmd.run_all": lambda *a, **k: answer}, raising=False
-    )
+    monkeypatch.setattr(ntp, "__salt__", {"cmd.run_all": lambda *a, **k: answer}, raising=False)
     monkeypatch.setattr(ntp.salt.utils.path, "which", lambda name: f"/usr/bin/{name}")
     with pytest.raises(CommandExecutionError, match="506 Cannot talk to daemon"):
         ntp.status()

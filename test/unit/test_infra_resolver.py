@@ -56,12 +56,16 @@ def test_networkmanager_is_told_in_its_own_words():
     assert "[global-dns-domain-*]\nservers=10.0.0.1,8.8.8.8\n" in text
 
 
-@pytest.mark.parametrize("line", ["nameserver 1.1.1.1", "options", "", 3, "options a\nnameserver b"])
+@pytest.mark.parametrize(
+    "line", ["nameserver 1.1.1.1", "options", "", 3, "options a\nnameserver b"]
+)
 def test_a_line_that_is_no_option(line):
     assert resolver.option_problems([*OPTIONS, line])[0].startswith("node_dns_options[1]: expected")
 
 
-@given(st.text(alphabet=st.characters(blacklist_characters="\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")))
+@given(
+    st.text(alphabet=st.characters(blacklist_characters="\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"))
+)
 def test_lines_of_others_stay_in_the_table_of_hosts(current):
     ours = ["10.10.10.10 i.pigsty"]
     once = resolver.hosts_text(current, ours)
