@@ -213,9 +213,10 @@ def test_a_cut_or_changed_answer_does_no_harm(name, data):
     if cut:
         cut[data.draw(st.integers(0, len(cut) - 1))] = data.draw(st.integers(0, 255))
     try:
-        dns.decode_message(bytes(cut))
-    except ValueError as err:
-        assert str(err)
+        found = dns.decode_message(bytes(cut))
+    except ValueError:
+        return
+    assert all(set(a) == {"name", "type", "ttl", "value"} for a in found["answers"])
 
 
 def test_a_name_that_points_at_itself_ends():

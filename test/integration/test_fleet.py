@@ -1,0 +1,429 @@
+"""A whole site under a real salt-master: two INFRA nodes, and clients without a way out.
+
+One lab goes through the life of a site, so the tests of this file stand in its order.
+"""
+
+import json
+import re
+import time
+
+import pytest
+import yaml
+from lab import aptconf
+from lab.paths import CHECKOUT
+
+INFRA = {"infra-1": "10.10.10.10", "infra-2": "10.10.10.11"}
+CLIENTS = {"node-1": "10.10.10.21", "node-2": "10.10.10.22"}
+NEW = ("node-3", "10.10.10.23")
+DEFAULTS = yaml.safe_load((CHECKOUT / "infra" / "defaults.yaml").read_text(encoding="utf-8"))
+# Debian has no package of these.
+NOT_SHIPPED = ("grafana_enabled", "vector_enabled", "vlogs_enabled", "vtraces_enabled")
+NAMES = {
+    "i.pigsty": "10.10.10.10",
+    "g.pigsty": "10.10.10.10",
+    "p.pigsty": "10.10.10.10",
+    "a.pigsty": "10.10.10.10",
+    "api.pigsty": "10.10.10.10",
+    "any.apps.pigsty": "10.10.10.10",
+    "www.pigsty": "10.10.10.10",
+    **INFRA,
+    **CLIENTS,
+    "db.pigsty": "10.10.10.21",
+}
+
+
+def upstreams():
+    """The archives that this host itself uses, as upstream definitions."""
+    return [
+        {
+            "name": source.suite.replace("/", "-"),
+            "module": "node",
+            "releases": [12],
+            "arch": ["x86_64"],
+            "baseurl": f"{source.uri} {source.suite} {source.components}",
+            "signed_by": source.signed_by or aptconf.KEYRING,
+        }
+        for source in aptconf.for_release("bookworm")
+    ]
+
+
+def authority(folder):
+    """A CA of the operator's, which both INFRA nodes are given."""
+    from lab.host import run
+
+    crt, key = folder / "ca.crt", folder / "ca.key"
+    run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650",
+         "-subj", "/O=pigsty/OU=ca/CN=pigsty-ca", "-keyout", str(key), "-out", str(crt),
+         "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature"]
+    )  # fmt: skip
+    return {"ca_crt": crt.read_text(), "ca_key": key.read_text()}
+
+
+@pytest.fixture(scope="module")
+def pillar(tmp_path_factory):
+    return {
+        "infra": {
+            "infra_hosts": {
+                address: {"infra_seq": number} for number, address in enumerate(INFRA.values(), 1)
+            },
+            "infra_packaging": "distro",
+            **{switch: False for switch in NOT_SHIPPED if switch in DEFAULTS},
+            "repo_modules": "node",
+            "repo_upstream": upstreams(),
+            "repo_packages": ["infra-distro", "node-distro", "tree", "haproxy"],
+            "repo_extra_packages": [],
+            "node_default_packages": ["tree"],
+            "dns_wildcards": {"apps.pigsty": "${admin_ip}"},
+            "dns_cnames": {"www.pigsty": "i.pigsty"},
+            "haproxy_enabled": True,
+            **authority(tmp_path_factory.mktemp("ca")),
+        }
+    }
+
+
+@pytest.fixture(scope="module")
+def lab(boot_lab, pillar):
+    fleet = boot_lab("fleet", pillar=pillar)
+    # What is published by hand, for this minion alone.
+    fleet.machine("infra-1").write(
+        "/srv/pillar/database.sls",
+        json.dumps(
+            {
+                "infra": {
+                    "register": {
+                        "pg": {
+                            "targets": [
+                                {"job": "pgsql", "port": 9630, "cls": "pg-test", "ins": "pg-test-1"}
+                            ],
+                            "dns": [{"address": "10.10.10.21", "names": ["db.pigsty"]}],
+                        }
+                    }
+                }
+            }
+        ),
+    )
+    top = {"base": {"*": ["infra"], "node-1": ["database"]}}
+    fleet.machine("infra-1").write("/srv/pillar/top.sls", json.dumps(top))
+    fleet.machine("infra-1").write("/srv/salt/top.sls", json.dumps({"base": {"*": ["infra"]}}))
+    fleet.salt("*", "saltutil.refresh_pillar")
+    return fleet
+
+
+@pytest.fixture(scope="module")
+def applied(lab):
+    """`salt '*' state.apply infra` on machines on which nothing was prepared."""
+    return lab.apply()
+
+
+def answers(machine, name, server, kind="A"):
+    return machine.salt_call("infra_dns.query", name, f"type={kind}", f"server={server}")
+
+
+def targets(machine):
+    """Registered targets: file → addresses."""
+    listing = machine.run(["sh", "-c", "cd /infra/targets && grep -H targets: */*.yml"]).stdout
+    return {
+        line.split(":", 1)[0]: json.loads(line.split("targets: ", 1)[1])
+        for line in listing.splitlines()
+        if "[" in line
+    }
+
+
+def eventually(ask, seconds=90):
+    """Ask until the answer is true; returns the last one."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = ask()
+        if found or time.monotonic() > deadline:
+            return found
+        time.sleep(1)
+
+
+def test_one_command_makes_the_site(applied):
+    assert set(applied) == {*INFRA, *CLIENTS}
+    assert {name: done.complaint() for name, done in applied.items() if not done.ok} == {}
+
+
+def test_a_second_time_changes_nothing_anywhere(lab, applied):
+    again = lab.apply()
+    assert {name: done.changes for name, done in again.items() if done.changes} == {}
+
+
+def test_a_highstate_agrees(lab, applied):
+    found = lab.salt("--timeout=600", "*", "state.highstate", "test=True", check=False)
+    wrong = {
+        name: [s["comment"] for s in states.values() if s["result"] is not True or s["changes"]]
+        for name, states in found.items()
+    }
+    assert wrong == {name: [] for name in [*INFRA, *CLIENTS]}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("server", INFRA.values())
+def test_names_resolve_from_a_client_through_both(lab, applied, client, server):
+    machine = lab.machine(client)
+    found = {name: answers(machine, name, server)["values"] for name in NAMES}
+    assert found == {name: [address] for name, address in NAMES.items()}
+
+
+def test_the_clients_programs_resolve_them(lab, applied):
+    for client in CLIENTS:
+        machine = lab.machine(client)
+        text = machine.read("/etc/resolv.conf")
+        servers = re.findall(r"^nameserver (\S+)", text, re.MULTILINE)
+        assert servers[:2] == list(INFRA.values())
+        assert len(servers) <= 3
+        # Not through /etc/hosts: this name is in the DNS alone.
+        assert machine.run(["getent", "hosts", "db.pigsty"]).stdout.split()[0] == "10.10.10.21"
+
+
+def test_an_infra_node_does_not_ask_itself_for_what_it_does_not_know(lab, applied):
+    for name in INFRA:
+        text = lab.machine(name).read("/etc/dnsmasq.conf")
+        asked = re.findall(r"^server=(\S+)", text, re.MULTILINE)
+        assert not set(asked) & {*INFRA.values(), "127.0.0.1"}
+        assert "no-resolv" in text
+
+
+def test_clients_follow_the_time_of_the_infra_nodes(lab, applied):
+    for client in CLIENTS:
+        told = eventually(
+            lambda client=client: (
+                lambda found: found if all(s["reach"] for s in found["sources"][:2]) else None
+            )(lab.machine(client).salt_call("infra_ntp.status"))
+        )
+        assert [s["address"] for s in told["sources"][:2]] == list(INFRA.values())
+        assert told["steers"] is False
+        assert lab.machine(client).run(["pgrep", "-af", "chronyd -x"]).stdout
+
+
+def test_clients_trust_the_ca_and_install_from_the_repository_alone(lab, applied, pillar):
+    for client in CLIENTS:
+        machine = lab.machine(client)
+        assert machine.read("/etc/pki/ca.crt").split() == pillar["infra"]["ca_crt"].split()
+        uris = machine.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).stdout.split()
+        assert set(uris) == {f"http://{address}/pigsty/" for address in INFRA.values()}
+        machine.run(["tree", "--version"])
+
+
+def test_both_infra_nodes_have_the_one_ca(lab, applied, pillar):
+    for name, address in INFRA.items():
+        machine = lab.machine(name)
+        assert machine.read("/etc/pki/ca/ca.key").split() == pillar["infra"]["ca_key"].split()
+        assert machine.run(["stat", "-c", "%a", "/etc/pki/ca/ca.key"]).stdout.strip() == "600"
+        client = lab.machine("node-1")
+        client.run(["curl", "-fsS", "--cacert", "/etc/pki/ca.crt", f"https://{address}/"])
+
+
+def test_every_machine_is_scraped_shown_and_named_on_both(lab, applied):
+    ours = {**INFRA, **CLIENTS}
+    for name in INFRA:
+        machine = lab.machine(name)
+        found = targets(machine)
+        for address in ours.values():
+            assert found[f"node/{address}.yml"] == [f"{address}:9100", f"{address}:9101"]
+            assert found[f"ping/{address}.yml"] == [address]
+        assert found["pgsql/10.10.10.21.yml"] == ["10.10.10.21:9630"]
+        assert set(machine.salt_call("infra_register.nodes")) == set(ours)
+        page = machine.run(["curl", "-fsS", "http://127.0.0.1/"]).stdout
+        conf = machine.run(["cat", "/etc/nginx/conf.d/haproxy/upstream-node-1.conf"]).stdout
+        assert "10.10.10.21:9101" in conf
+        for minion in ours:
+            assert minion in page
+            assert f"/haproxy/{minion}/" in page
+
+
+def test_every_component_is_well_and_says_so(lab, applied):
+    found = lab.salt("*", "infra_status.services")
+    for name, components in found.items():
+        for component, row in components.items():
+            assert row["healthy"] is (True if row["enabled"] else None), (name, component, row)
+    assert {"dns", "ntp", "nginx", "repo", "vmetrics"} <= set(found["infra-1"])
+    assert found["infra-1"]["dns"]["version"]
+    assert any(place.endswith(":53/udp") for place in found["infra-1"]["dns"]["listening"])
+
+
+def test_a_component_that_is_not_well_ends_the_call_with_an_error(lab, applied):
+    machine = lab.machine("node-1")
+    machine.run(["systemctl", "stop", "node_exporter"])
+    done = machine.run(
+        ["salt-call", "--retcode-passthrough", "--out=json", "infra_status.services"], check=False
+    )
+    assert done.returncode != 0
+    row = json.loads(done.stdout)["local"]["node_exporter"]
+    assert (row["running"], row["healthy"]) == (False, False)
+    machine.run(["systemctl", "start", "node_exporter"])
+
+
+def test_without_the_first_infra_node_everything_works_through_the_second(lab, applied):
+    lab.machine("infra-1").run(["systemctl", "stop", "dnsmasq", "nginx", "chrony"])
+    client = lab.machine("node-1")
+    with pytest.raises(Exception, match=r"10\.10\.10\.10"):
+        answers(client, "i.pigsty", INFRA["infra-1"])
+    assert client.run(["getent", "hosts", "db.pigsty"]).stdout.split()[0] == "10.10.10.21"
+    client.run(["sh", "-c", "apt-get update -q && rm -f /var/cache/apt/archives/*.deb"])
+    client.run(
+        ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y",
+         "--no-install-recommends", "haproxy"]
+    )  # fmt: skip
+    told = eventually(
+        lambda: (lambda found: found if found["sources"][1]["reach"] else None)(
+            client.salt_call("infra_ntp.status")
+        )
+    )
+    assert told["sources"][1]["reach"] > 0
+    done = lab.salt("--timeout=600", "node-1", "state.apply", "infra", check=False)["node-1"]
+    assert [s["comment"] for s in done.values() if s["result"] is False] == []
+    assert [s["__id__"] for s in done.values() if s["changes"]] == []
+    lab.machine("infra-1").run(["systemctl", "start", "dnsmasq", "nginx", "chrony"])
+
+
+def test_hostile_and_stale_mine_data_is_refused_by_name_and_the_rest_applied(lab, applied):
+    machine = lab.machine("node-2")
+    evil = {
+        "contract": 1,
+        "ip": "10.10.10.22",
+        "ins": "node-2",
+        "cls": "nodes",
+        "haproxy": 9101,
+        "targets": [{"job": "node", "port": 9100}],
+        "dns": [{"address": "10.10.10.22", "names": ["i.pigsty", "node-1", "mine.pigsty"]}],
+    }
+    machine.write("/var/lib/infra/register.d/infra.json", json.dumps(evil))
+    machine.salt_call("infra_register.send")
+    done = lab.salt("infra-1", "state.apply", "infra.register", check=False)["infra-1"]
+    state = next(s for s in done.values() if s["__id__"] == "infra-register-inventory-managed")
+    assert state["result"] is True
+    told = "\n".join(state["warnings"])
+    assert "node-2: dns: 'i.pigsty' is that of" in told
+    assert "node-2: dns: 'node-1' is the name of the minion node-1" in told
+    assert answers(machine, "mine.pigsty", INFRA["infra-1"])["values"] == ["10.10.10.22"]
+    assert answers(machine, "i.pigsty", INFRA["infra-1"])["values"] == ["10.10.10.10"]
+    machine.write(
+        "/var/lib/infra/register.d/infra.json",
+        json.dumps({**evil, "ins": "../../../etc/cron.d/x", "ip": "127.0.0.1"}),
+    )
+    machine.salt_call("infra_register.send")
+    done = lab.salt("infra-1", "state.apply", "infra.register", check=False)["infra-1"]
+    state = next(s for s in done.values() if s["__id__"] == "infra-register-inventory-managed")
+    assert "node-2: ip: expected the address of a machine" in "\n".join(state["warnings"])
+    assert state["changes"] == {"left": ["node-2"]}
+    assert answers(machine, "mine.pigsty", INFRA["infra-1"])["rcode"] != "NOERROR"
+    # It mends itself with its next apply.
+    lab.salt("--timeout=600", "node-2", "state.apply", "infra")
+    lab.salt("--timeout=600", "infra-1", "state.apply", "infra.register")
+    assert answers(machine, "node-2", INFRA["infra-1"])["values"] == ["10.10.10.22"]
+
+
+def test_a_minion_that_is_in_no_pillar_is_told_so(lab, applied):
+    master = lab.machine("infra-1")
+    top = master.read("/srv/pillar/top.sls")
+    master.write("/srv/pillar/top.sls", json.dumps({"base": {"infra-*": ["infra"]}}))
+    lab.salt("node-1", "saltutil.refresh_pillar", "wait=True")
+    done = lab.salt("node-1", "state.apply", "infra", check=False)["node-1"]
+    master.write("/srv/pillar/top.sls", top)
+    lab.salt("node-1", "saltutil.refresh_pillar", "wait=True")
+    gate = next(s for s in done.values() if s["__id__"] == "infra-pillar-valid")
+    assert "infra_hosts: expected at least one INFRA node" in gate["comment"]
+    assert all(not s["changes"] for s in done.values())
+
+
+def test_a_machine_that_joins_is_known_after_one_apply(lab, applied):
+    name, address = NEW
+    lab.add(name, address, internet=False)
+    lab.salt(name, "saltutil.refresh_pillar", "wait=True")
+    lab.salt("--timeout=900", name, "state.apply", "infra")
+    lab.salt("--timeout=600", "infra-*", "state.apply", "infra.register")
+    for infra in INFRA:
+        machine = lab.machine(infra)
+        assert targets(machine)[f"node/{address}.yml"] == [f"{address}:9100", f"{address}:9101"]
+        assert name in machine.run(["curl", "-fsS", "http://127.0.0.1/"]).stdout
+        assert answers(machine, name, "127.0.0.1")["values"] == [address]
+
+
+def test_a_machine_whose_key_is_deleted_is_gone_everywhere(lab, applied):
+    lab.machine("node-2").run(["systemctl", "stop", "salt-minion"])
+    lab.machine("infra-1").run(["salt-key", "-y", "-d", "node-2"])
+    lab.salt("--timeout=600", "infra-*", "state.apply", "infra.register")
+    for infra in INFRA:
+        gone_from(lab.machine(infra), "node-2", CLIENTS["node-2"])
+
+
+def gone_from(machine, name, address):
+    assert not [rel for rel in targets(machine) if address in rel]
+    assert name not in machine.run(["curl", "-fsS", "http://127.0.0.1/"]).stdout
+    assert answers(machine, name, "127.0.0.1")["values"] == []
+    listed = machine.run(["sh", "-c", "ls /etc/nginx/conf.d/haproxy /etc/hosts.d"]).stdout
+    assert name not in listed
+
+
+def test_the_reactor_registers_a_machine_that_starts_and_forgets_one_that_is_deleted(lab, applied):
+    master = lab.machine("infra-1")
+    reactions = {
+        "reactor": [
+            {"salt/minion/*/start": ["salt://infra/orch/reactor/join.sls"]},
+            {"salt/key": ["salt://infra/orch/reactor/leave.sls"]},
+        ]
+    }
+    master.write("/etc/salt/master.d/reactor.conf", json.dumps(reactions))
+    master.run(["systemctl", "restart", "salt-master"])
+    name, address = "node-4", "10.10.10.24"
+    lab.add(name, address, internet=False)
+
+    def known():
+        return all(
+            answers(lab.machine(infra), name, "127.0.0.1")["values"] == [address]
+            and f"node/{address}.yml" in targets(lab.machine(infra))
+            for infra in INFRA
+        )
+
+    assert eventually(known, seconds=300)
+    lab.machine(name).run(["systemctl", "is-active", "node_exporter"])
+    lab.machine(name).run(["systemctl", "stop", "salt-minion"])
+    master.run(["salt-key", "-y", "-d", name])
+    assert eventually(lambda: not known(), seconds=120)
+    assert eventually(
+        lambda: all(
+            answers(lab.machine(infra), name, "127.0.0.1")["values"] == [] for infra in INFRA
+        ),
+        seconds=120,
+    )
+    for infra in INFRA:
+        gone_from(lab.machine(infra), name, address)
+
+
+def test_a_site_is_deployed_by_orchestration_which_stops_and_resumes(lab, applied):
+    master = lab.machine("infra-1")
+
+    def deploy(**given):
+        words = ["salt-run", "--out=json", "state.orchestrate", "infra.orch.deploy"]
+        pillar = f"pillar={json.dumps({'infra_deploy': given})}"
+        done = master.run([*words, pillar], check=False, timeout=1200)
+        text = done.stdout[done.stdout.index("{") :]
+        found = next(iter(json.loads(text)["data"].values()))
+        order = sorted(found.values(), key=lambda s: s["__run_num__"])
+        return done.returncode, {s["__id__"]: s["result"] for s in order}
+
+    code, steps = deploy(batch="50%")
+    assert code == 0
+    assert list(steps) == [
+        "infra-orch-S@10.10.10.10-applied",
+        "infra-orch-S@10.10.10.11-applied",
+        "infra-orch-clients-applied",
+        "infra-orch-clients-registered",
+    ]
+    assert set(steps.values()) == {True}
+    # A client on which a state fails: what comes behind it is not done.
+    broken = lab.machine("node-1")
+    broken.run(["sh", "-c", "rm /etc/chrony/chrony.conf && mkdir /etc/chrony/chrony.conf"])
+    code, steps = deploy()
+    assert code != 0
+    assert steps["infra-orch-clients-applied"] is False
+    assert steps.get("infra-orch-clients-registered") is not True
+    broken.run(["rmdir", "/etc/chrony/chrony.conf"])
+    code, steps = deploy(**{"from": "clients"})
+    assert code == 0
+    assert list(steps) == ["infra-orch-clients-applied", "infra-orch-clients-registered"]
+    code, steps = deploy(test=True)
+    assert code == 0
