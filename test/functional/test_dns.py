@@ -1,0 +1,239 @@
+"""Records and configuration against a real dnsmasq, on a port and in folders of its own."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from _modules import infra_dns as dns
+from _modules import infra_files as files
+
+REPO = Path(__file__).resolve().parents[2]
+TEMPLATE = (REPO / "infra" / "dns" / "files" / "dnsmasq.conf.j2").read_text(encoding="utf-8")
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Server:
+    """dnsmasq as our template configures it."""
+
+    def __init__(self, folder, monkeypatch, **settings):
+        self.folder, self.port = folder, free_port()
+        self.hosts = folder / "hosts.d"
+        self.hosts.mkdir()
+        monkeypatch.setattr(dns, "ROOT", str(self.hosts))
+        monkeypatch.setattr(dns, "_PENDING", folder / "pending")
+        monkeypatch.setattr(files, "STATE_DIR", folder / "state")
+        monkeypatch.setattr(files, "LOCK_DIR", folder / "lock")
+        salt = {
+            "infra_files.publish": files.publish,
+            "service.status": lambda name: self.process is not None,
+            "cmd.run_all": self.run_all,
+        }
+        monkeypatch.setattr(dns, "__salt__", salt, raising=False)
+        whole = {
+            "port": self.port,
+            "admin_ip": "10.10.10.10",
+            "listen": ["127.0.0.1"],
+            "wildcards": {},
+            "cnames": {},
+            "options": [],
+            **settings,
+        }
+        servers = [dns.upstream(text) for text in whole.pop("servers", [])]
+        text = dns.config_text(TEMPLATE, whole, servers)
+        # What only the real place allows: its account, its pid file, the machine's own drop-ins.
+        text = text.replace("user=dnsmasq\ngroup=dnsmasq\n", "user=root\n")
+        text = text.replace("/run/dnsmasq.pid", str(folder / "pid"))
+        text = text.replace("conf-dir=/etc/dnsmasq.d", f"conf-dir={folder}/conf.d")
+        (folder / "conf.d").mkdir()
+        self.config = folder / "dnsmasq.conf"
+        self.config.write_text(text, encoding="utf-8")
+        self.program = shutil.which("dnsmasq") or pytest.fail("dnsmasq is not installed")
+        self.process = None
+        self.reloads = 0
+
+    def run_all(self, command, **_):
+        assert command[-2:] == ["reload", "dnsmasq"]
+        self.reloads += 1
+        os.kill(self.process.pid, signal.SIGHUP)
+        return {"retcode": 0, "stdout": "", "stderr": ""}
+
+    def test(self):
+        command = [self.program, "--test", "-C", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def start(self):
+        command = [self.program, "--keep-in-foreground", "-C", str(self.config)]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        dns.wait_for([], [("anything", "10.0.0.1")], port=self.port, seconds=10)
+
+    def publish(self, records):
+        wanted = {
+            who: {"text": dns.hosts_text(dns.parse(lines, "10.10.10.10")["records"])}
+            for who, lines in records.items()
+        }
+        found = files.compare("dns", str(self.hosts), wanted)
+        if files.differs(found):
+            dns.publish("dns", wanted, found, self.port)
+        return found
+
+    def ask(self, name, kind="A", **options):
+        return dns.query(name, kind, port=self.port, **options)
+
+    def stop(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    made = []
+
+    def make(**settings):
+        made.append(Server(tmp_path, monkeypatch, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def test_records_come_change_and_go_while_it_runs(server):
+    one = server()
+    one.start()
+    pid = one.process.pid
+    one.publish({"default": ["10.0.0.1 a.x b.x"], "node-1": ["10.0.0.2 node-1"]})
+    assert one.ask("A.X")["values"] == ["10.0.0.1"]
+    assert one.ask("node-1", tcp=True)["values"] == ["10.0.0.2"]
+    one.publish({"default": ["10.0.0.9 a.x"], "node-1": ["10.0.0.2 node-1"]})
+    assert one.ask("a.x")["values"] == ["10.0.0.9"]
+    assert one.ask("b.x")["rcode"] == "NXDOMAIN"
+    one.publish({"default": ["10.0.0.9 a.x"]})
+    assert one.ask("node-1")["rcode"] == "NXDOMAIN"
+    assert one.ask("10.0.0.9", "PTR")["values"] == ["a.x"]
+    assert (one.process.pid, one.process.poll()) == (pid, None)
+    assert one.reloads == 3
+    assert not files.differs(one.publish({"default": ["10.0.0.9 a.x"]}))
+    assert one.reloads == 3
+
+
+def test_a_name_of_two_registrants_stays_while_one_of_them_gives_it(server):
+    one = server()
+    one.start()
+    one.publish({"node-1": ["10.0.0.5 vip"], "node-2": ["10.0.0.5 vip"]})
+    one.publish({"node-2": ["10.0.0.5 vip"]})
+    assert one.ask("vip")["values"] == ["10.0.0.5"]
+
+
+def test_a_server_that_does_not_take_it_up_gets_the_old_records_back(server, monkeypatch):
+    one = server()
+    one.start()
+    one.publish({"default": ["10.0.0.1 a.x"]})
+    monkeypatch.setattr(one, "run_all", lambda *a, **k: {"retcode": 0, "stdout": "", "stderr": ""})
+    monkeypatch.setitem(dns.__salt__, "cmd.run_all", one.run_all)
+    real = dns.wait_for
+    monkeypatch.setattr(dns, "wait_for", lambda *a, **k: real(*a, **{**k, "seconds": 0.2}))
+    with pytest.raises(CommandExecutionError, match=r"expected 10\.0\.0\.2"):
+        one.publish({"default": ["10.0.0.2 a.x"]})
+    assert dns.records("default") == {"default": {"10.0.0.1": ["a.x"]}}
+    assert one.ask("a.x")["values"] == ["10.0.0.1"]
+    assert dns.pending()
+
+
+def test_records_wait_for_a_server_that_is_not_started_yet(server):
+    one = server()
+    one.publish({"default": ["10.0.0.1 a.x"]})
+    assert one.reloads == 0
+    one.start()
+    assert one.ask("a.x")["values"] == ["10.0.0.1"]
+
+
+def test_what_others_put_there_is_served_and_left_alone(server):
+    one = server()
+    (one.hosts / "pg-meta-1").write_text("10.0.0.7 pg-meta-1\n", encoding="utf-8")
+    one.start()
+    one.publish({"default": ["10.0.0.1 a.x"]})
+    one.publish({})
+    assert one.ask("pg-meta-1")["values"] == ["10.0.0.7"]
+    assert [p.name for p in one.hosts.iterdir()] == ["pg-meta-1"]
+
+
+def test_wildcards_and_aliases(server):
+    one = server(wildcards={"apps.x": "${admin_ip}"}, cnames={"www.x": "a.x"})
+    one.start()
+    one.publish({"default": ["10.0.0.1 a.x"]})
+    assert one.ask("any.thing.apps.x")["values"] == ["10.10.10.10"]
+    answer = one.ask("www.x")
+    assert answer["values"] == ["10.0.0.1"]
+    assert {"CNAME", "A"} == {a["type"] for a in answer["answers"]}
+
+
+def test_an_isolated_server_says_that_a_known_name_has_no_other_address(server):
+    one = server()
+    one.start()
+    one.publish({"default": ["10.0.0.1 a.x"]})
+    other = one.ask("a.x", "AAAA")
+    assert (other["rcode"], other["values"]) == ("NOERROR", [])
+    assert one.ask("elsewhere.example")["rcode"] == "NXDOMAIN"
+
+
+def test_other_names_are_asked_upstream(server, tmp_path, monkeypatch):
+    (tmp_path / "up").mkdir()
+    up = Server(tmp_path / "up", monkeypatch)
+    up.start()
+    up.publish({"default": ["10.9.9.9 outside.example"]})
+    (tmp_path / "one").mkdir()
+    one = Server(tmp_path / "one", monkeypatch, servers=[f"127.0.0.1#{up.port}"])
+    one.start()
+    try:
+        assert one.ask("outside.example")["values"] == ["10.9.9.9"]
+    finally:
+        one.stop()
+        up.stop()
+
+
+def test_it_accepts_the_whole_configuration(server):
+    one = server(
+        wildcards={"apps.x": "10.0.0.1"},
+        cnames={"www.x": "a.x"},
+        servers=["10.0.0.2", "/corp.example/10.0.0.3#5353", "fd00::1"],
+        options=["cache-size=10000"],
+        listen=["127.0.0.1", "10.10.10.10"],
+    )
+    assert one.test().returncode == 0, one.test().stderr
+
+
+def test_dnsmasq_refuses_a_line_that_it_does_not_know(server):
+    one = server(options=["no-such-option"])
+    assert one.test().returncode != 0
+
+
+def test_no_query_is_lost_while_a_thousand_records_change(server):
+    one = server()
+    one.start()
+    lines = [f"10.1.{i >> 8}.{i & 255} n{i}.x" for i in range(1000)]
+    one.publish({"default": lines})
+    lost, asked = 0, 0
+    for change in range(5):
+        lines[change] = f"10.2.0.{change + 1} n{change}.x"
+        one.publish({"default": lines})
+        until = time.monotonic() + 0.1
+        while time.monotonic() < until:
+            asked += 1
+            lost += one.ask(f"n{asked % 1000}.x")["values"] == []
+        assert one.ask(f"n{change}.x")["values"] == [f"10.2.0.{change + 1}"]
+    assert asked > 0
+    assert lost == 0
