@@ -1,0 +1,57 @@
+"""The whole formula on one machine, with the pillar that `make demo` shows."""
+
+import pytest
+from lab.applied import Applied
+
+UNITS = ["systemctl", "show", "--property=Id,InvocationID,NRestarts", "*.service"]
+
+
+@pytest.fixture(scope="module")
+def lab(boot_lab, platform):
+    return boot_lab(platform=platform)
+
+
+@pytest.fixture(scope="module")
+def machine(lab):
+    return lab.machine("infra-1")
+
+
+def test_on_a_bare_machine_it_tells_what_it_would_do_and_does_nothing(machine):
+    told = machine.apply(test=True)
+    assert any(result["result"] is None for result in told.values())
+    present = machine.run(
+        ["ls", "-d", "/etc/nginx", "/etc/pki", "/www", "/data", "/etc/hosts.d", "/var/lib/infra"],
+        check=False,
+    )
+    assert present.stdout == ""
+    units = machine.run(["systemctl", "list-units", "--no-legend", "nginx*", "dnsmasq*"]).stdout
+    assert units == ""
+
+
+def test_one_apply_is_enough(machine):
+    assert machine.apply().ok
+
+
+def test_the_second_changes_nothing_and_restarts_nothing(machine):
+    before = machine.run(UNITS).stdout
+    assert machine.apply().changes == {}
+    assert machine.run(UNITS).stdout == before
+    assert machine.apply(test=True).changes == {}
+
+
+def test_a_highstate_agrees(machine):
+    machine.write("/srv/salt/top.sls", "base:\n  '*':\n    - infra\n")
+    told = Applied.of(machine.salt_call("state.highstate", "test=True", check=False))
+    machine.run(["rm", "/srv/salt/top.sls"])
+    assert told.ok, told.complaint()
+    assert told.changes == {}
+    assert any("infra-nginx-portal-managed" in key for key in told)
+
+
+def test_everything_comes_back_after_a_power_cut(machine):
+    machine.kill()
+    machine.boot()
+    applied = machine.apply()
+    restarted = [title for title in applied.changes if "service.running" not in title]
+    assert restarted == []
+    assert machine.apply().changes == {}
