@@ -203,6 +203,8 @@ def test_a_power_cut_keeps_what_was_written_and_runs_no_shutdown(machine):
 def test_a_machine_whose_supervisor_was_killed_boots_again(lab, machine):
     pid = (state_folder() / lab.name / "infra-1" / "pid").read_text().split()[0]
     os.kill(int(pid), signal.SIGKILL)
+    while machine.running():
+        time.sleep(0.02)
     machine.boot()
     running = [line for line in traces(lab.name)["processes"] if f"{lab.name}.infra-1" in line]
     assert len(running) == 1
