@@ -572,8 +572,9 @@ def reload(daemon: dict[str, Any], seconds: float = 20.0) -> None:
 
     daemon
         See the module's own description. Its ``reload`` names ``good``, the metric that is 1 after
-        a reload that went well, and ``signs``, those that change with each reload. Nothing happens
-        where the daemon does not run.
+        a reload that went well, and ``signs``, those that change with each reload, and
+        ``said``, if it is there, what its journal says after one. Nothing happens where the daemon
+        does not run.
 
     Raises CommandExecutionError with the program's own words where it did not.
     """
@@ -592,7 +593,10 @@ def reload(daemon: dict[str, Any], seconds: float = 20.0) -> None:
             break
         if any(after.get(n) != before.get(n) for n in names[1:]):
             return
-        if "nothing changed" in _journal(daemon["unit"], since) or _stamped(after, names, since):
+        said = _journal(daemon["unit"], since)
+        if "nothing changed" in said or _stamped(after, names, since):
+            return
+        if "said" in daemon["reload"] and daemon["reload"]["said"] in said:
             return
         time.sleep(0.1)
     raise CommandExecutionError(

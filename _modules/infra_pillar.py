@@ -51,6 +51,7 @@ def problems(parameters: Any) -> list[str]:
             errors += __salt__["infra_register.pillar_problems"](parameters)
             errors += __salt__["infra_alert.problems"](parameters)
             errors += __salt__["infra_rules.problems"](parameters)
+            errors += __salt__["infra_vector.problems"](parameters)
     # Below `infra:` everything is a parameter: the messages name them as the documents do.
     return [error.removeprefix("infra.") for error in errors]
 

@@ -1,0 +1,37 @@
+# What is shipped, checked by Vector itself; and its buffer on disk.
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/fleet.jinja" import fleet with context %}
+{%- from "infra/daemon/map.jinja" import daemons, enabled with context %}
+{%- from "infra/daemon/states.jinja" import cleaned, configured with context %}
+{%- set name = infra.nodename or grains['id'] %}
+{%- set server = infra.identity is not none %}
+{%- set sources = ['node'] %}
+{%- if server and 'nginx' in enabled %}{% do sources.append('nginx') %}{% endif %}
+{%- if server and 'grafana' in enabled %}{% do sources.append('grafana') %}{% endif %}
+
+include:
+  - infra.vector.package
+
+infra-vector-sources-managed:
+  infra_vector.managed:
+    - name: /etc/vector
+    - daemon: {{ daemons.vector | tojson }}
+    - settings:
+        data: {{ infra.vector_data | tojson }}
+        port: {{ infra.vector_port }}
+        read_from: {{ infra.vector_read_from }}
+        ip: {{ (infra.node_ip or (fleet.own.ip if fleet.own else none)) | tojson }}
+        ins: {{ name | tojson }}
+        cls: {{ infra.node_cluster | tojson }}
+        seq: {{ fleet.own.seq if fleet.own else 0 }}
+    - towards: {{ fleet.addresses | tojson }}
+    - sources: {{ sources | tojson }}
+    - endpoints: {{ infra.vector_log_endpoint | tojson }}
+    - nodes: {{ (fleet.addresses if infra.vlogs_enabled else []) | tojson }}
+    - logs_port: {{ infra.vlogs_port }}
+    - admin_ip: {{ infra.admin_ip }}
+    - buffer: {{ infra.vector_buffer_size | tojson }}
+    - require:
+      - infra_daemon: infra-vector-package-installed
+{{ cleaned('vector', infra.vector_clean, infra.vector_clean_confirm) }}
+{{ configured('vector', ['infra_vector: infra-vector-sources-managed']) }}

@@ -1,0 +1,5 @@
+{%- from "infra/daemon/states.jinja" import installed with context %}
+
+include:
+  - infra.daemon
+{{ installed('vlogs') }}

@@ -1,0 +1,159 @@
+"""Stand-ins: packages under the vendor's names, for tests of `infra_packaging: upstream`.
+
+Debian ships no VictoriaLogs, VictoriaTraces and Vector. What stands in for them here are small
+programs that refuse every flag that the real ones do not document and answer only what a test asks.
+Nothing in the formula knows of them. The other packages of the vendor hold the real programs,
+taken out of Debian's packages and packed under the vendor's names and paths.
+
+`build` makes all of them, and a signed apt repository of them as the vendor's looks.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import programs
+
+HERE = Path(__file__).resolve().parent
+VERSION = "9.0.0-1"
+KEY_NAME = "Stand-in of the vendor's repository (test)"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of the vendor.
+
+    Attributes:
+        real: path in the package → Debian's program that it is.
+        shared: folders of Debian's package that the program needs beside it.
+        standins: path in the package → file of this folder.
+        depends: what it needs.
+        users: accounts that its script makes, as the vendor's does.
+    """
+
+    real: dict[str, str] = field(default_factory=dict)
+    shared: tuple[str, ...] = ()
+    standins: dict[str, str] = field(default_factory=dict)
+    depends: str = ""
+    users: tuple[str, ...] = ()
+
+
+RELEASE = "trixie"
+"""Debian's release whose programs they are: nearest to the vendor's, and they run on the older."""
+
+PACKAGES = {
+    "victoria-metrics": Package(
+        {"usr/bin/victoria-metrics": "victoria-metrics"}, depends="libzstd1"
+    ),
+    "vmutils": Package({"usr/bin/vmalert": "vmalert"}, depends="libzstd1"),
+    "alertmanager": Package(
+        {"usr/bin/alertmanager": "prometheus-alertmanager", "usr/bin/amtool": "amtool"},
+        shared=("usr/share/prometheus/alertmanager",),
+        users=("prometheus",),
+    ),
+    "blackbox-exporter": Package(
+        {"usr/bin/blackbox_exporter": "prometheus-blackbox-exporter"}, users=("prometheus",)
+    ),
+    "nginx-exporter": Package(
+        {"usr/bin/nginx_exporter": "prometheus-nginx-exporter"}, users=("prometheus",)
+    ),
+    "node-exporter": Package(
+        {"usr/bin/node_exporter": "prometheus-node-exporter"}, users=("prometheus",)
+    ),
+    "victoria-logs": Package(standins={"usr/bin/victoria-logs": "victoria_logs.py"},
+                             depends="python3"),
+    "victoria-traces": Package(standins={"usr/bin/victoria-traces": "victoria_traces.py"},
+                               depends="python3"),
+    "vector": Package(standins={"usr/bin/vector": "vector.py"}, depends="python3, python3-yaml",
+                      users=("vector",)),
+}  # fmt: skip
+
+
+def build(folder: Path, version: str = VERSION) -> Path:
+    """Build all packages and the repository of them.
+
+    Args:
+        folder: an empty folder.
+        version: version of the packages.
+
+    Returns:
+        The repository: `dists/generic`, `pool`, and its public key `key.asc`.
+    """
+    pool = folder / "repo/pool"
+    pool.mkdir(parents=True)
+    for name, package in PACKAGES.items():
+        _pack(name, package, version, folder / "build" / name, pool)
+    _publish(folder / "repo", folder / "gpg")
+    return folder / "repo"
+
+
+def _pack(name: str, package: Package, version: str, root: Path, pool: Path) -> None:
+    (root / "DEBIAN").mkdir(parents=True)
+    for path, program in package.real.items():
+        _install(Path(programs.program(program, RELEASE)), root / path)
+        for tree in package.shared:
+            source = programs.unpacked(programs.PACKAGES[program], RELEASE) / tree
+            shutil.copytree(source, root / tree, dirs_exist_ok=True, symlinks=True)
+    shared = root / "usr/share" / f"{name}-stand-in"
+    for path, script in package.standins.items():
+        _install(HERE / script, root / path)
+        _install(HERE / "serving.py", shared / "serving.py", 0o644)
+        _install(HERE / "flags.json", shared / "flags.json", 0o644)
+    kind = "stand-in for tests" if package.standins else "Debian's program under the vendor's name"
+    lines = {
+        "Package": name,
+        "Version": version,
+        "Architecture": "amd64",
+        "Maintainer": "tests of the infra formula <root@localhost>",
+        "Depends": package.depends,
+        "Description": f"{name} ({kind})",
+    }
+    control = "".join(f"{key}: {value}\n" for key, value in lines.items() if value)
+    (root / "DEBIAN/control").write_text(control)
+    if package.users:
+        made = "\n".join(
+            f"getent passwd {user} >/dev/null || useradd --system --user-group {user}"
+            for user in package.users
+        )
+        script = root / "DEBIAN/preinst"
+        script.write_text(f"#!/bin/sh\nset -e\n{made}\n")
+        script.chmod(0o755)
+    _run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(root), str(pool))
+
+
+def _install(source: Path, target: Path, mode: int = 0o755) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(mode)
+
+
+def _publish(repo: Path, gpg: Path) -> None:
+    dist = repo / "dists/generic/main/binary-amd64"
+    dist.mkdir(parents=True)
+    index = _run("apt-ftparchive", "packages", "pool", cwd=repo)
+    (dist / "Packages").write_text(index)
+    fields = {"Origin": "Pigsty", "Codename": "generic", "Suite": "generic", "Components": "main",
+              "Architectures": "amd64"}  # fmt: skip
+    options = [f"-oAPT::FTPArchive::Release::{key}={value}" for key, value in fields.items()]
+    release = _run("apt-ftparchive", *options, "release", "dists/generic", cwd=repo)
+    (repo / "dists/generic/Release").write_text(release)
+    gpg.mkdir(mode=0o700)
+    sign = ["gpg", "--homedir", str(gpg), "--batch", "--yes", "--pinentry-mode", "loopback",
+            "--passphrase", ""]  # fmt: skip
+    _run(*sign, "--quick-generate-key", KEY_NAME, "rsa3072", "sign", "never")
+    _run(*sign, "--armor", "--output", str(repo / "key.asc"), "--export")
+    _run(*sign, "--output", str(repo / "dists/generic/InRelease"), "--clearsign",
+         str(repo / "dists/generic/Release"))  # fmt: skip
+
+
+def _run(*words: str, cwd: Path | None = None) -> str:
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,96 @@
+#!/usr/bin/python3
+"""Stand-in for VictoriaLogs: takes JSON lines in, finds them again by word and by field."""
+
+import json
+import re
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+sys.path.insert(0, "/usr/share/victoria-logs-stand-in")
+import serving
+
+GIVEN = serving.flags("victoria-logs", sys.argv[1:])
+DATA = Path(GIVEN.get("storageDataPath", "victoria-logs-data"))
+LOCK = threading.Lock()
+COUNT = {"rows": 0}
+
+
+def matches(line, query):
+    """Whether a line has each word and each `field:value` of a query; pipes are not known."""
+    for part in re.findall(r'(?:[\w.]+:)?(?:"[^"]*"|\S+)', query.split("|")[0]):
+        field, colon, value = part.partition(":")
+        if field == "_time" or part == "*":
+            continue
+        text = json.loads(value) if colon and value.startswith('"') else value
+        if colon and field != "_msg":
+            if str(line.get(field, "")) != text:
+                return False
+        elif (text or part).strip('"') not in str(line.get("_msg", "")):
+            return False
+    return True
+
+
+class Handler(serving.Handler):
+    def do_GET(self):
+        self.route(urlsplit(self.path), b"")
+
+    def do_POST(self):
+        self.route(urlsplit(self.path), self.body())
+
+    def route(self, url, body):
+        given = {
+            k: v[0]
+            for k, v in parse_qs(
+                f"{url.query}&{body.decode('utf-8', 'replace')}" if b"=" in body[:40] else url.query
+            ).items()
+        }
+        if url.path == "/health":
+            self.answer(200, "OK")
+        elif url.path == "/metrics":
+            rows = COUNT["rows"]
+            self.answer(
+                200,
+                f"vl_rows_ingested_total {rows}\nvl_rows_dropped_total 0\n"
+                "vl_storage_is_read_only 0\n",
+            )
+        elif url.path == "/insert/jsonline":
+            self.insert(body)
+        elif url.path == "/select/logsql/query":
+            self.query(given.get("query", "*"), int(given.get("limit", 1000)))
+        elif url.path == "/select/logsql/stats_query":
+            empty = {"status": "success", "data": {"resultType": "vector", "result": []}}
+            self.answer(200, json.dumps(empty), "application/json")
+        elif url.path.startswith("/select/vmui"):
+            self.answer(200, "VictoriaLogs (stand-in)")
+        else:
+            self.answer(400, f"unsupported path requested: {url.path}")
+
+    def insert(self, body):
+        names = {k: self.headers.get(f"VL-{k}") for k in ("Msg-Field", "Time-Field")}
+        ignored = (self.headers.get("VL-Ignore-Fields") or "").split(",")
+        out = []
+        for raw in body.decode("utf-8", "replace").splitlines():
+            if not raw.strip():
+                continue
+            line = {k: v for k, v in json.loads(raw).items() if k not in ignored}
+            line["_msg"] = line.pop(names["Msg-Field"] or "_msg", "")
+            line["_time"] = line.pop(names["Time-Field"] or "_time", "")
+            line["_stream_fields"] = self.headers.get("VL-Stream-Fields", "")
+            out.append(json.dumps(line))
+        with LOCK:
+            with (DATA / "lines").open("a") as stream:
+                stream.write("".join(f"{line}\n" for line in out))
+            COUNT["rows"] += len(out)
+        self.answer(200, "")
+
+    def query(self, text, limit):
+        path = DATA / "lines"
+        lines = path.read_text().splitlines() if path.exists() else []
+        found = [line for line in lines if matches(json.loads(line), text)]
+        self.answer(200, "".join(f"{line}\n" for line in found[-limit:]), "application/stream+json")
+
+
+DATA.mkdir(parents=True, exist_ok=True)
+serving.serve("victoria-logs", GIVEN.get("httpListenAddr", ":9428"), Handler)
