@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Registration of 1, 100, 1,000 and 5,000 simulated minions on one INFRA node.
+
+`state.apply infra.register` on a machine of the lab with the portal, the name server and the data
+directory: targets, records, sub-paths and home page, written and read by the real programs. The
+mine is given by a module in its place. Every minion has a node exporter, is pinged and has a name;
+every tenth has a HAProxy console. Prints the seconds that the states of infra.register take, and
+the whole command's; asserts nothing.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(REPO), str(REPO / "test")]
+
+from lab import Lab  # noqa: E402
+
+SIZES = (1, 100, 1000, 5000)
+MINE = '''
+"""A mine that is a file."""
+import json
+
+
+def get(tgt, fun, *args, **kwargs):
+    with open("/srv/mine.json", encoding="utf-8") as stream:
+        return json.load(stream)
+
+
+def send(*args, **kwargs):
+    return True
+'''
+
+
+def facts(number, port=9100):
+    address = f"10.20.{number >> 8}.{number & 255}"
+    name = f"m-{number}"
+    return {
+        "contract": 1,
+        "ip": address,
+        "ins": name,
+        "cls": f"cluster-{number % 50}",
+        "haproxy": 9101 if number % 10 == 0 else None,
+        "targets": [{"job": "ping"}, {"job": "node", "port": port}],
+        "dns": [{"address": address, "names": [name]}],
+    }
+
+
+def apply(machine, mine):
+    """Seconds of the states of infra.register, and of the whole command."""
+    machine.write("/srv/mine.json", json.dumps(mine))
+    begun = time.perf_counter()
+    done = machine.run(
+        ["salt-call", "--local", "--retcode-passthrough", "--out=json", "state.apply",
+         "infra.register"],
+        timeout=900,
+    )  # fmt: skip
+    whole = time.perf_counter() - begun
+    states = json.loads(done.stdout)["local"]
+    spent = {
+        s["__id__"].removeprefix("infra-register-"): s["duration"] / 1000
+        for s in states.values()
+        if s["__id__"].startswith("infra-register-")
+    }
+    return sum(spent.values()), whole, spent
+
+
+def main():
+    pillar = {
+        "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
+        "infra_packaging": "distro",
+        **dict.fromkeys(("vector_enabled", "vlogs_enabled", "vtraces_enabled"), False),
+        "repo_enabled": False,
+        "haproxy_enabled": False,
+    }
+    rows = []
+    with Lab.up("default", name="bench-register", pillar={"infra": pillar}) as lab:
+        machine = lab.machine("infra-1")
+        machine.run(["mkdir", "-p", "/srv/bench"])
+        machine.write("/srv/bench/mine.py", MINE)
+        machine.write("/etc/salt/minion.d/bench.conf", "module_dirs: [/srv/bench]\n")
+        machine.write("/srv/mine.json", "{}")
+        for state in ("infra.ca", "infra.dns", "infra.nginx", "infra.daemon"):
+            machine.run(["salt-call", "--local", "--retcode-passthrough", "state.apply", state])
+        for size in SIZES:
+            apply(machine, {})
+            mine = {f"m-{n}": facts(n) for n in range(size)}
+            first = apply(machine, mine)
+            noop = min(apply(machine, mine) for _ in range(2))
+            mine["m-0"] = facts(0, port=9111)
+            rows.append((size, first, noop, apply(machine, mine)))
+    head = ("minions", "first", "no-op", "one changed")
+    print(f"{head[0]:>8}" + "".join(f"{title:>24}" for title in head[1:]))
+    print(f"{'':>8}" + f"{'states':>14}{'command':>10}" * 3)
+    for size, *cells in rows:
+        line = "".join(f"{spent:>13.2f}s{whole:>9.2f}s" for spent, whole, _ in cells)
+        print(f"{size:>8}{line}")
+    for size, *cells in rows:
+        for title, (_, _, spent) in zip(head[1:], cells, strict=True):
+            told = ", ".join(f"{name} {took:.2f}" for name, took in spent.items() if took >= 0.01)
+            print(f"{size:>8} {title}: {told}")
+
+
+if __name__ == "__main__":
+    main()
