@@ -1,0 +1,424 @@
+"""Metrics, logs, traces and alerts of a site with two INFRA nodes, with the vendor's package names.
+
+The programs are real but for VictoriaLogs, VictoriaTraces and Vector, for which stand-ins are
+installed (test/lab/standins). One lab goes through the tests of this file in their order.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import yaml
+from lab import standins
+from lab.host import run
+from lab.paths import CHECKOUT
+from lab.suites import MachineSpec
+
+INFRA = {"infra-1": "10.10.10.10", "infra-2": "10.10.10.11"}
+NODE = ("node-1", "10.10.10.21")
+UNITS = {
+    "vmetrics": (8428, "/health", "/vmetrics/health"),
+    "vlogs": (9428, "/health", "/vlogs/health"),
+    "vtraces": (10428, "/health", "/vtraces/health"),
+    "vmalert": (8880, "/health", "/vmalert/health"),
+    "vmalert_logs": (8881, "/health", None),
+    "alertmanager": (9059, "/-/healthy", "/alertmgr/-/healthy"),
+    "blackbox_exporter": (9115, "/-/healthy", "/blackbox/-/healthy"),
+    "nginx_exporter": (9113, "/metrics", None),
+    "node_exporter": (9100, "/metrics", None),
+    "vector": (9598, "/metrics", None),
+}
+HERE = Path(__file__).parent
+DEFAULTS = yaml.safe_load((CHECKOUT / "infra/defaults.yaml").read_text(encoding="utf-8"))
+
+
+def eventually(ask, seconds=180):
+    """Ask until the answer is true; returns the last one."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = ask()
+        if found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("observability")
+
+
+@pytest.fixture(scope="module")
+def pillar(folder):
+    crt, key = folder / "ca.crt", folder / "ca.key"
+    run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650",
+         "-subj", "/O=pigsty/OU=ca/CN=pigsty-ca", "-keyout", str(key), "-out", str(crt),
+         "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature"]
+    )  # fmt: skip
+    return {
+        "infra": {
+            "infra_hosts": {ip: {"infra_seq": n} for n, ip in enumerate(INFRA.values(), 1)},
+            "infra_packaging": "upstream",
+            # Its own tests are elsewhere.
+            **({"grafana_enabled": False} if "grafana_enabled" in DEFAULTS else {}),
+            "repo_enabled": False,
+            "node_repo_remove": False,
+            "node_repo_modules": "",
+            "ca_crt": crt.read_text(),
+            "ca_key": key.read_text(),
+            "alertmanager_receivers": {"hook": {"webhook": {"url": "http://10.10.10.1:5001/"}}},
+            # What is told must not wait longer than a test has to.
+            "alertmanager_route": {"group_wait": "5s", "group_interval": "10s"},
+            "blackbox_targets": {"tcp_connect": ["10.10.10.10:22222"]},
+        }
+    }
+
+
+@pytest.fixture(scope="module")
+def lab(boot_lab, pillar, folder):
+    specs = [MachineSpec(name, ip) for name, ip in [*INFRA.items(), NODE]]
+    site = boot_lab("fleet", pillar=pillar, machines=specs)
+    repo = standins.build(folder)
+    with ExitStack() as stack:
+        for words in (
+            ["-m", "http.server", "--directory", str(repo), "--bind", "10.10.10.1", "8088"],
+            [str(HERE / "hooks.py"), "10.10.10.1", "5001", str(folder / "calls")],
+            ["-m", "http.server", "--directory", str(folder), "--bind", "10.10.10.1", "22222"],
+        ):
+            command = site.net_command([sys.executable, *words])
+            quiet = subprocess.DEVNULL
+            process = stack.enter_context(subprocess.Popen(command, stdout=quiet, stderr=quiet))
+            stack.callback(process.kill)
+        for machine in site.machines:
+            machine.write("/etc/apt/keyrings/pigsty.asc", (repo / "key.asc").read_text())
+            line = (
+                "deb [signed-by=/etc/apt/keyrings/pigsty.asc] http://10.10.10.1:8088/ generic main"
+            )
+            machine.write("/etc/apt/sources.list.d/pigsty-infra.list", line + "\n")
+            machine.run(["apt-get", "update"])
+        yield site
+
+
+@pytest.fixture(scope="module")
+def applied(lab):
+    """Applied twice: what the first run of one publishes, the other takes up in the second."""
+    done = lab.apply()
+    lab.apply()
+    return done
+
+
+def get(machine, port, path, host="127.0.0.1"):
+    words = ["curl", "-s", "-o", "-", "-w", "\n%{http_code}", f"http://{host}:{port}{path}"]
+    body, _, code = machine.run(words, check=False).stdout.rpartition("\n")
+    return int(code), body
+
+
+def series(machine, expression):
+    code, body = get(machine, 8428, f"/api/v1/query?query={quote(expression)}")
+    assert code == 200, body
+    return [(r["metric"], float(r["value"][1])) for r in json.loads(body)["data"]["result"]]
+
+
+def invocations(machine):
+    names = [f"{unit}.service" for unit in UNITS]
+    told = machine.run(["systemctl", "show", "-p", "InvocationID", "--value", *names]).stdout
+    return dict(zip(UNITS, told.split(), strict=True))
+
+
+def alerts(machine, name):
+    code, body = get(machine, 9059, f"/api/v2/alerts?filter=alertname%3D{name}")
+    return json.loads(body) if code == 200 else []
+
+
+def calls(folder, status=None):
+    path = folder / "calls"
+    told = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [c for c in told if status is None or c["status"] == status]
+
+
+def test_one_command_makes_the_site(applied):
+    assert {name: done.complaint() for name, done in applied.items() if not done.ok} == {}
+
+
+@pytest.mark.parametrize("name", INFRA)
+@pytest.mark.parametrize("unit", UNITS)
+def test_each_component_is_well_directly_and_through_the_portal(lab, applied, name, unit):
+    machine = lab.machine(name)
+    port, path, behind = UNITS[unit]
+    assert get(machine, port, path)[0] == 200
+    if behind:
+        assert get(machine, 80, behind)[0] == 200
+
+
+@pytest.mark.parametrize("name", INFRA)
+def test_every_target_is_up_and_there_are_as_many_as_are_enabled(lab, applied, name):
+    machine = lab.machine(name)
+    wanted = {
+        "infra": 2 * 9,  # the nine with metrics on each INFRA node; vmalert counts twice
+        "node": 3 * 2,  # node_exporter and Vector on each machine
+        "ping": 3,
+        "probe": 2 * (1 + 2) + 1,  # the portal's name and DNS over UDP and TCP of each; pillar's
+    }
+    counted = eventually(
+        lambda: {m["job"]: v for m, v in series(machine, "sum by (job) (up)")} == wanted
+    )
+    found = {m["job"]: v for m, v in series(machine, "sum by (job) (up)")}
+    assert counted, found
+    assert series(machine, "up == 0") == []
+    assert {m["ins"] for m, v in series(machine, "probe_success == 0")} == set()
+
+
+def test_rules_are_evaluated_without_a_fault(lab, applied):
+    for name in INFRA:
+        machine = lab.machine(name)
+        for port, groups in ((8880, 5), (8881, 1)):
+            code, body = get(machine, port, "/api/v1/rules")
+            assert code == 200
+            found = json.loads(body)["data"]["groups"]
+            assert len(found) == groups
+            assert [r["lastError"] for g in found for r in g["rules"] if r["lastError"]] == []
+
+
+def test_the_alertmanagers_are_one_mesh(lab, applied):
+    for name in INFRA:
+        found = lab.machine(name).salt_call("infra_alert.cluster")
+        assert found["status"] == "ready"
+        assert len(found["peers"]) == 2
+
+
+def test_a_second_time_changes_and_restarts_nothing(lab, applied):
+    before = {name: invocations(lab.machine(name)) for name in INFRA}
+    again = lab.apply()
+    assert {name: done.changes for name, done in again.items() if done.changes} == {}
+    assert {name: invocations(lab.machine(name)) for name in INFRA} == before
+
+
+def test_each_unit_is_hardened(lab, applied, capsys):
+    machine = lab.machine("infra-1")
+    table = {}
+    for unit in UNITS:
+        told = machine.run(["systemd-analyze", "security", unit], check=False).stdout
+        table[unit] = float(told.rsplit("service:", 1)[1].split()[0])
+    with capsys.disabled():
+        print("\nunit               exposure")
+        for unit, exposure in table.items():
+            print(f"{unit:18} {exposure:8.1f}")
+    assert {unit: e for unit, e in table.items() if e > 3.0} == {}
+
+
+def test_logs_of_a_client_reach_both_stores(lab, applied):
+    lab.machine(NODE[0]).run(["logger", "-t", "probe", "a line like no other"])
+    query = "/select/logsql/query?query=" + quote('app:probe "a line like no other"')
+    for name in INFRA:
+        machine = lab.machine(name)
+        line = json.loads(eventually(lambda m=machine: get(m, 80, "/vlogs" + query)[1]))
+        assert line["ins"] == NODE[0]
+        assert line["job"] == "syslog"
+
+
+def test_traces_go_in_over_otlp_and_come_out_as_jaeger(lab, applied):
+    machine = lab.machine("infra-1")
+    span = {"resource": {"attributes": [
+        {"key": "service.name", "value": {"stringValue": "shop"}}]}, "scopeSpans": []}  # fmt: skip
+    body = json.dumps({"resourceSpans": [span]})
+    machine.run(
+        ["curl", "-sf", "-d", body, "-H", "Content-Type: application/json",
+         "http://127.0.0.1/vtraces/insert/opentelemetry/v1/traces"]
+    )  # fmt: skip
+    code, told = get(machine, 80, "/vtraces/select/jaeger/api/services")
+    assert code == 200
+    assert json.loads(told)["data"] == ["shop"]
+
+
+def test_an_alert_of_two_nodes_is_one_message_and_a_silence_holds_on_both(lab, applied, folder):
+    one, two = (lab.machine(name) for name in INFRA)
+    node = lab.machine(NODE[0])
+    mine = [{"name": "alertname", "value": "NodeDown", "isRegex": False, "isEqual": True}]
+
+    def told(status):
+        return [c for c in calls(folder, status) if c["groupLabels"].get("alertname") == "NodeDown"]
+
+    node.run(["systemctl", "stop", "node_exporter"])
+    for machine in (one, two):
+        assert eventually(lambda m=machine: alerts(m, "NodeDown"))
+    assert eventually(lambda: told("firing"))
+    # Were there a second message it would come within the time that one waits for another.
+    time.sleep(40)
+    assert len(told("firing")) == 1
+    (message,) = told("firing")
+    (alert,) = message["alerts"]
+    assert alert["labels"]["ins"] == NODE[0]
+    assert alert["generatorURL"].startswith("https://i.pigsty/vmalert/vmalert/")
+    assert alert["annotations"]["dashboard"].startswith("https://i.pigsty/ui/d/node-instance")
+    assert message["externalURL"] == "https://i.pigsty/alertmgr"
+
+    now = time.time()
+    form = "%Y-%m-%dT%H:%M:%SZ"
+    silence = {
+        "matchers": mine,
+        "startsAt": time.strftime(form, time.gmtime(now)),
+        "endsAt": time.strftime(form, time.gmtime(now + 3600)),
+        "createdBy": "test",
+        "comment": "work",
+    }
+    made = one.run(
+        ["curl", "-sf", "-H", "Content-Type: application/json", "-d", json.dumps(silence),
+         "http://127.0.0.1:9059/api/v2/silences"]
+    )  # fmt: skip
+    ident = json.loads(made.stdout)["silenceID"]
+    assert eventually(
+        lambda: [a["status"]["state"] for a in alerts(two, "NodeDown")] == ["suppressed"]
+    )
+    one.run(["curl", "-sf", "-X", "DELETE", f"http://127.0.0.1:9059/api/v2/silence/{ident}"])
+    assert eventually(lambda: [a["status"]["state"] for a in alerts(two, "NodeDown")] == ["active"])
+
+    node.run(["systemctl", "start", "node_exporter"])
+    assert eventually(lambda: told("resolved"), 300)
+    assert len(told("firing")) == 1
+
+
+def test_a_certificate_about_to_end_is_told(lab, applied):
+    machine = lab.machine("infra-1")
+    live = "/etc/nginx/conf.d/cert/pigsty"
+    machine.run(["cp", "-a", f"{live}.crt", "/root/kept.crt"])
+    script = (
+        f"cd /root && openssl req -new -key {live}.key -subj /CN=pigsty -out r.csr && "
+        "printf 'subjectAltName=DNS:i.pigsty' > r.ext && openssl x509 -req -in r.csr -days 5 "
+        "-CA /etc/pki/ca.crt -CAkey /etc/pki/ca/ca.key -CAcreateserial -extfile r.ext "
+        f"-out {live}.crt && systemctl reload nginx"
+    )
+    machine.run(["sh", "-c", script])
+    for name in INFRA:  # each of them asks the portal of both
+        other = lab.machine(name)
+        found = eventually(lambda m=other: alerts(m, "CertExpiresSoon"), 240)
+        assert {a["labels"]["hostname"] for a in found} == {"i.pigsty"}
+        assert {a["labels"]["ins"] for a in found} == {"portal-1"}
+    # The formula issues it anew by itself, since it is about to end.
+    assert machine.apply().ok
+    assert eventually(
+        lambda: not series(machine, "probe_ssl_earliest_cert_expiry - time() < 864000")
+    )
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_killed_service_comes_back(lab, applied, unit, capsys):
+    machine = lab.machine("infra-2")
+    port, path, _ = UNITS[unit]
+    before = invocations(machine)[unit]
+    machine.run(["systemctl", "kill", "--signal=KILL", unit])
+    start = time.monotonic()
+    assert eventually(
+        lambda: invocations(machine)[unit] != before and get(machine, port, path)[0] == 200
+    )
+    with capsys.disabled():
+        print(f"\n{unit} answered again {time.monotonic() - start:.1f} s after SIGKILL", end="")
+
+
+def test_after_the_kills_the_state_agrees(lab, applied):
+    done = lab.machine("infra-2").apply()
+    assert done.changes == {}
+
+
+FAULTS = {
+    "a flag the program refuses": (
+        {"vmetrics_options": "-noSuchFlag=1"}, "vmetrics_options", "noSuchFlag"),
+    "a value the program refuses": (
+        {"vmalert_options": "-rule.resendDelay=soon"}, "vmalert_options", "soon"),
+    "a flag refused only at start": (
+        {"alertmanager_options": "--data.retention=soon"}, "alertmanager", "soon"),
+    "a broken rule": (
+        {"vmalert_rules": {"mine": [{"name": "g", "rules": [{"record": "x", "expr": "sum(("}]}]}},
+        "vmalert_rules.mine", "sum(("),
+    "an unknown receiver": (
+        {"alertmanager_routes": [{"receiver": "nobody", "matchers": ['a="b"']}]},
+        "alertmanager_routes[0].receiver", "nobody"),
+    "an impossible route": (
+        {"alertmanager_routes": [{"receiver": "hook", "matchers": ["a=~\"(\""]}]},
+        "alertmanager_routes[0]", "missing closing"),
+    "a receiver without an address": (
+        {"alertmanager_receivers": {"hook": {"webhook": {"max_alerts": 1}}}},
+        "alertmanager_receivers.hook", "url"),
+    "a bad regex in a scrape job": (
+        {"vmetrics_scrape_jobs": [{"job_name": "x", "static_configs": [{"targets": ["a:1"]}],
+                                   "relabel_configs": [{"action": "drop", "regex": "(",
+                                                        "source_labels": ["a"]}]}]},
+        "vmetrics_scrape_jobs[0] (x)", "regex"),
+    "a port that is taken": ({"vtraces_port": 22}, "vtraces_port", "taken by"),
+    "TLS files that are missing": (
+        {"vmetrics_options": "-tls -tlsCertFile=/no/such.crt -tlsKeyFile=/no/such.key"},
+        "vmetrics", "/no/such"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_names_its_parameter_and_what_ran_runs_on(lab, applied, fault):
+    change, named, quoted = FAULTS[fault]
+    machine = lab.machine("infra-1")
+    if "vtraces_port" in change:
+        machine.run(["sh", "-c", "systemd-run --unit=taker python3 -m http.server 22"])
+        assert eventually(lambda: get(machine, 22, "/")[0] == 200)
+    before = invocations(machine)
+    done = machine.apply(pillar={"infra": change}, check=False)
+    complaint = done.complaint()
+    assert not done.ok
+    assert named in complaint
+    assert quoted in complaint
+    after = invocations(machine)
+    for unit, (port, path, _) in UNITS.items():
+        assert get(machine, port, path)[0] == 200, unit
+        if "only at start" not in fault and "missing" not in fault:
+            assert after[unit] == before[unit], unit
+    machine.run(["systemctl", "stop", "taker"], check=False)
+    agreed = machine.apply()
+    assert agreed.changes == {}, agreed.changes
+
+
+def test_a_read_only_data_directory_is_named(lab, applied):
+    machine = lab.machine("infra-1")
+    machine.run(["systemctl", "stop", "vtraces"])
+    machine.run(["sh", "-c", "mount --bind /data/infra/traces /data/infra/traces && "
+                 "mount -o remount,bind,ro /data/infra/traces"])  # fmt: skip
+    done = machine.apply(check=False)
+    assert not done.ok
+    assert "infra_data: /data/infra/traces is on a read-only file system" in done.complaint()
+    machine.run(["umount", "/data/infra/traces"])
+    assert machine.apply().ok
+
+
+def test_changing_a_flag_restarts_that_service_alone(lab, applied):
+    machine = lab.machine("infra-1")
+    before = invocations(machine)
+    done = machine.apply(pillar={"infra": {"vmetrics_retention": "20d"}})
+    assert done.ok
+    after = invocations(machine)
+    assert {unit for unit in UNITS if before[unit] != after[unit]} == {"vmetrics"}
+    machine.apply()
+
+
+def test_upgrading_a_program_restarts_that_service_alone(lab, applied):
+    machine = lab.machine("infra-1")
+    before = invocations(machine)
+    # What an upgrade does to a program's file.
+    machine.run(["sh", "-c", "cp /usr/bin/blackbox_exporter /root/new && "
+                 "mv /root/new /usr/bin/blackbox_exporter"])  # fmt: skip
+    done = machine.apply()
+    assert list(done.changes) == ["infra-blackbox-unit-configured (infra_daemon.configured)"]
+    after = invocations(machine)
+    assert {unit for unit in UNITS if before[unit] != after[unit]} == {"blackbox_exporter"}
+
+
+def test_data_is_destroyed_only_when_it_is_named_and_once(lab, applied):
+    machine = lab.machine("infra-1")
+    refused = machine.apply(pillar={"infra": {"vtraces_clean": True}}, check=False)
+    assert "vtraces_clean_confirm: /data/infra/traces" in refused.complaint()
+    assert machine.run(["ls", "/data/infra/traces"]).stdout.split() == ["services"]
+    asked = {"infra": {"vtraces_clean": True, "vtraces_clean_confirm": "/data/infra/traces"}}
+    assert machine.apply(pillar=asked).ok
+    assert machine.run(["ls", "/data/infra/traces"]).stdout.split() == []
+    assert machine.apply(pillar=asked).changes == {}
+    assert machine.apply().changes == {}

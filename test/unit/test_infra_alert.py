@@ -1,0 +1,135 @@
+"""Alertmanager's configuration from pillar, and what is told of faults in it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from _modules import infra_alert
+
+EMPTY = {
+    "receivers": {},
+    "severities": {},
+    "routes": [],
+    "route": {},
+    "inhibit_rules": [],
+    "global": {},
+}
+
+
+def config(**settings):
+    return infra_alert.config({**EMPTY, **settings})
+
+
+def test_without_receivers_nobody_is_told():
+    made = config()
+    assert made["receivers"] == [{"name": "default"}]
+    assert made["route"]["receiver"] == "default"
+    assert "routes" not in made["route"]
+
+
+@pytest.mark.parametrize(("way", "key"), infra_alert.WAYS.items())
+def test_each_way_of_telling_is_alertmanagers(way, key):
+    (made,) = config(receivers={"ops": {way: {"x": 1}}})["receivers"]
+    assert made == {"name": "ops", key: [{"send_resolved": True, "x": 1}]}
+
+
+def test_a_receiver_may_tell_in_several_ways():
+    ways = {
+        "dingtalk": {"url": "a"},
+        "feishu": [{"url": "b"}, {"url": "c", "send_resolved": False}],
+    }
+    (made,) = config(receivers={"ops": ways})["receivers"]
+    assert [c["url"] for c in made["webhook_configs"]] == ["a", "b", "c"]
+    assert [c["send_resolved"] for c in made["webhook_configs"]] == [True, True, False]
+
+
+def test_severities_lead_to_their_receivers_and_the_rest_to_the_first():
+    receivers = {"chat": {"slack": {}}, "mail": {"mail": {}}}
+    made = config(receivers=receivers, severities={"CRIT": ["chat", "mail"], "INFO": "mail"})
+    assert made["route"]["receiver"] == "chat"
+    told = [
+        (r["receiver"], r["matchers"], r.get("continue", False)) for r in made["route"]["routes"]
+    ]
+    assert told == [
+        ("chat", ['severity="CRIT"'], True),
+        ("mail", ['severity="CRIT"'], False),
+        ("mail", ['severity="INFO"'], False),
+    ]
+
+
+def test_routes_of_the_site_come_first_and_timing_is_a_parameter():
+    own = {"receiver": "a", "matchers": ['cls="x"']}
+    made = config(
+        receivers={"a": {"webhook": {}}},
+        severities={"CRIT": "a"},
+        routes=[own],
+        route={"group_wait": "1s"},
+    )
+    assert made["route"]["routes"][0] == own
+    assert made["route"]["group_wait"] == "1s"
+    assert "group_wait" not in made["route"]["routes"][1]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"alertmanager_receivers": {"a": {}}}, "alertmanager_receivers.a: expected a way"),
+        (
+            {"alertmanager_receivers": {"a": {"slak": {}}}},
+            "alertmanager_receivers.a.slak: expected one of mail",
+        ),
+        (
+            {"alertmanager_receivers": {"a": {"mail": "x"}}},
+            "alertmanager_receivers.a.mail: expected",
+        ),
+        (
+            {
+                "alertmanager_receivers": {"ops": {"mail": {}}},
+                "alertmanager_severities": {"CRIT": ["op"]},
+            },
+            "alertmanager_severities.CRIT: expected a name of alertmanager_receivers, got 'op'",
+        ),
+        (
+            {"alertmanager_routes": [{"matchers": ["a=b"], "receiver": "x"}]},
+            "alertmanager_routes[0].receiver",
+        ),
+        ({"alertmanager_routes": [{"receiver": "default"}]}, "alertmanager_routes[0].matchers"),
+        (
+            {"alertmanager_routes": [{"matchers": ["a=b"], "routes": [{"receiver": "x"}]}]},
+            "alertmanager_routes[0].routes[0].receiver",
+        ),
+        ({"alertmanager_route": {"receiver": "x"}}, "alertmanager_route.receiver"),
+    ],
+)
+def test_a_fault_is_told_by_its_key(parameters, message):
+    (found,) = infra_alert.problems(parameters)
+    assert found.startswith(message)
+
+
+def test_the_file_is_its_users_alone_and_never_shown():
+    (spec,) = infra_alert.files(config(receivers={"a": {"webhook": {"url": "x"}}})).values()
+    assert (spec["mode"], spec["user"], spec["secret"]) == ("0600", "prometheus", True)
+
+
+SECRET = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=8, max_size=20)
+
+
+@given(SECRET, st.sampled_from(["api_url", "auth_password", "bot_token", "routing_key", "url"]))
+def test_secrets_are_known_wherever_they_stand(secret, key):
+    made = config(receivers={"a": {"slack": [{"http_config": {key: secret}}]}})
+    assert secret in infra_alert.secrets(made)
+
+
+@pytest.mark.parametrize("secret", ["hunter2hunter2", "https://hooks.example.com/T0/B0/x"])
+def test_a_tools_complaint_is_quoted_without_secrets(monkeypatch, secret):
+    words = {
+        "cmd.run_all": lambda *_, **__: {"retcode": 1, "stdout": "", "stderr": f"bad {secret}"},
+        "infra_daemon.words_of": str.strip,
+    }
+    monkeypatch.setattr(infra_alert, "__salt__", words, raising=False)
+    monkeypatch.setattr(infra_alert.salt.utils.path, "which", lambda name: name)
+    settings = {**EMPTY, "receivers": {"a": {"webhook": {"url": secret}}}}
+    with pytest.raises(infra_alert.CommandExecutionError) as caught:
+        infra_alert.check(settings)
+    assert secret not in str(caught.value)
+    assert str(caught.value).startswith("alertmanager_receivers.a: amtool refuses it")

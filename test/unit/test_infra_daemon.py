@@ -1,0 +1,292 @@
+"""The pure part of what the daemons share, and its states on a machine that is made up."""
+
+import shlex
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+from _modules import infra_daemon
+from _states import infra_daemon as states
+
+REPO = Path(__file__).resolve().parents[2]
+ROWS = yaml.safe_load((REPO / "infra/daemons.yaml").read_text(encoding="utf-8"))
+TEMPLATE = (REPO / "infra/daemon/files/unit.service.j2").read_text(encoding="utf-8")
+
+
+def daemon(**changes):
+    return {
+        "name": "vmetrics",
+        "title": "VictoriaMetrics",
+        "unit": "vmetrics",
+        "user": "victoria",
+        "program": "/usr/bin/victoria-metrics",
+        "flags": [
+            {"text": "-httpListenAddr=:8428", "template": "-httpListenAddr=:{vmetrics_port}"},
+            {"text": "-retentionPeriod=15d", "template": "-retentionPeriod={vmetrics_retention}"},
+        ],
+        "options": "",
+        "options_parameter": "vmetrics_options",
+        "version": "-version",
+        "port": 8428,
+        "port_parameter": "vmetrics_port",
+        "health": "/health",
+        "reload": {},
+        "after": [],
+        "writes": ["/data/infra/metrics"],
+        "writes_parameter": "infra_data",
+        "service": {},
+        **changes,
+    }
+
+
+@pytest.fixture
+def configure_loader_modules():
+    return {infra_daemon: {"__salt__": {}}, states: {"__salt__": {}, "__opts__": {"test": False}}}
+
+
+# -- flags ---
+
+
+def test_options_come_behind_our_flags():
+    found = infra_daemon.arguments(daemon(options="-search.maxSeries=5"))
+    assert found[1:] == ["-httpListenAddr=:8428", "-retentionPeriod=15d", "-search.maxSeries=5"]
+
+
+def test_an_option_takes_the_place_of_our_flag_of_its_name():
+    found = infra_daemon.arguments(daemon(options="--retentionPeriod=30d -x"))
+    assert found[1:] == ["-httpListenAddr=:8428", "--retentionPeriod=30d", "-x"]
+
+
+@pytest.mark.parametrize("options", ["-a='b", "-a=\nb", '-a="b"', "-a=$HOME", "-a=\\b", None, 3])
+def test_options_that_are_no_arguments_are_refused_by_name(options):
+    with pytest.raises(SaltInvocationError, match="vmetrics_options: expected arguments"):
+        infra_daemon.arguments(daemon(options=options))
+
+
+WORDS = st.text(st.characters(exclude_characters="\\\"$`'", categories=("L", "N", "P", "S", "Zs")),
+                min_size=1, max_size=12)  # fmt: skip
+
+
+@given(st.lists(WORDS.map(lambda w: "-o=" + w), max_size=5))
+def test_what_systemd_reads_is_what_was_asked_for(words):
+    options = " ".join(shlex.quote(w) for w in words)
+    if infra_daemon.options_problem(options):
+        return
+    wanted = daemon(options=options, flags=[])
+    env = infra_daemon.files(wanted, TEMPLATE)["default/vmetrics"]["text"]
+    (line,) = [x for x in env.split("\n") if x.startswith("VMETRICS_OPTS=")]
+    # systemd takes the outer quotes off, then splits at blanks with single quotes respected.
+    assert shlex.split(line.removeprefix('VMETRICS_OPTS="')[:-1]) == shlex.split(options)
+
+
+# -- units ---
+
+
+def test_a_unit_is_hardened_and_a_daemon_can_say_otherwise():
+    own = {"CapabilityBoundingSet": "CAP_NET_RAW", "ProtectHome": "read-only", "PrivateTmp": None}
+    unit = infra_daemon.files(daemon(service=own), TEMPLATE)["systemd/system/vmetrics.service"]
+    lines = unit["text"].splitlines()
+    assert "User=victoria" in lines
+    assert "ExecStart=/usr/bin/victoria-metrics $VMETRICS_OPTS" in lines
+    assert "ReadWritePaths=/data/infra/metrics" in lines
+    assert "ProtectSystem=strict" in lines
+    assert "CapabilityBoundingSet=CAP_NET_RAW" in lines
+    assert "ProtectHome=read-only" in lines
+    assert not [line for line in lines if line.startswith("PrivateTmp")]
+    assert [line for line in lines if line.startswith("SystemCallFilter")] == [
+        "SystemCallFilter=@system-service",
+        "SystemCallFilter=~@privileged",
+    ]
+
+
+def test_every_row_names_what_it_needs():
+    for name, row in ROWS.items():
+        missing = {"title", "unit", "user", "switch", "port", "health", "version", "flags"} - set(
+            row
+        )
+        assert not missing, name
+
+
+def test_every_parameter_of_a_row_is_one():
+    defaults = yaml.safe_load((REPO / "infra/defaults.yaml").read_text(encoding="utf-8"))
+    computed = {"address", "each", "portal_url", "log_link"}
+    for name, row in ROWS.items():
+        for flag in row["flags"]:
+            text = flag if isinstance(flag, str) else flag["flag"]
+            unknown = set(infra_daemon.parameters_of(text)) - set(defaults) - computed
+            assert not unknown, name
+        for key in ("switch", "port", "options"):
+            assert row.get(key, "admin_ip") in defaults, (name, key)
+
+
+@pytest.mark.parametrize("packaging", ["distro", "upstream"])
+@pytest.mark.parametrize("family", ["Debian", "RedHat"])
+def test_every_daemon_has_a_program_in_each_packaging(packaging, family):
+    path = REPO / f"infra/packages/{packaging}.yaml"
+    packages = yaml.safe_load(path.read_text(encoding="utf-8"))[family]
+    assert set(ROWS) <= set(packages)
+    assert set(ROWS) <= set(packages["programs"])
+
+
+def test_what_has_no_package_is_told_with_the_switch_that_turns_it_off():
+    given = {"infra_packaging": "distro", "vlogs_enabled": True, "vtraces_enabled": False}
+    rows = {name: ROWS[name] for name in ("vlogs", "vtraces")}
+    (message,) = infra_daemon.package_problems(given, {"vlogs": []}, rows, ["vlogs", "vtraces"])
+    assert message.startswith("vlogs_enabled: expected false with infra_packaging: distro")
+
+
+# -- what runs ---
+
+
+def runs(**changes):
+    command = infra_daemon.arguments(daemon())
+    return {"active": True, "replaced": False, "command": command, "reload": False, **changes}
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        ({}, ""),
+        ({"active": False, "command": []}, ""),
+        ({"replaced": True}, "its program was upgraded"),
+        ({"command": ["/usr/bin/victoria-metrics", "-x"]}, "it runs with other flags"),
+        ({"command": ["/usr/bin/python3", *infra_daemon.arguments(daemon())]}, ""),
+        ({"reload": True}, "its unit changed"),
+    ],
+)
+def test_what_runs_is_compared_with_what_is_asked_for(found, why):
+    assert infra_daemon.outdated(daemon(), runs(**found)) == why
+
+
+def test_of_a_programs_words_those_that_complain_are_quoted():
+    said = "info starting\nflag provided but not defined: -x\nusage of it\n  -y int\n"
+    assert infra_daemon.words_of(said) == "flag provided but not defined: -x"
+
+
+@pytest.mark.parametrize("refused", ["-noSuchFlag", "-retentionPeriod=15d"])
+def test_a_refused_flag_names_its_parameter(monkeypatch, refused):
+    monkeypatch.setattr(infra_daemon.salt.utils.path, "which", lambda name: name)
+
+    def run_all(command, **_):
+        bad = refused in command
+        return {"retcode": 2 * bad, "stdout": "", "stderr": f"error: unknown {refused}" * bad}
+
+    monkeypatch.setattr(infra_daemon, "__salt__", {"cmd.run_all": run_all})
+    options = "-noSuchFlag" if refused == "-noSuchFlag" else ""
+    named = "vmetrics_options" if options else "vmetrics_retention"
+    assert infra_daemon.refusal(daemon(options=options)).startswith(f"{named}: ")
+
+
+# -- states ---
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine on which the daemon is configured and runs; tests change what it tells."""
+    salt = {
+        "infra_daemon.unit_template": Mock(return_value=TEMPLATE),
+        "infra_daemon.files": infra_daemon.files,
+        "infra_files.owned": Mock(return_value={"default/vmetrics": "x"}),
+        "infra_files.compare": Mock(return_value={"diff": {"default/vmetrics": "- a\n+ b"}}),
+        "infra_files.differs": Mock(return_value=True),
+        "infra_files.publish": Mock(side_effect=lambda *_, confirm, **__: confirm()),
+        "infra_daemon.running": Mock(return_value=runs()),
+        "infra_daemon.outdated": infra_daemon.outdated,
+        "infra_daemon.refusal": Mock(return_value=None),
+        "infra_daemon.port_problem": Mock(return_value=""),
+        "infra_daemon.restart": Mock(),
+        "infra_daemon.systemctl": Mock(),
+    }
+    monkeypatch.setattr(states, "__salt__", salt, raising=False)
+    monkeypatch.setattr(states, "__opts__", {"test": False}, raising=False)
+    return salt
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_a_change_restarts_what_runs(machine, monkeypatch, test):
+    monkeypatch.setattr(states, "__opts__", {"test": test})
+    ret = states.configured("vmetrics", daemon())
+    assert ret["result"] is (None if test else True)
+    assert ret["changes"]["vmetrics"] == "restarted: its files changed"
+    assert machine["infra_daemon.restart"].called is not test
+
+
+def test_what_does_not_run_is_not_started_here(machine):
+    machine["infra_daemon.running"].return_value = runs(active=False, command=[])
+    assert states.configured("vmetrics", daemon())["result"] is True
+    machine["infra_daemon.restart"].assert_not_called()
+
+
+def test_nothing_to_do_does_nothing(machine):
+    machine["infra_files.differs"].return_value = False
+    machine["infra_files.compare"].return_value = {"diff": {}}
+    assert states.configured("vmetrics", daemon()) == {
+        "name": "vmetrics",
+        "changes": {},
+        "result": True,
+        "comment": "vmetrics is as it should be",
+    }
+    machine["infra_files.publish"].assert_not_called()
+
+
+@pytest.mark.parametrize("asked", ["infra_daemon.refusal", "infra_daemon.port_problem"])
+def test_a_fault_found_beforehand_changes_nothing(machine, asked):
+    machine[asked].return_value = "vmetrics_port: taken"
+    ret = states.configured("vmetrics", daemon())
+    assert ret["result"] is False
+    assert ret["changes"] == {}
+    assert ret["comment"] == "vmetrics_port: taken"
+    machine["infra_files.publish"].assert_not_called()
+
+
+def test_a_fault_at_the_restart_is_the_comment(machine):
+    machine["infra_daemon.restart"].side_effect = CommandExecutionError("it says: no")
+    ret = states.configured("vmetrics", daemon())
+    assert (ret["result"], ret["changes"], ret["comment"]) == (False, {}, "it says: no")
+
+
+@pytest.fixture
+def store(monkeypatch, tmp_path):
+    """A directory of data, and what is remembered of its destruction."""
+    memory = {}
+    salt = {
+        "infra_daemon.cleaned": memory.get,
+        "infra_daemon.remember_cleaned": memory.__setitem__,
+        "infra_daemon.systemctl": Mock(),
+    }
+    monkeypatch.setattr(states, "__salt__", salt, raising=False)
+    monkeypatch.setattr(states, "__opts__", {"test": False}, raising=False)
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day/rows").write_text("x")
+    return tmp_path
+
+
+def cleaned(path, clean=True, confirm=None):
+    return states.cleaned("vlogs", [str(path)], "vlogs", clean, confirm or "")
+
+
+@pytest.mark.parametrize("confirm", ["", "yes", "/data/infra"])
+def test_data_is_kept_unless_it_is_named(store, confirm):
+    ret = cleaned(store, confirm=confirm)
+    assert ret["result"] is False
+    assert f"vlogs_clean_confirm: {store}" in ret["comment"]
+    assert (store / "day/rows").exists()
+
+
+def test_data_is_destroyed_once(store):
+    assert cleaned(store, confirm=str(store))["changes"]
+    assert list(store.iterdir()) == []
+    (store / "new").write_text("x")
+    assert cleaned(store, confirm=str(store))["changes"] == {}
+    assert (store / "new").exists()
+
+
+def test_in_a_test_run_data_is_kept(store, monkeypatch):
+    monkeypatch.setattr(states, "__opts__", {"test": True})
+    assert cleaned(store, confirm=str(store))["result"] is None
+    assert (store / "day/rows").exists()
