@@ -52,6 +52,7 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _NO_EXCHANGE = {errno.EXDEV, errno.EINVAL, errno.EBUSY, errno.ENOSYS, errno.EPERM}
 _DIFF_LINES = 60
+_FEW = 16  # files that are flushed one by one
 
 
 def digest(spec: dict[str, Any]) -> str:
@@ -187,8 +188,12 @@ def publish(
             gone = set(comparison["remove"])
             if switch == "tree" or check is not None:
                 _clone(base, stage, skip=set(changed) | gone)
+            owners: dict[tuple[str, str], tuple[int, int] | None] = {}
+            for parent in {(stage / rel).parent for rel in changed}:
+                _make_parents(parent)
             for rel, spec in changed.items():
-                _write(stage / rel, base / rel, spec)
+                _write(stage / rel, base / rel, spec, owners)
+            _flush([stage / rel for rel, spec in changed.items() if "link" not in spec], stage)
             if check is not None:
                 check(str(stage))
             # Until the switch is done both generations are ours: an interrupted run leaves nothing
@@ -377,10 +382,18 @@ def _link(source: Path, target: Path) -> None:
             os.chown(target, st.st_uid, st.st_gid)
 
 
-def _write(path: Path, live: Path, spec: dict[str, Any]) -> None:
-    """Write one file of a set, whole and flushed to disk."""
-    for parent in [p for p in reversed(path.parents) if not p.exists()]:
+def _make_parents(folder: Path) -> None:
+    for parent in [p for p in (*reversed(folder.parents), folder) if not p.exists()]:
         parent.mkdir(mode=0o755)
+
+
+def _write(
+    path: Path,
+    live: Path,
+    spec: dict[str, Any],
+    owners: dict[tuple[str, str], tuple[int, int] | None],
+) -> None:
+    """Write one file of a set, whole; owners remembers the ids that were looked up before."""
     if "link" in spec:
         os.symlink(spec["link"], path)
         return
@@ -388,14 +401,37 @@ def _write(path: Path, live: Path, spec: dict[str, Any]) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "wb") as stream:
         stream.write(spec["text"].encode())
-        ids = _ids(spec)
+        names = (spec.get("user", "root"), spec.get("group", "root"))
+        if names not in owners:
+            owners[names] = _ids(spec)
+        ids = owners[names]
         if ids is None:
             owner = f"{spec.get('user', 'root')}:{spec.get('group', 'root')}"
             raise CommandExecutionError(f"{live}: its owner {owner} does not exist on this machine")
         os.fchown(fd, *ids)
         os.fchmod(fd, mode)
-        stream.flush()
-        os.fsync(fd)
+
+
+def _flush(paths: list[Path], stage: Path) -> None:
+    """Have what was written reach the disk, before it takes the place of what is there.
+
+    A disk takes some milliseconds for each file that is waited for, so many are waited for at once:
+    all of their file system.
+    """
+    if len(paths) > _FEW:
+        fd = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.syncfs(fd) == 0:
+                return
+        finally:
+            os.close(fd)
+    for path in paths:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _switch(
@@ -413,17 +449,22 @@ def _switch(
             return lambda: _exchange_or_fail(stage, base)
     old = Path(tempfile.mkdtemp(prefix="old-", dir=stage))
     done: list[str] = []
+    here = stage.stat().st_dev
+    devices: dict[Path, int] = {}
     for rel in [*changed, *sorted(gone)]:
         live = base / rel
-        if _read(live) is not None:
+        if os.path.lexists(live):
             (old / rel).parent.mkdir(parents=True, exist_ok=True)
             _link(live, old / rel)
         done.append(rel)
         if rel in gone:
             live.unlink(missing_ok=True)
-        else:
+            continue
+        if live.parent not in devices:
             live.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(_move_beside(stage / rel, live), live)
+            devices[live.parent] = live.parent.stat().st_dev
+        source = stage / rel
+        os.replace(source if devices[live.parent] == here else _copy_beside(source, live), live)
     _sync_dir(base)
 
     def undo() -> None:
