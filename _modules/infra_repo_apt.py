@@ -11,6 +11,7 @@ import contextlib
 import fnmatch
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 
+_LOCK_SECONDS = 60
 _URI = re.compile(r"^'([^']+)' (\S+) (\d+) ?(?:(\w+):([0-9a-fA-F]+))?\s*$")
 
 
@@ -81,7 +83,6 @@ def config_text(root: str, arch: str, proxies: dict[str, str] | None = None) -> 
         f'APT::Architectures {{ "{arch}"; }};',
         'APT::Install-Recommends "false";',
         'APT::Install-Suggests "false";',
-        'APT::Get::AllowUnauthenticated "true";',  # nothing is installed; see Signed-By, Trusted
         'APT::Update::Error-Mode "any";',
         'Acquire::ForceHash "SHA256";',
         'Acquire::Languages "none";',
@@ -223,6 +224,12 @@ def resolve(
         return answer
 
     answer = apt("apt-get", "update", "-q")
+    for _ in range(_LOCK_SECONDS):
+        # A run that was killed may have left its apt behind, which goes on for a moment.
+        if "Could not get lock" not in answer["stderr"]:
+            break
+        time.sleep(1)
+        answer = apt("apt-get", "update", "-q")
     complaints = _complaints(answer["stderr"])
     if answer["retcode"] or any(line.startswith("E:") for line in complaints):
         raise CommandExecutionError(

@@ -82,6 +82,11 @@ def infra(lab):
     return machine
 
 
+def repo_uris(machine):
+    """Where apt gets packages from."""
+    return set(machine.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).stdout.split())
+
+
 def sleeping(machine):
     """Keep what is installed from starting; the packages are what is tested."""
     machine.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
@@ -103,8 +108,7 @@ def test_a_second_apply_changes_nothing(infra):
 
 
 def test_the_node_itself_installs_from_it_alone(infra):
-    sources = infra.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).stdout.split()
-    assert set(sources) == {"file:/www/pigsty/"}
+    assert repo_uris(infra) == {"file:/www/pigsty/"}
     infra.run(["apt-get", "update", "-q"])
     assert "file:/" in infra.run(["apt-cache", "policy", "certbot"]).stdout
 
@@ -176,22 +180,40 @@ def test_packed_on_one_machine_and_unpacked_on_another_without_network(lab, infr
     offline.apply("infra.repo")
     status = offline.salt_call("infra_repo.status")
     assert (status["complete"], status["origin"]) == (True, "unpacked")
-    sources = offline.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).stdout.split()
-    assert set(sources) == {"file:/www/pigsty/"}
+    assert repo_uris(offline) == {"file:/www/pigsty/"}
     offline.apply("infra")
     page = offline.run(["curl", "-fsS", "http://10.10.10.14/pigsty.sources"]).stdout
     assert "URIs: http://10.10.10.14/pigsty" in page
     assert not offline.apply("infra.repo").changes
 
 
+def test_the_commands_of_the_document_do_what_it_says(infra):
+    text = (CHECKOUT / "docs" / "repository.md").read_text(encoding="utf-8")
+    commands = [
+        line.partition("#")[0].split() for line in text.splitlines() if line.startswith("salt-call")
+    ]
+    assert len(commands) == 8
+    for command in commands[:-1]:
+        infra.run([*command, "--local", "--retcode-passthrough"], timeout=600)
+    # The last one is the way back; see the next test.
+    assert commands[-1] == ["salt-call", "state.apply", "infra.repo.clean"]
+
+
 def test_the_other_sources_come_back_with_one_state(infra):
+    own = {source.uri.rstrip("/") + "/" for source in aptconf.for_release("bookworm")}
     infra.apply("infra.repo.clean")
-    sources = infra.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).stdout.split()
-    assert set(sources) >= {
-        source.uri.rstrip("/") + "/" for source in aptconf.for_release("bookworm")
-    }
-    assert not any(source.startswith("file:") for source in sources)
+    assert repo_uris(infra) == own
     assert infra.salt_call("infra_repo.status")["complete"] is True
+    # A repository that apt cannot use must not leave the machine without any.
+    index = "/www/pigsty/dists/bookworm/InRelease"
+    infra.run(["cp", index, "/root/InRelease"])
+    infra.run(["sed", "-i", "s/^Suite: bookworm/Suite: elsewhere/", index])
+    refused = infra.salt_call("state.single", "infra_repo.used", "pigsty", check=False)
+    (result,) = refused.values()
+    assert result["result"] is False
+    assert "the sources are as they were" in result["comment"]
+    infra.run(["apt-get", "update", "-q"])
+    assert repo_uris(infra) == own
 
 
 def test_progress_reaches_the_master_as_events(boot_lab):
