@@ -59,11 +59,11 @@ def apply(machine, mine):
     )  # fmt: skip
     whole = time.perf_counter() - begun
     states = json.loads(done.stdout)["local"]
-    spent = {
-        s["__id__"].removeprefix("infra-register-"): s["duration"] / 1000
-        for s in states.values()
-        if s["__id__"].startswith("infra-register-")
-    }
+    spent: dict[str, float] = {}
+    for state in states.values():
+        name = state["__id__"].removeprefix("infra-register-")
+        if name != state["__id__"]:
+            spent[name] = spent.get(name, 0.0) + state["duration"] / 1000
     return sum(spent.values()), whole, spent
 
 
