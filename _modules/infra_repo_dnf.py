@@ -117,6 +117,14 @@ def resolve(
         ignore_retcode=True,
         output_loglevel="debug",
     )
+    for ring in base.glob("cache/*/pubring"):
+        # dnf reads keys with gpg, whose agent would stay for ever.
+        __salt__["cmd.run_all"](
+            ["gpgconf", "--homedir", str(ring), "--kill", "gpg-agent"],
+            python_shell=False,
+            ignore_retcode=True,
+            output_loglevel="quiet",
+        )
     try:
         result: dict[str, Any] = json.loads(answer["stdout"].strip().splitlines()[-1])
     except (ValueError, IndexError) as exc:

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from repo_samples import Key, Server, rpm, yum_upstream
+from repo_samples import Key, Server, rpm, run, yum_upstream
 from salt.exceptions import CommandExecutionError
 
 pytest_plugins = ["repo_fixtures"]
@@ -88,6 +88,8 @@ class Dnf:
             capture_output=True, text=True, check=False,
             env={**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(self.root)},
         )  # fmt: skip
+        for ring in self.root.glob("cache/*/pubring"):
+            subprocess.run(["gpgconf", "--homedir", ring, "--kill", "gpg-agent"], check=True)
         return done.returncode, done.stdout + done.stderr
 
     def has(self, name):
@@ -181,6 +183,13 @@ def test_a_package_signed_by_somebody_else_is_refused(
         build_yum(upstream=[loose], packages=["plain"])
     assert build_yum(upstream=[loose])["packages"] == 3
     other.close()
+
+
+def test_no_agent_of_gpg_stays_behind(build_yum, tmp_path, repo_key):
+    build_yum(packages=["plain", "base"])
+    running = run("ps", "-wweo", "args").splitlines()
+    agents = [line for line in running if line.startswith("gpg-agent")]
+    assert not [a for a in agents if str(tmp_path) in a or repo_key["home"] in a]
 
 
 def test_a_trusted_upstream_is_signed_by_us(build_yum, modules, yum_spec, tmp_path):
