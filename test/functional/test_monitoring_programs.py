@@ -1,0 +1,186 @@
+"""What the real programs say of configurations: ours are accepted, faults are named and quoted."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import programs
+import pytest
+import yaml
+
+REPO = Path(__file__).resolve().parents[2]
+JOBS = yaml.safe_load((REPO / "infra/vmetrics/jobs.yaml").read_text(encoding="utf-8"))
+VALUES = {
+    "blackbox_enabled": True,
+    "blackbox_port": 9115,
+    "exporter_metrics_path": "/metrics",
+    "patroni_ssl_enabled": False,
+    "redis_exporter_port": 9121,
+    "minio_scheme": "http",
+}
+ALERT = {
+    "receivers": {"hook": {"webhook": {"url": "http://127.0.0.1:5001/"}}},
+    "severities": {"CRIT": "hook"},
+    "routes": [],
+    "route": {},
+    "inhibit_rules": yaml.safe_load((REPO / "infra/defaults.yaml").read_text(encoding="utf-8"))[
+        "alertmanager_inhibit_rules"
+    ],
+    "global": {},
+}
+
+
+def own_jobs():
+    """Our jobs, but for those that name certificates, which are not on this machine."""
+    return [job for job in JOBS if "tls_config" not in job]
+
+
+def scrape(modules, custom=None):
+    made = modules.infra_scrape.config(own_jobs(), VALUES, "10s", "8s", custom)
+    modules.infra_scrape.check(made, programs.program("victoria-metrics"), custom)
+
+
+def test_victoriametrics_accepts_our_jobs(modules):
+    scrape(modules)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"relabel_configs": [{"regex": "(", "source_labels": ["a"], "action": "drop"}]},
+        {"scrape_interval": "soon"},
+        {"no_such_key": 1},
+    ],
+)
+def test_a_bad_job_is_named_and_victoriametrics_quoted(modules, job):
+    custom = [{"job_name": "fine", "targets": "fine"}, {"job_name": "bad", "targets": "x", **job}]
+    with pytest.raises(Exception, match=r"vmetrics_scrape_jobs\[1\] \(bad\): VictoriaMetrics"):
+        scrape(modules, custom)
+
+
+def rules(modules, custom=None):
+    settings = {"node_exporter_port": 9100, "vector_port": 9598, "portal_url": "http://i.pigsty",
+                "nodes": 1, "timeout_seconds": 8, "alertmanager_cluster_port": 9094,
+                "logs": False}  # fmt: skip
+    made = modules.infra_rules.rendered(settings, custom)
+    modules.infra_rules.check(made, programs.program("vmalert"))
+
+
+def test_vmalert_accepts_our_rules(modules):
+    rules(modules)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"record": "x", "expr": "sum(("},
+        {"alert": "X", "expr": "up", "annotations": {"summary": "{{ nothing }}"}},
+        {"alert": "X", "expr": "up", "for": "soon"},
+    ],
+)
+def test_a_bad_rule_is_named_and_vmalert_quoted(modules, rule):
+    with pytest.raises(Exception, match=r"vmalert_rules\.mine: vmalert refuses it: "):
+        rules(modules, {"mine": [{"name": "g", "rules": [rule]}]})
+
+
+def alert(modules, **changes):
+    modules.infra_alert.check({**ALERT, **changes}, programs.program("amtool"))
+
+
+def test_amtool_accepts_what_we_make(modules):
+    ways = {
+        "mail": {"to": "a@b.c", "from": "d@e.f", "smarthost": "mail:25"},
+        "webhook": {"url": "http://a/"},
+        "slack": {"api_url": "http://a/", "channel": "#a"},
+        "telegram": {"bot_token": "1:a", "chat_id": 5},
+        "wecom": {"corp_id": "a", "api_secret": "b", "agent_id": "1", "to_party": "1"},
+        "dingtalk": {"url": "http://a/"},
+        "feishu": {"url": "http://a/"},
+        "pagerduty": {"routing_key": "a"},
+    }
+    alert(modules, receivers={"hook": ways})
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"receivers": {"hook": {"webhook": {}}}}, "alertmanager_receivers.hook"),
+        ({"receivers": {"hook": {"slack": {"no": 1}}}}, "alertmanager_receivers.hook"),
+        ({"routes": [{"receiver": "hook", "matchers": ['a=~"("']}]}, r"alertmanager_routes\[0\]"),
+        ({"route": {"group_wait": "soon"}}, "alertmanager_route"),
+        ({"global": {"no": 1}}, "alertmanager_global"),
+        ({"inhibit_rules": [{"no": 1}]}, r"alertmanager_inhibit_rules\[0\]"),
+    ],
+)
+def test_a_fault_is_named_and_amtool_quoted(modules, changes, named):
+    with pytest.raises(Exception, match=f"^{named}: amtool refuses it: "):
+        alert(modules, **changes)
+
+
+def test_the_blackbox_exporter_accepts_our_modules_and_quotes_what_it_does_not(modules):
+    program = programs.program("prometheus-blackbox-exporter")
+    settings = {"ca_bundle": "/etc/ssl/certs/ca-certificates.crt", "dns_name": "i.pigsty"}
+    modules.infra_blackbox.check(modules.infra_blackbox.modules(settings), program)
+    bad = {"mine": {"prober": "http", "http": {"no_such_key": 1}}}
+    made = modules.infra_blackbox.modules(settings, bad)
+    with pytest.raises(Exception, match=r"blackbox_modules\.mine: the exporter refuses it: "):
+        modules.infra_blackbox.check(made, program, bad)
+
+
+@pytest.fixture
+def daemons(modules, loaders):
+    """The daemons of an INFRA node with Debian's packages, as their SLS hands them over."""
+    pillar = {
+        "infra": {
+            "infra_hosts": {loaders.opts["id"]: {"infra_seq": 1, "ip": "10.10.10.10"},
+                            "other": {"infra_seq": 2, "ip": "10.10.10.11"}},
+            "infra_packaging": "distro",
+        }
+    }  # fmt: skip
+    low = modules.state.show_low_sls("infra", pillar=pillar)
+    return {
+        c["name"]: c["daemon"] for c in low if c.get("state") == "infra_daemon" and "daemon" in c
+    }
+
+
+REAL = {
+    "vmetrics": "victoria-metrics",
+    "vmalert": "vmalert",
+    "alertmanager": "prometheus-alertmanager",
+    "blackbox": "prometheus-blackbox-exporter",
+    "nginx_exporter": "prometheus-nginx-exporter",
+    "node_exporter": "prometheus-node-exporter",
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_real_program_accepts_our_flags_and_refuses_another(modules, daemons, name):
+    daemon = {**daemons[name], "program": programs.program(REAL[name])}
+    assert modules.infra_daemon.refusal(daemon) is None
+    fault = modules.infra_daemon.refusal({**daemon, "options": "--noSuchFlag=1"})
+    assert "noSuchFlag" in fault
+    assert fault.startswith(f"{daemon['options_parameter']}: ")
+
+
+def test_the_alertmanagers_of_a_site_know_each_other(daemons):
+    told = [flag["text"] for flag in daemons["alertmanager"]["flags"]]
+    assert "--cluster.advertise-address=10.10.10.10:9094" in told
+    assert "--cluster.peer=10.10.10.11:9094" in told
+    sent = [f["text"] for f in daemons["vmalert"]["flags"] if "notifier" in f["text"]]
+    assert sent == ["-notifier.url=http://127.0.0.1:9059", "-notifier.url=http://10.10.10.11:9059"]
+
+
+def test_systemd_thinks_well_of_each_unit(modules, daemons, tmp_path):
+    template = modules.infra_daemon.unit_template()
+    for name, daemon in daemons.items():
+        files = modules.infra_daemon.files({**daemon, "program": "/bin/true"}, template)
+        (text,) = (spec["text"] for rel, spec in files.items() if rel.endswith(".service"))
+        path = tmp_path / f"{daemon['unit']}.service"
+        path.write_text(text)
+        told = subprocess.run(
+            ["systemd-analyze", "security", "--offline=true", str(path)],
+            capture_output=True, text=True, check=False,
+        ).stdout  # fmt: skip
+        exposure = re.search(r"exposure level for \S+: ([\d.]+)", told)
+        assert exposure, (name, told[-500:])
+        assert float(exposure[1]) <= 3.0, name
