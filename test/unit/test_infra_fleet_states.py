@@ -1,0 +1,452 @@
+"""States of a client and of registration: what they change, in test mode, and where things fail."""
+
+import json
+from pathlib import Path
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from _modules import infra_dns, infra_files, infra_node, infra_register, infra_resolver
+from _states import infra_dns as dns_state
+from _states import infra_node as node_state
+from _states import infra_register as register_state
+from _states import infra_resolver as resolver_state
+
+NODES = [
+    {"key": "infra-1", "ip": "10.10.10.10", "seq": 1},
+    {"key": "infra-2", "ip": "10.10.10.11", "seq": 2},
+]
+SETTINGS = {"nodes": NODES[:1], "reserved": {}, "jobs": list(infra_register.JOBS), "others": {}}
+FACTS = {"ip": "10.10.10.21", "ins": "node-1", "cls": "nodes", "targets": [{"job": "ping"}]}
+PEM = "-----BEGIN CERTIFICATE-----\n" + "QUJD" * 20 + "\n-----END CERTIFICATE-----\n"
+MINE = {
+    "infra-1": {"contract": 1, "ip": "10.10.10.10", "ins": "infra-1", "cls": "nodes", "ca": PEM},
+    "node-1": {"contract": 1, **FACTS},
+}
+DEFINITION = """# Managed by Salt (infra formula)
+X-Repolib-Name: pigsty
+Types: deb
+URIs: http://10.10.10.10/pigsty http://10.10.10.11/pigsty
+Suites: bookworm
+Components: main
+Signed-By:
+ -----BEGIN PGP PUBLIC KEY BLOCK-----
+"""
+
+
+class World:
+    """A minion, its mine and its folders, below a folder of the test's own."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.mine, self.calls = folder, {}, []
+        self.opts = {"test": False, "id": "node-1", "file_client": "remote"}
+        self.context = {}
+        monkeypatch.setattr(infra_register, "DROP", folder / "register.d")
+        monkeypatch.setattr(infra_register, "INVENTORY", folder / "register.json")
+        monkeypatch.setattr(infra_files, "STATE_DIR", folder / "state")
+        monkeypatch.setattr(infra_files, "LOCK_DIR", folder / "lock")
+        monkeypatch.setattr(infra_dns, "ROOT", str(folder / "hosts.d"))
+        functions = {
+            "mine.get": self.get,
+            "mine.send": self.send,
+            "file.file_exists": lambda path: Path(path).is_file(),
+            "file.read": lambda path: Path(path).read_text(encoding="utf-8"),
+            "cmd.run_all": self.run,
+            "pkg.refresh_db": self.refresh,
+            "infra_repo.switch_sources": self.switch,
+            "infra_repo_client.endpoint": lambda ip, port: f"http://{ip}",
+        }
+        for module in (infra_dns, infra_files, infra_node, infra_register, infra_resolver):
+            name = module.__name__.rpartition(".")[2]
+            public = {k: v for k, v in vars(module).items() if callable(v) and k[0] != "_"}
+            functions.update({f"{name}.{k}": v for k, v in public.items()})
+        self.functions = functions
+        states = {"file.managed": self.managed}
+        for module in (
+            *(infra_dns, infra_node, infra_register, infra_resolver),
+            *(dns_state, node_state, register_state, resolver_state),
+        ):
+            for dunder, value in (
+                ("__salt__", functions),
+                ("__opts__", self.opts),
+                ("__context__", self.context),
+                ("__states__", states),
+                ("__grains__", {"os_family": "Debian", "oscodename": "bookworm"}),
+            ):
+                monkeypatch.setattr(module, dunder, value, raising=False)
+
+    def get(self, target, function):
+        assert function == "infra_register.facts"
+        return {i: f for i, f in self.mine.items() if target in ("*", i)}
+
+    def send(self, function):
+        self.mine[self.opts["id"]] = infra_register.facts()
+        return True
+
+    def run(self, command, **_options):
+        self.calls.append(command)
+        return {"retcode": 0, "stdout": "", "stderr": ""}
+
+    def refresh(self, failhard):
+        self.calls.append(("refresh", failhard))
+
+    def switch(self, on, own, test=False):
+        if not test:
+            self.calls.append(("switch", on, own))
+        return {}
+
+    def managed(self, name, contents, **_options):
+        path = Path(name)
+        same = path.is_file() and path.read_text(encoding="utf-8") == contents
+        ret = {"name": name, "result": True, "changes": {}, "comment": "in the correct state"}
+        if same:
+            return ret
+        if self.opts["test"]:
+            return {**ret, "result": None, "changes": {"diff": "new"}}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(contents, encoding="utf-8")
+        return {**ret, "changes": {"diff": "new"}}
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    return World(tmp_path, monkeypatch)
+
+
+# -- publishing ----------------------------------------------------------------------------------
+
+
+def publish(**changes):
+    return register_state.published(
+        **{"name": "infra", "data": FACTS, "dns_names": ["Node-1"], **changes}
+    )
+
+
+def test_facts_are_published_once(world):
+    world.opts["test"] = True
+    told = publish()
+    assert (told["result"], world.mine) == (None, {})
+    assert told["changes"]["ip"] == {"old": None, "new": "10.10.10.21"}
+    world.opts["test"] = False
+    assert publish()["result"] is True
+    assert world.mine["node-1"]["dns"] == [{"address": "10.10.10.21", "names": ["node-1"]}]
+    again = publish()
+    assert (again["result"], again["changes"]) == (True, {})
+
+
+def test_a_master_that_lost_the_mine_is_told_again(world):
+    publish()
+    world.mine.clear()
+    assert publish()["changes"] == {"mine": "filled"}
+    assert "node-1" in world.mine
+
+
+def test_other_formulas_and_pillar_add_to_the_facts(world):
+    publish(further={"pg": {"targets": [{"job": "pgsql", "port": 9630}]}})
+    register_state.published(name="redis", data={"targets": [{"job": "redis", "port": 9121}]})
+    jobs = [t["job"] for t in world.mine["node-1"]["targets"]]
+    assert jobs == ["ping", "pgsql", "redis"]
+    assert register_state.withdrawn("redis")["changes"] == {"redis": "withdrawn"}
+    assert register_state.withdrawn("redis")["changes"] == {}
+    assert [t["job"] for t in world.mine["node-1"]["targets"]] == ["ping", "pgsql"]
+
+
+def test_facts_against_the_contract_are_not_published(world):
+    told = publish(data={**FACTS, "ip": "127.0.0.1"})
+    assert told["result"] is False
+    assert "ip: expected the address of a machine" in told["comment"]
+    assert world.mine == {}
+    assert register_state.published(name="../x", data={})["result"] is False
+
+
+def test_a_master_that_takes_nothing_fails_the_state(world):
+    world.functions["mine.send"] = lambda function: False
+    told = publish()
+    assert (told["result"], told["changes"]) == (False, {})
+    assert "did not take" in told["comment"]
+
+
+def test_an_address_that_is_not_given_is_found_or_asked_for(world, monkeypatch):
+    found = {"infra_register.own_address": lambda towards: "10.10.10.33"}
+    world.functions.update(found)
+    publish(data={**FACTS, "ip": None}, towards=["10.10.10.10"])
+    assert world.mine["node-1"]["ip"] == "10.10.10.33"
+    with pytest.raises(CommandExecutionError, match="set node_ip"):
+        infra_register.own_address([])
+
+
+def test_the_certificate_of_the_ca_is_published_and_not_shown(world):
+    crt = world.folder / "ca.crt"
+    crt.write_text(PEM, encoding="utf-8")
+    told = publish(ca=str(crt))
+    assert world.mine["node-1"]["ca"] == PEM
+    assert told["changes"]["ca"] == "changed"
+
+
+# -- registration --------------------------------------------------------------------------------
+
+
+def test_the_inventory_says_who_came_and_who_left(world):
+    world.opts["test"] = True
+    told = register_state.inventory("x", SETTINGS, mine=MINE)
+    assert told["result"] is None
+    assert told["changes"] == {"joined": ["infra-1", "node-1"]}
+    assert not (world.folder / "register.json").exists()
+    world.opts["test"] = False
+    register_state.inventory("x", SETTINGS, mine=MINE)
+    assert set(infra_register.remembered()) == {"infra-1", "node-1"}
+    world.context.clear()
+    told = register_state.inventory("x", SETTINGS, mine={"infra-1": MINE["infra-1"]})
+    assert told["changes"] == {"left": ["node-1"]}
+    world.context.clear()
+    told = register_state.inventory("x", SETTINGS, mine={"infra-1": MINE["infra-1"]})
+    assert (told["result"], told["changes"]) == (True, {})
+
+
+def test_an_infra_host_that_no_minion_has_is_named(world):
+    told = register_state.inventory("x", {**SETTINGS, "nodes": NODES}, mine=MINE)
+    assert told["result"] is True
+    assert any("infra_hosts['infra-2']: no minion with" in w for w in told["warnings"])
+
+
+def test_what_is_refused_is_named_and_the_rest_is_registered(world):
+    told = register_state.inventory("x", SETTINGS, mine={**MINE, "evil": {"contract": 1}})
+    assert any(w.startswith("refused or missing: evil: ip: expected") for w in told["warnings"])
+    assert told["changes"]["joined"] == ["infra-1", "node-1"]
+
+
+def test_targets_are_written_and_removed_and_others_kept(world):
+    root = world.folder / "infra"
+    register_state.inventory("x", SETTINGS, mine=MINE)
+    (root / "targets" / "ping").mkdir(parents=True)
+    (root / "targets" / "ping" / "mine.yml").write_text("[]\n", encoding="utf-8")
+    world.opts["test"] = True
+    assert register_state.targets(str(root), SETTINGS, "root")["result"] is None
+    world.opts["test"] = False
+    told = register_state.targets(str(root), SETTINGS, "root")
+    assert told["changes"] == {"create": ["targets/ping/10.10.10.21.yml"]}
+    assert register_state.targets(str(root), SETTINGS, "root")["changes"] == {}
+    world.context.clear()
+    register_state.inventory("x", SETTINGS, mine={"infra-1": MINE["infra-1"]})
+    told = register_state.targets(str(root), SETTINGS, "root")
+    assert told["changes"] == {"remove": ["targets/ping/10.10.10.21.yml"]}
+    assert [p.name for p in (root / "targets" / "ping").iterdir()] == ["mine.yml"]
+
+
+def test_a_file_of_somebody_else_is_kept_and_said(world):
+    root = world.folder / "infra"
+    register_state.inventory("x", SETTINGS, mine=MINE)
+    theirs = root / "targets" / "ping" / "10.10.10.21.yml"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("[]\n", encoding="utf-8")
+    told = register_state.targets(str(root), SETTINGS, "root")
+    assert (told["result"], told["changes"]) == (True, {})
+    assert "somebody else's file is kept" in told["warnings"][0]
+    assert theirs.read_text(encoding="utf-8") == "[]\n"
+
+
+# -- a client ------------------------------------------------------------------------------------
+
+
+def authority(world, **changes):
+    path = str(world.folder / "ca.crt")
+    return node_state.authority(
+        **{"name": path, "nodes": NODES, "given": None, "wait": 0} | changes
+    )
+
+
+def test_the_ca_comes_through_the_mine(world):
+    world.mine.update(MINE)
+    world.opts["test"] = True
+    assert authority(world)["result"] is None
+    world.opts["test"] = False
+    assert authority(world)["changes"] == {"diff": "new"}
+    assert (world.folder / "ca.crt").read_text(encoding="utf-8") == PEM
+    assert authority(world)["changes"] == {}
+    world.mine.clear()
+    told = authority(world)
+    assert (told["result"], told["changes"]) == (True, {})
+    assert "the one that is here stays" in told["comment"]
+
+
+def test_without_an_infra_node_a_client_says_whom_it_waited_for(world):
+    told = authority(world)
+    assert told["result"] is False
+    assert "infra-1, infra-2" in told["comment"]
+    world.opts["test"] = True
+    assert authority(world)["result"] is None
+
+
+def test_without_a_master_the_pillar_may_give_the_ca(world):
+    world.opts["file_client"] = "local"
+    assert "give ca_crt in pillar" in authority(world)["comment"]
+    assert authority(world, given=PEM)["changes"] == {"diff": "new"}
+
+
+def test_two_cas_are_said(world):
+    other = {**MINE["infra-1"], "ip": "10.10.10.11", "ins": "infra-2"}
+    other["ca"] = PEM.replace("QUJD", "RVZJ")
+    world.mine.update({**MINE, "infra-2": other})
+    told = authority(world)
+    assert "infra-2 has another CA than infra-1" in told["warnings"][0]
+    assert (world.folder / "ca.crt").read_text(encoding="utf-8") == PEM
+
+
+def repository(world, monkeypatch, silent=(), **changes):
+    def fetch(address, path, port, ca, timeout=5.0):
+        if address in silent or path != "/pigsty-bookworm.sources":
+            raise CommandExecutionError(f"https://{address}:{port}{path}: no route")
+        return DEFINITION
+
+    monkeypatch.setattr(infra_node, "fetch", fetch)
+    monkeypatch.setattr(node_state, "_place", lambda: (str(world.folder / "apt"), "sources"))
+    ports = {"repo": "pigsty", "http": 80, "https": 443, "ca": "/etc/pki/ca.crt"}
+    given = {"name": "x", "nodes": NODES, "ports": ports, "exclusive": True, "wait": 0}
+    return node_state.repository(**(given | changes))
+
+
+def sources(world):
+    found = sorted((world.folder / "apt").glob("*"))
+    return {p.name: p.read_text(encoding="utf-8") for p in found}
+
+
+def test_each_infra_node_is_a_source_of_its_own(world, monkeypatch):
+    world.opts["test"] = True
+    assert repository(world, monkeypatch)["result"] is None
+    assert sources(world) == {}
+    world.opts["test"] = False
+    assert repository(world, monkeypatch)["result"] is True
+    found = sources(world)
+    assert list(found) == ["pigsty-infra-1.sources", "pigsty-infra-2.sources"]
+    assert "URIs: http://10.10.10.11/pigsty\n" in found["pigsty-infra-2.sources"]
+    assert "10.10.10.10" not in found["pigsty-infra-2.sources"]
+    assert ("refresh", True) in world.calls
+    assert ("switch", False, list(found)) in world.calls
+    assert repository(world, monkeypatch)["changes"] == {}
+
+
+def test_an_infra_node_that_is_down_keeps_its_definition(world, monkeypatch):
+    repository(world, monkeypatch)
+    before = sources(world)
+    told = repository(world, monkeypatch, silent=["10.10.10.10"])
+    assert (told["result"], told["changes"]) == (True, {})
+    assert "10.10.10.10" in told["warnings"][0]
+    assert repository(world, monkeypatch, silent=["10.10.10.10", "10.10.10.11"])["result"] is True
+    assert sources(world) == before
+
+
+def test_no_repository_at_all_fails_and_changes_nothing(world, monkeypatch):
+    told = repository(world, monkeypatch, silent=["10.10.10.10", "10.10.10.11"])
+    assert told["result"] is False
+    assert "no repository within 0 s" in told["comment"]
+    assert world.calls == []
+
+
+def test_an_infra_node_that_is_gone_takes_its_source_along(world, monkeypatch):
+    repository(world, monkeypatch)
+    told = repository(world, monkeypatch, nodes=NODES[:1])
+    assert told["changes"] == {"pigsty-infra-2.sources": "removed"}
+
+
+def test_sources_that_cannot_be_read_are_an_error(world, monkeypatch):
+    def refresh(failhard):
+        raise CommandExecutionError("NO_PUBKEY")
+
+    world.functions["pkg.refresh_db"] = refresh
+    told = repository(world, monkeypatch)
+    assert told["result"] is False
+    assert "NO_PUBKEY" in told["comment"]
+    assert world.calls[-1][:2] == ("switch", True)
+
+
+def test_what_is_no_definition_is_refused():
+    with pytest.raises(CommandExecutionError, match="no definition of a repository"):
+        infra_node.definition_of("<html>", "x", "http://a/pigsty", "sources")
+    with pytest.raises(CommandExecutionError, match="no definition of a repository"):
+        infra_node.definition_of("<html>", "x", "http://a/pigsty", "repo")
+
+
+def test_a_definition_for_yum_is_that_of_one_node():
+    text = (
+        "[pigsty]\nname = pigsty $releasever - $basearch\n"
+        "baseurl = http://10.10.10.10/pigsty/el$releasever.$basearch/\n"
+        "          http://10.10.10.11/pigsty/el$releasever.$basearch/\nenabled = 1\n"
+        "gpgkey = http://10.10.10.10/pigsty/pigsty.asc\n"
+        "         http://10.10.10.11/pigsty/pigsty.asc\n"
+    )
+    found = infra_node.definition_of(text, "pigsty-infra-2", "http://10.10.10.11/pigsty", "repo")
+    assert found == (
+        "[pigsty-infra-2]\nname = pigsty-infra-2 $releasever - $basearch\n"
+        "baseurl = http://10.10.10.11/pigsty/el$releasever.$basearch/\nenabled = 1\n"
+        "gpgkey = http://10.10.10.11/pigsty/pigsty.asc\n"
+    )
+
+
+# -- names ---------------------------------------------------------------------------------------
+
+
+def test_records_of_earlier_releases_are_moved(world, monkeypatch):
+    old, new = world.folder / "old", world.folder / "hosts.d"
+    old.mkdir()
+    new.mkdir()
+    for name in ("default", "pg-meta-1", "taken"):
+        (old / name).write_text(f"10.0.0.1 {name}\n", encoding="utf-8")
+    (new / "taken").write_text("", encoding="utf-8")
+    monkeypatch.setattr(dns_state, "_EARLIER", (str(old), str(world.folder / "none")))
+
+    def rename(name, source, makedirs):
+        Path(source).rename(name)
+        return {"result": True}
+
+    dns_state.__states__["file.rename"] = rename
+    world.opts["test"] = True
+    assert dns_state.migrated(str(new))["result"] is None
+    world.opts["test"] = False
+    told = dns_state.migrated(str(new))
+    assert list(told["changes"]) == [str(old / "pg-meta-1")]
+    assert "taken" in told["warnings"][0]
+    assert (new / "pg-meta-1").exists()
+    assert dns_state.migrated(str(new))["changes"] == {}
+
+
+def test_a_broken_record_changes_nothing(world):
+    told = dns_state.records("x", ["10.0.0.300 a"], "10.10.10.10", 53)
+    assert told["result"] is False
+    assert told["comment"].startswith("dns_records[0]: expected an address first")
+
+
+def test_resolvers_are_left_alone_when_asked(world):
+    told = resolver_state.configured("x", "none", ["10.10.10.10"], [], [])
+    assert (told["result"], told["changes"]) == (True, {})
+
+
+@pytest.mark.parametrize(
+    ("owner", "command"),
+    [
+        ("systemd-resolved", ["systemctl", "restart", "systemd-resolved"]),
+        ("NetworkManager", ["systemctl", "reload", "NetworkManager"]),
+    ],
+)
+def test_the_owner_of_resolv_conf_is_told_by_its_own_means(world, monkeypatch, owner, command):
+    written = {}
+    world.functions["infra_resolver.owner"] = lambda: owner
+    world.functions["infra_resolver.foreign"] = lambda own: ["9.9.9.9"]
+    world.functions["infra_resolver.remembered"] = lambda: ["9.9.9.9"]
+
+    def managed(name, contents, **_options):
+        same = written.get(name) == contents
+        if not world.opts["test"]:
+            written[name] = contents
+        return {"result": True, "changes": {} if same else {"diff": "new"}, "comment": ""}
+
+    monkeypatch.setattr(resolver_state, "__states__", {"file.managed": managed})
+    given = ("x", "add", ["10.10.10.10"], ["options timeout:1"], [])
+    world.opts["test"] = True
+    assert resolver_state.configured(*given)["result"] is None
+    assert (written, world.calls) == ({}, [])
+    world.opts["test"] = False
+    assert resolver_state.configured(*given)["changes"]
+    assert world.calls == [command]
+    assert "10.10.10.10" in json.dumps(written)
+    assert resolver_state.configured(*given)["changes"] == {}
+    assert world.calls == [command]
