@@ -1,37 +1,15 @@
-# The web root: nginx_home is a link to nginx_data, unless somebody has something there already.
+# What lies in the web root: folders, static sites, the CA, the portal's own pages.
 {%- from "infra/map.jinja" import infra with context %}
 {%- from "infra/nginx/settings.jinja" import settings with context %}
-{%- set taken = salt['file.directory_exists'](infra.nginx_home) or salt['file.is_link'](infra.nginx_home) %}
 
 include:
+  - infra.webroot
   - infra.nginx.package
-
-{%- if not taken and infra.nginx_home != infra.nginx_data %}
-
-infra-nginx-data-present:
-  file.directory:
-    - name: {{ infra.nginx_data | tojson }}
-    - user: root
-    - group: {{ infra.nginx_group | tojson }}
-    - mode: '0755'
-    - makedirs: true
-    - require:
-      - user: infra-nginx-user-present
-
-infra-nginx-home-linked:
-  file.symlink:
-    - name: {{ infra.nginx_home | tojson }}
-    - target: {{ infra.nginx_data | tojson }}
-    - require:
-      - file: infra-nginx-data-present
-    - require_in:
-      - file: infra-nginx-home-directories-present
-{%- endif %}
 
 infra-nginx-home-directories-present:
   file.directory:
     - names:
-{%- for folder in ('acme', infra.repo_name, 'logs', 'repos', 'schema', 'report') %}
+{%- for folder in ['acme', 'logs', 'repos', 'schema', 'report'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
       - {{ (infra.nginx_home ~ '/' ~ folder) | tojson }}
 {%- endfor %}
     - user: root
@@ -39,6 +17,7 @@ infra-nginx-home-directories-present:
     - mode: '0755'
     - makedirs: true
     - require:
+      - sls: infra.webroot
       - user: infra-nginx-user-present
 
 infra-nginx-sites-present:

@@ -2,28 +2,9 @@
 {%- from "infra/map.jinja" import infra with context %}
 {%- from "infra/repo/settings.jinja" import repo with context %}
 {%- set yum = repo.request.targets | select('match', 'el') | list %}
-{%- set taken = salt['file.directory_exists'](infra.repo_home) or salt['file.is_link'](infra.repo_home) %}
 
 include:
-  - infra.pillar
-
-{%- if not taken and infra.repo_home == infra.nginx_home and infra.nginx_home != infra.nginx_data %}
-
-infra-repo-data-present:
-  file.directory:
-    - name: {{ infra.nginx_data | tojson }}
-    - mode: '0755'
-    - makedirs: true
-
-infra-repo-home-linked:
-  file.symlink:
-    - name: {{ infra.nginx_home | tojson }}
-    - target: {{ infra.nginx_data | tojson }}
-    - require:
-      - file: infra-repo-data-present
-    - require_in:
-      - infra_repo: infra-repo-archive-unpacked
-{%- endif %}
+  - infra.webroot
 
 infra-repo-archive-unpacked:
   infra_repo.unpacked:
@@ -33,6 +14,8 @@ infra-repo-archive-unpacked:
     - checksum: {{ infra.repo_archive_checksum | tojson }}
     - fingerprint: {{ infra.repo_archive_fingerprint | tojson }}
     - optional: true
+    - require:
+      - sls: infra.webroot
 
 infra-repo-archive-used:
   infra_repo.used:

@@ -1,0 +1,30 @@
+# The web root: nginx_home is a link to nginx_data, unless somebody has something there already.
+{%- from "infra/map.jinja" import infra with context %}
+{%- set taken = salt['file.directory_exists'](infra.nginx_home) or salt['file.is_link'](infra.nginx_home) %}
+
+include:
+  - infra.pillar
+
+{%- if not taken and infra.nginx_home != infra.nginx_data %}
+
+infra-webroot-data-present:
+  file.directory:
+    - name: {{ infra.nginx_data | tojson }}
+    - user: root
+    - group: root
+    - mode: '0755'
+    - makedirs: true
+
+infra-webroot-home-linked:
+  file.symlink:
+    - name: {{ infra.nginx_home | tojson }}
+    - target: {{ infra.nginx_data | tojson }}
+    - require:
+      - file: infra-webroot-data-present
+{%- else %}
+
+infra-webroot-home-present:
+  file.directory:
+    - name: {{ infra.nginx_home | tojson }}
+    - makedirs: true
+{%- endif %}
