@@ -148,7 +148,9 @@ def cards(
         chosen = [c for c in catalogue if c.get("component") in (None, *enabled)]
     else:
         # Defaults pasted into the pillar: a card of what is switched off would lead nowhere.
-        off = {c["url"].rstrip("/") for c in catalogue if c.get("component") not in (None, *enabled)}
+        off = {
+            c["url"].rstrip("/") for c in catalogue if c.get("component") not in (None, *enabled)
+        }
         chosen = [c for c in services if c["url"].rstrip("/") not in off]
     known = variables or {}
     return [_card(c, known) for c in [*chosen, *(extra or [])]]

@@ -524,7 +524,9 @@ def hosts_problems(hosts: Any, admin_ip: str) -> list[str]:
         if is_address and host.get("ip") not in (None, key):
             errors.append(f"{path}.ip: expected {key}, got {_show(host.get('ip'))}")
         if not is_address and "ip" not in host and len(known) > 1:
-            errors.append(f"{path}.ip: missing; where a key is a minion id, its address stands here")
+            errors.append(
+                f"{path}.ip: missing; where a key is a minion id, its address stands here"
+            )
             continue
         ip = str(host.get("ip") or (key if is_address else admin_ip))
         if address_or_none(ip) is not None and host_address(ip) is None:

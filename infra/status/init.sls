@@ -5,9 +5,9 @@
 {%- import_yaml "infra/components.yaml" as components %}
 {%- set server = infra.identity is not none %}
 {%- set checks = {
-  'ca': {'unit': '', 'check': {'kind': 'files', 'paths': ['/etc/pki/ca.crt', '/etc/pki/ca/ca.key']}},
+  'ca': {'unit': '', 'check': {'kind': 'files', 'paths': ['/etc/pki/ca.crt', '/etc/pki/ca/ca.key']} },
   'repo': {'unit': '', 'check': {'kind': 'files',
-    'paths': [infra.repo_home ~ '/' ~ infra.repo_name ~ '/repo_complete']}},
+    'paths': [infra.repo_home ~ '/' ~ infra.repo_name ~ '/repo_complete']} },
   'nginx': {'unit': 'nginx', 'check': {'kind': 'http', 'port': infra.nginx_port, 'path': '/'},
             'version': ['nginx', '-v']},
   'dns': {'unit': 'dnsmasq', 'check': {'kind': 'dns', 'port': infra.dns_port},
@@ -26,7 +26,7 @@
   {%- elif component.name in daemons %}
     {%- set daemon = daemons[component.name] %}
     {%- do row.update({'unit': daemon.unit, 'version': [daemon.program, daemon.version],
-                       'check': {'kind': 'http', 'port': daemon.port, 'path': daemon.health}}) %}
+                       'check': {'kind': 'http', 'port': daemon.port, 'path': daemon.health} }) %}
     {%- do rows.append(row) %}
   {%- endif %}
 {%- endfor %}

@@ -39,7 +39,10 @@ nginx:
   service.running:
     - reload: true
 """
-HEAD = "{% set settings = pillar['settings'] %}{% set facts = pillar['facts'] %}{% set http2 = 'listen' %}"
+HEAD = (
+    "{% set settings = pillar['settings'] %}{% set facts = pillar['facts'] %}"
+    "{% set http2 = 'listen' %}"
+)
 
 
 def entries(count):

@@ -89,8 +89,8 @@ ENDPOINT = st.builds("{}:{}".format, HOST, PORT) | st.just("unix:/run/a.sock")
 TEXT = st.text(st.sampled_from("ab/ ;{}\n\"'$\\#\x00é.-_*:0"), max_size=12)
 NASTY = TEXT | st.booleans() | st.none() | st.integers(-1, 99) | st.lists(TEXT, max_size=2)
 SAFE_CONFIG = st.sampled_from(
-    ["", "gzip off;", "location /x { return 204; }", "# } {\n", "set $a 'b;}';", 'set $b "${host}";',
-     "add_header X-A 'é';",
+    ["", "gzip off;", "location /x { return 204; }", "# } {\n", "set $a 'b;}';",
+     'set $b "${host}";', "add_header X-A 'é';",
      "location /y {\n  rewrite ^/y/(.*)$ /$1 permanent;\n}"]
 )  # fmt: skip
 SIZE = st.from_regex(r"[0-9]{1,9}[kKmMgG]?", fullmatch=True)
