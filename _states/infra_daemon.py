@@ -232,3 +232,38 @@ def absent(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{daemon['unit']} is removed"}
+
+
+def switched_off(name: str, daemons: list[dict[str, Any]]) -> dict[str, Any]:
+    """Daemons that the parameters switch off do not run, and their units are gone.
+
+    name
+        Any name for the state.
+    daemons
+        Each ``name`` and ``unit``.
+
+    Only what this formula put there is touched; data and packages stay.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        found = {
+            daemon["unit"]: gone
+            for daemon in daemons
+            if (
+                gone := __salt__["infra_files.remove"](f"daemon-{daemon['name']}", _ROOT, test=True)
+            )
+        }
+        if not found:
+            return {**ret, "comment": "nothing runs that is switched off"}
+        ret["changes"] = {unit: "switched off" for unit in found}
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": f"{', '.join(found)} would be switched off"}
+        for daemon in daemons:
+            if daemon["unit"] in found:
+                service = f"{daemon['unit']}.service"
+                __salt__["infra_daemon.systemctl"]("disable", "--now", service)
+                __salt__["infra_files.remove"](f"daemon-{daemon['name']}", _ROOT)
+        __salt__["infra_daemon.systemctl"]("daemon-reload")
+    except (SaltInvocationError, CommandExecutionError) as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    return {**ret, "comment": f"{', '.join(found)} switched off"}

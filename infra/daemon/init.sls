@@ -35,6 +35,21 @@ infra-daemon-user-{{ user }}-present:
       - group: infra-daemon-group-present
 {%- endfor %}
 
+# A switch that is turned off turns the service off, too. Its data stays.
+{%- set off = [] %}
+{%- for name, row in rows.items() %}
+  {%- if not infra[row.switch] or (name == 'vmalert_logs' and not infra.vlogs_enabled)
+        or (name == 'nginx_exporter' and not infra.nginx_enabled) %}
+    {%- do off.append({'name': name, 'unit': row.unit}) %}
+  {%- endif %}
+{%- endfor %}
+
+infra-daemon-others-off:
+  infra_daemon.switched_off:
+    - daemons: {{ off | tojson }}
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 # Where a job of yours may leave metrics for the node exporter (files named *.prom).
 infra-daemon-textfile-directory-present:
   file.directory:

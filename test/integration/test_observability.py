@@ -74,7 +74,7 @@ def pillar(folder):
             "alertmanager_receivers": {"hook": {"webhook": {"url": "http://10.10.10.1:5001/"}}},
             # What is told must not wait longer than a test has to.
             "alertmanager_route": {"group_wait": "5s", "group_interval": "10s"},
-            "blackbox_targets": {"tcp_connect": ["10.10.10.10:22222"]},
+            "blackbox_targets": {"tcp_connect": ["10.10.10.1:22222"]},
         }
     }
 
@@ -159,7 +159,7 @@ def test_each_component_is_well_directly_and_through_the_portal(lab, applied, na
 def test_every_target_is_up_and_there_are_as_many_as_are_enabled(lab, applied, name):
     machine = lab.machine(name)
     wanted = {
-        "infra": 2 * 9,  # the nine with metrics on each INFRA node; vmalert counts twice
+        "infra": 2 * 8,  # those with metrics on each INFRA node; vmalert counts twice
         "node": 3 * 2,  # node_exporter and Vector on each machine
         "ping": 3,
         "probe": 2 * (1 + 2) + 1,  # the portal's name and DNS over UDP and TCP of each; pillar's
@@ -422,3 +422,25 @@ def test_data_is_destroyed_only_when_it_is_named_and_once(lab, applied):
     assert machine.run(["ls", "/data/infra/traces"]).stdout.split() == []
     assert machine.apply(pillar=asked).changes == {}
     assert machine.apply().changes == {}
+
+
+def test_what_is_switched_off_stops_and_is_no_target(lab, applied):
+    machine = lab.machine("infra-1")
+    done = machine.apply(pillar={"infra": {"vtraces_enabled": False}})
+    assert done.changes["infra-daemon-others-off (infra_daemon.switched_off)"] == {
+        "vtraces": "switched off"
+    }
+    assert get(machine, 10428, "/health")[0] == 0
+    assert "10428" not in machine.read("/infra/targets/infra/infra-1.yml")
+    assert machine.apply().ok
+    assert get(machine, 10428, "/health")[0] == 200
+
+
+def test_the_way_back_keeps_the_data(lab, applied):
+    machine = lab.machine("infra-2")
+    assert machine.apply("infra.vlogs.clean").ok
+    assert get(machine, 9428, "/health")[0] == 0
+    assert machine.run(["test", "-e", "/etc/systemd/system/vlogs.service"], check=False).returncode
+    assert machine.run(["ls", "/data/infra/logs"]).stdout.split() == ["lines"]
+    assert machine.apply().ok
+    assert get(machine, 9428, "/health")[0] == 200

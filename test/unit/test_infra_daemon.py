@@ -290,3 +290,19 @@ def test_in_a_test_run_data_is_kept(store, monkeypatch):
     monkeypatch.setattr(states, "__opts__", {"test": True})
     assert cleaned(store, confirm=str(store))["result"] is None
     assert (store / "day/rows").exists()
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_what_is_switched_off_is_stopped_and_nothing_else(monkeypatch, test):
+    there = {"daemon-vlogs": ["default/vlogs"]}
+    salt = {
+        "infra_files.remove": Mock(side_effect=lambda name, *_, **__: there.get(name, [])),
+        "infra_daemon.systemctl": Mock(),
+    }
+    monkeypatch.setattr(states, "__salt__", salt, raising=False)
+    monkeypatch.setattr(states, "__opts__", {"test": test}, raising=False)
+    off = [{"name": "vlogs", "unit": "vlogs"}, {"name": "vtraces", "unit": "vtraces"}]
+    ret = states.switched_off("off", off)
+    assert ret["changes"] == {"vlogs": "switched off"}
+    stopped = [c.args for c in salt["infra_daemon.systemctl"].mock_calls if "--now" in c.args]
+    assert stopped == ([] if test else [("disable", "--now", "vlogs.service")])
