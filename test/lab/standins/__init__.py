@@ -121,9 +121,9 @@ def _pack(name: str, package: Package, version: str, root: Path, pool: Path) -> 
             f"getent passwd {user} >/dev/null || useradd --system --user-group {user}"
             for user in package.users
         )
-        script = root / "DEBIAN/preinst"
-        script.write_text(f"#!/bin/sh\nset -e\n{made}\n")
-        script.chmod(0o755)
+        preinst = root / "DEBIAN/preinst"
+        preinst.write_text(f"#!/bin/sh\nset -e\n{made}\n")
+        preinst.chmod(0o755)
     _run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(root), str(pool))
 
 

@@ -15,7 +15,9 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from fnmatch import fnmatch
+from typing import Any
 
 import yaml
 
@@ -39,9 +41,9 @@ TOP = {"data_dir", "api", "sources", "transforms", "sinks", "acknowledgements", 
 COUNT = {"sent": 0}
 
 
-def load(folder):
+def load(folder: str) -> dict[str, Any]:
     """Read a folder of configuration; raises ValueError for what the real program would refuse."""
-    whole = {"sources": {}, "transforms": {}, "sinks": {}}
+    whole: dict[str, Any] = {"sources": {}, "transforms": {}, "sinks": {}}
     for path in sorted(glob.glob(f"{folder}/*.yaml")):
         with open(path) as stream:
             part = yaml.safe_load(stream) or {}
@@ -76,7 +78,7 @@ def load(folder):
     return whole
 
 
-def constants(source):
+def constants(source: str) -> dict[str, Any]:
     """Fields that a program in VRL sets to a constant."""
     return {k: json.loads(v) for k, v in re.findall(r'"(\w+)": ("[^"]*"|\d+)\s*[,}\n]', source)}
 
@@ -84,10 +86,10 @@ def constants(source):
 class Shipper:
     """Threads that follow sources and send lines, one queue for each receiver."""
 
-    def __init__(self, config):
+    def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
         self.live = True
-        self.queues = {}
+        self.queues: dict[str, queue.Queue[dict[str, Any]]] = {}
         for name, sink in config["sinks"].items():
             if sink["type"] == "http":
                 self.queues[name] = queue.Queue(100000)
@@ -99,7 +101,7 @@ class Shipper:
                     work = (name, source, constants(transform["source"]))
                     threading.Thread(target=self.follow, args=work, daemon=True).start()
 
-    def follow(self, name, source, fields):
+    def follow(self, name: str, source: dict[str, Any], fields: dict[str, Any]) -> None:
         lines = journal(self) if source["type"] == "journald" else files(self, source)
         for line in lines:
             event = {**fields, "_time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **line}
@@ -107,7 +109,7 @@ class Shipper:
                 if any(fnmatch(name, p) for p in self.config["sinks"][sink]["inputs"]):
                     waiting.put(event)
 
-    def send(self, name, sink):
+    def send(self, name: str, sink: dict[str, Any]) -> None:
         headers = {"Content-Type": "application/x-ndjson", **sink["request"]["headers"]}
         batch = []
         while self.live:
@@ -128,10 +130,10 @@ class Shipper:
                 time.sleep(1)
 
 
-def journal(shipper):
+def journal(shipper: Shipper) -> Iterator[dict[str, Any]]:
     command = ["journalctl", "--boot", "--follow", "--lines=all", "--output=json", "--no-pager"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        for raw in process.stdout:
+        for raw in process.stdout or ():
             if not shipper.live:
                 process.kill()
                 return
@@ -144,8 +146,8 @@ def journal(shipper):
             }
 
 
-def files(shipper, source):
-    offsets = {}
+def files(shipper: Shipper, source: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    offsets: dict[str, int] = {}
     while shipper.live:
         for pattern in source["include"]:
             for path in glob.glob(pattern):
@@ -158,7 +160,7 @@ def files(shipper, source):
 
 
 class Handler(serving.Handler):
-    def do_GET(self):
+    def do_GET(self) -> None:
         self.answer(
             200,
             f"vector_component_sent_events_total {COUNT['sent']}\n"
@@ -166,7 +168,7 @@ class Handler(serving.Handler):
         )
 
 
-def main():
+def main() -> None:
     argv = sys.argv[1:]
     validate = argv[:1] == ["validate"]
     folder = "/etc/vector"
@@ -201,7 +203,7 @@ def main():
 RELOAD = threading.Event()
 
 
-def reloads(running, folder):
+def reloads(running: list[Shipper], folder: str) -> None:
     while True:
         RELOAD.wait()
         RELOAD.clear()

@@ -6,7 +6,8 @@ import re
 import sys
 import threading
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 sys.path.insert(0, "/usr/share/victoria-logs-stand-in")
 import serving
@@ -17,7 +18,7 @@ LOCK = threading.Lock()
 COUNT = {"rows": 0}
 
 
-def matches(line, query):
+def matches(line: dict[str, Any], query: str) -> bool:
     """Whether a line has each word and each `field:value` of a query; pipes are not known."""
     for part in re.findall(r'(?:[\w.]+:)?(?:"[^"]*"|\S+)', query.split("|")[0]):
         field, colon, value = part.partition(":")
@@ -33,13 +34,13 @@ def matches(line, query):
 
 
 class Handler(serving.Handler):
-    def do_GET(self):
+    def do_GET(self) -> None:
         self.route(urlsplit(self.path), b"")
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         self.route(urlsplit(self.path), self.body())
 
-    def route(self, url, body):
+    def route(self, url: SplitResult, body: bytes) -> None:
         given = {
             k: v[0]
             for k, v in parse_qs(
@@ -67,7 +68,7 @@ class Handler(serving.Handler):
         else:
             self.answer(400, f"unsupported path requested: {url.path}")
 
-    def insert(self, body):
+    def insert(self, body: bytes) -> None:
         names = {k: self.headers.get(f"VL-{k}") for k in ("Msg-Field", "Time-Field")}
         ignored = (self.headers.get("VL-Ignore-Fields") or "").split(",")
         out = []
@@ -85,7 +86,7 @@ class Handler(serving.Handler):
             COUNT["rows"] += len(out)
         self.answer(200, "")
 
-    def query(self, text, limit):
+    def query(self, text: str, limit: int) -> None:
         path = DATA / "lines"
         lines = path.read_text().splitlines() if path.exists() else []
         found = [line for line in lines if matches(json.loads(line), text)]

@@ -17,7 +17,7 @@ COUNT = {"rows": 0}
 
 
 class Handler(serving.Handler):
-    def do_GET(self):
+    def do_GET(self) -> None:
         path = urlsplit(self.path).path
         if path == "/health":
             self.answer(200, "OK")
@@ -37,7 +37,7 @@ class Handler(serving.Handler):
         else:
             self.answer(400, f"unsupported path requested: {path}")
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         body = self.body()
         if urlsplit(self.path).path != "/insert/opentelemetry/v1/traces":
             self.answer(400, f"unsupported path requested: {self.path}")
