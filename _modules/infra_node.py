@@ -10,6 +10,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError
@@ -17,6 +18,7 @@ from salt.exceptions import CommandExecutionError
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
 
+HEAD = "# Managed by Salt (infra formula)\n"
 _LARGEST = 200_000  # bytes; a definition is a few kB
 
 
@@ -138,6 +140,84 @@ def definitions(
         else:
             out[name] = {"fault": faults[0]}
     return out
+
+
+def upstream_text(upstream: dict[str, Any], family: str, key: str) -> str:
+    """Definition of one upstream repository for a client; pure.
+
+    upstream
+        As ``infra_repo_catalogue.plan`` returns it.
+    family
+        ``deb`` or ``rpm``.
+    key
+        Absolute path of its key on this machine; empty where it has none.
+    """
+    if family == "deb":
+        lines = [
+            f"X-Repolib-Name: {upstream['name']}",
+            "Types: deb",
+            f"URIs: {upstream['url']}",
+            f"Suites: {upstream['suite']}",
+        ]
+        if upstream["components"]:
+            lines.append(f"Components: {' '.join(upstream['components'])}")
+        lines.append(f"Signed-By: {key}" if key else "Trusted: yes")
+        return HEAD + "\n".join(lines) + "\n"
+    meta = {
+        "name": f"{upstream['name']} $releasever - $basearch",
+        "baseurl": "\n          ".join(upstream["baseurls"]),
+        "enabled": 1,
+        "gpgcheck": 0 if upstream["trusted"] else 1,
+        "repo_gpgcheck": 0 if upstream["trusted"] else 1,
+        **({"gpgkey": f"file://{key}"} if key else {}),
+        **upstream["meta"],
+    }
+    lines = [f"[{upstream['name']}]", *(f"{name} = {value}" for name, value in meta.items())]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def upstream_key(upstream: dict[str, Any], folder: str) -> str:
+    """Have the key of an upstream repository on this machine.
+
+    upstream
+        As ``infra_repo_catalogue.plan`` returns it.
+    folder
+        Where a key that comes over the network is kept; it is fetched once.
+
+    Returns its absolute path; empty for an upstream that is trusted without one.
+
+    Raises CommandExecutionError where it cannot be had, or is another than its fingerprint says.
+    """
+    if upstream["signed_by"] or not upstream["gpgkey"]:
+        return upstream["signed_by"]
+    stem = Path(folder, f"infra-{upstream['name']}")
+    for path in (stem.with_suffix(".asc"), stem.with_suffix(".gpg")):
+        if path.is_file():
+            return str(path)
+    data = b""
+    for url in upstream["gpgkey"]:
+        cached = __salt__["cp.cache_file"](url)
+        if not cached:
+            raise CommandExecutionError(f"{url}: the key of {upstream['name']} cannot be fetched")
+        data += Path(cached).read_bytes()
+    armoured = b"-----BEGIN PGP" in data
+    if upstream["fingerprint"]:
+        shown = __salt__["cmd.run_all"](
+            ["gpg", "--batch", "--with-colons", "--show-keys"], stdin=data, python_shell=False
+        )
+        found = set(re.findall(r"(?m)^fpr:(?:[^:]*:){8}([0-9A-F]+):", shown["stdout"]))
+        wanted = {word.replace(" ", "").upper() for word in upstream["fingerprint"]}
+        if not wanted & found:
+            told = ", ".join(sorted(found)) or "none"
+            raise CommandExecutionError(
+                f"{upstream['name']}: expected a key with the fingerprint "
+                f"{', '.join(sorted(wanted))}, got {told}"
+            )
+    path = stem.with_suffix(".asc" if armoured else ".gpg")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    path.write_bytes(data)
+    path.chmod(0o644)
+    return str(path)
 
 
 def wait_until(ask: Callable[[], Any], seconds: float, pause: float = 2.0) -> Any:

@@ -80,7 +80,7 @@ def repository(
     ports: dict[str, Any],
     exclusive: bool,
     wait: int,
-    further: dict[str, str] | None = None,
+    request: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """This client installs from the repositories of the INFRA nodes, any of which will do.
 
@@ -94,15 +94,15 @@ def repository(
         Other sources are disabled in place; otherwise those that we had disabled are enabled.
     wait
         Seconds to wait for the first INFRA node, where no definition is here yet.
-    further
-        Definitions of other upstreams: file name → text.
+    request
+        What other upstreams are wanted, as for ``infra_repo_catalogue.plan``; None for none.
 
     What an INFRA node that does not answer published before stays as it is.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
         folder, kind = _place()
-        files = {rel: {"text": text} for rel, text in (further or {}).items()}
+        files = {} if request is None else _upstreams(request, kind)
         faults = _defined(files, nodes, ports, folder, kind, wait)
         silent = [fault for fault in faults.values()]
         if nodes and len(faults) == len(nodes) and not _present(nodes, ports, folder, kind):
@@ -135,6 +135,21 @@ def repository(
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"installs from {told}"}
+
+
+def _upstreams(request: dict[str, Any], kind: str) -> dict[str, dict[str, str]]:
+    """Definitions of the upstreams that this machine fits, as files of a set."""
+    plan = __salt__["infra_repo_catalogue.plan"](request)["targets"][0]
+    folder = "/etc/apt/keyrings" if kind == "sources" else "/etc/pki/rpm-gpg"
+    files = {}
+    for upstream in plan["upstreams"]:
+        # A key that would have to be fetched first is named as it will be.
+        key = f"{folder}/infra-{upstream['name']}.asc"
+        if not __opts__["test"] or upstream["signed_by"] or upstream["trusted"]:
+            key = __salt__["infra_node.upstream_key"](upstream, folder)
+        text = __salt__["infra_node.upstream_text"](upstream, plan["family"], key)
+        files[f"infra-{upstream['name']}.{kind}"] = {"text": text}
+    return files
 
 
 def _place() -> tuple[str, str]:

@@ -2,6 +2,8 @@
 {%- from "infra/map.jinja" import infra with context %}
 {%- from "infra/fleet.jinja" import fleet with context %}
 {%- set modules = infra.node_repo_modules.replace(' ', '').split(',') | select | list %}
+{%- set others = modules | reject('equalto', 'local') | list %}
+{%- from "infra/repo/settings.jinja" import repo with context %}
 {%- set local = 'local' in modules and infra.repo_enabled %}
 
 include:
@@ -19,6 +21,15 @@ infra-node-repo-defined:
         ca: {{ ('/etc/pki/ca.crt' if infra.nginx_sslmode != 'disable' else none) | tojson }}
     - exclusive: {{ infra.node_repo_remove | tojson }}
     - wait: {{ infra.node_wait | tojson }}
+{%- if others %}
+  {%- set request = dict(repo.request) %}
+  {%- set own = {'Debian': 'u' if grains['os'] == 'Ubuntu' else 'd', 'RedHat': 'el'}[grains['os_family']] %}
+  {%- do request.update({
+        'name': repo.name, 'home': repo.home, 'modules': others | join(','),
+        'targets': [own ~ grains['osmajorrelease'] ~ '.' ~ grains['cpuarch']],
+        'packages': [], 'extra_packages': [], 'url_packages': []}) %}
+    - request: {{ request | tojson }}
+{%- endif %}
     - require:
       - infra_node: infra-node-ca-present
 {%- endif %}

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from lab import aptconf
 from lab.suites import MachineSpec
 
 OFF = ("vector_enabled", "vlogs_enabled", "vtraces_enabled", "repo_enabled")
@@ -96,3 +97,34 @@ def test_networkmanager_is_told(lab):
     assert nameservers(machine)[0] == "10.10.10.10"
     assert len(nameservers(machine)) <= 3
     assert machine.run(["getent", "ahostsv4", "g.pigsty"]).stdout.split()[0] == "10.10.10.10"
+
+
+def test_a_client_may_take_its_packages_from_upstream(lab):
+    """`node_repo_modules: node`: the upstreams' own archives, instead of those of the machine."""
+    machine = lab.machine("plain")
+    upstreams = [
+        {
+            "name": source.suite.replace("/", "-"),
+            "module": "node",
+            "releases": [12],
+            "arch": ["x86_64"],
+            "baseurl": f"{source.uri} {source.suite} {source.components}",
+            "signed_by": source.signed_by or aptconf.KEYRING,
+        }
+        for source in aptconf.for_release("bookworm")
+    ]
+    given = {**PILLAR["infra"], "node_repo_modules": "node", "repo_upstream": upstreams}
+    machine.set_pillar({"infra": given})
+    machine.apply("infra.node.repo")
+    assert machine.apply("infra.node.repo").changes == {}
+    files = machine.run(
+        ["apt-get", "indextargets", "--format", "$(SOURCESENTRY)", "Created-By: Packages"]
+    ).stdout
+    assert set(re.findall(r"sources\.list\.d/(\S+?):", files)) == {
+        f"infra-{upstream['name']}.sources" for upstream in upstreams
+    }
+    machine.run(["apt-get", "install", "-y", "--no-install-recommends", "tree"])
+    machine.set_pillar({"infra": {**given, "node_repo_remove": False}})
+    machine.apply("infra.node.repo")
+    files = machine.run(["apt-get", "indextargets", "--format", "$(SOURCESENTRY)"]).stdout
+    assert "/etc/apt/sources.list" in re.sub(r"infra-\S+", "", files)

@@ -450,3 +450,77 @@ def test_the_owner_of_resolv_conf_is_told_by_its_own_means(world, monkeypatch, o
     assert "10.10.10.10" in json.dumps(written)
     assert resolver_state.configured(*given)["changes"] == {}
     assert world.calls == [command]
+
+
+# -- other upstreams -----------------------------------------------------------------------------
+
+DEB = {
+    "name": "base",
+    "url": "https://deb.example/debian",
+    "suite": "bookworm",
+    "components": ["main"],
+    "gpgkey": [],
+    "signed_by": "/usr/share/keyrings/debian-archive-keyring.gpg",
+    "fingerprint": [],
+    "trusted": False,
+}
+RPM = {
+    "name": "baseos",
+    "baseurls": ["https://a.example/$releasever/", "https://b.example/$releasever/"],
+    "meta": {"repo_gpgcheck": 0, "priority": 11},
+    "gpgkey": ["https://a.example/key"],
+    "signed_by": "",
+    "fingerprint": [],
+    "trusted": False,
+}
+
+
+def test_an_upstream_for_apt_is_signed_or_says_that_it_is_trusted():
+    text = infra_node.upstream_text(DEB, "deb", DEB["signed_by"])
+    assert "URIs: https://deb.example/debian\nSuites: bookworm\nComponents: main\n" in text
+    assert "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n" in text
+    assert "Trusted" not in text
+    assert infra_node.upstream_text({**DEB, "trusted": True}, "deb", "").endswith("Trusted: yes\n")
+
+
+def test_an_upstream_for_yum_is_checked_as_its_entry_says():
+    lines = infra_node.upstream_text(RPM, "rpm", "/etc/pki/rpm-gpg/infra-baseos.asc").splitlines()
+    for line in (
+        "[baseos]",
+        "gpgcheck = 1",
+        "repo_gpgcheck = 0",
+        "priority = 11",
+        "gpgkey = file:///etc/pki/rpm-gpg/infra-baseos.asc",
+    ):
+        assert line in lines
+
+
+def test_a_key_is_fetched_once_and_is_the_one_that_is_expected(world):
+    key = world.folder / "downloaded"
+    key.write_bytes(b"-----BEGIN PGP PUBLIC KEY BLOCK-----\nx\n")
+    fetched = []
+
+    def cache_file(url):
+        fetched.append(url)
+        return str(key)
+
+    world.functions["cp.cache_file"] = cache_file
+    folder = str(world.folder / "keyrings")
+    stranger = {**RPM, "fingerprint": ["AAAA BBBB"]}
+    with pytest.raises(CommandExecutionError, match="expected a key with the fingerprint AAAABBBB"):
+        infra_node.upstream_key(stranger, folder)
+    path = infra_node.upstream_key(RPM, folder)
+    assert path == f"{folder}/infra-baseos.asc"
+    assert infra_node.upstream_key(RPM, folder) == path
+    assert len(fetched) == 2
+    assert infra_node.upstream_key(DEB, folder) == DEB["signed_by"]
+
+
+def test_a_client_takes_the_upstreams_that_fit_it(world, monkeypatch):
+    plan = {"targets": [{"family": "deb", "upstreams": [DEB]}]}
+    world.functions["infra_repo_catalogue.plan"] = lambda request: plan
+    told = repository(world, monkeypatch, nodes=[], request={"modules": "node"})
+    assert told["result"] is True
+    assert list(sources(world)) == ["infra-base.sources"]
+    told = repository(world, monkeypatch, request={"modules": "node"})
+    assert list(told["changes"]) == ["pigsty-infra-1.sources", "pigsty-infra-2.sources"]
