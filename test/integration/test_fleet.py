@@ -427,3 +427,52 @@ def test_a_site_is_deployed_by_orchestration_which_stops_and_resumes(lab, applie
     assert list(steps) == ["infra-orch-clients-applied", "infra-orch-clients-registered"]
     code, steps = deploy(test=True)
     assert code == 0
+
+
+def test_a_third_infra_node_is_whole_and_its_clients_follow(lab, applied, pillar):
+    """One apply on it and one on the others, as the user's documents have it."""
+    name, address = "infra-3", "10.10.10.12"
+    lab.add(name, address)
+    hosts = {**pillar["infra"]["infra_hosts"], address: {"infra_seq": 3}}
+    given = {"infra": {**pillar["infra"], "infra_hosts": hosts}}
+    lab.machine("infra-1").write("/srv/pillar/infra.sls", "#!json\n" + json.dumps(given))
+    lab.salt("*", "saltutil.refresh_pillar", "wait=True")
+    done = lab.salt("--timeout=900", name, "state.apply", "infra", check=False)[name]
+    assert [s["comment"] for s in done.values() if s["result"] is False] == []
+    machine = lab.machine(name)
+    others = ["infra-1", "infra-2", "node-1", NEW[0]]
+    assert set(machine.salt_call("infra_register.nodes")) == {*others, name}
+    done = lab.salt("--timeout=900", "-L", ",".join(others), "state.apply", "infra", check=False)
+    failed = [
+        s["comment"] for states in done.values() for s in states.values() if s["result"] is False
+    ]
+    assert failed == []
+    client = lab.machine("node-1")
+    for server in (*INFRA.values(), address):
+        assert answers(client, "i.pigsty", server)["values"] == ["10.10.10.10"]
+        assert answers(client, "db.pigsty", server)["values"] == ["10.10.10.21"]
+        assert answers(client, name, server)["values"] == [address]
+    uris = client.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).stdout.split()
+    assert f"http://{address}/pigsty/" in uris
+    assert address in [s["address"] for s in client.salt_call("infra_ntp.status")["sources"]]
+    for infra in (*INFRA, name):
+        assert targets(lab.machine(infra))[f"node/{address}.yml"]
+    client.run(["curl", "-fsS", "--cacert", "/etc/pki/ca.crt", f"https://{address}/"])
+    again = lab.salt("--timeout=900", "-L", ",".join([*others, name]), "state.apply", "infra")
+    changed = {m: [s["__id__"] for s in d.values() if s["changes"]] for m, d in again.items()}
+    assert changed == {m: [] for m in [*others, name]}
+
+
+def test_the_way_back_leaves_a_client_as_it_was(lab, applied):
+    client = lab.machine("node-1")
+    for state in ("infra.register.clean", "infra.node.clean", "infra.ntp.clean"):
+        done = lab.salt("--timeout=300", "node-1", "state.apply", state, check=False)["node-1"]
+        assert [s["comment"] for s in done.values() if s["result"] is False] == []
+    assert "pigsty" not in client.run(["ls", "/etc/apt/sources.list.d"]).stdout
+    assert not set(INFRA.values()) & set(
+        re.findall(r"^nameserver (\S+)", client.read("/etc/resolv.conf"), re.MULTILINE)
+    )
+    assert "# pigsty dns" not in client.read("/etc/hosts")
+    assert (
+        client.run(["systemctl", "is-active", "chrony"], check=False).stdout.strip() == "inactive"
+    )

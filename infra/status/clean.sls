@@ -1,0 +1,3 @@
+infra-status-components-forgotten:
+  file.absent:
+    - name: /var/lib/infra/status.json
