@@ -234,3 +234,18 @@ def test_progress_reaches_the_master_as_events(boot_lab):
     data = json.loads(events[-1].partition("{")[1] + events[-1].partition("{")[2])["data"]
     assert data["done"] == data["total"] > 0
     assert data["rate"] > 0
+
+
+def test_a_full_disk_is_told_and_the_next_apply_makes_it_good(boot_lab):
+    machine = boot_lab(
+        pillar=pillar(repo_packages=["chrony"], repo_targets=["d12.x86_64"])
+    ).machine("infra-1")
+    machine.run(["mkdir", "/data"])
+    machine.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", "/data"])
+    full = machine.apply("infra.repo", check=False)
+    assert not full.ok
+    assert "MiB are still to be fetched" in full.complaint()
+    assert machine.run(["ls", "/www/pigsty/repo_complete"], check=False).returncode != 0
+    machine.run(["mount", "-o", "remount,size=2g", "/data"])
+    machine.apply("infra.repo")
+    assert machine.salt_call("infra_repo.status")["complete"] is True
