@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +35,6 @@ def show(pillar: Path | None, platform: str | None, progress: Progress) -> None:
     )
     lab.keep()
     machine = lab.machine(MACHINE)
-    bare = _running(machine)
     progress(f"{MACHINE} is up; salt-call --local state.apply infra")
     with lab.timed("apply"):
         applied = machine.apply(check=False, progress=progress)
@@ -47,16 +44,25 @@ def show(pillar: Path | None, platform: str | None, progress: Progress) -> None:
             f"test/lab/lab exec --lab {NAME} {MACHINE} -- bash; `make demo-stop` takes it down."
         )
     progress(f"{len(applied)} states, none failed; asking what runs")
-    _report(lab, machine, sorted(_running(machine) - bare))
+    _report(lab, machine)
 
 
-def _report(lab: Lab, machine: Machine, services: Sequence[str]) -> None:
+def _report(lab: Lab, machine: Machine) -> None:
     print()
-    addresses = _listening(machine)
-    rows = [(unit, addresses.get(unit, ["-"]), *_health(machine, unit)) for unit in services]
+    # Ends with an error where something is not well; that is told below, with the rest.
+    services: dict[str, Any] = machine.salt_call("infra_status.services", check=False)
     _table(
-        ("SERVICE", "ADDRESS", "HEALTH", "STARTED AFTER"),
-        [(unit, " ".join(at), health, took) for unit, at, health, took in rows],
+        ("SERVICE", "ADDRESS", "HEALTH", "VERSION", "STARTED AFTER"),
+        [
+            (
+                component,
+                " ".join(row["listening"]) or "-",
+                _health(row),
+                row["version"] or "-",
+                _started(machine, row["unit"]) if row["running"] else "-",
+            )
+            for component, row in services.items()
+        ],
     )
     print()
     entries: dict[str, Any] = machine.salt_call("infra_portal.status")
@@ -77,7 +83,7 @@ def _report(lab: Lab, machine: Machine, services: Sequence[str]) -> None:
     )
     print()
     print("Took " + ", ".join(f"{step} {took:.1f} s" for step, took in lab.seconds.items()) + ".")
-    ill = [unit for unit, _, health, _ in rows if not health.startswith("active")]
+    ill = [name for name, row in services.items() if row["enabled"] and not row["healthy"]]
     if ill:
         raise LabError(f"These services are not well: {', '.join(ill)}.")
     silent = [key for key, entry in entries.items() if not entry["http"] and not entry["https"]]
@@ -92,43 +98,19 @@ def _report(lab: Lab, machine: Machine, services: Sequence[str]) -> None:
     print("`make demo-stop` takes it down.")
 
 
-def _running(machine: Machine) -> set[str]:
-    """Return the services that run on the machine, failed ones and those on their way included."""
-    listing = machine.run(
-        [
-            *("systemctl", "list-units", "--output=json", "--type=service"),
-            "--state=running,failed,activating,auto-restart",
-        ]
-    )
-    return {unit["unit"] for unit in json.loads(listing.stdout)}
+def _health(row: dict[str, Any]) -> str:
+    """Return in a few words how a component is, as it says itself."""
+    if not row["enabled"]:
+        return "switched off"
+    return f"{'well' if row['healthy'] else 'NOT WELL'}: {row['said']}"
 
 
-def _health(machine: Machine, unit: str) -> tuple[str, str]:
-    """Return a service's state, and how long after the machine's boot it started."""
-    asked = ["systemctl", "show", "--property=ActiveState,SubState,ActiveEnterTimestampMonotonic"]
-    shown = dict(line.split("=", 1) for line in machine.run([*asked, unit]).stdout.splitlines())
-    booted = ["systemctl", "show", "--property=UserspaceTimestampMonotonic", "--value"]
-    start = int(machine.run(booted).stdout)
-    since = (int(shown["ActiveEnterTimestampMonotonic"]) - start) / 1e6
-    return f"{shown['ActiveState']} ({shown['SubState']})", f"{since:.1f} s"
-
-
-def _listening(machine: Machine) -> dict[str, list[str]]:
-    """Return the addresses that each service listens on, IPv4 and IPv6 alike as one."""
-    found: dict[str, set[str]] = {}
-    for line in machine.run(["ss", "--no-header", "-lntup"]).stdout.splitlines():
-        protocol, _, _, _, local = line.split()[:5]
-        host, _, port = local.rpartition(":")
-        where = "" if host.split("%")[0] in ("*", "0.0.0.0", "[::]") else host  # noqa: S104
-        for pid in re.findall(r"pid=(\d+)", line):
-            group = machine.run(["cat", f"/proc/{pid}/cgroup"], check=False).stdout.strip()
-            unit = group.rpartition("/")[2]
-            found.setdefault(unit, set()).add(f"{where}:{port}/{protocol}")
-    return {unit: sorted(places, key=_port) for unit, places in found.items()}
-
-
-def _port(place: str) -> tuple[int, str]:
-    return int(place.partition("/")[0].rpartition(":")[2]), place
+def _started(machine: Machine, unit: str) -> str:
+    """Return how long after the machine's boot a unit started."""
+    asked = ["systemctl", "show", "--value", "--property=ActiveEnterTimestampMonotonic", unit]
+    booted = ["systemctl", "show", "--value", "--property=UserspaceTimestampMonotonic"]
+    since = int(machine.run(asked).stdout) - int(machine.run(booted).stdout)
+    return f"{since / 1e6:.1f} s"
 
 
 def _ask(address: str, name: str) -> int:
