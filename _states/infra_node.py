@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
 
 _SET = "client-repo"
+_GRACE = 30.0  # seconds
 
 
 def authority(
@@ -181,13 +184,19 @@ def _defined(
     names = _names(ports["repo"], kind)
     latest: dict[str, dict[str, str]] = {}
 
-    def ask() -> bool:
+    def ask(enough: Callable[[Iterable[bool]], bool]) -> bool:
         latest.update(__salt__["infra_node.definitions"](nodes, names, ports))
-        return any("text" in found for found in latest.values())
+        return enough("text" in found for found in latest.values())
 
-    if nodes:
-        patient = not __opts__["test"] and not _present(nodes, ports, folder, kind)
-        __salt__["infra_node.wait_until"](ask, wait if patient else 0)
+    until = __salt__["infra_node.wait_until"]
+    if nodes and (__opts__["test"] or _present(nodes, ports, folder, kind)):
+        ask(any)
+    elif nodes:
+        # INFRA nodes that are applied at the same time are ready at about the same time: when the
+        # first one is, the others are given as long again.
+        begun = time.monotonic()
+        if until(lambda: ask(any), wait) and not all("text" in f for f in latest.values()):
+            until(lambda: ask(all), min(wait, max(_GRACE, time.monotonic() - begun)))
     for source, found in latest.items():
         rel = f"{source}.{kind}"
         if "text" in found:

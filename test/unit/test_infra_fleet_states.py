@@ -335,6 +335,27 @@ def test_an_infra_node_that_is_down_keeps_its_definition(world, monkeypatch):
     assert sources(world) == before
 
 
+def test_at_first_an_infra_node_that_is_late_is_waited_for(world, monkeypatch):
+    silent = ["10.10.10.10"]
+    asked = []
+
+    def wait_until(ask, seconds):
+        asked.append(seconds)
+        if len(asked) == 2:
+            silent.clear()
+        return ask()
+
+    world.functions["infra_node.wait_until"] = wait_until
+    told = repository(world, monkeypatch, silent=silent, wait=900)
+    assert asked == [900, 30]
+    assert told["result"] is True
+    assert list(sources(world)) == ["pigsty-infra-1.sources", "pigsty-infra-2.sources"]
+    # Later nobody is waited for.
+    silent.append("10.10.10.11")
+    repository(world, monkeypatch, silent=silent, wait=900)
+    assert len(asked) == 2
+
+
 def test_no_repository_at_all_fails_and_changes_nothing(world, monkeypatch):
     told = repository(world, monkeypatch, silent=["10.10.10.10", "10.10.10.11"])
     assert told["result"] is False
