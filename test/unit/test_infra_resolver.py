@@ -72,7 +72,9 @@ def test_lines_of_others_stay_in_the_table_of_hosts(current):
     assert once.endswith("10.10.10.10 i.pigsty # pigsty dns\n")
     assert resolver.hosts_text(once, ours) == once
     kept = [x for x in current.splitlines() if not x.rstrip().endswith("# pigsty dns")]
-    assert resolver.hosts_text(once, []).rstrip("\n") == "\n".join(kept).rstrip("\n \t")
+    while kept and not kept[-1].strip():
+        kept.pop()
+    assert resolver.hosts_text(once, []).splitlines() == kept
 
 
 def test_what_pigsty_left_in_the_table_is_taken_over():
