@@ -1,16 +1,23 @@
 """What every layer of tests shares."""
 
 import logging
+import os
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 import salt.utils.files  # noqa: F401 - importing Salt installs the deferred handlers dropped below
+from hypothesis import settings
 
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))  # from _modules import …
 sys.path.insert(0, str(REPO / "test"))  # from lab import …
+
+# A busy machine is no fault of the code. On CI the same examples every time; at a desk new ones.
+settings.register_profile("desk", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 for _handler in logging.root.handlers[:]:  # Salt's own would write to a closed stream at exit
     logging.root.removeHandler(_handler)
