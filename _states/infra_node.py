@@ -131,7 +131,8 @@ def repository(
         __salt__["infra_files.publish"](_SET, folder, files, found, switch="files")
         __salt__["infra_repo.switch_sources"](not switch, own)
         try:
-            __salt__["pkg.refresh_db"](failhard=not silent)
+            # On the way back the sources are the machine's own affair again.
+            __salt__["pkg.refresh_db"](failhard=bool(files) and not silent)
         except CommandExecutionError as err:
             __salt__["infra_repo.switch_sources"](switch, own)
             return {**ret, "result": False, "comment": f"the sources cannot be read: {err}"}

@@ -391,6 +391,13 @@ def test_the_reactor_registers_a_machine_that_starts_and_forgets_one_that_is_del
     )
     for infra in INFRA:
         gone_from(lab.machine(infra), name, address)
+    # What joins below is applied by hand.
+    master.run(["rm", "/etc/salt/master.d/reactor.conf"])
+    master.run(["systemctl", "restart", "salt-master"])
+    staying = {*INFRA, "node-1", NEW[0]}
+    assert eventually(
+        lambda: staying <= set(lab.salt("--timeout=5", "*", "test.ping", check=False))
+    )
 
 
 def test_a_site_is_deployed_by_orchestration_which_stops_and_resumes(lab, applied):
@@ -438,6 +445,7 @@ def test_a_third_infra_node_is_whole_and_its_clients_follow(lab, applied, pillar
     lab.machine("infra-1").write("/srv/pillar/infra.sls", "#!json\n" + json.dumps(given))
     lab.salt("*", "saltutil.refresh_pillar", "wait=True")
     done = lab.salt("--timeout=900", name, "state.apply", "infra", check=False)[name]
+    assert isinstance(done, dict), done
     assert [s["comment"] for s in done.values() if s["result"] is False] == []
     machine = lab.machine(name)
     others = ["infra-1", "infra-2", "node-1", NEW[0]]

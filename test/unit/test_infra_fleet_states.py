@@ -367,6 +367,15 @@ def test_an_infra_node_that_is_gone_takes_its_source_along(world, monkeypatch):
     repository(world, monkeypatch)
     told = repository(world, monkeypatch, nodes=NODES[:1])
     assert told["changes"] == {"pigsty-infra-2.sources": "removed"}
+    assert world.calls[-1] == ("refresh", True)
+
+
+def test_on_the_way_back_the_machine_has_its_own_sources_readable_or_not(world, monkeypatch):
+    repository(world, monkeypatch)
+    told = repository(world, monkeypatch, nodes=[], exclusive=False)
+    assert told["result"] is True
+    assert world.calls[-2:] == [("switch", True, []), ("refresh", False)]
+    assert sources(world) == {}
 
 
 def test_sources_that_cannot_be_read_are_an_error(world, monkeypatch):
