@@ -652,6 +652,9 @@ def sent() -> Any:
 def mine() -> dict[str, Any]:
     """Facts of all minions, as the mine has them; this minion's own, as they are now.
 
+    Without a master (``salt-call --local``) there is no mine of others: those that were registered
+    last stay.
+
     CLI Example:
 
     .. code-block:: bash
@@ -659,6 +662,8 @@ def mine() -> dict[str, Any]:
         salt infra-1 infra_register.mine
     """
     found = dict(__salt__["mine.get"]("*", ALIAS))
+    if __opts__.get("file_client") == "local" and not set(found) - {__opts__["id"]}:
+        found = {i: {"contract": CONTRACT, **known} for i, known in remembered().items()}
     own = facts()
     if own.get("ip"):
         found[__opts__["id"]] = own

@@ -85,6 +85,8 @@ def main():
         for state in ("infra.ca", "infra.dns", "infra.nginx", "infra.daemon"):
             machine.run(["salt-call", "--local", "--retcode-passthrough", "state.apply", state])
         for size in SIZES:
+            # Without a master those that were registered last stay, if they are remembered.
+            machine.run(["rm", "-f", "/var/lib/infra/register.json"])
             apply(machine, {})
             mine = {f"m-{n}": facts(n) for n in range(size)}
             first = apply(machine, mine)

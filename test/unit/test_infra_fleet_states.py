@@ -203,6 +203,21 @@ def test_the_inventory_says_who_came_and_who_left(world):
     assert (told["result"], told["changes"]) == (True, {})
 
 
+def test_without_a_master_nobody_is_forgotten(world):
+    world.opts["id"] = "infra-1"
+    world.mine.update(MINE)
+    register_state.inventory("x", SETTINGS)
+    world.context.clear()
+    world.mine.clear()
+    world.opts["file_client"] = "local"
+    told = register_state.inventory("x", SETTINGS)
+    assert (told["result"], told["changes"]) == (True, {})
+    assert set(infra_register.remembered()) == {"infra-1", "node-1"}
+    world.context.clear()
+    world.opts["file_client"] = "remote"
+    assert register_state.inventory("x", SETTINGS)["changes"] == {"left": ["infra-1", "node-1"]}
+
+
 def test_an_infra_host_that_no_minion_has_is_named(world):
     told = register_state.inventory("x", {**SETTINGS, "nodes": NODES}, mine=MINE)
     assert told["result"] is True
