@@ -9,6 +9,7 @@ import base64
 import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
 
+_AGENT_TRIES = 3
 _KEY_TYPE = "rsa4096"
 """RSA: rpm before 4.16 (EL 8) and old gpgv know no other that is still held to be safe."""
 
@@ -365,7 +367,16 @@ def _passphrase(file: str) -> list[str]:
 
 def _gpg(home: str, *argv: str, check: bool = True) -> dict[str, Any]:
     options = ["--homedir", home, "--batch", "--no-tty", "--yes", "--quiet", "--with-colons"]
-    return _run(["gpg", *options, *argv], "gnupg", check)
+    command = ["gpg", *options, *argv]
+    for _ in range(_AGENT_TRIES):
+        # An agent that was told to end may take the call and then be gone; the next starts its own.
+        answer = _run(command, "gnupg", check=False)
+        if not answer["retcode"] or "agent" not in answer["stderr"]:
+            break
+        time.sleep(0.5)
+    if check and answer["retcode"]:
+        raise CommandExecutionError(f"gpg failed: {answer['stderr'] or answer['stdout']}")
+    return answer
 
 
 def _stop_agent(home: str) -> None:

@@ -354,3 +354,18 @@ def test_progress_goes_to_the_master_as_an_event(master, sent, tmp_path):
     if sent:
         send.assert_called_once_with("infra/repo/pigsty/progress", progress)
     assert note.read_text().startswith("fetched 1 of 2 files")
+
+
+def test_an_agent_that_is_just_ending_is_asked_again(monkeypatch):
+    from _modules import infra_repo_sign as sign
+
+    answers = [
+        {"retcode": 2, "stdout": "", "stderr": "gpg: can't connect to the agent: End of file"},
+        {"retcode": 0, "stdout": "done", "stderr": ""},
+    ]
+    monkeypatch.setattr(sign.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(
+        sign, "__salt__", {"cmd.run_all": lambda *a, **k: answers.pop(0)}, raising=False
+    )
+    assert sign._gpg("/home", "--sign")["stdout"] == "done"
+    assert answers == []
