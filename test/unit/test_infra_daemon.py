@@ -163,6 +163,11 @@ def test_what_runs_is_compared_with_what_is_asked_for(found, why):
     assert infra_daemon.outdated(daemon(), runs(**found)) == why
 
 
+def test_a_complaint_of_two_lines_is_quoted_whole():
+    said = "Checking 'x'  FAILED: yaml: unmarshal errors:\n  line 14: field a not found in type b\n"
+    assert "field a not found" in infra_daemon.words_of(said)
+
+
 def test_of_a_programs_words_those_that_complain_are_quoted():
     said = "info starting\nflag provided but not defined: -x\nusage of it\n  -y int\n"
     assert infra_daemon.words_of(said) == "flag provided but not defined: -x"
