@@ -265,8 +265,8 @@ def words_of(output: str) -> str:
         line
         for line in lines
         if re.search(
-            r"error|fatal|panic|cannot|could not|invalid|not defined|not found|unknown|unexpected|fail"
-            r"|denied|missing|no such|refused|in use|line \d+:", line,
+            r"error|fatal|panic|cannot|could not|invalid|not defined|not found|unknown|unexpected"
+            r"|fail|denied|missing|no such|refused|in use|line \d+:", line,
             re.IGNORECASE,
         )
         and "error: Main process exited" not in line

@@ -421,10 +421,10 @@ def test_data_is_destroyed_only_when_it_is_named_and_once(lab, applied):
     machine = lab.machine("infra-1")
     refused = machine.apply(pillar={"infra": {"vtraces_clean": True}}, check=False)
     assert "vtraces_clean_confirm: /data/infra/traces" in refused.complaint()
-    assert machine.run(["ls", "/data/infra/traces"]).stdout.split() == ["services"]
+    assert "services" in machine.run(["ls", "/data/infra/traces"]).stdout.split()
     asked = {"infra": {"vtraces_clean": True, "vtraces_clean_confirm": "/data/infra/traces"}}
     assert machine.apply(pillar=asked).ok
-    assert machine.run(["ls", "/data/infra/traces"]).stdout.split() == []
+    assert "services" not in machine.run(["ls", "/data/infra/traces"]).stdout.split()
     assert machine.apply(pillar=asked).changes == {}
     assert machine.apply().changes == {}
 
@@ -446,6 +446,6 @@ def test_the_way_back_keeps_the_data(lab, applied):
     assert machine.apply("infra.vlogs.clean").ok
     assert get(machine, 9428, "/health")[0] == 0
     assert machine.run(["test", "-e", "/etc/systemd/system/vlogs.service"], check=False).returncode
-    assert machine.run(["ls", "/data/infra/logs"]).stdout.split() == ["lines"]
+    assert "lines" in machine.run(["ls", "/data/infra/logs"]).stdout.split()
     assert machine.apply().ok
     assert get(machine, 9428, "/health")[0] == 200

@@ -94,4 +94,8 @@ class Handler(serving.Handler):
 
 
 DATA.mkdir(parents=True, exist_ok=True)
+try:
+    (DATA / "flock.lock").touch()
+except OSError as err:
+    sys.exit(f"fatal: cannot create lock file in {DATA}: {err}")
 serving.serve("victoria-logs", GIVEN.get("httpListenAddr", ":9428"), Handler)
