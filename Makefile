@@ -26,7 +26,8 @@ test: prepare  ## everything: lint, types, unit, functional and integration test
 	@status=0; \
 	tools/lint || status=1; \
 	test/lab/lab build; \
-	"$$(tools/venv)/bin/pytest" --timeout=900 || status=1; \
+	"$$(tools/venv)/bin/pytest" --numprocesses=2 --dist=loadfile test/unit test/functional || status=1; \
+	"$$(tools/venv)/bin/pytest" --timeout=900 test/integration || status=1; \
 	exit $$status
 
 lint: prepare  ## ruff, mypy, yamllint, salt-lint, shellcheck
