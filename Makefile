@@ -26,8 +26,9 @@ test: prepare  ## everything: lint, types, unit, functional and integration test
 	@status=0; \
 	tools/lint || status=1; \
 	test/lab/lab build; \
-	"$$(tools/venv)/bin/pytest" --numprocesses=2 --dist=loadfile test/unit test/functional || status=1; \
-	"$$(tools/venv)/bin/pytest" --timeout=900 test/integration || status=1; \
+	for layer in 'test/unit test/functional' test/integration; do \
+	  "$$(tools/venv)/bin/pytest" --numprocesses=2 --dist=loadfile --timeout=900 $$layer || status=1; \
+	done; \
 	exit $$status
 
 lint: prepare  ## ruff, mypy, yamllint, salt-lint, shellcheck
