@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop apply prepare test lint unit bench
+.PHONY: help demo demo-stop apply prepare test soak lint unit bench
 
 # A file in YAML or JSON; pillar.example if not given.
 PILLAR ?=
@@ -27,9 +27,12 @@ test: prepare  ## everything: lint, types, unit, functional and integration test
 	tools/lint || status=1; \
 	test/lab/lab build; \
 	for layer in 'test/unit test/functional' test/integration; do \
-	  "$$(tools/venv)/bin/pytest" --numprocesses=2 --dist=loadfile --timeout=900 $$layer || status=1; \
+	  "$$(tools/venv)/bin/pytest" --numprocesses=2 --dist=loadfile -m 'not soak' --timeout=900 $$layer || status=1; \
 	done; \
 	exit $$status
+
+soak: prepare  ## the long runs: alerts from end to end, kills, faults
+	@"$$(tools/venv)/bin/pytest" -m soak --timeout=1800 test/integration
 
 lint: prepare  ## ruff, mypy, yamllint, salt-lint, shellcheck
 	@tools/lint

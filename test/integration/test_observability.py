@@ -235,6 +235,7 @@ def test_traces_go_in_over_otlp_and_come_out_as_jaeger(lab, applied):
     assert json.loads(told)["data"] == ["shop"]
 
 
+@pytest.mark.soak
 def test_an_alert_of_two_nodes_is_one_message_and_a_silence_holds_on_both(lab, applied, folder):
     one, two = (lab.machine(name) for name in INFRA)
     node = lab.machine(NODE[0])
@@ -282,6 +283,7 @@ def test_an_alert_of_two_nodes_is_one_message_and_a_silence_holds_on_both(lab, a
     assert len(told("firing")) == 1
 
 
+@pytest.mark.soak
 def test_a_certificate_about_to_end_is_told(lab, applied):
     machine = lab.machine("infra-1")
     live = "/etc/nginx/conf.d/cert/pigsty"
@@ -306,6 +308,7 @@ def test_a_certificate_about_to_end_is_told(lab, applied):
 
 
 @pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.soak
 def test_a_killed_service_comes_back(lab, applied, unit, capsys):
     machine = lab.machine("infra-2")
     port, path, _ = UNITS[unit]
@@ -319,6 +322,7 @@ def test_a_killed_service_comes_back(lab, applied, unit, capsys):
         print(f"\n{unit} answered again {time.monotonic() - start:.1f} s after SIGKILL", end="")
 
 
+@pytest.mark.soak
 def test_after_the_kills_the_state_agrees(lab, applied):
     done = lab.machine("infra-2").apply()
     assert done.changes == {}
@@ -356,6 +360,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.soak
 def test_a_fault_names_its_parameter_and_what_ran_runs_on(lab, applied, fault):
     change, named, quoted = FAULTS[fault]
     machine = lab.machine("infra-1")
@@ -379,6 +384,7 @@ def test_a_fault_names_its_parameter_and_what_ran_runs_on(lab, applied, fault):
         assert agreed.changes == {}, agreed.changes
 
 
+@pytest.mark.soak
 def test_a_read_only_data_directory_is_named(lab, applied):
     machine = lab.machine("infra-1")
     machine.run(["systemctl", "stop", "vtraces"])
@@ -395,6 +401,7 @@ def test_a_read_only_data_directory_is_named(lab, applied):
     assert get(machine, 10428, "/health")[0] == 200
 
 
+@pytest.mark.soak
 def test_changing_a_flag_restarts_that_service_alone(lab, applied):
     machine = lab.machine("infra-1")
     before = invocations(machine)
@@ -405,6 +412,7 @@ def test_changing_a_flag_restarts_that_service_alone(lab, applied):
     machine.apply()
 
 
+@pytest.mark.soak
 def test_upgrading_a_program_restarts_that_service_alone(lab, applied):
     machine = lab.machine("infra-1")
     before = invocations(machine)
@@ -417,6 +425,7 @@ def test_upgrading_a_program_restarts_that_service_alone(lab, applied):
     assert {unit for unit in UNITS if before[unit] != after[unit]} == {"blackbox_exporter"}
 
 
+@pytest.mark.soak
 def test_data_is_destroyed_only_when_it_is_named_and_once(lab, applied):
     machine = lab.machine("infra-1")
     refused = machine.apply(pillar={"infra": {"vtraces_clean": True}}, check=False)
@@ -429,6 +438,7 @@ def test_data_is_destroyed_only_when_it_is_named_and_once(lab, applied):
     assert machine.apply().changes == {}
 
 
+@pytest.mark.soak
 def test_what_is_switched_off_stops_and_is_no_target(lab, applied):
     machine = lab.machine("infra-1")
     done = machine.apply(pillar={"infra": {"vtraces_enabled": False}})
@@ -441,6 +451,7 @@ def test_what_is_switched_off_stops_and_is_no_target(lab, applied):
     assert get(machine, 10428, "/health")[0] == 200
 
 
+@pytest.mark.soak
 def test_the_way_back_keeps_the_data(lab, applied):
     machine = lab.machine("infra-2")
     assert machine.apply("infra.vlogs.clean").ok
