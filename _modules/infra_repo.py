@@ -468,7 +468,8 @@ def _kept(
     Sets ``since`` of all: when the repository had the package first.
     """
     known = {(p["path"], p["sha256"]): p["since"] for p in before}
-    now = int(time.time())
+    # Later than all before it, also for builds within one second and clocks that went back.
+    now = max([int(time.time()), *(p["since"] + 1 for p in before)])
     for package in packages:
         package["since"] = known.get((package["path"], package["sha256"]), now)
     paths = {p["path"] for p in packages}

@@ -333,6 +333,21 @@ def test_what_is_complete_is_taken_as_it_is(origin, request_, needed):
     assert infra_repo.needs_build({**state, "complete": False}, "a") is True
 
 
+@pytest.mark.parametrize("clock", [[500, 500, 500], [500, 400, 300]])
+def test_former_versions_leave_in_order_whatever_the_clock_says(monkeypatch, clock):
+    def build(version, before):
+        monkeypatch.setattr(infra_repo.time, "time", lambda: clock[len(before)])
+        package = {"target": "d12", "name": "web", "arch": "all", "version": version}
+        package |= {"path": f"web_{version}.deb", "sha256": version}
+        return [package, *infra_repo._kept([package], before, keep=2)]
+
+    first = build("1.0", [])
+    second = build("2.0", first)
+    third = build("3.0", second)
+    assert [p["version"] for p in second] == ["2.0", "1.0"]
+    assert [p["version"] for p in third] == ["3.0", "2.0"]
+
+
 def test_the_name_of_an_archive_is_pigstys():
     name = infra_repo_pack.archive_name
     assert name("v4.5.0", "el9", "x86_64") == "pigsty-pkg-v4.5.0.el9.x86_64.tgz"
