@@ -10,6 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PROGRAMS = ("systemd-nspawn", "debootstrap", "ip", "nft", "nsenter", "unshare")
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INSTANCES = 1024
+"""Every machine's systemd, journald and udevd take some of these, all of them root's; the kernel's
+128 are enough for about ten machines."""
 
 # A root that came by a plain `su` does not have these in its search path.
 os.environ["PATH"] = ":".join([os.environ.get("PATH", "/usr/bin:/bin"), "/usr/sbin", "/sbin"])
@@ -96,7 +100,7 @@ def kill(pid: int) -> None:
 
 
 def require() -> None:
-    """Check that a lab can run on this host.
+    """Check that a lab can run on this host, and raise the one limit of it that machines share.
 
     Raises:
         LabError: it cannot; the message names everything that is missing.
@@ -118,6 +122,9 @@ def require() -> None:
         )
     if not cgroup_roots():
         raise LabError("The lab needs a mounted cgroup2 file system, and there is none.")
+    if int(INOTIFY.read_text()) < INSTANCES and os.access(INOTIFY, os.W_OK):
+        # Until the host's next boot. In a container it is read-only: few machines boot there.
+        INOTIFY.write_text(f"{INSTANCES}\n")
 
 
 def systemd_runs_here() -> bool:
