@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +125,15 @@ class Record:
             data: dict[str, Any] = json.loads((paths.state() / name / FILE).read_text())
         except (FileNotFoundError, NotADirectoryError):
             return None
-        data["owner"] = Process(**data["owner"]) if data["owner"] else None
-        data["machines"] = {key: MachineSpec(**spec) for key, spec in data["machines"].items()}
-        return cls(**data)
+        data["owner"] = _made(Process, data["owner"]) if data["owner"] else None
+        data["machines"] = {key: _made(MachineSpec, one) for key, one in data["machines"].items()}
+        return _made(cls, data)
+
+
+def _made(kind: type[Any], data: dict[str, Any]) -> Any:
+    """Return a dataclass of a record: what a lab of another checkout has besides is passed over."""
+    known = {part.name for part in fields(kind)}
+    return kind(**{key: value for key, value in data.items() if key in known})
 
 
 def every() -> Iterator[Record]:
