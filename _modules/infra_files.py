@@ -32,6 +32,7 @@ import fcntl
 import grp
 import hashlib
 import json
+import logging
 import os
 import pwd
 import shutil
@@ -43,10 +44,15 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
+log = logging.getLogger(__name__)
+
 STATE_DIR = Path("/var/lib/infra")
 LOCK_DIR = Path("/run/infra-formula")
 MARK = "Managed by Salt (infra formula)"
 """Stands in the first lines of each generated file; tells ours when a manifest is lost."""
+NO_SETS = ("portal-entries",)
+CLEANED = "cleaned-"
+"""What else lies among the manifests (see infra_portal and infra_daemon)."""
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -70,6 +76,9 @@ def owned(name: str, root: str) -> dict[str, str]:
         Directory below which the set lies; used to find its files again if the manifest is damaged.
 
     Returns a mapping of path (relative to root) to SHA-256. Empty where the set was never written.
+    Where its manifest is damaged, it is made up from the files that bear our mark and that no other
+    set has, and the log says so; where other manifests are damaged too, nobody can tell whose such
+    a file is, and none is in it.
 
     CLI Example:
 
@@ -77,16 +86,42 @@ def owned(name: str, root: str) -> dict[str, str]:
 
         salt '*' infra_files.owned portal /etc/nginx
     """
+    manifest = _manifest(name)
+    if manifest is None:
+        return {rel: "" for rel in _recovered(name, Path(root)) or ()}
+    return manifest["files"] if manifest["root"] == root else {}
+
+
+def _manifest(name: str) -> dict[str, Any] | None:
+    """What is remembered of a set; None for a manifest that is damaged."""
     path = manifest_path(name)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        files = {str(rel): str(sha) for rel, sha in data["files"].items()}
-        return files if str(data["root"]) == root else {}
+        return {
+            "root": str(data["root"]),
+            "files": {str(rel): str(sha) for rel, sha in data["files"].items()},
+            "pending": bool(data.get("pending")),
+        }
     except FileNotFoundError:
-        return {}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass  # damaged: known by what our files say of themselves
-    return {rel: "" for rel in _marked(Path(root))}
+        return {"root": "", "files": {}, "pending": False}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        return None
+
+
+def _recovered(name: str, root: Path) -> list[str] | None:
+    """Files below root that bear our mark and are of no other set; None where nobody can tell."""
+    others: set[str] = set()
+    for path in sorted(manifest_path(name).parent.glob("*.json")):
+        if path.stem == name or path.stem in NO_SETS or path.stem.startswith(CLEANED):
+            continue
+        manifest = _manifest(path.stem)
+        if manifest is None:
+            told = "%s and %s are damaged: whose files lie below %s cannot be told, none is removed"
+            log.warning(told, manifest_path(name), path, root)
+            return None
+        others.update(str(Path(manifest["root"], rel).resolve()) for rel in manifest["files"])
+    log.warning("%s is damaged: it is made up from the files below %s", manifest_path(name), root)
+    return [rel for rel in _marked(root) if str((root / rel).resolve()) not in others]
 
 
 def manifest_path(name: str) -> Path:
@@ -110,14 +145,19 @@ def compare(
         configuration); others of that kind are in ``foreign``.
 
     Returns ``create``, ``change``, ``remove`` and ``same`` (sorted lists of relative paths),
-    ``foreign`` (wanted paths at which a file lies that is neither ours nor equal to ours) and
-    ``diff`` (relative path → unified difference, secrets left out, long ones cut).
+    ``foreign`` (wanted paths at which a file lies that is neither ours nor equal to ours),
+    ``pending`` (an interrupted run put files in place and did not see them taken up), ``damaged``
+    (the manifest is, and has to be made anew) and ``diff`` (relative path → unified difference,
+    secrets left out, long ones cut).
 
     Raises SaltInvocationError for a path that leaves root.
     """
     base = Path(root)
     mine = owned(name, root)
+    manifest = _manifest(name)
     result: dict[str, Any] = {"create": [], "change": [], "remove": [], "same": [], "foreign": []}
+    result["damaged"] = manifest is None
+    result["pending"] = bool(manifest and manifest["pending"] and manifest["root"] == root)
     diffs: dict[str, str] = {}
     for rel in sorted(files):
         _check_relative(rel)
@@ -132,7 +172,12 @@ def compare(
         elif current == _wanted(spec):
             result["change"].append(rel)
             diffs[rel] = _attribute_diff(path, spec)
-        elif rel in mine or rel in replace or (current[0] == "link" and "link" in spec):
+        elif (
+            rel in mine
+            or rel in replace
+            or (current[0] == "link" and "link" in spec)
+            or (manifest is None and _bears_mark(path))
+        ):
             result["change"].append(rel)
             diffs[rel] = _diff(current, spec)
         else:
@@ -140,13 +185,23 @@ def compare(
     result["remove"] = sorted(r for r in mine if r not in files and _read(base / r) is not None)
     for rel in result["remove"]:
         diffs[rel] = "removed"
+    if manifest is None:
+        diffs[str(manifest_path(name))] = "was damaged, and is made anew"
+    elif result["pending"]:
+        diffs[str(manifest_path(name))] = "what an interrupted run put in place is taken up"
     result["diff"] = diffs
     return result
 
 
 def differs(comparison: dict[str, Any]) -> bool:
     """Whether a comparison found anything to do."""
-    return bool(comparison["create"] or comparison["change"] or comparison["remove"])
+    return bool(
+        comparison["create"]
+        or comparison["change"]
+        or comparison["remove"]
+        or comparison["pending"]
+        or comparison["damaged"]
+    )
 
 
 def publish(
@@ -179,8 +234,11 @@ def publish(
     if switch not in ("tree", "files"):
         raise SaltInvocationError(f"switch: expected 'tree' or 'files', got {switch!r}")
     base = Path(root).resolve()
-    with _locked(name):
+    with _locked(base), _told(base):
         discard_stages(root)
+        if comparison["pending"]:
+            for rel in files:
+                _beside(base / rel).unlink(missing_ok=True)
         base.mkdir(parents=True, exist_ok=True, mode=0o755)
         stage = Path(tempfile.mkdtemp(prefix=f".{base.name}.infra-", dir=base.parent))
         try:
@@ -197,22 +255,25 @@ def publish(
             if check is not None:
                 check(str(stage))
             # Until the switch is done both generations are ours: an interrupted run leaves nothing
-            # behind that the next one would take for somebody else's.
+            # behind that the next one would take for somebody else's, and what it did not see
+            # taken up is seen to by the next one.
             before = owned(name, root)
             after = {rel: digest(spec) for rel, spec in files.items()}
             _save_replaced(base, [r for r in [*changed, *gone] if r not in before])
-            _write_manifest(name, root, {**before, **after})
+            _write_manifest(name, root, {**before, **after}, pending=True)
             undo = _switch(base, stage, changed, gone, whole=switch == "tree")
             try:
                 if confirm is not None:
                     confirm()
-            except CommandExecutionError:
+                _write_manifest(name, root, after)
+            except (CommandExecutionError, OSError):
                 undo()
-                _write_manifest(name, root, before)
-                with contextlib.suppress(CommandExecutionError):
-                    confirm()  # type: ignore[misc]
+                # On a full disk the manifest stays as it is: the next run sees to the set again.
+                with contextlib.suppress(CommandExecutionError, OSError):
+                    if confirm is not None:
+                        confirm()
+                    _write_manifest(name, root, before)
                 raise
-            _write_manifest(name, root, after)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
 
@@ -232,7 +293,8 @@ def remove(name: str, root: str, test: bool = False) -> list[str]:
     test
         Only tell.
 
-    Returns the relative paths that are (or would be) removed or put back.
+    Returns the relative paths that are (or would be) removed or put back. None is, and the set is
+    not forgotten, where its manifest and another one are damaged (see :func:`owned`).
 
     CLI Example:
 
@@ -242,9 +304,10 @@ def remove(name: str, root: str, test: bool = False) -> list[str]:
     """
     base = Path(root)
     present = sorted(r for r in owned(name, root) if _read(base / r) is not None)
-    if test:
+    if test or (not present and _manifest(name) is None):
         return present
-    with _locked(name):
+    base = base.resolve()
+    with _locked(base), _told(base):
         for rel in present:
             saved = _saved_path(base / rel)
             if saved.exists():
@@ -328,16 +391,19 @@ def _diff(current: tuple[str, bytes] | None, spec: dict[str, Any]) -> str:
 def _marked(root: Path) -> Iterator[str]:
     for folder, _dirs, names in os.walk(root):
         for file in names:
-            path = Path(folder, file)
-            if path.is_symlink():
-                continue
-            try:
-                with path.open("rb") as stream:
-                    head = stream.read(512)
-            except OSError:
-                continue
-            if MARK.encode() in head:
-                yield str(path.relative_to(root))
+            if _bears_mark(Path(folder, file)):
+                yield str(Path(folder, file).relative_to(root))
+
+
+def _bears_mark(path: Path) -> bool:
+    """Whether a file says in its first lines that it is ours."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        with path.open("rb") as stream:
+            return MARK.encode() in stream.read(512)
+    except OSError:
+        return False
 
 
 # -- staging and switching -----------------------------------------------------------------------
@@ -449,23 +515,6 @@ def _switch(
             return lambda: _exchange_or_fail(stage, base)
     old = Path(tempfile.mkdtemp(prefix="old-", dir=stage))
     done: list[str] = []
-    here = stage.stat().st_dev
-    devices: dict[Path, int] = {}
-    for rel in [*changed, *sorted(gone)]:
-        live = base / rel
-        if os.path.lexists(live):
-            (old / rel).parent.mkdir(parents=True, exist_ok=True)
-            _link(live, old / rel)
-        done.append(rel)
-        if rel in gone:
-            live.unlink(missing_ok=True)
-            continue
-        if live.parent not in devices:
-            live.parent.mkdir(parents=True, exist_ok=True)
-            devices[live.parent] = live.parent.stat().st_dev
-        source = stage / rel
-        os.replace(source if devices[live.parent] == here else _copy_beside(source, live), live)
-    _sync_dir(base)
 
     def undo() -> None:
         for rel in done:
@@ -474,6 +523,29 @@ def _switch(
             else:
                 (base / rel).unlink(missing_ok=True)
 
+    here = stage.stat().st_dev
+    devices: dict[Path, int] = {}
+    try:
+        for rel in [*changed, *sorted(gone)]:
+            live = base / rel
+            if os.path.lexists(live):
+                (old / rel).parent.mkdir(parents=True, exist_ok=True)
+                _link(live, old / rel)
+            done.append(rel)
+            if rel in gone:
+                live.unlink(missing_ok=True)
+                continue
+            if live.parent not in devices:
+                live.parent.mkdir(parents=True, exist_ok=True)
+                devices[live.parent] = live.parent.stat().st_dev
+            source = stage / rel
+            os.replace(source if devices[live.parent] == here else _copy_beside(source, live), live)
+        for folder in {base, *((base / rel).parent for rel in done)}:
+            if folder.is_dir():
+                _sync_dir(folder)
+    except OSError:
+        undo()
+        raise
     return undo
 
 
@@ -484,11 +556,20 @@ def _move_beside(source: Path, live: Path) -> Path:
     return _copy_beside(source, live)
 
 
+def _beside(live: Path) -> Path:
+    # A dot in front: include globs, dnsmasq and file_sd all pass such names over. One name for
+    # each: what a killed run left is overwritten and does not pile up.
+    return live.with_name(f".{live.name}.infra-new")
+
+
 def _copy_beside(source: Path, live: Path) -> Path:
-    # A dot in front: include globs, dnsmasq and file_sd all pass such names over.
-    beside = live.parent / f".{live.name}.infra-new"
+    beside = _beside(live)
     beside.unlink(missing_ok=True)
-    _link(source, beside)
+    try:
+        _link(source, beside)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
     return beside
 
 
@@ -554,29 +635,75 @@ def _save_replaced(base: Path, rels: list[str]) -> None:
         if saved.exists() or (base / rel).is_symlink() or not (base / rel).exists():
             continue
         saved.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.copy2(base / rel, saved)
+        # Whole or not at all: half of it would come back as the original one day.
+        beside = _beside(saved)
+        beside.unlink(missing_ok=True)
+        shutil.copy2(base / rel, beside)
         st = (base / rel).stat()
-        os.chown(saved, st.st_uid, st.st_gid)
+        os.chown(beside, st.st_uid, st.st_gid)
+        os.replace(beside, saved)
 
 
-def _write_manifest(name: str, root: str, files: dict[str, str]) -> None:
-    path = manifest_path(name)
+def _write_manifest(name: str, root: str, files: dict[str, str], pending: bool = False) -> None:
+    data = {"version": 1, "root": root, "files": files, **({"pending": True} if pending else {})}
+    write(manifest_path(name), json.dumps(data, indent=1, sort_keys=True))
+
+
+def write(path: str | Path, text: str, mode: int = 0o600) -> None:
+    """Have a small file of ours hold a text: whole and on disk, or as it was.
+
+    path
+        Absolute path; its folder is made where it is missing.
+    text
+        The whole content.
+    mode
+        Its permissions.
+
+    A file that holds the text already is not touched. Raises OSError.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_files.write /var/lib/infra/register.json '{"nodes": {}}'
+    """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    text = json.dumps({"version": 1, "root": root, "files": files}, indent=1, sort_keys=True)
-    if path.exists() and path.read_bytes() == text.encode():
+    if path.is_file() and path.read_bytes() == text.encode():
         return
-    fd, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=path.parent)
-    with os.fdopen(fd, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(fd)
-    os.replace(temporary, path)
+    beside = _beside(path)
+    beside.unlink(missing_ok=True)
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(fd, "wb") as stream:
+            os.fchmod(fd, mode)
+            stream.write(text.encode())
+            stream.flush()
+            os.fsync(fd)
+        os.replace(beside, path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+    _sync_dir(path.parent)
 
 
 @contextlib.contextmanager
-def _locked(name: str) -> Iterator[None]:
-    """Keep two runs from publishing the same set at once."""
+def _told(base: Path) -> Iterator[None]:
+    """What the system refuses (a full disk, one that is read-only) is said with the path."""
+    try:
+        yield
+    except OSError as err:
+        where = err.filename2 or err.filename or base
+        raise CommandExecutionError(
+            f"{base}: {err.strerror or err} ({where}); what was there is unchanged"
+        ) from err
+
+
+@contextlib.contextmanager
+def _locked(base: Path) -> Iterator[None]:
+    """Keep two runs from publishing below the same root at once: they would share its stages."""
     LOCK_DIR.mkdir(parents=True, exist_ok=True)
+    name = str(base).strip("/").replace("/", "-") or "root"
     with (LOCK_DIR / f"infra-{name}.lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

@@ -108,7 +108,9 @@ def configured(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
         fault = __salt__["infra_daemon.refusal"](daemon)
         if fault:
             raise CommandExecutionError(fault)
-        restarts = runs["active"] and (differs or bool(why))
+        # What is remembered of it may be damaged: that is nothing to restart it for.
+        changed = found["create"] or found["change"] or found["remove"] or found["pending"]
+        restarts = runs["active"] and bool(changed or why)
         ret["changes"] = dict(found["diff"])
         if restarts:
             ret["changes"][unit] = f"restarted: {why or 'its files changed'}"

@@ -73,7 +73,7 @@ def _write_file(wanted: list[str], options: list[str], foreign: list[str]) -> di
     if not __opts__["test"]:
         _remember(foreign)
         __salt__["infra_files.publish"](_SET, "/etc", files, found, switch="files")
-    return {"/etc/resolv.conf": found["diff"]["resolv.conf"]}
+    return {"/etc/resolv.conf": "\n".join(found["diff"].values())}
 
 
 def _write_dropin(

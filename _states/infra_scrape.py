@@ -63,7 +63,7 @@ def managed(
         ret["changes"] = dict(found["diff"])
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "what is scraped would change"}
-        reloads = "prometheus.yml" in found["change"]
+        reloads = "prometheus.yml" in found["change"] or found["pending"]
         __salt__["infra_files.publish"](
             _SET,
             name,

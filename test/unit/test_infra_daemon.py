@@ -190,6 +190,14 @@ def test_a_refused_flag_names_its_parameter(monkeypatch, refused):
 # -- states ---
 
 
+def compared(**more):
+    """What infra_files.compare returns."""
+    lists = {"create": [], "change": [], "remove": [], "same": [], "foreign": []}
+    found = {**lists, "pending": False, "damaged": False, "diff": {}, **more}
+    found["diff"] = {rel: "- a\n+ b" for rel in found["change"]}
+    return found
+
+
 @pytest.fixture
 def machine(monkeypatch):
     """A machine on which the daemon is configured and runs; tests change what it tells."""
@@ -197,7 +205,7 @@ def machine(monkeypatch):
         "infra_daemon.unit_template": Mock(return_value=TEMPLATE),
         "infra_daemon.files": infra_daemon.files,
         "infra_files.owned": Mock(return_value={"default/vmetrics": "x"}),
-        "infra_files.compare": Mock(return_value={"diff": {"default/vmetrics": "- a\n+ b"}}),
+        "infra_files.compare": Mock(return_value=compared(change=["default/vmetrics"])),
         "infra_files.differs": Mock(return_value=True),
         "infra_files.publish": Mock(side_effect=lambda *_, confirm, **__: confirm()),
         "infra_daemon.running": Mock(return_value=runs()),
@@ -221,6 +229,20 @@ def test_a_change_restarts_what_runs(machine, monkeypatch, test):
     assert machine["infra_daemon.restart"].called is not test
 
 
+def test_what_an_interrupted_run_left_is_taken_up(machine):
+    machine["infra_files.compare"].return_value = compared(pending=True)
+    ret = states.configured("vmetrics", daemon())
+    assert ret["changes"] == {"vmetrics": "restarted: its files changed"}
+    machine["infra_daemon.restart"].assert_called_once()
+
+
+def test_a_damaged_manifest_is_nothing_to_restart_a_daemon_for(machine):
+    machine["infra_files.compare"].return_value = compared(damaged=True)
+    assert states.configured("vmetrics", daemon())["result"] is True
+    machine["infra_files.publish"].assert_called_once()
+    machine["infra_daemon.restart"].assert_not_called()
+
+
 def test_what_does_not_run_is_not_started_here(machine):
     machine["infra_daemon.running"].return_value = runs(active=False, command=[])
     assert states.configured("vmetrics", daemon())["result"] is True
@@ -229,7 +251,7 @@ def test_what_does_not_run_is_not_started_here(machine):
 
 def test_nothing_to_do_does_nothing(machine):
     machine["infra_files.differs"].return_value = False
-    machine["infra_files.compare"].return_value = {"diff": {}}
+    machine["infra_files.compare"].return_value = compared()
     assert states.configured("vmetrics", daemon()) == {
         "name": "vmetrics",
         "changes": {},

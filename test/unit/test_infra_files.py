@@ -1,7 +1,10 @@
 """File sets: compared, staged, checked, switched, and put back."""
 
+import errno
 import json
 import os
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -200,3 +203,159 @@ def test_a_failing_exchange_falls_back_to_renames(root, monkeypatch):
     put(root, {"a": text("1"), "b/c": text("2")})
     put(root, {"a": text("3")})
     assert tree(root) == {"a": "3", "foreign.conf": "theirs"}
+
+
+OURS = f"# {infra_files.MARK}\n"
+
+
+def publish(name, root, files, **kwargs):
+    found = infra_files.compare(name, str(root), files)
+    infra_files.publish(name, str(root), files, found, switch="files", **kwargs)
+
+
+def test_a_damaged_manifest_takes_nothing_of_other_sets_below_the_same_root(root):
+    publish("one", root, {"a": text(OURS), "b": text(OURS)})
+    publish("two", root, {"c": text(OURS), "sub/d": text(OURS)})
+    publish("three", root / "sub", {"e": text(OURS)})
+    before = tree(root)
+    infra_files.manifest_path("one").write_text("")
+    # No set, though it lies among them; damaged, too.
+    infra_files.manifest_path("portal-entries").write_text("{")
+    found = infra_files.compare("one", str(root), {"a": text(OURS)})
+    assert found["damaged"]
+    assert found["remove"] == ["b"]
+    publish("one", root, {"a": text(OURS)})
+    before.pop("b")
+    assert tree(root) == before
+    assert infra_files.owned("one", str(root)).keys() == {"a"}
+    assert not infra_files.differs(infra_files.compare("one", str(root), {"a": text(OURS)}))
+
+
+def test_where_two_manifests_are_damaged_nothing_is_removed_and_what_is_wanted_is_mended(
+    root, caplog
+):
+    publish("one", root, {"a": text(OURS), "b": text(OURS)})
+    publish("two", root, {"c": text(OURS), "d": text(OURS)})
+    for name in ("one", "two"):
+        infra_files.manifest_path(name).write_bytes(b"\xff\x00")
+    assert infra_files.remove("one", str(root)) == []
+    publish("two", root, {"c": text(OURS + "new")})
+    assert "none is removed" in caplog.text
+    assert tree(root) == {
+        "a": OURS, "b": OURS, "c": OURS + "new", "d": OURS, "foreign.conf": "theirs"
+    }  # fmt: skip
+
+
+def test_a_run_killed_before_its_files_were_taken_up_is_gone_on_with(root):
+    class Killed(BaseException):
+        """What no handler of the module sees."""
+
+    def die():
+        raise Killed
+
+    publish("set", root, {"a": text("1")})
+    with pytest.raises(Killed):
+        publish("set", root, {"a": text("2")}, confirm=die)
+    files = {"a": text("2")}
+    found = infra_files.compare("set", str(root), files)
+    assert (found["change"], found["pending"]) == ([], True)
+    assert infra_files.differs(found)
+    assert "interrupted" in str(found["diff"])
+    taken = []
+    publish("set", root, files, confirm=lambda: taken.append(1))
+    assert taken == [1]
+    assert not infra_files.differs(infra_files.compare("set", str(root), files))
+
+
+def full(*_arguments, **_named):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/etc/nginx/x")
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_disk_that_fills_up_between_two_renames_leaves_neither_half(root, monkeypatch, number):
+    publish("set", root, {"a": text("1"), "b": text("1"), "gone": text("1")})
+    before = tree(root)
+    calls = []
+    for function in ("replace", "unlink"):
+        real = getattr(os, function)
+
+        def counted(*arguments, real=real, **named):
+            if "stage" not in str(arguments[0]) and str(root) in str(arguments[-1]):
+                calls.append(arguments)
+                if len(calls) == number:
+                    full()
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(os, function, counted)
+    with pytest.raises(CommandExecutionError, match="No space left on device"):
+        publish("set", root, {"a": text("2"), "b": text("2"), "new": text("2")})
+    monkeypatch.undo()
+    assert tree(root) == before
+    assert not list(root.parent.glob(".*"))
+
+
+@pytest.mark.parametrize("what", ["_write", "_write_manifest", "_save_replaced", "_clone"])
+def test_a_full_disk_is_said_and_changes_nothing(root, monkeypatch, what):
+    put(root, {"a": text("1")})
+    before = tree(root)
+    monkeypatch.setattr(infra_files, what, full)
+    with pytest.raises(CommandExecutionError, match=r"No space left on device.*unchanged"):
+        put(root, {"a": text("2")})
+    monkeypatch.undo()
+    assert tree(root) == before
+    assert not list(root.parent.glob(".*"))
+
+
+def test_what_it_keeps_of_a_replaced_file_is_whole_or_not_there(root, monkeypatch):
+    def half(_source, target, **_named):
+        target.write_text("thei")
+        full()
+
+    monkeypatch.setattr(shutil, "copy2", half)
+    with pytest.raises(CommandExecutionError, match="No space"):
+        put(root, {"foreign.conf": text("ours")}, replace=("foreign.conf",))
+    monkeypatch.undo()
+    put(root, {"foreign.conf": text("ours")}, replace=("foreign.conf",))
+    infra_files.remove("set", str(root))
+    assert tree(root) == {"foreign.conf": "theirs"}
+
+
+def test_two_sets_below_one_root_do_not_take_each_others_stages(root):
+    inside, go = threading.Event(), threading.Event()
+
+    def check(_stage):
+        inside.set()
+        go.wait(10)
+
+    def first():
+        publish("one", root, {"a": text("1")}, check=check)
+
+    def second():
+        publish("two", root, {"b": text("1")})
+
+    threads = [threading.Thread(target=first)]
+    threads[0].start()
+    assert inside.wait(10)
+    threads.append(threading.Thread(target=second))
+    threads[1].start()
+    threads[1].join(0.3)
+    assert threads[1].is_alive()  # it waits for the other
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    assert tree(root) == {"a": "1", "b": "1", "foreign.conf": "theirs"}
+
+
+def test_a_small_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "state.json"
+    infra_files.write(path, "one", 0o640)
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("one", 0o640)
+    inode = path.stat().st_ino
+    infra_files.write(path, "one")
+    assert path.stat().st_ino == inode
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        infra_files.write(path, "two")
+    monkeypatch.undo()
+    assert path.read_text() == "one"
+    assert os.listdir(path.parent) == ["state.json"]
