@@ -7,7 +7,8 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
     ``quoted`` (a line that may stand in double quotes in a configuration file), ``name`` (of a
     file or a thing: letters, digits, ``.``, ``_``, ``-``), ``port``, ``path`` (absolute),
     ``domain``, ``endpoint`` (``host:port``), ``ip``, ``url``, ``duration`` (``30s``, ``15d``),
-    ``days`` (``397d``), ``size`` (``400m``), ``null``, ``list``, ``map`` or ``any``.
+    ``timeout`` (a duration that nginx takes: no years), ``days`` (``397d``), ``size`` (``400m``),
+    ``null``, ``list``, ``map`` or ``any``.
 ``enum``
     The values allowed.
 ``min``, ``max``
@@ -176,6 +177,10 @@ _SCALARS: dict[str, Callable[[Any], str | None]] = {
     "url": url_problem,
     "duration": lambda v: _when(
         isinstance(v, str) and bool(_DURATION.fullmatch(v)), "a duration like 30s, 5m or 15d"
+    ),
+    "timeout": lambda v: _when(
+        isinstance(v, str) and bool(_DURATION.fullmatch(v)) and not v.endswith("y"),
+        "a duration like 30s or 5m, of at most weeks",
     ),
     "days": lambda v: _when(
         isinstance(v, str) and bool(re.fullmatch(r"[1-9][0-9]{0,4}d", v)), "days, like 397d"
