@@ -6,12 +6,14 @@ SHELL := /bin/bash
 
 # A file in YAML or JSON; pillar.example if not given.
 PILLAR ?=
+# distro or upstream; what the pillar says if not given.
+PACKAGING ?=
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: prepare  ## boot a machine at 10.10.10.10, apply the formula to it, show what runs (PILLAR=FILE)
-	@test/lab/lab demo $(if $(PILLAR),--pillar '$(PILLAR)')
+demo: prepare  ## boot a machine at 10.10.10.10, apply the formula to it, show what runs (PILLAR=FILE, PACKAGING=upstream)
+	@test/lab/lab demo $(if $(PILLAR),--pillar '$(PILLAR)') $(if $(PACKAGING),--packaging '$(PACKAGING)')
 
 demo-stop:  ## take the demo's machine down
 	@test/lab/lab down demo

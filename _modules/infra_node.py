@@ -200,24 +200,10 @@ def upstream_key(upstream: dict[str, Any], folder: str) -> str:
         if not cached:
             raise CommandExecutionError(f"{url}: the key of {upstream['name']} cannot be fetched")
         data += Path(cached).read_bytes()
-    armoured = b"-----BEGIN PGP" in data
-    if upstream["fingerprint"]:
-        shown = __salt__["cmd.run_all"](
-            ["gpg", "--batch", "--with-colons", "--show-keys"], stdin=data, python_shell=False
-        )
-        found = set(re.findall(r"(?m)^fpr:(?:[^:]*:){8}([0-9A-F]+):", shown["stdout"]))
-        wanted = {word.replace(" ", "").upper() for word in upstream["fingerprint"]}
-        if not wanted & found:
-            told = ", ".join(sorted(found)) or "none"
-            raise CommandExecutionError(
-                f"{upstream['name']}: expected a key with the fingerprint "
-                f"{', '.join(sorted(wanted))}, got {told}"
-            )
-    path = stem.with_suffix(".asc" if armoured else ".gpg")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    path.write_bytes(data)
-    path.chmod(0o644)
-    return str(path)
+    try:
+        return __salt__["infra_repo_sign.keyring"](data, str(stem), upstream["fingerprint"])[0]
+    except CommandExecutionError as err:
+        raise CommandExecutionError(f"{upstream['name']}: {err}") from err
 
 
 def wait_until(ask: Callable[[], Any], seconds: float, pause: float = 2.0) -> Any:

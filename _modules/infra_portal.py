@@ -800,13 +800,14 @@ def _error_log(since: int) -> list[str]:
         return stream.read().decode("utf-8", "replace").splitlines()
 
 
-def status(only: list[str] | None = None, timeout: float = 3.0) -> dict[str, Any]:
+def status(only: list[str] | None = None, timeout: float = 8.0) -> dict[str, Any]:
     """Ask every served name of the portal over HTTP and HTTPS, and its upstream for a connection.
 
     only
         Keys of the entries to ask for; all of them without it.
     timeout
-        Seconds to wait for each.
+        Seconds to wait for each; longer than nginx itself waits for an upstream that is silent
+        (``nginx_proxy_connect_timeout``, 5 s), or its answer would be missed.
 
     Returns entry → ``domain``, ``http`` and ``https`` (status code, None where nothing answers),
     ``upstream`` (the endpoint), ``upstream_status`` (``ok``, ``refused``, ``timeout``, ``error``)

@@ -22,7 +22,7 @@ infra-node-hosts-removed:
     - lines: []
     - admin_ip: {{ infra.admin_ip | tojson }}
 
-{%- if infra.identity is none %}
+{%- if infra.identity is none or not infra.repo_enabled %}
 
 # Sources that were disabled are enabled again, then ours go.
 infra-node-repo-removed:
@@ -31,6 +31,8 @@ infra-node-repo-removed:
     - ports: {repo: {{ infra.repo_name | tojson }}, http: 80, https: 443, ca: null}
     - exclusive: false
     - wait: 0
+{%- endif %}
+{%- if infra.identity is none %}
 
 infra-node-ca-removed:
   file.absent:

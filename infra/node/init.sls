@@ -5,6 +5,8 @@ include:
   - infra.register.publish
 {%- if infra.identity is none %}
   - infra.node.ca
+{%- endif %}
+{%- if infra.identity is none or not infra.repo_enabled %}
   - infra.node.repo
 {%- endif %}
   - infra.node.packages

@@ -3,7 +3,7 @@
 
 include:
   - infra.pillar
-{%- if infra.identity is none %}
+{%- if infra.identity is none or not infra.repo_enabled %}
   - infra.node.repo
 {%- endif %}
 

@@ -1,4 +1,5 @@
-# Where a client's packages come from: the INFRA nodes, each of which is a whole replica.
+# Where a client's packages come from: the INFRA nodes, each of which is a whole replica, and
+# upstreams. An INFRA node that has no repository of its own takes them from upstreams, too.
 {%- from "infra/map.jinja" import infra with context %}
 {%- from "infra/fleet.jinja" import fleet with context %}
 {%- set modules = infra.node_repo_modules.replace(' ', '').split(',') | select | list %}
@@ -7,9 +8,20 @@
 {%- set local = 'local' in modules and infra.repo_enabled %}
 
 include:
-  - infra.node.ca
+  - {{ 'infra.node.ca' if infra.identity is none else 'infra.pillar' }}
 
 {%- if modules %}
+{%- if others %}
+
+# Keys that come over the network are looked at before they are trusted.
+infra-node-repo-gpg-installed:
+  pkg.installed:
+    - name: {{ infra.gpg_package | tojson }}
+    - require:
+      - infra_pillar: infra-pillar-valid
+    - require_in:
+      - infra_node: infra-node-repo-defined
+{%- endif %}
 
 infra-node-repo-defined:
   infra_node.repository:
@@ -31,5 +43,6 @@ infra-node-repo-defined:
     - request: {{ request | tojson }}
 {%- endif %}
     - require:
-      - infra_node: infra-node-ca-present
+      - {{ 'infra_node: infra-node-ca-present' if infra.identity is none
+           else 'infra_pillar: infra-pillar-valid' }}
 {%- endif %}

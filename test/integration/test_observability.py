@@ -53,7 +53,13 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pillar(folder):
+def vendor(folder):
+    """The vendor's repository, of stand-ins and of Debian's programs under the vendor's names."""
+    return standins.build(folder)
+
+
+@pytest.fixture(scope="module")
+def pillar(folder, vendor):
     crt, key = folder / "ca.crt", folder / "ca.key"
     run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650",
@@ -67,8 +73,20 @@ def pillar(folder):
             # Its own tests are elsewhere.
             **({"grafana_enabled": False} if "grafana_enabled" in DEFAULTS else {}),
             "repo_enabled": False,
+            # All machines take the vendor's packages from the vendor, beside Debian's own.
             "node_repo_remove": False,
-            "node_repo_modules": "",
+            "node_repo_modules": "infra",
+            "repo_upstream": [
+                {
+                    "name": "pigsty-infra",
+                    "module": "infra",
+                    "releases": [12],
+                    "arch": ["x86_64"],
+                    "baseurl": {"default": "http://10.10.10.1:8088/ generic main"},
+                    "gpgkey": "http://10.10.10.1:8088/key.asc",
+                    "fingerprint": standins.fingerprint(vendor),
+                }
+            ],
             "ca_crt": crt.read_text(),
             "ca_key": key.read_text(),
             "alertmanager_receivers": {"hook": {"webhook": {"url": "http://10.10.10.1:5001/"}}},
@@ -80,13 +98,12 @@ def pillar(folder):
 
 
 @pytest.fixture(scope="module")
-def lab(boot_lab, pillar, folder):
+def lab(boot_lab, pillar, folder, vendor):
     specs = [MachineSpec(name, ip) for name, ip in [*INFRA.items(), NODE]]
     site = boot_lab("fleet", pillar=pillar, machines=specs)
-    repo = standins.build(folder)
     with ExitStack() as stack:
         for words in (
-            ["-m", "http.server", "--directory", str(repo), "--bind", "10.10.10.1", "8088"],
+            ["-m", "http.server", "--directory", str(vendor), "--bind", "10.10.10.1", "8088"],
             [str(HERE / "hooks.py"), "10.10.10.1", "5001", str(folder / "calls")],
             ["-m", "http.server", "--directory", str(folder), "--bind", "10.10.10.1", "22222"],
         ):
@@ -94,13 +111,6 @@ def lab(boot_lab, pillar, folder):
             quiet = subprocess.DEVNULL
             process = stack.enter_context(subprocess.Popen(command, stdout=quiet, stderr=quiet))
             stack.callback(process.kill)
-        for machine in site.machines:
-            machine.write("/etc/apt/keyrings/pigsty.asc", (repo / "key.asc").read_text())
-            line = (
-                "deb [signed-by=/etc/apt/keyrings/pigsty.asc] http://10.10.10.1:8088/ generic main"
-            )
-            machine.write("/etc/apt/sources.list.d/pigsty-infra.list", line + "\n")
-            machine.run(["apt-get", "update"])
         yield site
 
 

@@ -224,13 +224,15 @@ def test_progress_reaches_the_master_as_events(boot_lab):
     )
     machine = lab.machine("infra-1")
     listen = ["salt-run", "state.event", "tagmatch=infra/repo/*"]
-    machine.run(["systemd-run", "--unit=listen", "-p", "StandardOutput=file:/root/events", *listen])
-    machine.run(["sh", "-c", "until [ -s /root/events ]; do"
-                 " salt-call --out=quiet event.send infra/repo/listening; done"])  # fmt: skip
+    ear = ["systemd-run", "--unit=listen", "-p", "StandardOutput=file:/root/events", *listen]
+    lab.master.run(ear)
+    while not lab.master.read("/root/events"):
+        machine.salt_call("event.send", "infra/repo/listening")
     applied = machine.apply("infra.repo", timeout=600)
     assert any("packages-published" in title for title in applied.changes)
-    machine.run(["sh", "-c", "until grep -q '\"finished\": true' /root/events; do sleep 0.2; done"])
-    events = [line for line in machine.read("/root/events").splitlines() if "/progress" in line]
+    wait = "until grep -q '\"finished\": true' /root/events; do sleep 0.2; done"
+    lab.master.run(["sh", "-c", wait])
+    events = [line for line in lab.master.read("/root/events").splitlines() if "/progress" in line]
     data = json.loads(events[-1].partition("{")[1] + events[-1].partition("{")[2])["data"]
     assert data["done"] == data["total"] > 0
     assert data["rate"] > 0

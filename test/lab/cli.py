@@ -108,7 +108,7 @@ def _build(arguments: argparse.Namespace) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    demo.show(arguments.pillar, arguments.platform, Ticker())
+    demo.show(arguments.pillar, arguments.platform, arguments.packaging, Ticker())
 
 
 def _label(machine: object) -> str:
@@ -178,5 +178,6 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("demo", help="boot one machine, apply the formula, show what runs")
     show.add_argument("--platform", help="of kitchen.yml; its first one")
     show.add_argument("--pillar", type=Path, metavar="FILE", help="YAML or JSON; pillar.example")
+    show.add_argument("--packaging", choices=demo.PACKAGING, help="the pillar's")
     show.set_defaults(action=_demo)
     return parser

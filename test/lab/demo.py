@@ -10,18 +10,24 @@ from typing import Any
 from .host import LabError
 from .laboratory import Lab, Progress
 from .machine import Machine
+from .paths import HERE
 from .record import Record
 
 NAME = "demo"
 MACHINE = "infra-1"
+PACKAGING = {"distro": None, "upstream": HERE / "pillar" / "upstream.yml"}
+"""What is put over the pillar for each `infra_packaging` that can be asked for."""
 
 
-def show(pillar: Path | None, platform: str | None, progress: Progress) -> None:
+def show(
+    pillar: Path | None, platform: str | None, packaging: str | None, progress: Progress
+) -> None:
     """Boot a fresh machine that the host reaches, apply the formula, and print what runs.
 
     Args:
         pillar: a file in YAML or JSON; pillar.example if not given.
         platform: a platform of kitchen.yml; the first if not given.
+        packaging: one of PACKAGING, over what the pillar says; the pillar's if not given.
         progress: told what is being done.
 
     Raises:
@@ -35,6 +41,9 @@ def show(pillar: Path | None, platform: str | None, progress: Progress) -> None:
     )
     lab.keep()
     machine = lab.machine(MACHINE)
+    over = PACKAGING[packaging] if packaging else None
+    if over is not None:
+        machine.add_pillar("packaging", over.read_text())
     progress(f"{MACHINE} is up; salt-call --local state.apply infra")
     with lab.timed("apply"):
         applied = machine.apply(check=False, progress=progress)

@@ -31,7 +31,7 @@ def files(
         return {"/etc/salt/minion": _yaml(minion), **pillars.files(pillar)}
     # A minion that is turned away at first asks again after this many seconds, not ten.
     minion |= {"master": master.address, "acceptance_wait_time": 1, "random_reauth_delay": 1}
-    made = {"/etc/salt/minion": _yaml(minion)}
+    made = {"/etc/salt/minion": _yaml(minion)} if spec.minion else {}
     if spec.name == master.name:
         made["/etc/salt/master"] = _yaml({"auto_accept": True, "interface": "0.0.0.0"})  # noqa: S104
         made |= pillars.files(pillar)
@@ -42,7 +42,7 @@ def start(machines: Sequence[Machine], master: Machine) -> None:
     """Start the master and all minions, and wait until every one answers.
 
     Args:
-        machines: all machines of the lab, booted.
+        machines: those that are its minions, booted.
         master: the one with the salt-master.
 
     Raises:

@@ -72,7 +72,8 @@ class Lab:
             apply: apply `infra` on every machine.
             attach: let the host reach the lab's addresses. One lab at a time can be.
             tree: a folder whose subfolders are the states instead of the checkout's.
-            machines: what to boot instead of the suite's machines.
+            machines: what to boot instead of the suite's machines; a master of the suite's that is
+                nothing else is booted with them.
             progress: told what is being done.
 
         Returns:
@@ -84,7 +85,9 @@ class Lab:
         require()
         kitchen = load()
         chosen = kitchen.suite(suite)
-        wanted = tuple(machines) if machines is not None else chosen.machines
+        wanted = chosen.machines
+        if machines is not None:
+            wanted = (*machines, *(m for m in chosen.machines if not m.minion))
         master = chosen.master if chosen.master in {spec.name for spec in wanted} else ""
         record = Record(
             name=check_name("lab", name or chosen.name),
@@ -109,7 +112,7 @@ class Lab:
             if master:
                 progress(f"starting the salt-master on {master}, and the minions")
                 with lab.timed("salt"):
-                    fleet.start(list(lab._machines.values()), lab.machine(master))
+                    fleet.start(lab.minions, lab.master)
             if apply:
                 with lab.timed("apply"):
                     lab.applied = lab.apply(progress=progress)
@@ -182,6 +185,22 @@ class Lab:
         return list(self._machines.values())
 
     @property
+    def minions(self) -> list[Machine]:
+        """Those that the formula is applied to: all, but for one that is a master only."""
+        return [machine for machine in self.machines if machine.spec.minion]
+
+    @property
+    def master(self) -> Machine:
+        """The machine with the salt-master.
+
+        Raises:
+            LabError: the lab has none.
+        """
+        if not self._record.master:
+            raise LabError(f"The machines of lab {self.name} are masterless.")
+        return self.machine(self._record.master)
+
+    @property
     def record(self) -> Record:
         """What is written down about the lab."""
         return self._record
@@ -226,7 +245,7 @@ class Lab:
         content = Path(pillar) if isinstance(pillar, str) else pillar
         self._boot([spec], content, silent)
         if self._record.master:
-            fleet.start([self._machines[name]], self.machine(self._record.master))
+            fleet.start([self._machines[name]], self.master)
         return self._machines[name]
 
     def net(
@@ -284,7 +303,7 @@ class Lab:
             wait = f"--timeout={APPLY_SECONDS}"
             words = ["*", "state.apply", state, *(["test=True"] if test else [])]
             answers = self.salt(wait, *words, check=False)
-            applied = {name: Applied.of(answers.get(name)) for name in self._machines}
+            applied = {one.name: Applied.of(answers.get(one.name)) for one in self.minions}
         else:
             applied = {
                 name: machine.apply(
@@ -314,10 +333,7 @@ class Lab:
         Raises:
             LabError: the lab has no master, or the command failed (with `check`).
         """
-        if not self._record.master:
-            raise LabError(f"The machines of lab {self.name} are masterless.")
-        master = self.machine(self._record.master)
-        return fleet.salt(master, *words, check=check, timeout=timeout)
+        return fleet.salt(self.master, *words, check=check, timeout=timeout)
 
     def timed(self, step: str) -> _Timer:
         """Return a context manager that writes down in `seconds` how long a step takes."""

@@ -356,6 +356,16 @@ class Machine:
         """Replace the pillar that the machine serves to itself, or as a master to all."""
         self.write("/srv/pillar/infra.sls", "#!json\n" + json.dumps(pillar, indent=2) + "\n")
 
+    def add_pillar(self, name: str, text: str) -> None:
+        """Put a further file over the pillar that the machine serves to itself.
+
+        Args:
+            name: the file's name, without `.sls`.
+            text: what is in it.
+        """
+        self.write(f"/srv/pillar/{name}.sls", text)
+        self.write("/srv/pillar/top.sls", json.dumps({"base": {"*": ["infra", name]}}))
+
     def _salt_call(
         self,
         words: Sequence[str],

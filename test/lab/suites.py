@@ -46,12 +46,14 @@ class MachineSpec:
         address: its IPv4 address on the lab's network.
         internet: whether it reaches anything beyond that network.
         platform: a platform of its own; empty means the lab's.
+        minion: whether it runs a salt-minion; a machine that is a master and nothing else does not.
     """
 
     name: str
     address: str
     internet: bool = True
     platform: str = ""
+    minion: bool = True
 
     def __post_init__(self) -> None:
         check_name("machine", self.name)

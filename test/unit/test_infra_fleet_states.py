@@ -549,10 +549,16 @@ def test_a_key_is_fetched_once_and_is_the_one_that_is_expected(world):
         fetched.append(url)
         return str(key)
 
-    world.functions["cp.cache_file"] = cache_file
-    folder = str(world.folder / "keyrings")
-    stranger = {**RPM, "fingerprint": ["AAAA BBBB"]}
-    with pytest.raises(CommandExecutionError, match="expected a key with the fingerprint AAAABBBB"):
+    def keyring(data, path, expected):
+        if expected:
+            raise CommandExecutionError(f"it holds the key FFFF, but expected {expected[0]}")
+        Path(f"{path}.asc").write_bytes(data)
+        return [f"{path}.asc", "FFFF"]
+
+    world.functions |= {"cp.cache_file": cache_file, "infra_repo_sign.keyring": keyring}
+    folder = str(world.folder)
+    stranger = {**RPM, "fingerprint": ["AAAA"]}
+    with pytest.raises(CommandExecutionError, match="baseos: it holds the key FFFF, but expected"):
         infra_node.upstream_key(stranger, folder)
     path = infra_node.upstream_key(RPM, folder)
     assert path == f"{folder}/infra-baseos.asc"

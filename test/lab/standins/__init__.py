@@ -157,3 +157,11 @@ def _run(*words: str, cwd: Path | None = None) -> str:
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
     return done.stdout
+
+
+def fingerprint(repo: Path) -> str:
+    """Return the fingerprint of the key that signed a repository of `build`."""
+    key, home = repo / "key.asc", repo.parent / "gpg"
+    shown = ["gpg", "--homedir", str(home), "--with-colons", "--show-keys", str(key)]
+    told = subprocess.run(shown, capture_output=True, text=True, check=True).stdout
+    return next(line.split(":")[9] for line in told.splitlines() if line.startswith("fpr:"))
