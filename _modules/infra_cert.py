@@ -82,6 +82,27 @@ def pair_fault(cert: str, key: str) -> str | None:
     return None
 
 
+def time_fault(path: str) -> str | None:
+    """Why a certificate is not valid now, by this machine's clock; None where it is.
+
+    path
+        Absolute path of the file.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert.time_fault /etc/pki/ca.crt
+    """
+    cert, now = _load(path), datetime.datetime.now(datetime.timezone.utc)
+    clock = f"the clock says {now:%Y-%m-%d %H:%M} UTC"
+    if now < cert.not_valid_before_utc:
+        return f"{path} is valid only from {cert.not_valid_before_utc.isoformat()}; {clock}"
+    if now > cert.not_valid_after_utc:
+        return f"{path} ended at {cert.not_valid_after_utc.isoformat()}; {clock}"
+    return None
+
+
 def text_fault(cert: str, key: str) -> str | None:
     """:func:`pair_fault` of PEM texts, as pillar gives them (``ca_crt``, ``ca_key``)."""
     try:
@@ -124,6 +145,8 @@ def leaf_fault(
         return "its names changed"
     if told["days_left"] < renew_days:
         return f"it ends in {told['days_left']} days"
+    if fault := time_fault(cert):
+        return fault
     try:
         _load(cert).verify_directly_issued_by(_load(ca))
     except (ValueError, TypeError, InvalidSignature, OSError):

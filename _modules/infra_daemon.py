@@ -619,11 +619,21 @@ def cleaned_path(name: str) -> Path:
 
 
 def cleaned(name: str) -> str | None:
-    """What was asked for when a daemon's data was destroyed last; None if that switch is off."""
+    """What was asked for when a daemon's data was destroyed last; None if that switch is off.
+
+    Raises CommandExecutionError where what is remembered of it is damaged: nothing is destroyed
+    twice for that.
+    """
+    path = cleaned_path(name)
     try:
-        return str(json.loads(cleaned_path(name).read_text(encoding="utf-8"))["confirm"])
-    except (FileNotFoundError, ValueError, KeyError):
+        return str(json.loads(path.read_text(encoding="utf-8"))["confirm"])
+    except FileNotFoundError:
         return None
+    except (ValueError, KeyError, TypeError):
+        raise CommandExecutionError(
+            f"{path} is damaged: nobody can tell whether the data was destroyed before, so it is "
+            f"kept; set {name}_clean: false for one run"
+        ) from None
 
 
 def remember_cleaned(name: str, confirm: str | None) -> None:
@@ -632,5 +642,4 @@ def remember_cleaned(name: str, confirm: str | None) -> None:
     if confirm is None:
         path.unlink(missing_ok=True)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"confirm": confirm}), encoding="utf-8")
+    __salt__["infra_files.write"](str(path), json.dumps({"confirm": confirm}), 0o644)

@@ -256,6 +256,31 @@ def fault(told: dict[str, Any], serves: bool, sourced: bool) -> str | None:
     return f"no source answers (asked: {asked})"
 
 
+def patience(unit: str, first: float, seconds: float = 30.0) -> float:
+    """How long to wait for the time: longer while chronyd has only just been started.
+
+    unit
+        Name of its unit.
+    first
+        Seconds after its start in which its sources may be machines that are being set up, too.
+    seconds
+        Seconds to wait in any case.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node-1 infra_ntp.patience chrony 900
+    """
+    outcome = __salt__["cmd.run_all"](
+        ["systemctl", "show", f"{unit}.service", "-p", "ActiveEnterTimestampMonotonic", "--value"],
+        python_shell=False,
+    )
+    started = outcome["stdout"].strip()
+    age = time.monotonic() - int(started) / 1e6 if started.isdigit() else first
+    return max(seconds, first - age)
+
+
 def wait_until_well(serves: bool, sourced: bool, seconds: float = 30.0) -> dict[str, Any]:
     """Wait until chrony has its time.
 

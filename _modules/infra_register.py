@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
 import re
 import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import salt.utils.atomicfile
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __opts__: dict[str, Any]
     __context__: dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 CONTRACT = 1
 """Version of the contract; facts of another one are refused."""
@@ -565,7 +567,20 @@ def facts() -> dict[str, Any]:
     found = sorted(DROP.glob("*.json")) if DROP.is_dir() else []
     # This formula's own first: it says what the minion is called.
     found.sort(key=lambda p: (p.stem != "infra", p.stem))
-    return compose(json.loads(path.read_text(encoding="utf-8")) for path in found)
+    return compose(_published(path) for path in found)
+
+
+def _published(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as err:
+        raise CommandExecutionError(
+            f"{path} is damaged ({err}): what this minion publishes stays as it was; apply what "
+            "wrote it anew, or remove it"
+        ) from None
+    if not isinstance(data, dict):
+        raise CommandExecutionError(f"{path}: expected a dictionary; apply what wrote it anew")
+    return data
 
 
 def own_address(towards: Iterable[str]) -> str:
@@ -597,12 +612,14 @@ def own_address(towards: Iterable[str]) -> str:
 
 
 def read_publisher(name: str) -> dict[str, Any] | None:
-    """What a publisher of this minion left; None for nothing (or nothing readable)."""
+    """What a publisher of this minion left; None for nothing, empty where it is damaged."""
     try:
         found = json.loads(publisher_path(name).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
         return None
-    return found if isinstance(found, dict) else None
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def publisher_path(name: str) -> Path:
@@ -621,9 +638,7 @@ def write_publisher(name: str, data: dict[str, Any] | None) -> None:
     if data is None:
         path.unlink(missing_ok=True)
         return
-    DROP.mkdir(parents=True, exist_ok=True, mode=0o755)
-    with salt.utils.atomicfile.atomic_open(str(path), "w") as stream:
-        json.dump(data, stream, indent=1)
+    __salt__["infra_files.write"](str(path), json.dumps(data, indent=1), 0o644)
 
 
 def send() -> None:
@@ -673,6 +688,9 @@ def mine() -> dict[str, Any]:
 def remembered() -> dict[str, Any]:
     """What was accepted last on this INFRA node: minion id → facts.
 
+    Raises CommandExecutionError where that is damaged, and there is no master of whom to hear it
+    anew.
+
     CLI Example:
 
     .. code-block:: bash
@@ -680,10 +698,19 @@ def remembered() -> dict[str, Any]:
         salt infra-1 infra_register.remembered
     """
     try:
-        found = json.loads(INVENTORY.read_text(encoding="utf-8"))["nodes"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        found = dict(json.loads(INVENTORY.read_text(encoding="utf-8"))["nodes"])
+    except FileNotFoundError:
         return {}
-    return found if isinstance(found, dict) else {}
+    except (ValueError, KeyError, TypeError) as err:
+        if __opts__.get("file_client") == "local":
+            raise CommandExecutionError(
+                f"{INVENTORY} is damaged ({err!r}), and without a master nothing else knows which "
+                "machines are registered here: what is scraped and named stays as it is; bring the "
+                "file back, or remove it to begin anew"
+            ) from None
+        log.warning("%s is damaged (%r): it is made anew from the mine", INVENTORY, err)
+        return {}
+    return found
 
 
 def accepted(settings: dict[str, Any], given: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -720,9 +747,8 @@ def nodes() -> dict[str, Any]:
 
 def remember(nodes: dict[str, Any]) -> None:
     """Keep what was accepted."""
-    INVENTORY.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    with salt.utils.atomicfile.atomic_open(str(INVENTORY), "w") as stream:
-        json.dump({"nodes": nodes}, stream, indent=1, sort_keys=True)
+    text = json.dumps({"nodes": nodes}, indent=1, sort_keys=True)
+    __salt__["infra_files.write"](str(INVENTORY), text, 0o644)
 
 
 def authorities(nodes: list[dict[str, Any]]) -> dict[str, str]:

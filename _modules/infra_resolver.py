@@ -181,10 +181,23 @@ def foreign(own: Iterable[str]) -> list[str]:
 
 def remembered() -> list[str]:
     """Foreign nameservers as they were before we first wrote ours."""
-    try:
-        found = json.loads(_read(REMEMBERED) or "[]")
-    except ValueError:
+    return _remembered() or []
+
+
+def damaged() -> bool:
+    """Whether what is remembered of foreign nameservers cannot be read."""
+    return _remembered() is None
+
+
+def _remembered() -> list[str] | None:
+    if not REMEMBERED.exists():
         return []
+    try:
+        found = json.loads(_read(REMEMBERED))
+    except ValueError:
+        return None
+    if not isinstance(found, list):
+        return None
     return [a for a in found if isinstance(a, str) and _address(a)]
 
 

@@ -6,6 +6,7 @@ never touched, and what ``test=True`` means on a machine that has neither key no
 
 from __future__ import annotations
 
+import datetime
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+_TOLERANCE = datetime.timedelta(days=2)
 
 
 def authority(
@@ -50,6 +53,7 @@ def authority(
     have = {path: Path(path).exists() for path in (name, private_key)}
     if all(have.values()):
         fault = __salt__["infra_cert.pair_fault"](name, private_key)
+        fault = fault or __salt__["infra_cert.time_fault"](name)
         if fault:
             return {**ret, "result": False, "comment": f"the CA is not usable: {fault}"}
         if certificate is not None and not _same(Path(name).read_text(), certificate):
@@ -85,6 +89,7 @@ def authority(
         basicConstraints="critical, CA:TRUE, pathlen:1",
         keyUsage="critical, keyCertSign, cRLSign, digitalSignature",
         subjectKeyIdentifier="hash",
+        not_before=_backdated(),
         days_valid=days,
         days_remaining=0,
         mode="0644",
@@ -108,6 +113,12 @@ def _given(ret: dict[str, Any], pair: dict[str, tuple[str, str]]) -> dict[str, A
         if made["result"] is False:
             return {**ret, "changes": {}, "result": False, "comment": f"{path} cannot be written"}
     return {**ret, "comment": "the CA of pillar was put here"}
+
+
+def _backdated() -> str:
+    """From when on what is issued now is valid: some clocks are behind, this one may be ahead."""
+    begin = datetime.datetime.now(datetime.timezone.utc) - _TOLERANCE
+    return begin.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _same(one: str, other: str) -> bool:
@@ -156,7 +167,13 @@ def managed(
         return _closed(ret, private_key, group)
     try:
         key = __states__["x509.private_key_managed"](
-            name=private_key, algo="rsa", keysize=2048, mode="0640", user="root", group=group
+            name=private_key,
+            algo="rsa",
+            keysize=2048,
+            mode="0640",
+            user="root",
+            group=group,
+            overwrite=True,  # what is no key any more, is one again
         )
         if key["result"] is False:
             return {**ret, "result": False, "comment": key["comment"]}
@@ -174,6 +191,7 @@ def managed(
             extendedKeyUsage="serverAuth",
             subjectKeyIdentifier="hash",
             authorityKeyIdentifier="keyid:always",
+            not_before=_backdated(),
             days_valid=days,
             days_remaining=renew_days,
             mode="0644",

@@ -180,9 +180,8 @@ def cleaned(
     It is remembered that it was done. It is done again only after a run with the switch off.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    done = __salt__["infra_daemon.cleaned"](name)
     if not clean:
-        if done is not None and not __opts__["test"]:
+        if not __opts__["test"]:
             __salt__["infra_daemon.remember_cleaned"](name, None)
         return {**ret, "comment": "its data is kept"}
     if confirm not in directories:
@@ -192,6 +191,10 @@ def cleaned(
             f"got {confirm!r}"
         )
         return {**ret, "result": False, "comment": comment}
+    try:
+        done = __salt__["infra_daemon.cleaned"](name)
+    except CommandExecutionError as err:
+        return {**ret, "result": False, "comment": str(err)}
     if done == confirm:
         return {**ret, "comment": f"it was destroyed before; set {name}_clean: false"}
     doomed = [str(p) for p in sorted(Path(confirm).glob("*"))] if Path(confirm).is_dir() else []

@@ -47,6 +47,14 @@ def authority(
     else:
         found = __salt__["infra_node.wait_until"](ask, wait)
     if not found and have:
+        try:
+            __salt__["infra_cert.describe"](name)
+        except ValueError:
+            comment = (
+                f"{name} is damaged: expected a PEM certificate, and no INFRA node publishes its "
+                "CA now; give ca_crt in pillar, or apply infra through the master"
+            )
+            return {**ret, "result": False, "comment": comment}
         return {**ret, "comment": "no INFRA node publishes its CA now; the one that is here stays"}
     if not found and local:
         comment = "without a master there is no mine: give ca_crt in pillar to have it trusted"

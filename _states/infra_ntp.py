@@ -72,20 +72,23 @@ def configured(name: str, unit: str, settings: dict[str, Any]) -> dict[str, Any]
     return {**ret, "comment": told}
 
 
-def synchronised(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+def synchronised(name: str, settings: dict[str, Any], unit: str, wait: int) -> dict[str, Any]:
     """chrony has the time, and says so itself.
 
     name
         Any name for the state.
-    settings
+    settings, unit
         As for :func:`configured`.
+    wait
+        Seconds after its start in which a client waits for INFRA nodes that are being set up, too.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     if __opts__["test"]:
         return {**ret, "comment": "health is asked only in a real run"}
     try:
         sourced = bool(__salt__["infra_ntp.sources_of"](settings))
-        told = __salt__["infra_ntp.wait_until_well"](settings["serves"], sourced)
+        seconds = __salt__["infra_ntp.patience"](unit, 0 if settings["serves"] else wait)
+        told = __salt__["infra_ntp.wait_until_well"](settings["serves"], sourced, seconds)
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     selected = [s["address"] for s in told["sources"] if s["state"] == "selected"]

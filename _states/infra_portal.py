@@ -302,12 +302,7 @@ def _foreign_comment(foreign: list[str]) -> str:
 def _remember(portal: dict[str, Any], settings: dict[str, Any]) -> None:
     path = __salt__["infra_portal.remembered_path"]()
     text = json.dumps(__salt__["infra_portal.remember"](portal, settings), indent=1)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    __salt__["infra_files.write"](str(path), text, 0o644)
 
 
 def _summary(found: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,10 @@ def configured(
             changes = _write_file(wanted, options, foreign)
         else:
             changes = _write_dropin(owner, method, servers, wanted, options, foreign)
+        if __salt__["infra_resolver.damaged"]():
+            changes[_REMEMBERED] = "was damaged, and is made anew of what is in use"
+            if not __opts__["test"]:
+                _remember(foreign)
     except (SaltInvocationError, CommandExecutionError, OSError) as err:
         comment = f"{err}; where resolv.conf cannot be written, set node_dns_method: none"
         return {**ret, "result": False, "comment": comment}
@@ -106,10 +110,8 @@ def _write_dropin(
 
 
 def _remember(foreign: list[str]) -> None:
-    if foreign != __salt__["infra_resolver.remembered"]():
-        __states__["file.managed"](
-            name=_REMEMBERED, contents=json.dumps(foreign), makedirs=True, mode="0644"
-        )
+    if __salt__["infra_resolver.damaged"]() or foreign != __salt__["infra_resolver.remembered"]():
+        __salt__["infra_files.write"](_REMEMBERED, json.dumps(foreign), 0o644)
 
 
 def hosts(name: str, lines: list[str], admin_ip: str) -> dict[str, Any]:

@@ -15,5 +15,7 @@ infra-ntp-service-running:
 infra-ntp-time-synchronised:
   infra_ntp.synchronised:
     - settings: {{ ntp | tojson }}
+    - unit: {{ infra.ntp_unit | tojson }}
+    - wait: {{ infra.node_wait | tojson }}
     - require:
       - service: infra-ntp-service-running

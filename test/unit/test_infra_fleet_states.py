@@ -55,6 +55,7 @@ class World:
             "pkg.refresh_db": self.refresh,
             "infra_repo.switch_sources": self.switch,
             "infra_repo_client.endpoint": lambda ip, port: f"http://{ip}",
+            "infra_cert.describe": lambda path: {},
         }
         for module in (infra_dns, infra_files, infra_node, infra_register, infra_resolver):
             name = module.__name__.rpartition(".")[2]

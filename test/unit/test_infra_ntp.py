@@ -1,6 +1,7 @@
 """What chrony is told, and what it says."""
 
 import contextlib
+import time
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,15 @@ def test_parameters_are_named_in_their_errors():
         {"node_ntp_servers": ["pool a", "ntp.org"], "ntp_networks": ["10.0.0.0/8", "10.0.0.1/8"]}
     )
     assert [e.split(":")[0] for e in found] == ["node_ntp_servers[1]", "ntp_networks[1]"]
+
+
+@pytest.mark.parametrize(
+    ("age", "first", "expected"), [(10, 900, 890), (1000, 900, 30), (10, 0, 30), (None, 900, 30)]
+)
+def test_a_client_whose_chronyd_has_just_been_started_waits_for_its_infra_nodes(
+    monkeypatch, age, first, expected
+):
+    since = "" if age is None else str(int((time.monotonic() - age) * 1e6))
+    salt = {"cmd.run_all": lambda *_, **__: {"retcode": 0, "stdout": f"{since}\n", "stderr": ""}}
+    monkeypatch.setattr(ntp, "__salt__", salt, raising=False)
+    assert ntp.patience("chrony", first) == pytest.approx(expected, abs=5)

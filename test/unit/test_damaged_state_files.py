@@ -1,0 +1,219 @@
+"""What we keep on disk is damaged: it is mended, or refused by name; never is more lost for it."""
+
+import datetime
+import json
+from unittest.mock import Mock
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from salt.exceptions import CommandExecutionError
+
+from _modules import (
+    infra_cert,
+    infra_daemon,
+    infra_files,
+    infra_portal,
+    infra_register,
+    infra_resolver,
+    infra_status,
+)
+from _states import infra_cert as cert_state
+from _states import infra_daemon as daemon_state
+from _states import infra_node as node_state
+from _states import infra_portal as portal_state
+from _states import infra_register as register_state
+from _states import infra_resolver as resolver_state
+
+# Empty, cut off, of another form, not even text.
+DAMAGES = [b"", b'{"nodes": {"a"', b"[1]", b"3", b"\xff\xfe\x00{}"]
+FACTS = {"ip": "10.10.10.21", "ins": "node-1", "cls": "nodes", "targets": [{"job": "ping"}]}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """State files below a folder of the test's own; returns that folder."""
+    for module, name, path in (
+        (infra_files, "STATE_DIR", tmp_path),
+        (infra_files, "LOCK_DIR", tmp_path / "lock"),
+        (infra_register, "DROP", tmp_path / "register.d"),
+        (infra_register, "INVENTORY", tmp_path / "register.json"),
+        (infra_resolver, "REMEMBERED", tmp_path / "resolver.json"),
+        (resolver_state, "_REMEMBERED", str(tmp_path / "resolver.json")),
+        (infra_status, "KNOWN", tmp_path / "status.json"),
+    ):
+        monkeypatch.setattr(module, name, path)
+    return tmp_path
+
+
+@pytest.fixture
+def minion(place, monkeypatch):
+    """Salt's dunders for modules and states; returns those that tests change."""
+    salt = {"mine.get": Mock(return_value={}), "mine.send": Mock(return_value=True)}
+    opts = {"test": False, "id": "node-1", "file_client": "remote"}
+    modules = (
+        infra_cert, infra_daemon, infra_files, infra_portal, infra_register, infra_resolver
+    )  # fmt: skip
+    for module in modules:
+        name = module.__name__.rpartition(".")[2]
+        salt.update({f"{name}.{k}": v for k, v in vars(module).items() if k[0] != "_"})
+    states = (
+        cert_state, daemon_state, node_state, portal_state, register_state, resolver_state
+    )  # fmt: skip
+    for module in (*modules, *states):
+        monkeypatch.setattr(module, "__salt__", salt, raising=False)
+        monkeypatch.setattr(module, "__opts__", opts, raising=False)
+    return {"salt": salt, "opts": opts, "place": place}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_this_minion_publishes_is_written_anew(minion, damage):
+    register_state.published("infra", FACTS)
+    path = infra_register.publisher_path("infra")
+    path.write_bytes(damage)
+    told = register_state.published("infra", FACTS)
+    assert (told["result"], bool(told["changes"])) == (True, True)
+    assert json.loads(path.read_text())["ip"] == FACTS["ip"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_another_formula_publishes_is_named_and_can_be_withdrawn(minion, damage):
+    register_state.published("infra", FACTS)
+    register_state.published("other", FACTS)
+    path = infra_register.publisher_path("other")
+    path.write_bytes(damage)
+    minion["salt"]["mine.send"].side_effect = lambda _alias: bool(infra_register.facts())
+    told = register_state.published("infra", {**FACTS, "cls": "new"})
+    assert told["result"] is False
+    assert str(path) in told["comment"]
+    assert register_state.withdrawn("other")["changes"] == {"other": "withdrawn"}
+    assert register_state.published("infra", {**FACTS, "cls": "newer"})["result"] is True
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_inventory_is_made_anew_from_the_mine_or_refused_where_there_is_none(
+    minion, damage, caplog
+):
+    infra_register.remember({"node-1": FACTS})
+    infra_register.INVENTORY.write_bytes(damage)
+    assert infra_register.remembered() == {}
+    assert str(infra_register.INVENTORY) in caplog.text
+    minion["opts"]["file_client"] = "local"
+    with pytest.raises(CommandExecutionError, match=r"register\.json is damaged"):
+        infra_register.mine()
+    told = register_state.inventory("x", {"nodes": []})
+    assert told["result"] is False
+    assert "bring the file back" in told["comment"]
+    assert infra_register.INVENTORY.read_bytes() == damage
+    infra_register.remember({"node-1": FACTS})
+    assert infra_register.remembered() == {"node-1": FACTS}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_foreign_nameservers_are_remembered_anew(minion, damage, monkeypatch):
+    salt = minion["salt"]
+    salt["infra_resolver.owner"] = lambda: "file"
+    salt["infra_resolver.foreign"] = lambda _own: ["9.9.9.9"]
+    monkeypatch.setattr(resolver_state, "_write_file", lambda *_: {})
+    arguments = ("x", "add", ["10.10.10.10"], [], [])
+    assert resolver_state.configured(*arguments)["changes"] == {}
+    infra_resolver.REMEMBERED.write_bytes(damage)
+    if damage == b"[1]":  # a list, which is what it holds: what is no address in it is passed over
+        assert infra_resolver.remembered() == []
+        return
+    minion["opts"]["test"] = True
+    assert resolver_state.configured(*arguments)["result"] is None
+    assert infra_resolver.damaged()
+    minion["opts"]["test"] = False
+    assert resolver_state.configured(*arguments)["changes"]
+    assert infra_resolver.remembered() == ["9.9.9.9"]
+    assert resolver_state.configured(*arguments)["changes"] == {}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_portal_is_remembered_anew(minion, damage):
+    minion["salt"]["infra_portal.remember"] = lambda *_: {"entries": {}, "ports": {}}
+    path = infra_portal.remembered_path()
+    path.parent.mkdir(parents=True)
+    path.write_bytes(damage)
+    portal_state._remember({}, {})
+    assert json.loads(path.read_text()) == {"entries": {}, "ports": {}}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_data_is_not_destroyed_twice_because_nobody_can_tell(minion, damage):
+    data = minion["place"] / "logs"
+    data.mkdir()
+    (data / "new").write_text("kept")
+    minion["salt"]["infra_daemon.systemctl"] = Mock()
+    infra_daemon.remember_cleaned("vlogs", str(data))
+    infra_daemon.cleaned_path("vlogs").write_bytes(damage)
+    told = daemon_state.cleaned("vlogs", [str(data)], "vlogs", True, str(data))
+    assert told["result"] is False
+    assert "set vlogs_clean: false" in told["comment"]
+    assert (data / "new").read_text() == "kept"
+    assert daemon_state.cleaned("vlogs", [str(data)], "vlogs")["result"] is True
+    assert not infra_daemon.cleaned_path("vlogs").exists()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_list_of_components_is_refused_by_name(place, damage):
+    if damage == b"[1]":
+        return  # of the form that it has
+    infra_status.KNOWN.write_bytes(damage)
+    with pytest.raises(CommandExecutionError, match=r"status\.json.*apply infra anew"):
+        infra_status.known()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_copy_of_the_ca_that_is_none_is_refused_where_nobody_has_another(minion, damage):
+    path = minion["place"] / "ca.crt"
+    path.write_bytes(damage)
+    told = node_state.authority(str(path), [], None, 0)
+    assert told["result"] is False
+    assert "expected a PEM certificate" in told["comment"]
+
+
+# -- certificates, and a clock that was wrong ----------------------------------------------------
+
+
+def certificate(path, days_ago, days):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=days_ago))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .sign(key, hashes.SHA256())
+    )
+    path.with_suffix(".crt").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+    path.with_suffix(".key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return str(path.with_suffix(".crt")), str(path.with_suffix(".key"))
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "days", "told"),
+    [(1, 10, None), (-1, 10, "is valid only from"), (9, -1, "ended at")],
+)
+def test_a_certificate_that_is_not_valid_by_the_clock_is_told(
+    minion, tmp_path, days_ago, days, told
+):
+    crt, key = certificate(tmp_path / "ca", days_ago, days)
+    fault = infra_cert.time_fault(crt)
+    assert (fault or "") == "" if told is None else told in fault
+    ret = cert_state.authority(crt, key, "ca", 100)
+    assert ret["result"] is (told is None)
+    assert told is None or ("the clock says" in ret["comment"] and told in ret["comment"])
