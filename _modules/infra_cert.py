@@ -22,7 +22,7 @@ def describe(path: str) -> dict[str, Any]:
         Absolute path of the file.
 
     Returns ``subject``, ``issuer`` (RFC 4514), ``names`` (DNS), ``addresses``, ``not_after`` (ISO
-    8601, UTC) and ``days_left`` (float, days).
+    8601, UTC), ``days`` (its whole life) and ``days_left`` (floats, days).
 
     Raises ValueError for a file that is no certificate, OSError for one that cannot be read.
 
@@ -39,6 +39,7 @@ def describe(path: str) -> dict[str, Any]:
         addresses = [str(a) for a in san.get_values_for_type(x509.IPAddress)]
     except x509.ExtensionNotFound:
         names, addresses = [], []
+    life = cert.not_valid_after_utc - cert.not_valid_before_utc
     left = cert.not_valid_after_utc - datetime.datetime.now(datetime.timezone.utc)
     return {
         "subject": cert.subject.rfc4514_string(),
@@ -46,6 +47,7 @@ def describe(path: str) -> dict[str, Any]:
         "names": names,
         "addresses": addresses,
         "not_after": cert.not_valid_after_utc.isoformat(),
+        "days": round(life.total_seconds() / 86400, 2),
         "days_left": round(left.total_seconds() / 86400, 2),
     }
 

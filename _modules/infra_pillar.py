@@ -43,6 +43,7 @@ def problems(parameters: Any) -> list[str]:
         if not errors:
             # What is wrong beyond the type of each value.
             errors += __salt__["infra_daemon.problems"](parameters, __grains__["os_family"])
+            errors += __salt__["infra_certbot.problems"](parameters)
             errors += __salt__["infra_scrape.problems"](parameters)
             errors += __salt__["infra_dns.setting_problems"](parameters)
             errors += __salt__["infra_ntp.problems"](parameters)

@@ -70,6 +70,7 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CERT_DIR = "conf.d/cert"
 _HTTP2_DIRECTIVE = (1, 25, 1)  # from here on `http2 on;`, before it a parameter of `listen`
 _GENERATION_NAME = "generation.infra.localhost"
+_ACME_NAME = "acme.infra.localhost"
 _ERROR_LOG = Path("/var/log/nginx-error.log")
 _TEMPLATES = "salt://infra/nginx/files/"
 
@@ -331,6 +332,7 @@ def files(
     environment = _environment(load)
     shown = views(portal, settings)
     common = {"settings": settings, "facts": facts, "http2": _http2(facts["nginx_version"])}
+    common["acme_name"] = _ACME_NAME
     owner = {"group": settings["nginx_group"]}
     out: dict[str, dict[str, Any]] = {}
     for key, view in shown.items():

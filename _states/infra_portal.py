@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import grp
 import ipaddress
 import json
+import pwd
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +143,58 @@ def managed(
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     ret["sub_state_run"] = _per_entry(entries, settings, found, True)
     return {**ret, "comment": "the portal is as it should be"}
+
+
+def followed(name: str, portal: dict[str, Any] | str, settings: dict[str, Any]) -> dict[str, Any]:
+    """A portal that is applied serves the newest certificates that there are.
+
+    name
+        Any name for the state.
+    portal, settings
+        As for :func:`managed`, and as that applied them.
+
+    What a public certificate replaces, and nothing else, changes; nginx is reloaded.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        entries = _given(portal)
+        files = __salt__["infra_portal.rendered"](entries, settings)
+        # Its users are not asked for here: their file stays as it is.
+        kept = set(__salt__["infra_files.owned"](_SET, _ROOT)) - set(files)
+        files.update(_as_they_are(kept))
+        found = __salt__["infra_files.compare"](_SET, _ROOT, files)
+        if not __salt__["infra_files.differs"](found):
+            return {**ret, "comment": "nginx serves the newest certificates"}
+        ret["changes"] = _summary(found)
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": "nginx would serve other certificates"}
+        __salt__["infra_files.publish"](
+            _SET,
+            _ROOT,
+            files,
+            found,
+            check=lambda stage: __salt__["infra_portal.check_staged"](stage, entries),
+            confirm=lambda: _reload(settings["nginx_port"]),
+        )
+    except (SaltInvocationError, CommandExecutionError) as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    return {**ret, "comment": "nginx serves the newest certificates"}
+
+
+def _as_they_are(rels: set[str]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for rel in sorted(rels):
+        path = Path(_ROOT, rel)
+        if path.is_file() and not path.is_symlink():
+            st = path.stat()
+            found[rel] = {
+                "text": path.read_text(encoding="utf-8"),
+                "mode": f"{stat.S_IMODE(st.st_mode):04o}",
+                "user": pwd.getpwuid(st.st_uid).pw_name,
+                "group": grp.getgrgid(st.st_gid).gr_name,
+                "secret": True,
+            }
+    return found
 
 
 def pages(

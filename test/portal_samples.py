@@ -33,6 +33,7 @@ def settings(**changes):
         "nginx_proxy_send_timeout": "120s",
         "components": {},
         "haproxy": {},
+        "acme_peers": [],
     }
     return {**given, **changes}
 

@@ -75,6 +75,11 @@ def test_the_demo_is_accepted(prefix, mode, ports):
     assert accepts(prefix, files) == ""
 
 
+def test_several_infra_nodes_that_share_challenges_are_accepted(prefix):
+    files = render(DEMO, acme_peers=["10.10.10.11", "10.10.10.12"])
+    assert accepts(prefix, files) == ""
+
+
 def test_a_fault_is_not_accepted(prefix):
     """The test of the test: this nginx does refuse."""
     entries = {"a": {"domain": "a.p", "path": "/a", "config": "no_such_directive on;"}}

@@ -271,6 +271,23 @@ def test_certificates_are_linked_to_what_there_is():
     assert "ssl_certificate /a.crt;" in own["conf.d/a.conf"]["text"]
 
 
+def test_a_challenge_that_another_infra_node_has_is_asked_of_it_once():
+    peers = ["10.10.10.11", "10.10.10.12"]
+    body = text(proxy(certbot="x", enforce_https=True), "wiki", acme_peers=peers)
+    assert body.count("try_files $uri @acme;") == 2
+    assert body.count("proxy_set_header Host acme.infra.localhost;") == 2
+    shared = render(proxy(), acme_peers=peers)["conf.d/00-infra.conf"]["text"]
+    upstream, _, rest = shared.partition("upstream acme-peers {")[2].partition("}")
+    assert upstream.split(";")[:2] == [
+        "\n    server 10.10.10.11:80 max_fails=0",
+        "\n    server 10.10.10.12:80 max_fails=0",
+    ]
+    # What a peer is asked under answers from its own folder, and asks nobody else.
+    assert "server_name acme.infra.localhost;" in rest
+    assert "@acme" not in rest
+    assert "acme" not in render(proxy())["conf.d/00-infra.conf"]["text"]
+
+
 def test_acme_challenge_is_answered_where_a_certificate_is_asked_for():
     body = text(proxy(certbot="x", auth=True, enforce_https=True), "wiki")
     assert body.count("location ^~ /.well-known/acme-challenge/ {\n        auth_basic off;") == 2

@@ -1,0 +1,118 @@
+"""Public certificates of the portal as a state: got by certbot, followed by nginx."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __states__: dict[str, Any]
+    __opts__: dict[str, Any]
+
+
+def managed(
+    name: str, portal: dict[str, Any] | str, settings: dict[str, Any], request: dict[str, Any]
+) -> dict[str, Any]:
+    """Each certificate that the portal's entries ask for is there, and nginx serves it.
+
+    name
+        Any name for the state.
+    portal, settings
+        The portal, as a dictionary or as JSON text (see the execution module infra_portal).
+    request
+        How to ask the ACME server (see ``infra_certbot.wanted``).
+
+    Each certificate is reported as a state of its own: one that fails is an error of that name
+    alone, its entries go on with what they had, and the others are seen to. After a failure an
+    apply does not ask again before some time has passed, but goes on to report the failure.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    entries = json.loads(portal) if isinstance(portal, str) else portal
+    try:
+        views = __salt__["infra_portal.views"](entries, settings)
+        plan = __salt__["infra_certbot.plan"](views, request)
+    except CommandExecutionError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    runs = [_one(spec, request) for spec in plan["wanted"]]
+    issued = [run["name"] for run in runs if run["changes"]]
+    if not __opts__["test"]:
+        good = {run["name"] for run in runs if run["result"]}
+        if not __salt__["infra_certbot.rehearses"](request):
+            __salt__["infra_certbot.adopt"](good, plan["wanted"], request)
+        if issued:
+            followed = __states__["infra_portal.followed"](name, entries, settings)
+            if followed["result"] is False:
+                ret.update(result=False, comment=followed["comment"])
+            elif followed["changes"]:
+                ret["changes"]["nginx"] = followed["changes"]
+    runs += [_retired(gone) for gone in plan["retired"]]
+    changed = [run["name"] for run in runs if run["changes"]]
+    if changed:
+        ret["changes"]["certificates"] = changed
+    ret["sub_state_run"] = runs
+    failed = [run["name"] for run in runs if run["result"] is False]
+    if failed:
+        told = f"no certificate, or not the one asked for: {', '.join(failed)}"
+        return {**ret, "result": False, "comment": "\n".join(filter(None, [told, ret["comment"]]))}
+    if ret["result"] is False:
+        return ret
+    if __opts__["test"] and changed:
+        return {**ret, "result": None, "comment": "certificates would be asked for"}
+    return {**ret, "comment": f"{len(plan['wanted'])} certificates are as they should be"}
+
+
+def _one(spec: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
+    """See to one certificate; its outcome as a state of its own."""
+    name, reason, wait = spec["name"], spec["reason"], spec["wait"]
+    if reason is None:
+        return _run(name, True, "as it should be")
+    if wait is not None:
+        comment = (
+            f"{reason}; the last of {wait['count']} tries, at {wait['at']}, failed: "
+            f"{wait['error']}; not asked again before {wait['next']} "
+            f"(at once after: infra_certbot.retry {name})"
+        )
+        return _run(name, False, comment)
+    if __opts__["test"]:
+        return _run(name, None, f"would be asked for: {reason}", {name: reason})
+    try:
+        have = __salt__["infra_certbot.issue"](spec, request, force=spec["force"])
+    except CommandExecutionError as err:
+        return _run(name, False, f"{reason}; certbot: {err}")
+    if not have:
+        return _run(name, True, "certbot rehearsed it (certbot_options) and issued nothing")
+    told = {"reason": reason, "names": have["names"], "not_after": have["not_after"]}
+    return _run(name, True, f"issued by {have['issuer']}", {name: told})
+
+
+def _retired(name: str) -> dict[str, Any]:
+    """Remove a certificate of ours that no entry asks for any more."""
+    changes = {name: "removed: no entry of the portal asks for it"}
+    if __opts__["test"]:
+        return _run(name, None, "would be removed", changes)
+    try:
+        __salt__["infra_certbot.retire"](name)
+    except CommandExecutionError as err:
+        return _run(name, False, f"certbot: {err}")
+    return _run(name, True, "removed", changes)
+
+
+def _run(
+    name: str, result: bool | None, comment: str, changes: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "low": {
+            "state": "infra_certbot",
+            "fun": "certificate",
+            "name": name,
+            "__id__": f"infra-certbot-certificate-{name}",
+            "__sls__": "infra.certbot.service",
+        },
+        "changes": changes or {},
+        "result": result,
+        "comment": comment,
+    }
