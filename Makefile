@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop apply prepare test soak lint unit bench
+.PHONY: help demo demo-stop apply generate prepare test soak lint unit bench
 
 # A file in YAML or JSON; pillar.example if not given.
 PILLAR ?=
@@ -20,6 +20,9 @@ demo-stop:  ## take the demo's machine down
 
 apply:  ## apply the formula to this very machine, if systemd runs it (PILLAR=FILE)
 	@"$$(tools/venv)/bin/python" tools/apply $(if $(PILLAR),'$(PILLAR)')
+
+generate:  ## write defaults.yaml, pillar.schema.json and docs/parameters.md from infra/schema.yaml
+	@"$$(tools/venv)/bin/python" tools/generate
 
 prepare:
 	@tools/prepare

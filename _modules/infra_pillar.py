@@ -2,20 +2,93 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import salt.utils.yaml
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __grains__: dict[str, Any]
+    __context__: dict[str, Any]
 
 _SCHEMA = "salt://infra/schema.yaml"
+_DEFAULTS = "salt://infra/defaults.yaml"
+
+
+def validate(path: str | None = None, pillar: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Say what is wrong with a pillar, without changing anything.
+
+    path
+        File with a pillar, as it would stand in ``pillar_roots``: YAML or JSON, Jinja works in it.
+    pillar
+        A pillar as data, in place of a file. Without either, that of this minion.
+
+    Returns ``{"valid": bool, "errors": [message, …]}``, each message beginning with the key path.
+    The call ends with an error where the pillar is not valid.
+
+    Raises SaltInvocationError for a file that cannot be read, or is no pillar.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_pillar.validate
+        salt-call --local infra_pillar.validate /srv/pillar/infra.sls
+        salt-call --local infra_pillar.validate pillar='{infra: {nginx_port: 80}}'
+    """
+    if path is None and pillar is None:
+        errors = check(**_applied_arguments())
+    else:
+        given = pillar if path is None else _read(path)
+        if not isinstance(given, dict) or "infra" not in given:
+            raise SaltInvocationError(
+                f"{path or 'pillar'}: expected a dictionary with the key infra"
+            )
+        errors = _given_problems(given["infra"])
+    if errors:
+        __context__["retcode"] = 1
+    return {"valid": not errors, "errors": errors}
+
+
+def check(
+    parameters: Any,
+    hosts: Any = None,
+    admin_ip: str = "10.10.10.10",
+    portal: Any = None,
+    portal_settings: dict[str, Any] | None = None,
+) -> list[str]:
+    """Check everything that one minion makes of the pillar.
+
+    parameters
+        The dictionary below ``infra:`` in pillar, as given (without defaults).
+    hosts
+        ``infra_hosts``; without it, it is not asked for.
+    admin_ip
+        The parameter, with its default.
+    portal, portal_settings
+        The portal and its settings, on a minion that serves one.
+
+    Returns one message per error, each beginning with the key path; empty for a good pillar.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_pillar.check '{nginx_port: 80}'
+    """
+    errors = problems(parameters)
+    if not errors and hosts is not None:
+        errors = __salt__["infra_register.hosts_problems"](hosts, admin_ip)
+    if not errors and portal is not None:
+        errors = __salt__["infra_portal.validate"](portal, portal_settings)["errors"]
+    return errors
 
 
 def problems(parameters: Any) -> list[str]:
-    """Check parameters against ``infra/schema.yaml``.
+    """Check parameters against ``infra/schema.yaml``, and for what they get wrong together.
 
     parameters
         The dictionary below ``infra:`` in pillar.
@@ -30,20 +103,21 @@ def problems(parameters: Any) -> list[str]:
 
         salt infra-1 infra_pillar.problems '{nginx_port: 80}'
     """
-    text = __salt__["cp.get_file_str"](_SCHEMA)
-    if not text:
-        raise CommandExecutionError(f"{_SCHEMA} is not served; is the formula in file_roots?")
-    rule = {"type": "map", "keys": salt.utils.yaml.safe_load(text)}
+    rule = {"type": "map", "keys": __salt__["infra_schema.parameters"](_served(_SCHEMA))}
     errors = __salt__["infra_schema.check"]("infra", parameters, rule)
     if isinstance(parameters, dict):
         errors += _twin_sequences(parameters.get("infra_hosts"))
-        for parameter in ("infra_services", "infra_extra_services"):
-            if parameters.get(parameter) is not None:
-                errors += __salt__["infra_pages.card_problems"](parameter, parameters[parameter])
         if not errors:
             # What is wrong beyond the type of each value.
+            for parameter in ("infra_services", "infra_extra_services"):
+                if parameters.get(parameter) is not None:
+                    cards = parameters[parameter]
+                    errors += __salt__["infra_pages.card_problems"](parameter, cards)
             errors += __salt__["infra_daemon.problems"](parameters, __grains__["os_family"])
             errors += __salt__["infra_certbot.problems"](parameters)
+            errors += __salt__["infra_repo_catalogue.upstream_problems"](
+                parameters.get("repo_upstream")
+            )
             errors += __salt__["infra_scrape.problems"](parameters)
             errors += __salt__["infra_dns.setting_problems"](parameters)
             errors += __salt__["infra_ntp.problems"](parameters)
@@ -55,6 +129,53 @@ def problems(parameters: Any) -> list[str]:
             errors += __salt__["infra_vector.problems"](parameters)
     # Below `infra:` everything is a parameter: the messages name them as the documents do.
     return [error.removeprefix("infra.") for error in errors]
+
+
+def _given_problems(parameters: Any) -> list[str]:
+    """What is wrong with a pillar by itself, whichever minion it is for."""
+    errors = problems(parameters)
+    if errors:
+        return errors
+    merged = {**_served(_DEFAULTS), **parameters}
+    if "infra_hosts" in parameters:
+        errors = __salt__["infra_register.hosts_problems"](
+            merged["infra_hosts"], merged["admin_ip"]
+        )
+    return errors or __salt__["infra_portal.problems"](
+        merged["infra_portal"], merged, __salt__["infra_schema.check"]
+    )
+
+
+def _served(path: str) -> dict[str, Any]:
+    text = __salt__["cp.get_file_str"](path)
+    if not text:
+        raise CommandExecutionError(f"{path} is not served; is the formula in file_roots?")
+    return salt.utils.yaml.safe_load(text)
+
+
+def _read(path: str) -> Any:
+    if not Path(path).is_file():
+        raise SaltInvocationError(f"{path}: expected a file")
+    try:
+        return __salt__["slsutil.renderer"](path=path, default_renderer="jinja|yaml")
+    except Exception as err:  # Salt's renderers raise whatever their libraries do
+        raise SaltInvocationError(f"{path}: {err}") from err
+
+
+def _applied_arguments() -> dict[str, Any]:
+    """Arguments that ``infra.pillar`` would give to ``infra_pillar.valid`` on this minion."""
+    for chunk in __salt__["state.show_low_sls"]("infra.pillar"):
+        if not isinstance(chunk, dict):
+            raise CommandExecutionError(str(chunk))
+        if chunk.get("state") == "infra_pillar":
+            return {
+                "parameters": json.loads(chunk["parameters"]),
+                "hosts": chunk["hosts"],
+                "admin_ip": chunk["admin_ip"],
+                "portal": json.loads(chunk["portal"]) if "portal" in chunk else None,
+                "portal_settings": chunk.get("portal_settings"),
+            }
+    raise CommandExecutionError("infra.pillar does not check a pillar on this minion")
 
 
 def _twin_sequences(hosts: Any) -> list[str]:

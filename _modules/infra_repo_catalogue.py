@@ -281,6 +281,25 @@ def plan_checked(
     return {**result, "fingerprint": hashlib.sha256(text.encode()).hexdigest()}
 
 
+def upstream_problems(upstream: Any) -> list[str]:
+    """What is wrong with the parameter ``repo_upstream`` by itself.
+
+    upstream
+        Its value; nothing is wrong with None.
+
+    Returns one message per error, each beginning with the key path.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_repo_catalogue.upstream_problems '[{name: mine, module: infra}]'
+    """
+    if upstream is None:
+        return []
+    return __salt__["infra_schema.check"]("repo_upstream", upstream, REQUEST_RULES["upstream"])
+
+
 def _modules(request: dict[str, Any], errors: list[str]) -> list[str]:
     known = {entry["module"] for entry in request["upstream"]}
     modules = words(request["modules"])

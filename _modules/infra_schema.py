@@ -17,8 +17,14 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
     Rule of each element of a list, or of each value of a map.
 ``keys``
     Rules by key of a map; other keys are errors.
+``required``
+    Keys that a map must have.
 ``either``
     A list of rules, one of which has to hold.
+``unset``
+    Text: what ``null`` means, which is allowed then.
+
+What else a rule holds (``about``) is for people, and passed over.
 
 Every function here is pure: no file, no command, no pillar.
 """
@@ -32,9 +38,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_DOMAIN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
-_HOST = re.compile(r"[a-z0-9](?:[a-z0-9_.-]*[a-z0-9])?", re.IGNORECASE)
+# Spelled out: without regard to case, Python takes U+017F for an s and U+212A for a K.
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _DURATION = re.compile(r"[0-9]{1,6}(?:ms|[smhdwy])")
 _SIZE = re.compile(r"[0-9]{1,9}[kKmMgG]?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -210,6 +217,10 @@ def check(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
 
         salt '*' infra_schema.check nginx_port 80 '{type: port}'
     """
+    if "unset" in rule:
+        rule = {key: part for key, part in rule.items() if key != "unset"}
+        either = [{"type": "null"}, *rule.get("either", [rule])]
+        return _check_either(path, value, {"either": either})
     if "either" in rule:
         return _check_either(path, value, rule)
     kind = rule.get("type", "any")
@@ -229,6 +240,15 @@ def check(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
         if (low is not None and value < low) or (high is not None and value > high):
             expected = f"an integer {_range(low, high)}"
     return [problem(path, expected, value)] if expected else []
+
+
+def parameters(schema: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Every parameter of ``infra/schema.yaml`` by its name, whatever section it stands in.
+
+    schema
+        What that file holds.
+    """
+    return {name: rule for section in schema.values() for name, rule in section.items()}
 
 
 def _range(low: int | None, high: int | None) -> str:

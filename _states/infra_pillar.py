@@ -39,11 +39,9 @@ def valid(
     if isinstance(portal, str):
         portal = json.loads(portal)
     try:
-        errors = __salt__["infra_pillar.problems"](parameters)
-        if not errors and hosts is not None:
-            errors = __salt__["infra_register.hosts_problems"](hosts, admin_ip)
-        if not errors and portal is not None:
-            errors = __salt__["infra_portal.validate"](portal, portal_settings)["errors"]
+        errors = __salt__["infra_pillar.check"](
+            parameters, hosts, admin_ip, portal, portal_settings
+        )
     except (SaltInvocationError, CommandExecutionError) as err:
         errors = [str(err)]
     if errors:

@@ -1,0 +1,254 @@
+"""What is written from ``infra/schema.yaml``: the defaults, the JSON Schema, the documentation."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tools import json_schema
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = ROOT / "infra" / "schema.yaml"
+_NOTICE = "Written by `make generate` from infra/schema.yaml; change that."
+_WIDTH = 100
+_TYPES = {
+    "any": "anything",
+    "bool": "boolean",
+    "int": "integer",
+    "line": "string",
+    "text": "text",
+    "quoted": 'string without `" \\ $ ; { }`',
+    "path": "absolute path",
+    "ip": "IP address",
+    "url": "URL",
+    "duration": "duration (`30s`, `15d`)",
+    "timeout": "duration (`30s`, `5m`)",
+    "days": "days (`397d`)",
+    "size": "size (`400m`)",
+    "null": "`null`",
+    "map": "dictionary",
+}
+
+
+def read(path: Path = SCHEMA) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the schema: title of a section → name of a parameter → what is said of it."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def files(schema: dict[str, dict[str, Any]]) -> dict[Path, str]:
+    """Return the text of each file that is written from a schema."""
+    return {
+        ROOT / "infra" / "defaults.yaml": defaults(schema),
+        ROOT / "infra" / "pillar.schema.json": json.dumps(pillar(schema), indent=1) + "\n",
+        ROOT / "docs" / "parameters.md": document(schema),
+    }
+
+
+def entry_rule(parameter: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the rule of a parameter's entries, with what is said about each of their keys.
+
+    Raises ValueError where the rule in Python and the texts are about different keys.
+    """
+    entries = parameter.get("entries")
+    if entries is None:
+        return None
+    module, _, name = entries["rule"].partition(".")
+    rule = getattr(importlib.import_module(f"_modules.{module}"), name)
+    rule = rule if "keys" in rule and "type" in rule else {"type": "map", "keys": rule}
+    different = set(rule["keys"]) ^ set(entries["about"])
+    if different:
+        raise ValueError(f"{entries['rule']}: no rule, or no text, for {sorted(different)}")
+    keys = {key: {**rule["keys"][key], "about": text} for key, text in entries["about"].items()}
+    return {**rule, "keys": keys}
+
+
+# -- infra/defaults.yaml ---------------------------------------------------------------------------
+
+
+class _Dumper(yaml.SafeDumper):
+    """Indents lists below their key, as the project's own YAML does, and writes no aliases."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def defaults(schema: dict[str, dict[str, Any]]) -> str:
+    """Return the defaults as YAML, each with the first sentence about it as comment."""
+    lines = [f"# Every parameter with its default. {_NOTICE}", "---"]
+    for title, section in schema.items():
+        lines += [f"# --- {title}"]
+        for name, parameter in section.items():
+            lines += ["# " + _first_sentence(parameter["about"]), _assignment(name, parameter)]
+        lines.append("")
+    text = "\n".join(lines).rstrip("\n") + "\n"
+    # Salt renders the file with Jinja before it reads it.
+    if re.search(r"\{[{%#]", text):
+        raise ValueError("infra/schema.yaml: a default or a text would be taken for Jinja")
+    return text
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.;])\s", text, maxsplit=1)[0].rstrip(".;")
+
+
+def _assignment(name: str, parameter: dict[str, Any]) -> str:
+    value = parameter["default"]
+    text = f"{name}: {_dumped(value, flow=True)}"
+    if len(text) > _WIDTH and not isinstance(value, str):
+        text = _dumped({name: value}, flow=False)
+    return text
+
+
+def _dumped(value: Any, flow: bool) -> str:
+    text = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        default_flow_style=flow,
+        sort_keys=False,
+        allow_unicode=True,
+        width=10_000,
+    )
+    return text.removesuffix("...\n").strip()
+
+
+# -- infra/pillar.schema.json ----------------------------------------------------------------------
+
+
+def pillar(schema: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the JSON Schema of a pillar, for editors."""
+    properties = {}
+    for section in schema.values():
+        for name, parameter in section.items():
+            rule, entry = dict(parameter), entry_rule(parameter)
+            if entry is not None:
+                rule["items"] = entry
+            properties[name] = json_schema.of_rule(rule)
+    return {
+        "$schema": json_schema.DIALECT,
+        "title": "Pillar of infra-formula",
+        "$comment": _NOTICE,
+        "type": "object",
+        "properties": {
+            "infra": {"type": "object", "properties": properties, "additionalProperties": False}
+        },
+    }
+
+
+# -- docs/parameters.md ----------------------------------------------------------------------------
+
+_INTRO = f"""\
+<!-- {_NOTICE} -->
+# Parameters
+
+All of them stand below `infra:` in the pillar. What is set there replaces its default whole. The
+text `${{admin_ip}}` in endpoints and records is replaced by the parameter of that name.
+
+*Since* is the version that brought a parameter: of Pigsty where Pigsty knows it by this name
+("Pigsty" alone: before 4.0, or not known), else of this formula.
+
+Is a pillar as it should be?
+
+```bash
+salt infra-1 infra_pillar.validate
+salt-call --local infra_pillar.validate /srv/pillar/infra.sls
+```
+
+Editors that speak to `yaml-language-server` complete names, show these texts and mark mistakes with
+this line at the top of a pillar:
+
+```yaml
+# yaml-language-server: $schema=<path of the formula>/infra/pillar.schema.json
+```
+
+Salt reads YAML 1.1, in which a bare `off` is a boolean; tell the editor so with
+`yaml.yamlVersion: "1.1"`.
+"""
+
+
+def document(schema: dict[str, dict[str, Any]]) -> str:
+    """Return the documentation of all parameters as Markdown."""
+    parts = [_INTRO]
+    parts.append("\n".join(f"* [{title}](#{_anchor(title)})" for title in schema) + "\n")
+    for title, section in schema.items():
+        rows = [_row(name, parameter) for name, parameter in section.items()]
+        parts.append(f"## {title}\n\n" + _table(["parameter", "what it does", "type", "default",
+                                               "since"], rows))  # fmt: skip
+        for name, parameter in section.items():
+            parts += _nested(name, entry_rule(parameter) or _entries(parameter))
+    return "\n".join(parts)
+
+
+def _entries(rule: dict[str, Any]) -> dict[str, Any]:
+    """What a list or a dictionary holds, down to where keys have names."""
+    while "keys" not in rule and "items" in rule:
+        rule = rule["items"]
+    return rule
+
+
+def _nested(name: str, rule: dict[str, Any]) -> list[str]:
+    """Tables of the keys in an entry of a parameter, and of what those hold."""
+    keys = rule.get("keys", {})
+    if not any("about" in inner for inner in keys.values()):
+        return []
+    required = rule.get("required", [])
+    rows = [
+        [f"`{key}`" + (" (required)" if key in required else ""), inner.get("about", ""),
+         _type(inner)]
+        for key, inner in keys.items()
+    ]  # fmt: skip
+    parts = [f"Keys in an entry of `{name}`:\n", _table(["key", "what it does", "type"], rows)]
+    for key, inner in keys.items():
+        parts += _nested(f"{name}.….{key}", _entries(inner))
+    return parts
+
+
+def _row(name: str, parameter: dict[str, Any]) -> list[str]:
+    about = parameter["about"]
+    if "example" in parameter:
+        about += f" Example: `{_flow(parameter['example'])}`"
+    default = f"`{_flow(parameter['default'])}`"
+    if "unset" in parameter:
+        default = f"`null`: {parameter['unset']}"
+    return [f"`{name}`", about, _type(parameter), default, str(parameter["since"])]
+
+
+def _type(rule: dict[str, Any]) -> str:
+    if "either" in rule:
+        return " or ".join(_type(choice) for choice in rule["either"])
+    kind = rule.get("type", "any")
+    text = " \\| ".join(f"`{_flow(v)}`" for v in rule["enum"]) if "enum" in rule else None
+    text = text or _TYPES.get(kind, kind)
+    if kind == "list" and rule.get("items", {}).get("type", "any") != "any":
+        text = f"list of {_type(rule['items'])}"
+    low, high = rule.get("min"), rule.get("max")
+    if low is not None:
+        text += f" from {low}" + (f" to {high}" if high is not None else "")
+    return text + (f", {rule['unit']}" if "unit" in rule else "")
+
+
+def _flow(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"(?<!\\)\|", r"\\|", textwrap.dedent(text).replace("\n", " "))
+
+
+def _anchor(title: str) -> str:
+    """Anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
