@@ -15,6 +15,7 @@ import hashlib
 import http.client
 import json
 import logging
+import posixpath
 import re
 import socket
 import ssl
@@ -44,7 +45,9 @@ ENTRY = {
     "scheme": {"type": "line", "enum": ["http", "https"]},
     "websocket": {"type": "bool"},
     "index": {"type": "bool"},
-    "auth": {"type": "bool"},
+    "auth": {"either": [{"type": "bool"}, {"type": "line", "enum": ["basic", "oidc"]}]},
+    "auth_paths": {"type": "list", "items": {"type": "path"}},
+    "open_paths": {"type": "list", "items": {"type": "path"}},
     "realm": {"type": "quoted"},
     "cert": {"type": "path"},
     "key": {"type": "path"},
@@ -66,6 +69,7 @@ ENTRY = {
 
 HOME_DOMAIN = "i.pigsty"
 _HSTS_DEFAULT = 31536000  # one year, what RFC 6797's examples and the preload list ask for
+_OWN_LOGIN = ("grafana",)  # asks for a login itself, so portal_auth leaves it to that
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CERT_DIR = "conf.d/cert"
 _HTTP2_DIRECTIVE = (1, 25, 1)  # from here on `http2 on;`, before it a parameter of `listen`
@@ -85,7 +89,8 @@ def problems(portal: Any, settings: dict[str, Any], check: Callable[..., list[st
         The value of ``infra_portal``.
     settings
         Parameters that the portal depends on: ``nginx_sslmode``, ``nginx_port``,
-        ``nginx_ssl_port``, ``nginx_users``, ``admin_ip``.
+        ``nginx_ssl_port``, ``nginx_users``, ``admin_ip``, ``portal_auth``,
+        ``oauth2_proxy_endpoint``, ``addresses``, ``components``.
     check
         ``infra_schema.check``.
 
@@ -96,6 +101,7 @@ def problems(portal: Any, settings: dict[str, Any], check: Callable[..., list[st
     errors: list[str] = []
     if settings["nginx_port"] == settings["nginx_ssl_port"]:
         errors.append("nginx_ssl_port: expected another port than nginx_port")
+    errors += _login_problems("portal_auth", settings["portal_auth"], settings)
     owners = {} if "home" in portal else {HOME_DOMAIN: "infra_portal.home"}
     folded: dict[str, str] = {}
     for key, raw in portal.items():
@@ -155,8 +161,7 @@ def _entry_problems(key: str, path: str, entry: dict, settings: dict[str, Any]) 
     if ("cert" in entry) != ("key" in entry):
         there, missing = ("cert", "key") if "cert" in entry else ("key", "cert")
         errors.append(f"{path}.{missing}: expected beside {there}")
-    if entry.get("auth") and not settings["nginx_users"]:
-        errors.append(f"{path}.auth: expected users in nginx_users, which is empty")
+    errors += _auth_problems(key, path, entry, settings)
     if settings["nginx_sslmode"] == "disable":
         for attribute in ("enforce_https", "hsts"):
             if entry.get(attribute):
@@ -165,6 +170,71 @@ def _entry_problems(key: str, path: str, entry: dict, settings: dict[str, Any]) 
     if fault:
         errors.append(f"{path}.config: expected whole nginx directives, {fault}")
     return errors
+
+
+def _auth_problems(key: str, path: str, entry: dict, settings: dict[str, Any]) -> list[str]:
+    """What is wrong with who may reach an entry."""
+    auth = auth_method(key, entry, settings)
+    errors = _login_problems(f"{path}.auth", auth, settings) if entry.get("auth") else []
+    if key == "home" and settings["portal_auth"] and entry.get("auth") is False:
+        errors.append(f"{path}.auth: expected true, or nothing, beside portal_auth")
+    for attribute, whole in (("auth_paths", False), ("open_paths", True)):
+        given = entry.get(attribute)
+        if given is None:
+            continue
+        here = f"{path}.{attribute}"
+        if key == "home" or "conf" in entry:
+            errors.append(f"{here}: expected an entry of its own, with a path or an endpoint")
+        elif bool(auth) is not whole:
+            errors.append(f"{here}: expected an entry {'with' if whole else 'without'} auth")
+        if not whole:
+            errors += _login_problems(here, settings["portal_auth"] or "basic", settings)
+        errors += [
+            f"{here}[{i}]: expected a path below / as a server sees it (no %, //, /./), got {p!r}"
+            for i, p in enumerate(given)
+            if "%" in p or p == "/" or posixpath.normpath(p) != (p.rstrip("/") or "//")
+        ]
+    return errors
+
+
+def _login_problems(path: str, method: str, settings: dict[str, Any]) -> list[str]:
+    """Why nobody could log in by a method; ``''`` asks for no login."""
+    if method == "basic" and not settings["nginx_users"]:
+        return [f"{path}: expected users in nginx_users, which is empty"]
+    if method == "oidc" and not settings["oauth2_proxy_endpoint"]:
+        return [f"{path}: expected an oauth2_proxy_endpoint, which is empty"]
+    return []
+
+
+def auth_method(key: str, entry: dict[str, Any], settings: dict[str, Any]) -> str:
+    """How a visitor of an entry logs in: ``basic``, ``oidc``, or ``''`` for not at all; pure.
+
+    What an entry says of itself counts; ``true`` is the portal's own way. An entry that says
+    nothing is as closed as what it leads to: with ``portal_auth`` the home page is, and so is an
+    entry for one of the tools that the home page has.
+    """
+    given = entry.get("auth")
+    if isinstance(given, str):
+        return given
+    if given is None:
+        given = bool(settings["portal_auth"]) and (key == "home" or _leads_to_tool(entry, settings))
+    return (settings["portal_auth"] or "basic") if given else ""
+
+
+def _leads_to_tool(entry: dict[str, Any], settings: dict[str, Any]) -> bool:
+    """Whether an endpoint is a web interface of an INFRA node that knows no login of its own."""
+    ports = {
+        str(component["port"])
+        for name, component in settings["components"].items()
+        if component["port"] is not None and name not in _OWN_LOGIN
+    }
+    here = {"127.0.0.1", "[::1]", "localhost", settings["admin_ip"], *settings["addresses"]}
+    given = entry.get("endpoint", [])
+    for endpoint in [given] if isinstance(given, str) else given:
+        host, _, port = str(endpoint).rpartition(":")
+        if host in here and port in ports:
+            return True
+    return False
 
 
 def _name_problems(path: str, entry: dict, owners: dict[str, str]) -> list[str]:
@@ -247,8 +317,13 @@ def _view(key: str, entry: dict[str, Any], s: dict[str, Any]) -> dict[str, Any]:
     domain = entry.get("domain", HOME_DOMAIN if home else "").lower()
     endpoint = entry.get("endpoint", [])
     tls = s["nginx_sslmode"] != "disable"
-    # The home stays on plain HTTP unless it asks itself: package managers fetch from it.
-    redirect = tls and entry.get("enforce_https", s["nginx_sslmode"] == "enforce" and not home)
+    auth = auth_method(key, entry, s)
+    path_auth = (s["portal_auth"] or "basic") if entry.get("auth_paths") else ""
+    # The home stays on plain HTTP unless it asks itself: package managers fetch from it. But no
+    # password, and no cookie in its place, goes over the wire in the clear.
+    closed = "oidc" in (auth, path_auth) or bool(s["portal_auth"] and (auth or path_auth))
+    enforced = closed or (s["nginx_sslmode"] == "enforce" and not home)
+    redirect = tls and entry.get("enforce_https", enforced)
     hsts = entry.get("hsts", False)
     stem = domain.replace("*", "_")
     view = {
@@ -263,7 +338,11 @@ def _view(key: str, entry: dict[str, Any], s: dict[str, Any]) -> dict[str, Any]:
         "websocket": entry.get("websocket", False),
         "path": entry.get("path", s["nginx_home"] if home else ""),
         "index": entry.get("index", home),
-        "auth": entry.get("auth", False),
+        "auth": auth,
+        "path_auth": path_auth,
+        # Broad where it closes: /admin is /Admin and /admin.json too. Narrow where it opens.
+        "auth_paths": [f"^{re.escape(p.rstrip('/'))}" for p in entry.get("auth_paths", [])],
+        "open_paths": [_below(p) for p in entry.get("open_paths", [])],
         "realm": entry.get("realm", "Pigsty Home Auth" if home else f"Auth {key}"),
         "cert": entry.get("cert", f"{_CERT_DIR}/{stem}.crt"),
         "cert_key": entry.get("key", f"{_CERT_DIR}/{stem}.key"),
@@ -287,6 +366,11 @@ def _view(key: str, entry: dict[str, Any], s: dict[str, Any]) -> dict[str, Any]:
     ):
         view[attribute] = entry.get(attribute, s[f"nginx_{attribute}"])
     return view
+
+
+def _below(path: str) -> str:
+    """nginx's regex for a path and what is below it; only the latter where it ends in a slash."""
+    return f"^{re.escape(path)}" if path.endswith("/") else f"^{re.escape(path)}(?:/|$)"
 
 
 def _kind(key: str, entry: dict[str, Any]) -> str:
@@ -345,7 +429,7 @@ def files(
         if view["tls"] and not view["own_cert"]:
             out.update(_certificate_links(view, facts["lineages"]))
     for node, address in sorted(settings["haproxy"].items()):
-        context = {**common, "node": node, "address": address}
+        context = {**common, "node": node, "address": address, "entry": shown["home"]}
         for part in ("upstream", "location"):
             text = _fill(environment, f"haproxy-{part}.conf.j2", context, f"haproxy.{node}")
             out[f"conf.d/haproxy/{part}-{node}.conf"] = {"text": text, **owner}
@@ -434,7 +518,7 @@ def pages_context(
             "names": view["names"],
             "url": site_url(next(n for n in view["names"] if "*" not in n), view, settings),
             "kind": "static" if view["kind"] == "static" else "proxy",
-            "auth": view["auth"],
+            "auth": bool(view["auth"]),
         }
         for key, view in shown.items()
         if key != "home" and view["kind"] != "known" and any("*" not in n for n in view["names"])
@@ -673,7 +757,7 @@ def remember(portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]
     shown = {}
     for key, view in views(portal, settings).items():
         names = ("kind", "domain", "names", "endpoints", "scheme", "path", "tls", "redirect")
-        shown[key] = {name: view[name] for name in names} | {"auth": view["auth"]}
+        shown[key] = {name: view[name] for name in names} | {"auth": bool(view["auth"])}
     ports = {"http": settings["nginx_port"], "https": settings["nginx_ssl_port"]}
     return {"entries": shown, "ports": ports}
 

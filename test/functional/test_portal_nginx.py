@@ -100,6 +100,7 @@ SAFE_CONFIG = st.sampled_from(
 )  # fmt: skip
 SIZE = st.from_regex(r"[0-9]{1,9}[kKmMgG]?", fullmatch=True)
 TIME = st.from_regex(r"[0-9]{1,6}(ms|[smhdwy])", fullmatch=True)
+OF_ENTRY = st.from_regex(r"/[A-Za-z0-9/._@%+=:,~-]{0,8}", fullmatch=True)
 ATTRIBUTES = {
     "domain": DOMAIN,
     "domains": st.lists(DOMAIN, max_size=3, unique=True),
@@ -108,7 +109,9 @@ ATTRIBUTES = {
     "scheme": st.sampled_from(["http", "https"]),
     "websocket": st.booleans(),
     "index": st.booleans(),
-    "auth": st.booleans(),
+    "auth": st.booleans() | st.sampled_from(["basic", "oidc"]),
+    "auth_paths": st.lists(OF_ENTRY, max_size=2),
+    "open_paths": st.lists(OF_ENTRY, max_size=2),
     "realm": st.text(st.characters(exclude_categories=["C"]), max_size=12),
     "certbot": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True),
     "enforce_https": st.booleans(),
@@ -155,6 +158,9 @@ SETTINGS = st.fixed_dictionaries(
         "nginx_ipv6": st.booleans(),
         "components": st.sampled_from([{}, ALL_COMPONENTS]),
         "nginx_users": st.booleans(),
+        "portal_auth": st.sampled_from(["", "basic", "oidc"]),
+        "oauth2_proxy_endpoint": st.sampled_from(["", "127.0.0.1:4180", "unix:/run/o.sock"]),
+        "oauth2_proxy_groups": st.lists(st.sampled_from(["infra", "/a b", "é;$x{}"]), max_size=2),
     }
 )
 
@@ -164,7 +170,7 @@ SETTINGS = st.fixed_dictionaries(
 def test_any_portal_is_refused_by_name_or_accepted_by_nginx(prefix, entries, changes):
     found = portal.problems(entries, settings(**changes), schema.check)
     if found:
-        assert all(e.startswith(("infra_portal", "nginx_ssl_port")) for e in found)
+        assert all(e.startswith(("infra_portal", "nginx_ssl_port", "portal_auth")) for e in found)
         assert all("expected" in e or "unknown key" in e or "already a name" in e for e in found)
         return
     assert accepts(prefix, render(entries, **changes)) == ""

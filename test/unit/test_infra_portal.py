@@ -61,6 +61,17 @@ def test_bad_entries_are_named(entries, expected):
         ),
         (proxy(hsts=True), {"nginx_sslmode": "disable"}, "infra_portal.wiki.hsts"),
         (proxy(), {"nginx_ssl_port": 80}, "nginx_ssl_port: expected another port"),
+        (
+            {},
+            {"portal_auth": "basic", "nginx_users": False},
+            "portal_auth: expected users in nginx_users",
+        ),
+        ({}, {"portal_auth": "oidc"}, "portal_auth: expected an oauth2_proxy_endpoint"),
+        (
+            {"home": {"auth": False}},
+            {"portal_auth": "basic"},
+            "infra_portal.home.auth: expected true, or nothing, beside portal_auth",
+        ),
     ],
 )
 def test_entries_that_contradict_the_settings_are_named(entries, changes, expected):
@@ -221,9 +232,35 @@ def test_auth_names_its_realm_and_covers_home_but_what_machines_fetch():
         "^~ /pigsty/",
         r"~ ^/[A-Za-z0-9_-]+\.(repo|sources|asc|gpg)$",
         "= /ca.crt",
+        "= /404.html",
         "/ui/",
         "/ui/api/live/",
     }
+
+
+@pytest.mark.parametrize(
+    ("entry", "method"),
+    [
+        ({"endpoint": "127.0.0.1:8428"}, "oidc"),
+        ({"endpoint": ["10.0.0.1:1", "${admin_ip}:9059"]}, "oidc"),
+        ({"endpoint": "10.10.10.11:9059"}, "oidc"),  # of another INFRA node
+        ({"endpoint": "10.10.10.12:9059"}, ""),  # of somebody else
+        ({"endpoint": "127.0.0.1:3000"}, ""),  # Grafana has a login of its own
+        ({"endpoint": "127.0.0.1:8428", "auth": False}, ""),
+        ({"endpoint": "127.0.0.1:1", "auth": True}, "oidc"),
+        ({"endpoint": "127.0.0.1:1", "auth": "basic"}, "basic"),
+    ],
+)
+def test_an_entry_is_as_closed_as_what_it_leads_to(entry, method):
+    given = settings(
+        portal_auth="oidc",
+        oauth2_proxy_endpoint="127.0.0.1:4180",
+        components=ALL_COMPONENTS,
+        addresses=["10.10.10.10", "10.10.10.11"],
+    )
+    views = portal.views({"x": {"domain": "x.p", **entry}}, given)
+    assert (views["x"]["auth"], views["x"]["redirect"]) == (method, bool(method))
+    assert portal.views({"x": {"domain": "x.p", **entry}}, settings())["x"]["auth"] in ("", "basic")
 
 
 def _block(body, name):
@@ -368,10 +405,12 @@ def test_every_attribute_changes_something():
         "conf": "static.conf.j2", "client_max_body_size": 1, "proxy_connect_timeout": "1s",
         "proxy_read_timeout": "1s", "proxy_send_timeout": "1s", "proxy_ssl_verify": False,
         "proxy_ssl_trusted_certificate": "/a", "proxy_ssl_name": "v.p", "hsts": True,
+        "auth_paths": ["/a"], "open_paths": ["/a"],
     }  # fmt: skip
     assert values.keys() == portal.ENTRY.keys()
     for attribute, value in values.items():
         base = {"index": static, "realm": {**plain, "auth": True}}.get(attribute, plain)
+        base = {"open_paths": {**plain, "auth": True}}.get(attribute, base)
         more = {"cert": {"key": "/a"}, "key": {"cert": "/a"}}.get(attribute, {})
         before = text({"wiki": base}, "wiki")
         assert text({"wiki": {**base, attribute: value, **more}}, "wiki") != before, attribute

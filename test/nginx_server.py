@@ -1,0 +1,185 @@
+"""A real nginx that serves a rendered portal on ports of its own, and a server behind it."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from portal_samples import facts, load, settings
+
+from _modules import infra_portal as portal
+from _modules import infra_schema as schema
+
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+PASSWORD = "open sesame"  # noqa: S105
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as channel:
+        channel.bind(("127.0.0.1", 0))
+        return channel.getsockname()[1]
+
+
+class Upstream:
+    """Answers every request with 200 and its own path; keeps every byte that reaches it."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                channel, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._talk, args=(channel,), daemon=True).start()
+
+    def _talk(self, channel: socket.socket) -> None:
+        index = len(self.seen)
+        self.seen.append(b"")
+        with channel:
+            channel.settimeout(5)
+            try:
+                while b"\r\n\r\n" not in self.seen[index]:
+                    got = channel.recv(65536)
+                    if not got:
+                        return
+                    self.seen[index] += got
+                body = b"upstream " + self.seen[index].split(b" ", 2)[1]
+                head = (
+                    f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+                )
+                channel.sendall(head.encode() + body)
+                while got := channel.recv(65536):  # a body, if it has one
+                    self.seen[index] += got
+            except OSError:
+                return
+
+    def header(self, name: str) -> str | None:
+        """A header of the last request; None where it has none."""
+        for line in self.seen[-1].split(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]:
+            key, _, value = line.partition(":")
+            if key.lower() == name.lower():
+                return value.strip()
+        return None
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class Server:
+    """nginx with a portal's configuration, below a folder."""
+
+    def __init__(self, root: Path, entries: dict, **changes) -> None:
+        assert NGINX, "nginx is not installed; tools/prepare does that"
+        self.port, self.tls_port = free_port(), free_port()
+        self.root = root
+        self.home = root / "www"
+        self.home.mkdir(exist_ok=True)
+        given = settings(
+            nginx_port=self.port, nginx_ssl_port=self.tls_port, nginx_home=str(self.home),
+            repo_home=str(self.home), nginx_user="root", nginx_group="root", nginx_ipv6=False,
+            **changes,
+        )  # fmt: skip
+        problems = portal.problems(entries, given, schema.check)
+        assert problems == [], problems
+        said = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True).stderr
+        version = [int(n) for n in said.strip().rpartition("/")[2].split()[0].split(".")]
+        files = portal.files(entries, given, facts(nginx_version=version, ipv6=False), load)
+        self._write(files)
+        self.process = subprocess.Popen(
+            [NGINX, "-p", root, "-c", root / "etc/nginx.conf", "-e", root / "log-error.log",
+             "-g", "daemon off;"],
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self._wait()
+
+    def _write(self, files: dict) -> None:
+        etc = self.root / "etc"
+        for rel, spec in files.items():
+            path = etc / rel
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if "link" in spec:
+                path.symlink_to(spec["link"])
+                continue
+            text = spec["text"].replace("/var/log/nginx", str(self.root / "log"))
+            path.write_text(text.replace("/run/nginx.pid", str(self.root / "pid")))
+        (self.root / "log").mkdir()
+        (etc / "mime.types").write_text("types { text/html html; }")
+        hashed = subprocess.run(
+            ["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        (etc / ".htpasswd").write_text(f"ann:{hashed}\n")
+        pair = [etc / "conf.d/cert/pigsty.key", etc / "conf.d/cert/pigsty.crt"]
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test",
+             "-keyout", pair[0], "-out", pair[1]],
+            check=True, capture_output=True,
+        )  # fmt: skip
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(self.process.stderr.read())
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        raise RuntimeError("nginx did not come up")
+
+    def get(
+        self, name: str, path: str = "/", tls: bool = True, method: str = "GET", **headers: str
+    ) -> tuple[int, dict[str, str], str]:
+        """Ask by name; returns status, headers (names in lower case) and body."""
+        port = self.tls_port if tls else self.port
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        if tls:
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            raw = socket.create_connection(("127.0.0.1", port), 20)
+            connection.sock = context.wrap_socket(raw, server_hostname=name)
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        for key, value in {"Host": name, "Connection": "close", **headers}.items():
+            connection.putheader(key.replace("_", "-"), value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        told = {key.lower(): value for key, value in answer.getheaders()}
+        body = answer.read().decode("utf-8", "replace")
+        connection.close()
+        return answer.status, told, body
+
+    def raw(self, data: bytes, seconds: float = 10.0) -> bytes:
+        """Send bytes on plain HTTP; returns all that comes back until nginx closes."""
+        with socket.create_connection(("127.0.0.1", self.port), seconds) as channel:
+            channel.sendall(data)
+            return drain(channel)
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+        self.process.stderr.close()
+
+
+def drain(channel: socket.socket) -> bytes:
+    """What comes on a socket until the other side closes it or says nothing more."""
+    said = b""
+    try:
+        while got := channel.recv(65536):
+            said += got
+    except OSError:
+        pass
+    return said
