@@ -165,6 +165,7 @@ salt-call --local infra_pillar.validate /srv/pillar/infra.sls
 Editors that speak to `yaml-language-server` complete names, show these texts and mark mistakes with
 this line at the top of a pillar:
 
+<!-- not pillar: a comment for editors -->
 ```yaml
 # yaml-language-server: $schema=<path of the formula>/infra/pillar.schema.json
 ```

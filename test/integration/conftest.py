@@ -7,6 +7,7 @@ import itertools
 import os
 from contextlib import ExitStack
 
+import documents
 import pytest
 from lab import Lab
 from lab.suites import load
@@ -36,3 +37,29 @@ def boot_lab():
             return stack.enter_context(Lab.up(suite, name=name, **settings))
 
         yield boot
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many of the documents' commands were run, and which were not, and why."""
+    counts = {
+        outcome: sum(
+            dict(report.user_properties)["commands"]
+            for report in terminalreporter.stats.get(outcome, [])
+            if getattr(report, "when", "") == "call"
+            and "commands" in dict(getattr(report, "user_properties", []))
+        )
+        for outcome in ("passed", "failed")
+    }
+    if not sum(counts.values()):
+        return
+    blocks = [block for block in documents.blocks() if block.language == "bash"]
+    idle = [block for block in blocks if "not run" in block.notes]
+    run, never = sum(counts.values()), sum(len(block.commands) for block in idle)
+    later = sum(len(block.commands) for block in blocks) - run - never
+    terminalreporter.section("documents")
+    terminalreporter.write_line(
+        f"documents' commands: {run} run, {counts['passed']} passed, {never} not run, "
+        f"{later} left to other runs (make soak)"
+    )
+    for block in idle:
+        terminalreporter.write_line(f"  not run: {block.place}: {block.notes['not run']}")

@@ -32,21 +32,6 @@ NAMES = {
 }
 
 
-def upstreams():
-    """The archives that this host itself uses, as upstream definitions."""
-    return [
-        {
-            "name": source.suite.replace("/", "-"),
-            "module": "node",
-            "releases": [12],
-            "arch": ["x86_64"],
-            "baseurl": f"{source.uri} {source.suite} {source.components}",
-            "signed_by": source.signed_by or aptconf.KEYRING,
-        }
-        for source in aptconf.for_release("bookworm")
-    ]
-
-
 def authority(folder):
     """A CA of the operator's, which both INFRA nodes are given."""
     from lab.host import run
@@ -70,7 +55,7 @@ def pillar(tmp_path_factory):
             "infra_packaging": "distro",
             **{switch: False for switch in NOT_SHIPPED if switch in DEFAULTS},
             "repo_modules": "node",
-            "repo_upstream": upstreams(),
+            "repo_upstream": aptconf.upstreams({12: "bookworm"}),
             "repo_packages": ["infra-distro", "node-distro", "tree", "haproxy"],
             "repo_extra_packages": [],
             "node_default_packages": ["tree"],

@@ -29,18 +29,7 @@ NOT_SHIPPED = ("grafana_enabled", "vector_enabled", "vlogs_enabled", "vtraces_en
 
 def upstreams():
     """The archives that this host itself uses, as upstream definitions."""
-    return [
-        {
-            "name": f"{source.suite.replace('/', '-')}",
-            "module": "node",
-            "releases": [number],
-            "arch": ["x86_64"],
-            "baseurl": f"{source.uri} {source.suite} {source.components}",
-            "signed_by": source.signed_by or aptconf.KEYRING,
-        }
-        for number, codename in RELEASES.values()
-        for source in aptconf.for_release(codename)
-    ]
+    return aptconf.upstreams(dict(RELEASES.values()))
 
 
 def pillar(**changes):

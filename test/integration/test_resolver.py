@@ -102,17 +102,7 @@ def test_networkmanager_is_told(lab):
 def test_a_client_may_take_its_packages_from_upstream(lab):
     """`node_repo_modules: node`: the upstreams' own archives, instead of those of the machine."""
     machine = lab.machine("plain")
-    upstreams = [
-        {
-            "name": source.suite.replace("/", "-"),
-            "module": "node",
-            "releases": [12],
-            "arch": ["x86_64"],
-            "baseurl": f"{source.uri} {source.suite} {source.components}",
-            "signed_by": source.signed_by or aptconf.KEYRING,
-        }
-        for source in aptconf.for_release("bookworm")
-    ]
+    upstreams = aptconf.upstreams({12: "bookworm"})
     given = {**PILLAR["infra"], "node_repo_modules": "node", "repo_upstream": upstreams}
     machine.set_pillar({"infra": given})
     machine.apply("infra.node.repo")

@@ -9,6 +9,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .host import LabError, run
 
@@ -58,6 +59,26 @@ def for_release(release: str, folder: Path = Path("/etc/apt")) -> list[Source]:
     if not sources or sources[0].suite != release:
         raise LabError(f"The apt sources of this machine name no archive of Debian {release}.")
     return sources
+
+
+def upstreams(releases: dict[int, str]) -> list[dict[str, Any]]:
+    """Return this host's Debian archives as definitions for `repo_upstream`.
+
+    Args:
+        releases: names of the releases by their numbers, `{12: "bookworm"}`.
+    """
+    return [
+        {
+            "name": source.suite.replace("/", "-"),
+            "module": "node",
+            "releases": [number],
+            "arch": ["x86_64"],
+            "baseurl": f"{source.uri} {source.suite} {source.components}",
+            "signed_by": source.signed_by or KEYRING,
+        }
+        for number, release in releases.items()
+        for source in for_release(release)
+    ]
 
 
 def deb822(sources: list[Source]) -> str:

@@ -1,0 +1,205 @@
+"""Every command of the documents is run, in the order of each document, where it says.
+
+One test is one block. `documents.py` says how a document tells what a block needs; the labs that a
+document can name are LABS.
+"""
+
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import documents
+import pytest
+import yaml
+from lab import Lab, aptconf, standins
+from lab.host import LabError
+from lab.paths import CHECKOUT
+from lab.suites import MachineSpec
+
+SECONDS = 600
+
+
+@dataclass(frozen=True)
+class LabPlan:
+    """A lab that documents are run in.
+
+    Attributes:
+        suite: of kitchen.yml; it decides whether there is a master, on the first machine.
+        machines: addresses by name; commands are run on the first where nothing else is said.
+        pillar: what the machines have when a document begins.
+        vendor: machines get the vendor's packages (stand-ins, see test/lab/standins).
+        apply: the formula is applied before the first document.
+        soak: documents in it are left to `make soak`.
+    """
+
+    suite: str
+    machines: dict[str, str]
+    pillar: dict = field(default_factory=dict)
+    vendor: bool = False
+    apply: bool = False
+    soak: bool = False
+
+
+SITE = {
+    "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
+    "node_repo_modules": "",
+    "node_repo_remove": False,
+    # What is built where a document has it built; every machine keeps its own sources.
+    "repo_enabled": False,
+    "repo_remove": False,
+    "repo_modules": "node",
+    "repo_packages": ["tree"],
+    "repo_extra_packages": [],
+}
+LABS = {
+    "site": LabPlan(
+        "fleet",
+        {"infra-1": "10.10.10.10", "node-1": "10.10.10.21"},
+        {"infra": {**SITE, "repo_upstream": aptconf.upstreams({12: "bookworm"})}},
+        vendor=True,
+        apply=True,
+    ),
+    "replicas": LabPlan(
+        "fleet",
+        {"infra-1": "10.10.10.10", "infra-2": "10.10.10.11", "node-1": "10.10.10.21"},
+        yaml.safe_load((CHECKOUT / "test/lab/pillar/fleet.yml").read_text(encoding="utf-8")),
+        soak=True,
+    ),
+    "alone": LabPlan("default", {"infra-1": "10.10.10.10"}),
+}
+DEFAULT = next(iter(LABS))
+
+
+def _planned():
+    """The blocks to run, lab after lab, each with whether it is for `make soak`."""
+    found = [b for b in documents.blocks() if b.language == "bash" or _written(b)]
+    unknown = [b.place for b in found if (b.lab or DEFAULT) not in LABS]
+    if unknown:
+        raise documents.DocumentError(f"expected a lab of {', '.join(LABS)} in {unknown}")
+    for name, plan in LABS.items():
+        for block in found:
+            if (block.lab or DEFAULT) == name and "not run" not in block.notes:
+                soak = plan.soak or block.notes.get("run", {}).get("soak", False)
+                yield pytest.param(name, block, id=block.place,
+                                   marks=[pytest.mark.soak] if soak else [])  # fmt: skip
+
+
+def _written(block):
+    return (
+        "file" in block.notes
+        or "shows" in block.notes
+        or block.notes.get("pillar", {}).get("write")
+    )
+
+
+class Reader:
+    """Does what a reader of the documents does, on the machines of one lab at a time."""
+
+    def __init__(self):
+        self._stack = ExitStack()
+        self._name = self._document = ""
+        self._pillar = None
+        self.printed = ""
+
+    def close(self):
+        self._stack.close()
+
+    def turn_to(self, name, document):
+        """Be in a lab, at the start of a document if it is another than before."""
+        if name != self._name:
+            self._stack.close()
+            self._name, self._document = name, document
+            self._pillar = LABS[name].pillar
+            self._lab = self._boot(LABS[name])
+        elif document != self._document:
+            self._document = document
+            self.write_pillar(LABS[name].pillar)
+
+    def _boot(self, plan):
+        specs = [MachineSpec(name, address) for name, address in plan.machines.items()]
+        lab = self._stack.enter_context(
+            Lab.up(plan.suite, name=f"documents-{plan.suite}", pillar=plan.pillar, machines=specs)
+        )
+        if plan.vendor:
+            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+            folder.chmod(0o755)
+            _serve_vendor(self._stack, lab, standins.build(folder))
+        if plan.apply:
+            lab.apply()
+            lab.apply()  # what the first run of one publishes, the other takes up
+        return lab
+
+    def machine(self, block):
+        """Return the machine that a block is for; None is this host."""
+        first = next(iter(LABS[self._name].machines))
+        named = block.notes.get("run", {}).get("machine", first)
+        return None if named == "host" else self._lab.machine(named)
+
+    def write_pillar(self, pillar):
+        if pillar != self._pillar:
+            self._pillar = pillar
+            machine = self._lab.machines[0]
+            machine.set_pillar(pillar)
+            if self._lab.record.master:
+                self._lab.salt("*", "saltutil.refresh_pillar", "wait=True")
+
+    def read(self, block):
+        """Do what a block is there for."""
+        if "first" in block.notes and "file" in block.notes:
+            self.run(self.machine(block), block.notes["first"])
+        if "file" in block.notes:
+            self.machine(block).write(block.notes["file"], block.text)
+        elif "shows" in block.notes:
+            absent = documents.missing(block.text, self.printed)
+            assert absent is None, f"{block.place}: {absent!r} was not printed:\n{self.printed}"
+        elif block.language == "yaml":
+            self.write_pillar(documents.merged(self._pillar, documents.pillar(block)))
+        else:
+            done = self.run(self.machine(block), block.script())
+            self.printed = done.stdout + done.stderr
+            wanted = block.notes.get("run", {}).get("status", 0)
+            said = f"{block.place} ended with {done.returncode}:\n{self.printed}"
+            assert done.returncode == wanted, said
+
+    def run(self, machine, script):
+        words = ["bash", "-c", script]
+        if machine is not None:
+            return machine.run(words, check=False, timeout=SECONDS)
+        return subprocess.run(
+            words, cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=SECONDS, check=False
+        )  # fmt: skip
+
+
+def _serve_vendor(stack, lab, repo):
+    """Serve the stand-ins' repository to the lab, and have its machines know it."""
+    words = ["-m", "http.server", "--directory", str(repo), "--bind", "10.10.10.1", "8088"]
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen(lab.net_command([sys.executable, *words]), stdout=quiet, stderr=quiet)
+    stack.enter_context(server)
+    stack.callback(server.kill)
+    line = "deb [signed-by=/etc/apt/keyrings/pigsty.asc] http://10.10.10.1:8088/ generic main\n"
+    for machine in lab.machines:
+        machine.write("/etc/apt/keyrings/pigsty.asc", (repo / "key.asc").read_text())
+        machine.write("/etc/apt/sources.list.d/pigsty-infra.list", line)
+        machine.run(["apt-get", "update"])
+
+
+@pytest.fixture(scope="module")
+def reader():
+    reader = Reader()
+    yield reader
+    reader.close()
+
+
+@pytest.mark.parametrize(("lab", "block"), list(_planned()))
+def test_documents(reader, lab, block, record_property):
+    record_property("commands", len(block.commands) if block.language == "bash" else 0)
+    try:
+        reader.turn_to(lab, block.document)
+    except LabError as error:
+        pytest.fail(f"the lab for {block.place}: {error}")
+    reader.read(block)
