@@ -120,8 +120,9 @@ def files(daemon: dict[str, Any], template: str) -> dict[str, dict[str, Any]]:
     """
     variable = variable_name(daemon["unit"])
     service = {**SERVICE, **daemon["service"]}
+    allowed = service.pop("SystemCallFilter", None)  # of these lines a later one has the last word
     lines = [(key, value) for key, value in service.items() if value is not None]
-    lines += [("SystemCallFilter", value) for value in _FILTERS]
+    lines += [("SystemCallFilter", value) for value in (*_FILTERS, allowed) if value is not None]
     environment = jinja2.Environment(  # noqa: S701 (the text of a unit, not of a page)
         trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )

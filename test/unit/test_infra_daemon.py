@@ -104,6 +104,16 @@ def test_a_unit_is_hardened_and_a_daemon_can_say_otherwise():
     ]
 
 
+def test_a_call_that_a_daemon_needs_is_allowed_after_those_that_nobody_may():
+    unit = infra_daemon.files(daemon(service={"SystemCallFilter": "adjtimex"}), TEMPLATE)
+    lines = unit["systemd/system/vmetrics.service"]["text"].splitlines()
+    assert [line for line in lines if line.startswith("SystemCallFilter")] == [
+        "SystemCallFilter=@system-service",
+        "SystemCallFilter=~@privileged",
+        "SystemCallFilter=adjtimex",
+    ]
+
+
 def test_every_row_names_what_it_needs():
     for name, row in ROWS.items():
         missing = {"title", "unit", "user", "switch", "port", "health", "version", "flags"} - set(
