@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop apply generate prepare test soak lint unit bench
+.PHONY: help demo demo-stop apply generate dashboards prepare test soak lint unit bench
 
 # A file in YAML or JSON; pillar.example if not given.
 PILLAR ?=
@@ -23,6 +23,9 @@ apply:  ## apply the formula to this very machine, if systemd runs it (PILLAR=FI
 
 generate:  ## write defaults.yaml, pillar.schema.json and docs/parameters.md from infra/schema.yaml
 	@"$$(tools/venv)/bin/python" tools/generate
+
+dashboards: prepare  ## write Grafana's dashboards, and the page about them, from tools/dashboards
+	@PYTHONPATH=tools "$$(tools/venv)/bin/python" -m dashboards
 
 prepare:
 	@tools/prepare

@@ -1,0 +1,87 @@
+"""Dashboards as Grafana has them: panels, and their questions with the variables filled in."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parents[1] / "infra/grafana/dashboards"
+# What Grafana fills in by itself, as for a panel of an hour.
+BUILT_IN = {
+    "__rate_interval": "1m",
+    "__interval": "30s",
+    "__interval_ms": "30000",
+    "__range": "1h",
+    "__range_s": "3600",
+    "__range_ms": "3600000",
+}
+_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::(\w+))?\}|(\w+))")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A question of a panel.
+
+    Attributes:
+        board, panel, kind: uid of the dashboard, title and kind of the panel.
+        name: the question's letter.
+        source: uid of the data source.
+        expr: the question.
+        instant: asked for now, not for a range of time.
+        form: of a question for logs.
+    """
+
+    board: str
+    panel: str
+    kind: str
+    name: str
+    source: str
+    expr: str
+    instant: bool
+    form: str = ""
+
+
+def load() -> dict[str, dict[str, Any]]:
+    """Every committed dashboard, by its uid."""
+    found = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.rglob("*.json"))
+    ]
+    return {board["uid"]: board for board in found}
+
+
+def panels(board: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Its panels, those of folded rows among them, without the rows themselves."""
+    for panel in board["panels"]:
+        if panel["type"] == "row":
+            yield from panel.get("panels") or []
+        else:
+            yield panel
+
+
+def targets(board: Mapping[str, Any]) -> Iterator[Target]:
+    """Every question of every panel."""
+    for panel in panels(board):
+        for target in panel.get("targets", []):
+            yield Target(
+                board["uid"],
+                panel["title"],
+                panel["type"],
+                target["refId"],
+                target["datasource"]["uid"],
+                target.get("expr", target.get("service", "")),
+                bool(target.get("instant")),
+                target.get("queryType", ""),
+            )
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """A question with its variables filled in.
+
+    Raises KeyError for a variable that the dashboard does not have.
+    """
+    known = {**BUILT_IN, **values}
+    return _VARIABLE.sub(lambda match: known[match[1] or match[3]], text)

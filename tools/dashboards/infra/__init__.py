@@ -1,0 +1,1 @@
+"""Dashboards of the INFRA folder: what the INFRA nodes run."""

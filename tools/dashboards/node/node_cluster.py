@@ -1,0 +1,66 @@
+"""The machines of one cluster, beside each other."""
+
+from .. import machines, parts
+from ..model import Board, Column, Link, Row
+from ..parts import query, series, stat, table
+
+BOARD = Board(
+    uid="node-cluster",
+    title="Node Cluster",
+    folder="node",
+    about="node_exporter",
+    purpose="How a cluster does as a whole, and which of its machines differs from the others.",
+    selector='cls=~"$cls", ins=~"$ins", ip=~"$ip"',
+    variables=machines.variables(),
+    alerts='category="node",cls=~"$cls"',
+    links=(*machines.links("ntp", "node-disk"), Link("node-instance", "down", carry=("ip",))),
+    rows=(
+        parts.overview(
+            stat("Machines up", "Machines whose exporter answers.", "sum(node_up{@})", steps=((None, "blue"),), width=3),
+            stat("Down", "Machines whose exporter does not.", "count(node_up{@} == 0) or vector(0)", steps=parts.NONE_IS_GOOD, width=3),
+            stat("Firing alerts", "Firing alerts about these machines.",
+                 'count(ALERTS{alertstate="firing", cls=~"$cls"}) or vector(0)', steps=parts.NONE_IS_GOOD, to="node-alert", width=3),
+            stat("CPU", "Share of all cores that is busy.",
+                 "sum(node:ins:cpu_usage_1m{@} * node:ins:cpu_count{@}) / sum(node:ins:cpu_count{@})", "percentunit",
+                 steps=parts.USAGE, width=3),
+            stat("Load per core", "What runs or waits, per core.", 'max(node:cls:stdload1{cls=~"$cls"})',
+                 steps=((None, parts.GOOD), (1, parts.WARN), (2, parts.BAD)), width=3),
+            stat("Memory", "Share of all memory that is not available.",
+                 "1 - sum(node:ins:mem_avail{@}) / sum(node:ins:mem_total{@})", "percentunit", steps=parts.USAGE, width=3),
+            stat("Fullest disk", "Share of the fullest file system that is used.", "max(node:ins:space_usage_max{@})", "percentunit",
+                 steps=parts.USAGE, width=3),
+            stat("Clocks apart", "The fastest clock less the slowest.", 'max(node:cls:time_drift_range{cls=~"$cls"})', "s",
+                 steps=((None, parts.GOOD), (0.1, parts.WARN), (1, parts.BAD)), to="ntp", width=3),
+            table("Machines", "A line for each machine; a click on one leads to it.", ("cls", "ins", "ip"),
+                  Column("ins", to="node-instance"),
+                  Column("up", "node_up{@}", mapping=parts.UP, width=80),
+                  Column("uptime", "node:ins:uptime{@}", "s"),
+                  Column("CPU", "node:ins:cpu_usage_5m{@}", "percentunit", steps=parts.USAGE, bar=True, most=1),
+                  Column("load per core", "node:ins:stdload5{@}", steps=((None, parts.GOOD), (1, parts.WARN), (2, parts.BAD))),
+                  Column("memory", "node:ins:mem_usage{@}", "percentunit", steps=parts.USAGE, bar=True, most=1),
+                  Column("fullest disk", "node:ins:space_usage_max{@}", "percentunit", steps=parts.USAGE, bar=True, most=1),
+                  Column("busiest disk", "node:ins:disk_util_1m{@}", "percentunit", steps=parts.USAGE),
+                  Column("open files", "node:ins:fd_usage{@}", "percentunit", steps=parts.USAGE),
+                  Column("sent again", "node:ins:tcp_retrans_rate1m{@}", "percentunit", steps=((None, parts.GOOD), (0.01, parts.WARN))),
+                  height=8, carry=("ins",)),
+        ),
+        machines.cpu("ins", "{{ins}}"),
+        Row("CPU of the cluster", (
+            series("CPU", "Share of the cluster's cores that is busy, over one, five and fifteen minutes.",
+                   query('node:cls:cpu_usage_1m{cls=~"$cls"}', "{{cls}} 1 min"), query('node:cls:cpu_usage_5m{cls=~"$cls"}', "{{cls}} 5 min"),
+                   query('node:cls:cpu_usage_15m{cls=~"$cls"}', "{{cls}} 15 min"), unit="percentunit", high=1),
+            series("Load", "What runs or waits, per core of the cluster.",
+                   query('node:cls:stdload1{cls=~"$cls"}', "{{cls}} 1 min"), query('node:cls:stdload5{cls=~"$cls"}', "{{cls}} 5 min"),
+                   query('node:cls:stdload15{cls=~"$cls"}', "{{cls}} 15 min")),
+        ), folded=True),
+        machines.memory("ins", "{{ins}}"),
+        machines.disks(),
+        machines.network(),
+        machines.reachable(),
+        Row("Clocks", (
+            series("Offset", "How far the kernel knows each clock to be off.", query("node:ins:time_drift{@}"), unit="s", low=None),
+            series("Apart", "The fastest clock less the slowest.", query('node:cls:time_drift_range{cls=~"$cls"}', "{{cls}}"), unit="s"),
+        ), folded=True),
+        machines.logs(),
+    ),
+)  # fmt: skip

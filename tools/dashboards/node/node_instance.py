@@ -1,0 +1,92 @@
+"""One machine."""
+
+from .. import machines, parts
+from ..model import Board, Column, Link, Row
+from ..parts import query, series, stat, table
+
+BOARD = Board(
+    uid="node-instance",
+    title="Node Instance",
+    folder="node",
+    about="node_exporter",
+    purpose="Everything about one machine: what it is, how busy it is, what it runs short of, and what it writes to its log.",
+    selector='cls=~"$cls", ins=~"$ins", ip=~"$ip"',
+    variables=machines.variables(several=False),
+    alerts='ins=~"$ins"',
+    links=(
+        *machines.links("node-disk", "node-vector", "ntp"),
+        Link("node-cluster", "up", carry=("cls",)),
+        Link("infra-overview", "across", "Services on it", carry=("ip",)),
+    ),
+    rows=(
+        parts.overview(
+            stat("Status", "Whether its exporter answers.", "node_up{@}", mapping=parts.UP, width=3),
+            stat("Uptime", "Time since it was started.", "node:ins:uptime{@}", "s",
+                 steps=((None, parts.WARN), (3600, parts.GOOD)), width=3),
+            stat("CPU", "Share of its cores that is busy.", "node:ins:cpu_usage_1m{@}", "percentunit", steps=parts.USAGE, width=3),
+            stat("Load per core", "What runs or waits, per core.", "node:ins:stdload1{@}",
+                 steps=((None, parts.GOOD), (1, parts.WARN), (2, parts.BAD)), width=3),
+            stat("Memory", "Share that is not available.", "node:ins:mem_usage{@}", "percentunit", steps=parts.USAGE, width=3),
+            stat("Fullest disk", "Share of its fullest file system that is used.", "node:ins:space_usage_max{@}", "percentunit",
+                 steps=parts.USAGE, to="node-disk", carry=("ins",), width=3),
+            stat("Open files", "Share of the files that may be open.", "node:ins:fd_usage{@}", "percentunit", steps=parts.USAGE, width=3),
+            stat("Firing alerts", "Firing alerts about it.", 'count(ALERTS{alertstate="firing", ip=~"$ip", ins=~"$ins"}) or vector(0)',
+                 steps=parts.NONE_IS_GOOD, to="node-alert", width=3),
+            table("What it is", "Its kernel and its distribution.", ("ins", "ip", "nodename", "release", "machine", "pretty_name"),
+                  Column("cores", "node:ins:cpu_count{@} * on (instance) group_left (nodename, release, machine) node_uname_info{@} "
+                         "* on (instance) group_left (pretty_name) node_os_info{@}"),
+                  Column("memory", "node:ins:mem_total{@} * on (instance) group_left (nodename, release, machine) node_uname_info{@} "
+                         "* on (instance) group_left (pretty_name) node_os_info{@}", "bytes"),
+                  height=4, width=16),
+            stat("Answers a ping", "Whether it answers a ping of the INFRA nodes.", 'min(probe_success{@, job="ping"})', mapping=parts.UP,
+                 width=4, about="blackbox"),
+            stat("Clock", "Whether its kernel says that the clock is kept.", "node_timex_sync_status{@}", mapping=parts.YES, to="ntp",
+                 carry=("ins",), width=4),
+        ),
+        machines.cpu("ins", "{{ins}}"),
+        Row("Cores and scheduling", (
+            series("CPU by core", "Share of each core that is busy.", query("node:cpu:usage_1m{@}", "core {{cpu}}"), unit="percentunit",
+                   high=1, right=True),
+            series("CPU by mode", "Seconds per second and core in each mode.",
+                   query("sum by (mode) (rate(node_cpu_seconds_total{@}[$__rate_interval])) / scalar(sum(node:ins:cpu_count{@}))", "{{mode}}"),
+                   unit="percentunit", stack=True, right=True),
+            series("Waiting for a core", "Time per second and core that what could run waits for one.",
+                   query("node:ins:sched_wait_rate1m{@}"), unit="percentunit"),
+            series("Time slices", "Slices of time per second that the scheduler gives.", query("node:ins:sched_timeslices_rate1m{@}"), unit="ops"),
+        ), folded=True),
+        machines.memory("ins", "{{ins}}"),
+        Row("Kernel's memory", (
+            series("Dirty", "Written by programs, and not on a disk yet; and on its way there.",
+                   query("node_memory_Dirty_bytes{@}", "dirty"), query("node_memory_Writeback_bytes{@}", "on the way"), unit="bytes", width=8),
+            series("Slab", "The kernel's own tables: what can be given back, and what cannot.",
+                   query("node_memory_SReclaimable_bytes{@}", "can be given back"), query("node_memory_SUnreclaim_bytes{@}", "cannot"),
+                   unit="bytes", stack=True, width=8),
+            series("Huge pages", "Memory set apart as huge pages, and what of it is free.",
+                   query("node_memory_HugePages_Total{@} * node_memory_Hugepagesize_bytes{@}", "all"),
+                   query("node_memory_HugePages_Free{@} * node_memory_Hugepagesize_bytes{@}", "free"), unit="bytes", width=8),
+        ), folded=True),
+        machines.disks("{{device}}"),
+        machines.network("{{device}}"),
+        machines.reachable(),
+        Row("System", (
+            series("Processes by state", "R runs, S and I sleep, D waits for a device and cannot be stopped, Z has ended and nobody asked how.",
+                   query("sum by (state) (node_processes_state{@})", "{{state}}"), width=8),
+            series("Threads", "Threads, and how many there may be.",
+                   query("node_processes_threads{@}", "threads"), query("node_processes_max_threads{@}", "may be"), width=8),
+            series("Open files", "Files that are open on the machine, and how fast their number grows.",
+                   query("node_filefd_allocated{@}", "open"), query("node:ins:fd_alloc_rate1m{@}", "growth per second"), width=8, low=None),
+            series("TCP connections by state", "Many in CLOSE_WAIT are a program's fault, many in SYN_RECV an attack or an overload.",
+                   query("sum by (state) (node_tcp_connection_states{@})", "{{state}}"), width=8),
+            series("Clock", "How far the kernel knows its clock to be off, and by how much it may be.",
+                   query("node_timex_offset_seconds{@}", "offset"), query("node_timex_maxerror_seconds{@}", "possible error"), unit="s",
+                   width=8, low=None),
+            series("Entropy", "Random bits that the kernel has ready.", query("node_entropy_available_bits{@}", "bits"), unit="none", width=8),
+            series("Collectors that fail", "Parts of the exporter that cannot read what they should; those for hardware that is not there "
+                   "fail, too.",
+                   query("count by (ins) (node_scrape_collector_success{@} == 0)"), width=12),
+            series("Scrape", "How long it takes to ask the exporter.", query('scrape_duration_seconds{@, job="node"}', "{{instance}}"), unit="s",
+                   width=12),
+        ), folded=True),
+        machines.logs(),
+    ),
+)  # fmt: skip
