@@ -189,7 +189,7 @@ def test_admin_ip_is_put_into_endpoints():
 
 def test_websocket_and_forwarded_headers():
     body = text(proxy(websocket=True), "wiki")
-    assert "Upgrade $http_upgrade;" in body
+    assert "Upgrade $websocket;" in body
     assert "Upgrade" not in text(proxy(), "wiki").replace("X-", "")
     for header in ("X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"):
         assert f"proxy_set_header {header} " in body
