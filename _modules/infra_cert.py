@@ -1,18 +1,38 @@
-"""Certificates as files: what is in them, and whether they fit together.
+"""Certificates of this site: what is in them, whether they fit, and who uses which.
 
-Certificates are made by Salt's own ``x509`` states (see the state module ``infra_cert``); this
-module only looks at them.
+Issues by hand, renews what this machine's CA signed, and lists all there are. How something is
+signed, and what is written down of it, is in the module ``infra_cert_sign``.
 """
 
 from __future__ import annotations
 
 import datetime
+import os
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+
+__func_alias__ = {"list_": "list"}
+
+CA = "/etc/pki/ca.crt"
+MISC = Path("/etc/pki/misc")
+"""Where certificates lie that were issued by hand."""
+
+NGINX = Path("/etc/nginx")
+_USAGES = {"serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
+           "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH}  # fmt: skip
+
+
+# -- what certificates say -----------------------------------------------------------------------
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -22,7 +42,8 @@ def describe(path: str) -> dict[str, Any]:
         Absolute path of the file.
 
     Returns ``subject``, ``issuer`` (RFC 4514), ``names`` (DNS), ``addresses``, ``not_after`` (ISO
-    8601, UTC), ``days`` (its whole life) and ``days_left`` (floats, days).
+    8601, UTC), ``days`` (its whole life) and ``days_left`` (floats, days), and ``usages``, those
+    of serverAuth and clientAuth that it is for (empty: any).
 
     Raises ValueError for a file that is no certificate, OSError for one that cannot be read.
 
@@ -39,6 +60,10 @@ def describe(path: str) -> dict[str, Any]:
         addresses = [str(a) for a in san.get_values_for_type(x509.IPAddress)]
     except x509.ExtensionNotFound:
         names, addresses = [], []
+    try:
+        usage = list(cert.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        usage = []
     life = cert.not_valid_after_utc - cert.not_valid_before_utc
     left = cert.not_valid_after_utc - datetime.datetime.now(datetime.timezone.utc)
     return {
@@ -49,6 +74,7 @@ def describe(path: str) -> dict[str, Any]:
         "not_after": cert.not_valid_after_utc.isoformat(),
         "days": round(life.total_seconds() / 86400, 2),
         "days_left": round(left.total_seconds() / 86400, 2),
+        "usages": [word for word, oid in _USAGES.items() if oid in usage],
     }
 
 
@@ -120,40 +146,288 @@ def text_fault(cert: str, key: str) -> str | None:
     return None
 
 
-def leaf_fault(
-    cert: str, key: str, ca: str, names: list[str], addresses: list[str], renew_days: int
-) -> str | None:
+def leaf_fault(name: str, spec: dict[str, Any]) -> str | None:
     """Why a certificate has to be issued anew; None where it is as it should be.
 
-    cert, key, ca
-        Absolute paths of the certificate, its key, and the certificate of the CA.
-    names, addresses
-        DNS names and IP addresses that it has to be for, no more and no less.
-    renew_days
-        It is due when fewer days are left.
+    name
+        Absolute path of the certificate.
+    spec
+        Its specification (see the module infra_cert_sign).
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt infra-1 infra_cert.leaf_fault /etc/pki/infra.crt /etc/pki/infra.key /etc/pki/ca.crt \
-            '[localhost]' '[127.0.0.1]' 30
+        salt infra-1 infra_cert.leaf_fault /etc/pki/infra.crt '{private_key: /etc/pki/infra.key,
+            signing_cert: /etc/pki/ca.crt, names: [localhost], addresses: [127.0.0.1],
+            usages: [serverAuth], renew_days: 30}'
     """
-    fault = pair_fault(cert, key)
+    fault = pair_fault(name, spec["private_key"])
     if fault:
         return fault
-    told = describe(cert)
-    if sorted(told["names"]) != sorted(names) or sorted(told["addresses"]) != sorted(addresses):
+    told = describe(name)
+    wanted = (sorted(spec["names"]), sorted(spec["addresses"]))
+    if (sorted(told["names"]), sorted(told["addresses"])) != wanted:
         return "its names changed"
-    if told["days_left"] < renew_days:
+    if told["usages"] and not set(spec["usages"]) <= set(told["usages"]):
+        return f"it is not for {' and '.join(spec['usages'])}"
+    if told["days_left"] < spec["renew_days"]:
         return f"it ends in {told['days_left']} days"
-    if fault := time_fault(cert):
-        return fault
     try:
-        _load(cert).verify_directly_issued_by(_load(ca))
+        _load(name).verify_directly_issued_by(_load(spec["signing_cert"]))
     except (ValueError, TypeError, InvalidSignature, OSError):
-        return f"it is not of the CA {ca}"
+        return f"it is not of the CA {spec['signing_cert']}"
     return None
+
+
+# -- what the CA of this site signs --------------------------------------------------------------
+
+
+def issue(
+    cn: str,
+    san: str | list[str] = "DNS:localhost,IP:127.0.0.1",
+    org: str = "pigsty",
+    unit: str = "pigsty",
+    expire: str = "7300d",
+    crt: str = "",
+    key: str = "",
+) -> dict[str, Any]:
+    """Issue a certificate by hand, for a server or a client that this formula does not manage.
+
+    cn
+        Its common name; for the login to a database, the name of the role.
+    san
+        DNS names and IP addresses it is for: a list, or separated by commas; ``DNS:`` and ``IP:``
+        may stand before each.
+    org, unit
+        O and OU of its subject.
+    expire
+        Its life, like ``7300d``.
+    crt, key
+        Where to put it and its key, absolute paths; ``/etc/pki/misc/<cn>.crt`` and ``.key`` if not
+        given. Both get the mode 0600. A key that is there is used again.
+
+    Returns what :func:`describe` tells of it, and ``crt`` and ``key``.
+
+    Raises SaltInvocationError for arguments that cannot be, and where a certificate of another CA
+    lies there; CommandExecutionError where the CA is missing.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert.issue dbuser_monitor
+        salt infra-1 infra_cert.issue etcd-1 san=etcd-1,10.10.10.21 expire=365d
+    """
+    crt, key = crt or str(MISC / f"{cn}.crt"), key or str(MISC / f"{cn}.key")
+    spec = __salt__["infra_cert_sign.specification"](
+        {"cn": cn, "san": san, "org": org, "unit": unit, "expire": expire, "key": key},
+        purpose="issued by hand",
+    )
+    for argument, path in (("crt", crt), ("key", key)):
+        if not os.path.isabs(path) or ".." in Path(path).parts:
+            raise SaltInvocationError(f"{argument}: expected an absolute path, got {path!r}")
+    if Path(crt).exists() and _of_others(crt, spec["signing_cert"]):
+        raise SaltInvocationError(f"{crt}: a certificate of another CA lies there; move it away")
+    __salt__["infra_cert_sign.make"](crt, spec)
+    __salt__["infra_cert_sign.remember"](crt, spec)
+    return {**describe(crt), "crt": crt, "key": key}
+
+
+def _of_others(crt: str, ca: str) -> bool:
+    try:
+        _load(crt).verify_directly_issued_by(_load(ca))
+    except (ValueError, TypeError, InvalidSignature):
+        return True
+    except OSError:
+        return False  # there is no CA: signing says so
+    return False
+
+
+def renew(name: str = "", force: bool = False) -> dict[str, str]:
+    """Renew what this machine's CA signed and is about to end; have it served.
+
+    name
+        Path of one certificate; all of them without it.
+    force
+        Renew it though it is good for longer.
+
+    Returns path → what was done, or how long it is good for. A certificate that was removed is
+    forgotten. Needs no pillar and no master; the timer ``infra-cert-renew`` runs it every day.
+
+    Raises SaltInvocationError for a certificate that is not known, CommandExecutionError with every
+    failure; what could be renewed then is.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert.renew
+        salt infra-1 infra_cert.renew /etc/pki/infra.crt force=True
+    """
+    known = __salt__["infra_cert_sign.remembered"]()
+    if name and name not in known:
+        listed = ", ".join(sorted(known)) or "none"
+        raise SaltInvocationError(f"{name}: expected a certificate of ours; there are: {listed}")
+    told, failed, reloads = {}, [], set()
+    for path, spec in sorted(known.items()):
+        if name not in ("", path):
+            continue
+        if not Path(path).exists() and not Path(spec["private_key"]).exists():
+            told[path] = "is gone, and forgotten"
+            __salt__["infra_cert_sign.forget"](path)
+            continue
+        fault = "asked for" if force else leaf_fault(path, spec)
+        if fault is None:
+            told[path] = f"good for {describe(path)['days_left']} days"
+            continue
+        try:
+            __salt__["infra_cert_sign.make"](path, spec)
+        except CommandExecutionError as err:
+            failed.append(str(err))
+            continue
+        told[path] = f"renewed: {fault}"
+        if spec["reload"]:
+            reloads.add(spec["reload"])
+    for service in sorted(reloads):
+        fault = _reload(service)
+        if fault:
+            failed.append(fault)
+    if failed:
+        raise CommandExecutionError("; ".join(failed))
+    return told
+
+
+def _reload(service: str) -> str:
+    """Have a running service take up new certificates; what went wrong, empty for nothing."""
+    if not __salt__["service.status"](service):
+        return ""
+    if service == "nginx":
+        tested = __salt__["cmd.run_all"](["nginx", "-t", "-q"], python_shell=False)
+        if tested["retcode"]:
+            return f"nginx is not reloaded, it refuses its configuration: {tested['stderr']}"
+    if not __salt__["service.reload"](service):
+        return f"systemctl reload {service} failed; see journalctl -u {service}"
+    return ""
+
+
+def backup(path: str, passphrase_file: str) -> list[str]:
+    """Write the CA, and what was issued by hand, into one encrypted file.
+
+    path
+        The file; a new one, absolute. It gets the mode 0600.
+    passphrase_file
+        File with the passphrase, for root alone (0600); gpg reads it.
+
+    Returns the paths of what is in it. The file was read back to see that it is whole.
+
+    Raises SaltInvocationError for arguments that cannot be, CommandExecutionError where there is no
+    CA or gpg fails.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert.backup /root/ca.backup passphrase_file=/root/ca.passphrase
+    """
+    packed: list[str] = __salt__["infra_cert_backup.write"](path, passphrase_file)
+    return packed
+
+
+def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, str]:
+    """Put back what :func:`backup` wrote. Apply the formula afterwards.
+
+    path, passphrase_file
+        As for :func:`backup`.
+    force
+        Where other files lie in the way, move them aside; without it, that is an error.
+
+    Returns path → ``restored``, ``as it was``, or where what lay there went.
+
+    Raises CommandExecutionError for a wrong passphrase, for a file that was changed or is no
+    backup, and for other files in the way; nothing is changed then.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert.restore /root/ca.backup passphrase_file=/root/ca.passphrase
+    """
+    done: dict[str, str] = __salt__["infra_cert_backup.restore"](path, passphrase_file, force)
+    return done
+
+
+# -- all of them ---------------------------------------------------------------------------------
+
+
+def list_() -> dict[str, dict[str, Any]]:
+    """Every certificate that matters here: the CA, what it signed, public ones, and your own.
+
+    Returns path → ``kind`` (``ca``, ``issued``, ``public``, ``own``), ``names`` (and addresses),
+    ``issuer``, ``not_after``, ``days_left``, ``used_by`` (words) and ``renewed_by``; or ``fault``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert.list
+    """
+    served = served_by_nginx(NGINX)
+    found: dict[str, dict[str, Any]] = {}
+    if Path(CA).exists():
+        signs = {"used_by": ["what it signed"], "renewed_by": "nobody"}
+        found[CA] = {"kind": "ca", **signs, **_told(CA)}
+    for path, spec in sorted(__salt__["infra_cert_sign.remembered"]().items()):
+        if Path(path).exists():
+            users = [spec["purpose"], *_users(served, path)]
+            found[path] = {"kind": "issued", "used_by": users,
+                           "renewed_by": "infra-cert-renew.timer", **_told(path)}  # fmt: skip
+    for have in __salt__["infra_certbot.certificates"]().values():
+        path = have["cert"]
+        found[path] = {"kind": "public", "used_by": _users(served, path), "renewed_by": "certbot",
+                       **_told(path)}  # fmt: skip
+    known = {os.path.realpath(path) for path in found}
+    for path in sorted(served):
+        if path not in known:
+            found[path] = {"kind": "own", "used_by": _users(served, path), "renewed_by": "you",
+                           **_told(path)}  # fmt: skip
+    return found
+
+
+def served_by_nginx(root: Path) -> dict[str, list[str]]:
+    """Certificates that nginx's configuration names: real path → names of its files.
+
+    root
+        nginx's own directory, ``/etc/nginx``.
+    """
+    found: dict[str, list[str]] = {}
+    for conf in sorted((root / "conf.d").glob("*.conf")):
+        text = conf.read_text(encoding="utf-8", errors="replace")
+        for named in re.findall(r"^\s*ssl_certificate\s+([^;\s]+)\s*;", text, re.MULTILINE):
+            users = found.setdefault(os.path.realpath(root / named), [])
+            if conf.stem not in users:
+                users.append(conf.stem)
+    return found
+
+
+def _users(served: dict[str, list[str]], path: str) -> list[str]:
+    return [f"nginx: {key}" for key in served.get(os.path.realpath(path), [])]
+
+
+def _told(path: str) -> dict[str, Any]:
+    try:
+        told = describe(path)
+    except (OSError, ValueError) as err:
+        return {"fault": str(err)}
+    return {
+        "names": [*told["names"], *told["addresses"]],
+        "issuer": told["issuer"],
+        "not_after": told["not_after"],
+        "days_left": told["days_left"],
+    }
+
+
+# -- reading -------------------------------------------------------------------------------------
 
 
 def _private_key(path: str) -> Any:

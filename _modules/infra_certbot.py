@@ -20,7 +20,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import salt.utils.atomicfile
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -546,7 +545,5 @@ def _record() -> dict[str, Any]:
 
 
 def _save(record: dict[str, Any]) -> None:
-    RECORD.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    with salt.utils.atomicfile.atomic_open(str(RECORD), "w") as stream:
-        stream.write(json.dumps(record, indent=1, sort_keys=True) + "\n")
-    RECORD.chmod(0o600)
+    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+    __salt__["infra_files.write"](str(RECORD), text, 0o600)

@@ -1,7 +1,8 @@
 """Certificates of this site: its CA, made once, and what the CA signs, renewed in time.
 
-Composes Salt's own ``x509`` states and adds what they do not say: that a CA which is there is
-never touched, and what ``test=True`` means on a machine that has neither key nor CA yet.
+Signing is Salt's own ``x509``'s. What this adds: that a CA which is there is never touched, what
+``test=True`` means on a machine that has neither key nor CA yet, and that what was signed is
+written down, so that it is renewed without a master too (see the module infra_cert_sign).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -137,6 +138,9 @@ def managed(
     renew_days: int,
     organizational_unit: str = "infra",
     group: str = "root",
+    usages: list[str] | None = None,
+    reload: str = "",
+    purpose: str = "",
 ) -> dict[str, Any]:
     """A certificate signed by the site's CA is there, with just these names, and not about to end.
 
@@ -154,64 +158,87 @@ def managed(
         It is issued anew when fewer days are left.
     group
         Group that may read the key.
+    usages
+        ``serverAuth``, ``clientAuth``; the former if not given.
+    reload
+        Service that takes a new one up, when the timer renews it. In an apply that is the affair of
+        the service's own states.
+    purpose
+        What it is for, in words.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    missing = [p for p in (name, private_key, signing_cert) if not Path(p).exists()]
-    if __opts__["test"] and missing:
-        comment = f"would be issued for {', '.join(names)}"
-        return {**ret, "result": None, "changes": {name: "issued"}, "comment": comment}
-    fault = __salt__["infra_cert.leaf_fault"](
-        name, private_key, signing_cert, names, addresses, renew_days
-    )
-    if fault is None:
-        return _closed(ret, private_key, group)
+    spec = {
+        "private_key": private_key,
+        "signing_cert": signing_cert,
+        "signing_private_key": signing_private_key,
+        "common_name": common_name,
+        "organization": "pigsty",
+        "unit": organizational_unit,
+        "names": names,
+        "addresses": addresses,
+        "usages": usages or ["serverAuth"],
+        "days": days,
+        "renew_days": renew_days,
+        "group": group,
+        "cert_mode": "0644",
+        "key_mode": "0640",
+        "reload": reload,
+        "purpose": purpose,
+    }
+    return _kept(name, spec)
+
+
+def issued(
+    name: str, given: dict[str, Any], cert: str | None = None, key: str | None = None
+) -> dict[str, Any]:
+    """A certificate that the pillar's ``certs`` asks for is there, and renewed in time.
+
+    name
+        Its name there; its common name where ``cn`` gives no other.
+    given
+        ``cn``, ``san``, ``org``, ``unit``, ``expire``, ``group`` and ``reload``: see
+        ``infra_cert.issue`` and ``infra_cert_sign.specification``.
+    cert, key
+        Absolute paths; ``/etc/pki/misc/<name>.crt`` and ``.key`` if not given.
+    """
+    cert, key = cert or f"/etc/pki/misc/{name}.crt", key or f"/etc/pki/misc/{name}.key"
     try:
-        key = __states__["x509.private_key_managed"](
-            name=private_key,
-            algo="rsa",
-            keysize=2048,
-            mode="0640",
-            user="root",
-            group=group,
-            overwrite=True,  # what is no key any more, is one again
-        )
-        if key["result"] is False:
-            return {**ret, "result": False, "comment": key["comment"]}
-        cert = __states__["x509.certificate_managed"](
-            name=name,
-            private_key=private_key,
-            signing_cert=signing_cert,
-            signing_private_key=signing_private_key,
-            CN=common_name,
-            O="pigsty",
-            OU=organizational_unit,
-            subjectAltName=[f"DNS:{n}" for n in names] + [f"IP:{a}" for a in addresses],
-            basicConstraints="critical, CA:FALSE",
-            keyUsage="critical, digitalSignature, keyEncipherment",
-            extendedKeyUsage="serverAuth",
-            subjectKeyIdentifier="hash",
-            authorityKeyIdentifier="keyid:always",
-            not_before=_backdated(),
-            days_valid=days,
-            days_remaining=renew_days,
-            mode="0644",
-            user="root",
-            group=group,
-        )
+        spec = __salt__["infra_cert_sign.specification"]({**given, "key": key}, f"certs.{name}")
+    except SaltInvocationError as err:
+        comment = f"certs.{name}.{err}"
+        return {"name": name, "changes": {}, "result": False, "comment": comment}
+    return {**_kept(cert, spec), "name": name}
+
+
+def _kept(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """The certificate of a specification is there; written down, for the timer to renew it."""
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    missing = [p for p in (name, spec["private_key"]) if not Path(p).exists()]
+    fault = "there is none yet" if missing else __salt__["infra_cert.leaf_fault"](name, spec)
+    if fault is None:
+        ret = _closed(ret, spec)
+        if not __opts__["test"] and ret["result"]:
+            __salt__["infra_cert_sign.remember"](name, spec)
+        return ret
+    told = f"issued for {', '.join([*spec['names'], *spec['addresses']])}: {fault}"
+    if __opts__["test"]:
+        return {**ret, "result": None, "changes": {name: "issued"}, "comment": f"would be {told}"}
+    try:
+        written = __salt__["infra_cert_sign.make"](name, spec)
+        __salt__["infra_cert_sign.remember"](name, spec)
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     log.info("%s is issued anew: %s", name, fault)
-    changes = {private_key: "made"} if key["changes"] else {}
-    if cert["changes"]:
-        changes[name] = cert["changes"]
-    result = cert["result"] if key["result"] else key["result"]
-    return {**ret, "result": result, "changes": changes, "comment": cert["comment"]}
+    return {**ret, "changes": dict.fromkeys(written, "issued"), "comment": told}
 
 
-def _closed(ret: dict[str, Any], private_key: str, group: str) -> dict[str, Any]:
+def _closed(ret: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     """The result for a good certificate: all that is left to see to is who may read its key."""
     mode = __states__["file.managed"](
-        name=private_key, replace=False, mode="0640", user="root", group=group
+        name=spec["private_key"],
+        replace=False,
+        mode=spec["key_mode"],
+        user="root",
+        group=spec["group"],
     )
     if mode["changes"] or not mode["result"]:
         return {**ret, **{k: mode[k] for k in ("result", "changes", "comment")}}

@@ -68,6 +68,8 @@ def certified(
         days=int(days.removesuffix("d")),
         renew_days=renew_days,
         group=settings["nginx_group"],
+        reload="nginx",
+        purpose="the portal",
     )
 
 

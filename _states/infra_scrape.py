@@ -116,4 +116,7 @@ def certified(
         days=int(days.removesuffix("d")),
         renew_days=renew_days,
         group=group,
+        # Shown by the scraper: to those it scrapes it is a client.
+        usages=["serverAuth", "clientAuth"],
+        purpose="scraping over TLS",
     )

@@ -1,3 +1,5 @@
 include:
   - infra.ca.authority
   - infra.ca.trust
+  - infra.ca.certificates
+  - infra.ca.renewal

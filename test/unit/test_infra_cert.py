@@ -105,13 +105,35 @@ def test_a_pair_that_does_not(authority, tmp_path, cert, key, expected):
 
 def test_when_a_leaf_is_due(authority, tmp_path):
     crt, key = authority.leaf(names=["b.p", "a.p"], addresses=["::1"])
+    spec = {
+        "private_key": key,
+        "signing_cert": authority.path,
+        "names": ["a.p", "b.p"],
+        "addresses": ["::1"],
+        "usages": ["serverAuth"],
+        "renew_days": 30,
+    }
     fault = infra_cert.leaf_fault
-    assert fault(crt, key, authority.path, ["a.p", "b.p"], ["::1"], 30) is None
-    assert fault(crt, key, authority.path, ["a.p"], ["::1"], 30) == "its names changed"
-    assert fault(crt, key, authority.path, ["a.p", "b.p"], [], 30) == "its names changed"
-    assert "it ends in" in fault(crt, key, authority.path, ["a.p", "b.p"], ["::1"], 91)
+    assert fault(crt, spec) is None
+    assert fault(crt, {**spec, "names": ["a.p"]}) == "its names changed"
+    assert fault(crt, {**spec, "addresses": []}) == "its names changed"
+    assert "it ends in" in fault(crt, {**spec, "renew_days": 91})
     (tmp_path / "other").mkdir()
     other = Authority(tmp_path / "other")
-    assert "not of the CA" in fault(crt, key, other.path, ["a.p", "b.p"], ["::1"], 30)
-    missing = fault(str(tmp_path / "none"), key, authority.path, [], [], 30)
-    assert missing.startswith("cert: expected a file")
+    assert "not of the CA" in fault(crt, {**spec, "signing_cert": other.path})
+    assert fault(str(tmp_path / "none"), spec).startswith("cert: expected a file")
+
+
+def test_whom_nginx_serves_a_certificate_for(tmp_path):
+    conf = tmp_path / "conf.d"
+    (conf / "cert").mkdir(parents=True)
+    (conf / "cert" / "pigsty.crt").write_text("x")
+    (conf / "cert" / "a.crt").symlink_to("pigsty.crt")
+    (conf / "a.conf").write_text("server {\n    ssl_certificate conf.d/cert/a.crt;\n}\n" * 2)
+    (conf / "own.conf").write_text(
+        "    # ssl_certificate /no;\n    ssl_certificate_key /k;\n    ssl_certificate /etc/o.crt;\n"
+    )
+    assert infra_cert.served_by_nginx(tmp_path) == {
+        str(conf / "cert" / "pigsty.crt"): ["a"],
+        "/etc/o.crt": ["own"],
+    }

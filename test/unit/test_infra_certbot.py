@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from _modules import infra_certbot, infra_portal
+from _modules import infra_certbot, infra_files, infra_portal
 from _states import infra_certbot as certbot_state
 
 REQUEST = {
@@ -218,7 +218,8 @@ class World:
         monkeypatch.setattr(infra_certbot.time, "sleep", lambda _: None)
         functions = {f"infra_certbot.{f}": getattr(infra_certbot, f)
                      for f in ("plan", "issue", "adopt", "retire", "rehearses")}  # fmt: skip
-        functions |= {"infra_portal.views": infra_portal.views, "cmd.run_all": self.run}
+        functions |= {"infra_portal.views": infra_portal.views, "cmd.run_all": self.run,
+                      "infra_files.write": infra_files.write}  # fmt: skip
         for module in (infra_certbot, certbot_state):
             monkeypatch.setattr(module, "__salt__", functions, raising=False)
         states = {"infra_portal.followed": self.followed}

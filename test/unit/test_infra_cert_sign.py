@@ -1,0 +1,432 @@
+"""What the CA signs, what is written down of it, and how it is renewed, with Salt's real x509."""
+
+import grp
+import ipaddress
+import os
+import stat
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+import salt.modules.x509_v2 as salt_x509
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+from test_infra_cert import Authority
+
+from _modules import infra_cert, infra_cert_backup, infra_cert_sign, infra_files
+from _states import infra_cert as cert_state
+from _states import infra_scrape as scrape_state
+
+GROUP = grp.getgrgid(os.getgid()).gr_name
+
+
+class Site:
+    """A machine with a CA, below a folder of the test's own."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.pki = folder, folder / "etc/pki"
+        (self.pki / "ca").mkdir(parents=True)
+        self.authority = Authority(self.pki)
+        (self.pki / "ca.key").rename(self.pki / "ca/ca.key")
+        self.running, self.reload = Mock(return_value=True), Mock(return_value=True)
+        self.run = Mock(return_value={"retcode": 0, "stdout": "", "stderr": ""})
+        salt = {
+            "x509.create_certificate": salt_x509.create_certificate,
+            "x509.create_private_key": salt_x509.create_private_key,
+            "service.status": self.running,
+            "service.reload": self.reload,
+            "cmd.run_all": self.run,
+            "infra_certbot.certificates": dict,
+        }
+        for module in (infra_cert, infra_cert_sign, infra_cert_backup, infra_files):
+            name = module.__name__.rpartition(".")[2]
+            salt |= {f"{name}.{k}": v for k, v in vars(module).items() if k[0] != "_"}
+        modules = (infra_cert, infra_cert_sign, infra_cert_backup, cert_state, salt_x509)
+        for module in modules:
+            monkeypatch.setattr(module, "__salt__", salt, raising=False)
+        monkeypatch.setattr(salt_x509, "__opts__", {}, raising=False)
+        states = {"file.managed": self.file_managed, "infra_cert.managed": cert_state.managed}
+        for module in (cert_state, scrape_state):
+            monkeypatch.setattr(module, "__states__", states, raising=False)
+        self.opts = {"test": False}
+        monkeypatch.setattr(cert_state, "__opts__", self.opts, raising=False)
+        for module in (infra_cert, infra_cert_sign):
+            monkeypatch.setattr(module, "CA", str(self.pki / "ca.crt"))
+        monkeypatch.setattr(infra_cert_sign, "CA_KEY", str(self.pki / "ca/ca.key"))
+        monkeypatch.setattr(infra_cert_sign, "RECORD", folder / "certs.json")
+        monkeypatch.setattr(infra_cert, "MISC", self.pki / "misc")
+        monkeypatch.setattr(infra_cert, "NGINX", folder / "nginx")
+        monkeypatch.setattr(infra_cert_backup, "PKI", self.pki)
+
+    def file_managed(self, name, mode, **_):
+        changed = stat.S_IMODE(Path(name).stat().st_mode) != int(mode, 8)
+        Path(name).chmod(int(mode, 8))
+        return {"result": True, "changes": {"mode": mode} if changed else {}, "comment": ""}
+
+    def spec(self, name="leaf", **changes):
+        return {
+            "private_key": str(self.pki / f"{name}.key"),
+            "signing_cert": str(self.pki / "ca.crt"),
+            "signing_private_key": str(self.pki / "ca/ca.key"),
+            "common_name": name,
+            "organization": "pigsty",
+            "unit": "infra",
+            "names": ["a.p"],
+            "addresses": ["10.0.0.1", "::1"],
+            "usages": ["serverAuth"],
+            "days": 397,
+            "renew_days": 30,
+            "group": GROUP,
+            "cert_mode": "0644",
+            "key_mode": "0640",
+            "reload": "nginx",
+            "purpose": "a test",
+            **changes,
+        }
+
+    def make(self, name="leaf", **changes):
+        crt = str(self.pki / f"{name}.crt")
+        infra_cert_sign.make(crt, self.spec(name, **changes))
+        infra_cert_sign.remember(crt, self.spec(name))
+        return crt
+
+    def managed(self, **changes):
+        spec = self.spec()
+        arguments = {k: spec[k] for k in ("private_key", "signing_cert", "signing_private_key",
+                                          "common_name", "names", "addresses", "days",
+                                          "renew_days", "group", "usages")}  # fmt: skip
+        return cert_state.managed(str(self.pki / "leaf.crt"), **{**arguments, **changes})
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    return Site(tmp_path, monkeypatch)
+
+
+def mode(path):
+    return stat.S_IMODE(Path(path).stat().st_mode)
+
+
+def test_what_is_signed_is_what_was_asked_for(site):
+    crt = site.make(usages=["serverAuth", "clientAuth"])
+    cert = x509.load_pem_x509_certificate(Path(crt).read_bytes())
+    assert cert.subject.rfc4514_string() == "CN=leaf,OU=infra,O=pigsty"
+    told = infra_cert.describe(crt)
+    assert (told["names"], told["addresses"]) == (["a.p"], ["10.0.0.1", "::1"])
+    assert told["usages"] == ["serverAuth", "clientAuth"]
+    assert 396 < told["days_left"] <= 397
+    constraints = cert.extensions.get_extension_for_class(x509.BasicConstraints)
+    assert (constraints.critical, constraints.value.ca) == (True, False)
+    assert (mode(crt), mode(site.pki / "leaf.key")) == (0o644, 0o640)
+    assert infra_cert.leaf_fault(crt, site.spec(usages=["clientAuth"])) is None
+
+
+def test_a_scraper_is_a_client_and_an_older_certificate_is_issued_anew(site):
+    """etcd and others refuse a client whose certificate is for servers only."""
+    done = scrape_state.certified(
+        str(site.pki / "infra.crt"), str(site.pki / "infra.key"), str(site.pki / "ca.crt"),
+        str(site.pki / "ca/ca.key"), "10.10.10.10", ["localhost"], ["127.0.0.1"], "7300d", 30,
+        GROUP,
+    )  # fmt: skip
+    assert done["result"] is True
+    assert "clientAuth" in infra_cert.describe(str(site.pki / "infra.crt"))["usages"]
+    crt = site.make()
+    fault = infra_cert.leaf_fault(crt, site.spec(usages=["serverAuth", "clientAuth"]))
+    assert fault == "it is not for serverAuth and clientAuth"
+
+
+def test_the_state_issues_once_and_writes_it_down(site):
+    site.opts["test"] = True
+    told = site.managed()
+    assert (told["result"], told["changes"]) == (None, {str(site.pki / "leaf.crt"): "issued"})
+    assert not (site.pki / "leaf.key").exists()
+    assert not infra_cert_sign.RECORD.exists()
+    site.opts["test"] = False
+    done = site.managed()
+    assert set(done["changes"]) == {str(site.pki / "leaf.crt"), str(site.pki / "leaf.key")}
+    assert list(infra_cert_sign.remembered()) == [str(site.pki / "leaf.crt")]
+    assert mode(infra_cert_sign.RECORD) == 0o644
+    for test in (False, True):
+        site.opts["test"] = test
+        assert site.managed()["changes"] == {}
+    site.opts["test"] = True
+    told = site.managed(names=["b.p"])
+    assert (told["result"], "its names changed" in told["comment"]) == (None, True)
+    site.opts["test"] = False
+    key = (site.pki / "leaf.key").read_bytes()
+    assert set(site.managed(names=["b.p"])["changes"]) == {str(site.pki / "leaf.crt")}
+    assert (site.pki / "leaf.key").read_bytes() == key
+    (site.pki / "leaf.key").chmod(0o644)
+    assert site.managed(names=["b.p"])["changes"] == {"mode": "0640"}
+
+
+def test_a_key_that_cannot_be_used_is_made_anew(site):
+    crt = site.make()
+    (site.pki / "leaf.key").write_text("")
+    assert "key" in infra_cert.leaf_fault(crt, site.spec())
+    written = infra_cert_sign.make(crt, site.spec())
+    assert written == [str(site.pki / "leaf.key"), crt]
+    assert infra_cert.leaf_fault(crt, site.spec()) is None
+
+
+@pytest.mark.parametrize(
+    ("break_", "expected"),
+    [
+        (lambda site: (site.pki / "ca/ca.key").unlink(), "there is no .*ca.key"),
+        (lambda site: (site.pki / "ca.crt").unlink(), "there is no .*ca.crt"),
+    ],
+)
+def test_without_a_ca_nothing_is_signed_or_lost(site, break_, expected):
+    crt = site.make(days=5)
+    before = Path(crt).read_bytes()
+    break_(site)
+    with pytest.raises(CommandExecutionError, match=expected):
+        infra_cert.renew()
+    assert Path(crt).read_bytes() == before
+    assert site.managed()["result"] is False
+
+
+def test_an_unknown_group_is_named_and_leaves_nothing(site):
+    with pytest.raises(CommandExecutionError, match="there is no group nobody-has-this"):
+        infra_cert_sign.make(str(site.pki / "x.crt"), site.spec("x", group="nobody-has-this"))
+    assert [p.name for p in site.pki.iterdir() if "x." in p.name] == []
+
+
+def test_what_is_about_to_end_is_renewed_and_served(site):
+    due, good = site.make("due", days=5), site.make("good")
+    before = Path(good).read_bytes()
+    told = infra_cert.renew()
+    assert told[due].startswith("renewed: it ends in 5.0 days")
+    assert told[good].startswith("good for 397")
+    assert Path(good).read_bytes() == before
+    assert infra_cert.describe(due)["days_left"] > 396
+    site.run.assert_called_once()
+    assert site.run.call_args.args[0] == ["nginx", "-t", "-q"]
+    site.reload.assert_called_once_with("nginx")
+    assert "renewed" in infra_cert.renew(good, force=True)[good]
+    with pytest.raises(SaltInvocationError, match="expected a certificate of ours"):
+        infra_cert.renew("/no")
+
+
+def test_an_nginx_that_would_not_start_again_is_not_reloaded(site):
+    site.make(days=5)
+    site.run.return_value = {"retcode": 1, "stderr": "unknown directive"}
+    with pytest.raises(CommandExecutionError, match="unknown directive"):
+        infra_cert.renew()
+    site.reload.assert_not_called()
+
+
+def test_one_failure_does_not_keep_others_from_being_renewed(site):
+    site.make("aaa", days=5)
+    infra_cert_sign.remember(str(site.pki / "aaa.crt"), site.spec("aaa", group="nobody-has-this"))
+    second = site.make("bbb", days=5)
+    with pytest.raises(CommandExecutionError, match="nobody-has-this"):
+        infra_cert.renew()
+    assert infra_cert.describe(second)["days_left"] > 396
+    site.reload.assert_called_once_with("nginx")
+
+
+def test_what_was_removed_is_forgotten(site):
+    crt = site.make()
+    Path(crt).unlink()
+    (site.pki / "leaf.key").unlink()
+    assert infra_cert.renew() == {crt: "is gone, and forgotten"}
+    assert infra_cert.renew() == {}
+
+
+def test_a_damaged_record_fails_a_renewal_and_is_mended_by_an_apply(site):
+    site.managed()
+    infra_cert_sign.RECORD.write_text("{")
+    with pytest.raises(CommandExecutionError, match="is damaged"):
+        infra_cert.renew()
+    assert site.managed()["result"] is True
+    assert list(infra_cert_sign.remembered()) == [str(site.pki / "leaf.crt")]
+    assert infra_cert_sign.RECORD.with_suffix(".damaged").read_text() == "{"
+
+
+def test_issued_by_hand(site):
+    told = infra_cert.issue("etcd-1", san="DNS:etcd-1, 10.0.0.2", expire="60d")
+    assert (told["names"], told["addresses"]) == (["etcd-1"], ["10.0.0.2"])
+    assert told["crt"] == str(site.pki / "misc/etcd-1.crt")
+    assert told["usages"] == ["serverAuth", "clientAuth"]
+    assert (mode(told["crt"]), mode(told["key"])) == (0o600, 0o600)
+    assert infra_cert.leaf_fault(told["crt"], infra_cert_sign.remembered()[told["crt"]]) is None
+    plain = infra_cert.issue("client")
+    assert (plain["names"], plain["addresses"], plain["days"]) == (
+        ["localhost"],
+        ["127.0.0.1"],
+        7300,
+    )
+    # A third of a short life is left when it is renewed.
+    assert infra_cert_sign.remembered()[told["crt"]]["renew_days"] == 20
+    (site.folder / "other").mkdir()
+    other = Authority(site.folder / "other").leaf()
+    with pytest.raises(SaltInvocationError, match="of another CA"):
+        infra_cert.issue("x", crt=other[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"cn": "../x"}, "cn: expected a name"),
+        ({"cn": ""}, "cn: expected a name"),
+        ({"cn": "x", "expire": "1y"}, "expire: expected days"),
+        ({"cn": "x", "san": "a b"}, "san: expected a DNS name"),
+        ({"cn": "x", "san": "IP:name"}, "san: expected a DNS name"),
+        ({"cn": "x", "crt": "x.crt"}, "crt: expected an absolute path"),
+        ({"cn": "x", "key": "/etc/pki/../x"}, "key: expected an absolute path"),
+    ],
+)
+def test_what_cannot_be_issued(site, arguments, expected):
+    with pytest.raises(SaltInvocationError, match=expected):
+        infra_cert.issue(**arguments)
+    assert not (site.pki / "misc").exists()
+
+
+@given(
+    st.lists(st.ip_addresses().map(str)),
+    st.lists(st.from_regex(r"[a-z][a-z0-9]{0,9}(\.[a-z]{2,5}){0,2}", fullmatch=True)),
+)
+def test_names_and_addresses_are_told_apart(addresses, names):
+    assert infra_cert_sign.alternative_names([*addresses, *names]) == (
+        list(dict.fromkeys(names)),
+        list(dict.fromkeys(str(ipaddress.ip_address(a)) for a in addresses)),
+    )
+
+
+@given(st.text())
+def test_any_text_is_names_or_is_refused(text):
+    try:
+        names, addresses = infra_cert_sign.alternative_names(text)
+    except SaltInvocationError:
+        return
+    assert names or addresses
+
+
+def test_all_that_there_is_is_listed(site):
+    crt = site.make()
+    conf = site.folder / "nginx/conf.d"
+    conf.mkdir(parents=True)
+    (conf / "wiki.conf").write_text(f"ssl_certificate {crt};\n")
+    (conf / "shop.conf").write_text("ssl_certificate /no/such.crt;\n")
+    told = infra_cert.list_()
+    assert told[str(site.pki / "ca.crt")]["kind"] == "ca"
+    assert told[crt]["used_by"] == ["a test", "nginx: wiki"]
+    assert told[crt]["names"] == ["a.p", "10.0.0.1", "::1"]
+    assert told["/no/such.crt"]["kind"] == "own"
+    assert "No such file" in told["/no/such.crt"]["fault"]
+
+
+GIVEN = {"cn": "reg", "san": ["reg.p"], "org": "pigsty", "unit": "pigsty", "expire": "365d"}
+
+
+def test_a_certificate_of_the_pillar(site, monkeypatch):
+    paths = {"cert": str(site.pki / "reg.crt"), "key": str(site.pki / "reg.key")}
+    done = cert_state.issued("reg", {**GIVEN, "group": GROUP}, **paths)
+    assert set(done["changes"]) == set(paths.values())
+    assert (mode(paths["cert"]), mode(paths["key"])) == (0o644, 0o640)
+    assert cert_state.issued("reg", {**GIVEN, "group": GROUP}, **paths)["changes"] == {}
+    assert infra_cert_sign.remembered()[paths["cert"]]["purpose"] == "certs.reg"
+    bad = cert_state.issued("reg", {**GIVEN, "san": ["a b"]}, **paths)
+    assert (bad["result"], bad["comment"].startswith("certs.reg.san: expected")) == (False, True)
+
+
+# -- the way back of the CA
+
+
+@pytest.fixture
+def passphrase(tmp_path):
+    path = tmp_path / "passphrase"
+    path.write_text("correct horse\n")
+    path.chmod(0o600)
+    return str(path)
+
+
+def tree(folder):
+    return {p: (p.read_bytes(), mode(p)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_ca_comes_back_from_its_backup(site, passphrase, tmp_path):
+    infra_cert.issue("etcd-1")
+    site.make()
+    (site.pki / "ca/ca.key").chmod(0o600)
+    backup = str(tmp_path / "ca.backup")
+    held = infra_cert.backup(backup, passphrase)
+    assert held == ["/etc/pki/ca.crt", "/etc/pki/ca/ca.key", "/etc/pki/misc/etcd-1.crt",
+                    "/etc/pki/misc/etcd-1.key"]  # fmt: skip
+    assert mode(backup) == 0o600
+    assert b"PRIVATE" not in Path(backup).read_bytes()
+    with pytest.raises(SaltInvocationError, match="replaces nothing"):
+        infra_cert.backup(backup, passphrase)
+    before = tree(site.pki)
+    for name in ("ca.crt", "ca/ca.key", "misc/etcd-1.key"):
+        (site.pki / name).unlink()
+    told = infra_cert.restore(backup, passphrase)
+    assert told["/etc/pki/ca/ca.key"] == "restored"
+    assert told["/etc/pki/misc/etcd-1.crt"] == "as it was"
+    assert tree(site.pki) == before
+    assert set(infra_cert.restore(backup, passphrase).values()) == {"as it was"}
+
+
+def test_another_ca_is_not_replaced_unless_asked_and_then_kept(site, passphrase, tmp_path):
+    backup = str(tmp_path / "ca.backup")
+    infra_cert.backup(backup, passphrase)
+    old = (site.pki / "ca/ca.key").read_bytes()
+    Authority(site.pki)
+    (site.pki / "ca.key").replace(site.pki / "ca/ca.key")
+    other = tree(site.pki)
+    with pytest.raises(CommandExecutionError, match="there are other files at"):
+        infra_cert.restore(backup, passphrase)
+    assert tree(site.pki) == other
+    told = infra_cert.restore(backup, passphrase, force=True)
+    assert "what was there is at" in told["/etc/pki/ca/ca.key"]
+    assert (site.pki / "ca/ca.key").read_bytes() == old
+    assert len(list((site.pki / "ca").glob("ca.key.before-*"))) == 1
+
+
+def test_a_backup_that_was_changed_or_is_of_another_passphrase_is_refused(
+    site, passphrase, tmp_path
+):
+    backup = tmp_path / "ca.backup"
+    infra_cert.backup(str(backup), passphrase)
+    data = bytearray(backup.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "changed").write_bytes(data)
+    (site.pki / "ca/ca.key").unlink()
+    with pytest.raises(CommandExecutionError, match="gpg: "):
+        infra_cert.restore(str(tmp_path / "changed"), passphrase)
+    other = tmp_path / "other"
+    other.write_text("another")
+    other.chmod(0o600)
+    with pytest.raises(CommandExecutionError, match="gpg: "):
+        infra_cert.restore(str(backup), str(other))
+    assert not (site.pki / "ca/ca.key").exists()
+
+
+def test_what_is_no_backup_is_refused(site, passphrase, tmp_path):
+    pack = infra_cert_backup.pack
+    for files, expected in (
+        ({"etc/passwd": b"x"}, "'etc/passwd' is not expected"),
+        ({"../etc/pki/ca.crt": b"x"}, "is not expected"),
+        ({"etc/pki/ca.crt": b"x"}, "there is no etc/pki/ca/ca.key"),
+    ):
+        with pytest.raises(CommandExecutionError, match=expected):
+            infra_cert_backup.unpack(pack(files))
+    with pytest.raises(CommandExecutionError, match="no backup of a CA"):
+        infra_cert_backup.unpack(b"not a tar")
+    (site.pki / "ca/ca.key").unlink()
+    with pytest.raises(CommandExecutionError, match=r"there is no etc/pki/ca/ca\.key"):
+        infra_cert.backup(str(tmp_path / "b"), passphrase)
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(("content", "permissions"), [("", 0o600), ("x", 0o640), (None, 0)])
+def test_a_passphrase_that_is_none_or_open_is_refused(site, tmp_path, content, permissions):
+    path = tmp_path / "passphrase"
+    if content is not None:
+        path.write_text(content)
+        path.chmod(permissions)
+    with pytest.raises(SaltInvocationError, match="passphrase"):
+        infra_cert.backup(str(tmp_path / "b"), str(path))
