@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class Target:
     form: str = ""
 
 
+@lru_cache(maxsize=1)
 def load() -> dict[str, dict[str, Any]]:
     """Every committed dashboard, by its uid."""
     found = [

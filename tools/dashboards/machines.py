@@ -175,7 +175,7 @@ def reachable(unit_of_time: str = "5m") -> Row:
 
 def logs() -> Row:
     """The journals of the machines."""
-    where = '{job="syslog",ip=~"${ip:regex}",ins=~"${ins:regex}"}'
+    where = '{job="syslog",ip=~`${ip:regex}`,ins=~`${ins:regex}`}'
     return Row("Log", (
         parts.volume("Lines by level", "How much the machines write to their journals, by level.",
                      f"{where} | stats by (level) count() lines", "{{level}}"),

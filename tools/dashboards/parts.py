@@ -186,7 +186,7 @@ def process(*, victoria: bool = False) -> Row:
 
 def journal(unit: str, name: str) -> Row:
     """The journal of a component, from the store of logs."""
-    where = '{job="syslog",ip=~"${ip:regex}"} unit:="' + unit + '"'
+    where = '{job="syslog",ip=~`${ip:regex}`} unit:="' + unit + '"'
     return Row(
         "Log",
         (

@@ -68,9 +68,9 @@ BOARD = Board(
         parts.process(),
         Row("Log", (
             parts.volume("Lines by level", "How much Grafana writes to its log, by level.",
-                         '{job="grafana",ins=~"${ins:regex}"} | stats by (level) count() lines', "{{level}}"),
+                         '{job="grafana",ins=~`${ins:regex}`} | stats by (level) count() lines', "{{level}}"),
             parts.lines("Errors and warnings", "What Grafana complains of; newest first.",
-                        '{job="grafana",ins=~"${ins:regex}"} level:in(error, warn)', height=10),
+                        '{job="grafana",ins=~`${ins:regex}`} level:in(error, warn)', height=10),
         ), folded=True),
     ),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 from .. import parts
 from ..model import LOGS, Board, Link, Panel, Query, Row, Variable
 
-WHERE = '{job=~"${job:regex}",ins=~"${ins:regex}",ip=~"${ip:regex}"}'
+WHERE = "{job=~`${job:regex}`,ins=~`${ins:regex}`,ip=~`${ip:regex}`}"
 FILTER = f"{WHERE} cls:~`^(?:${{cls:regex}})$` level:~`^(?:${{level:regex}})$` ($search)"
 
 
@@ -30,9 +30,9 @@ BOARD = Board(
     variables=(
         choice("cls", "Clusters: the field cls"),
         choice("job", "Where the lines come from: syslog (the journal), nginx, grafana"),
-        choice("ins", "Instances: the field ins", '{job=~"${job:regex}"}'),
-        choice("ip", "Addresses of machines: the field ip", '{job=~"${job:regex}",ins=~"${ins:regex}"}'),
-        choice("level", "Levels: the field level", '{job=~"${job:regex}",ins=~"${ins:regex}"}'),
+        choice("ins", "Instances: the field ins", '{job=~`${job:regex}`}'),
+        choice("ip", "Addresses of machines: the field ip", '{job=~`${job:regex}`,ins=~`${ins:regex}`}'),
+        choice("level", "Levels: the field level", '{job=~`${job:regex}`,ins=~`${ins:regex}`}'),
         Variable("search", "What is searched for, in LogsQL: word, \"a phrase\", unit:vmetrics, status:>=500, NOT …",
                  default="*"),
     ),

@@ -4,8 +4,8 @@ from .. import parts
 from ..model import Board, Row
 from ..parts import query, series, stat
 
-ACCESS = '{job="nginx",ins=~"${ins:regex}"} cls:="nginx"'
-ERRORS = '{job="nginx",ins=~"${ins:regex}"} cls:="nginx-error"'
+ACCESS = '{job="nginx",ins=~`${ins:regex}`} cls:="nginx"'
+ERRORS = '{job="nginx",ins=~`${ins:regex}`} cls:="nginx-error"'
 
 BOARD = Board(
     uid="nginx-instance",

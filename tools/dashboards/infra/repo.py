@@ -4,7 +4,7 @@ from .. import parts
 from ..model import Board, Column, Row
 from ..parts import query, series, stat, table
 
-ACCESS = '{job="nginx",ip=~"${ip:regex}"} cls:="nginx" request:pigsty'
+ACCESS = '{job="nginx",ip=~`${ip:regex}`} cls:="nginx" request:pigsty'
 
 BOARD = Board(
     uid="repo",

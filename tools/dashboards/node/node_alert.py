@@ -367,10 +367,10 @@ BOARD = Board(
         Row("Alerts about INFRA services", tuple(panel(watched) for watched in INFRA)),
         Row("Alerts about logs", (
             parts.volume("NodeOomKill", "Processes that the kernel ended for want of memory.",
-                         '{job="syslog",ip=~"${ip:regex}"} app:kernel "Out of memory" | stats by (ins) count() lines', "{{ins}}",
+                         '{job="syslog",ip=~`${ip:regex}`} app:kernel "Out of memory" | stats by (ins) count() lines', "{{ins}}",
                          width=12, height=7),
             parts.volume("LogErrorsMany", "Lines of level error and worse: over a hundred of one unit in five minutes are told.",
-                         '{job="syslog",ip=~"${ip:regex}"} level:in(emerg, alert, crit, err) | stats by (ins, unit) count() lines',
+                         '{job="syslog",ip=~`${ip:regex}`} level:in(emerg, alert, crit, err) | stats by (ins, unit) count() lines',
                          "{{ins}} {{unit}}", width=12, height=7),
         )),
     ),

@@ -80,7 +80,7 @@ BOARD = Board(
         ), folded=True),
         Row("Log", (
             parts.lines("Journal", "What HAProxy writes to the journal; newest first.",
-                        '{job="syslog",ip=~"${ip:regex}"} unit:="haproxy"', height=10),
+                        '{job="syslog",ip=~`${ip:regex}`} unit:="haproxy"', height=10),
         ), folded=True),
     ),
 )  # fmt: skip

@@ -57,7 +57,7 @@ BOARD = Board(
                    query(f"{BY}(rate(vector_buffer_discarded_events_total{{@}}[$__rate_interval]))", NAME), unit="recps", width=8, steps=parts.ANY_WARNS),
         )),
         Row("Log", (
-            parts.lines("Journal", "What Vector writes to the journal; newest first.", '{job="syslog",ip=~"${ip:regex}"} unit:="vector"', height=10),
+            parts.lines("Journal", "What Vector writes to the journal; newest first.", '{job="syslog",ip=~`${ip:regex}`} unit:="vector"', height=10),
         ), folded=True),
     ),
 )  # fmt: skip

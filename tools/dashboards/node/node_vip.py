@@ -45,7 +45,7 @@ BOARD = Board(
         )),
         Row("Log", (
             parts.lines("Journal", "What keepalived writes to the journal; newest first.",
-                        '{job="syslog",ip=~"${ip:regex}"} unit:="keepalived"', height=10),
+                        '{job="syslog",ip=~`${ip:regex}`} unit:="keepalived"', height=10),
         ), folded=True),
     ),
 )  # fmt: skip
