@@ -15,7 +15,7 @@ from typing import Any
 
 from . import archive, container, image, network, paths
 from .applied import Applied
-from .host import CommandError, LabError, kill, text
+from .host import CommandError, LabError, kill, run, text
 from .record import Process, Record
 from .suites import MachineSpec
 
@@ -64,11 +64,15 @@ class Machine:
             "/etc/machine-id": f"{uuid.uuid4().hex}\n",
             "/etc/resolv.conf": "".join(f"nameserver {ip}\n" for ip in network.nameservers()),
         }
-        upper = self._folder / "upper"
+        upper = self._folder / "disk.d" / "upper" if self.spec.disk else self._folder / "upper"
         for path, content in {**own, **files}.items():
             target = upper / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(content)
+        if self.spec.disk:
+            (upper.parent / "work").mkdir()
+            made = [*("mkfs.ext4", "-q", "-F", "-m", "0", "-d"), str(upper.parent)]
+            run([*made, str(self._folder / "disk"), f"{self.spec.disk}M"])
         layer = self._folder / "packages"
         # A machine without a way out must not find packages that it could never have fetched.
         archive.layer(self._pool if self.spec.internet else Path("/nonexistent"), layer)

@@ -47,6 +47,7 @@ class MachineSpec:
         internet: whether it reaches anything beyond that network.
         platform: a platform of its own; empty means the lab's.
         minion: whether it runs a salt-minion; a machine that is a master and nothing else does not.
+        disk: MiB that it can write in all, on a file system of its own; 0 means what the host has.
     """
 
     name: str
@@ -54,6 +55,7 @@ class MachineSpec:
     internet: bool = True
     platform: str = ""
     minion: bool = True
+    disk: int = 0
 
     def __post_init__(self) -> None:
         check_name("machine", self.name)
