@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop apply generate dashboards prepare test soak lint unit bench
+.PHONY: help demo demo-stop apply generate dashboards prepare test soak fuzz lint unit bench
 
 # A file in YAML or JSON; pillar.example if not given.
 PILLAR ?=
@@ -41,6 +41,9 @@ test: prepare  ## everything: lint, types, unit, functional and integration test
 
 soak: prepare  ## the long runs: alerts from end to end, kills, faults
 	@"$$(tools/venv)/bin/pytest" -m soak --timeout=1800 test/integration
+
+fuzz: prepare  ## try every parser with what it does not expect (MINUTES=10)
+	@nice -n 19 "$$(tools/venv)/bin/python" test/fuzz/fuzz.py $(or $(MINUTES),10)
 
 lint: prepare  ## ruff, mypy, yamllint, salt-lint, shellcheck
 	@tools/lint

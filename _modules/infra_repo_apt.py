@@ -105,6 +105,8 @@ def parse_uris(text: str) -> list[dict[str, Any]]:
     Returns mappings with ``url``, ``name``, ``version``, ``arch``, ``file`` (as the upstream calls
     it), ``size`` (bytes) and ``checksum``.
 
+    Raises CommandExecutionError for a package whose file name is not of the form that apt gives it.
+
     CLI Example:
 
     .. code-block:: bash
@@ -118,7 +120,10 @@ def parse_uris(text: str) -> list[dict[str, Any]]:
             continue
         url, file, size, kind, digits = match.groups()
         # apt writes name_version_arch.deb, with the version's colon (epoch) as %3a.
-        name, version, arch = file.removesuffix(".deb").split("_")
+        parts = file.removesuffix(".deb").split("_")
+        if len(parts) != 3:
+            raise CommandExecutionError(f"apt names a file {file!r}, not name_version_arch.deb")
+        name, version, arch = parts
         kind = (kind or "").lower().removesuffix("sum")
         found.append(
             {

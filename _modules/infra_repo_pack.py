@@ -227,7 +227,8 @@ def _opened(archive: Path) -> Iterator[IO[bytes]]:
 
 
 def peek(archive: str) -> dict[str, Any]:
-    """The manifest of an archive, without unpacking it; empty for one without (Pigsty's own).
+    """The manifest of an archive, without unpacking it; empty for one without (Pigsty's own), and
+    for what is no archive.
 
     CLI Example:
 
@@ -236,7 +237,8 @@ def peek(archive: str) -> dict[str, Any]:
         salt '*' infra_repo_pack.peek /tmp/pkg.tgz
     """
     result: dict[str, Any] = {}
-    with contextlib.suppress(CommandExecutionError), _opened(Path(archive)) as stream:
+    damaged = (CommandExecutionError, tarfile.TarError, EOFError, ValueError, OSError)
+    with contextlib.suppress(*damaged), _opened(Path(archive)) as stream:
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as tar:
             member = tar.next()
             if member is not None and PurePosixPath(member.name).name == MANIFEST:
@@ -352,12 +354,15 @@ def _manifest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
     if stream is None or member.size > 2**28:
         raise ValueError("its manifest cannot be read")
     data = json.loads(stream.read())
-    files, links = data["files"], data["links"]
-    for rel, (size, digest) in files.items():
-        if not isinstance(size, int) or size < 0 or len(digest) != 64:
-            raise ValueError(f"its manifest says nonsense about {rel!r}")
-    if not all(isinstance(target, str) for target in links.values()):
-        raise ValueError("its manifest says nonsense about links")
+    try:
+        files, links = data["files"], data["links"]
+        for rel, (size, digest) in files.items():
+            if not isinstance(size, int) or size < 0 or len(digest) != 64:
+                raise ValueError(f"its manifest says nonsense about {rel!r}")
+        if not all(isinstance(target, str) for target in links.values()):
+            raise ValueError("its manifest says nonsense about links")
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"its manifest is not of the form that one has ({exc!r})") from exc
     return dict(data)
 
 

@@ -87,7 +87,8 @@ def parse_keys(colons: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     primary = False
     for line in colons.splitlines():
-        fields = line.split(":")
+        # A line that is shorter than the format has it says nothing of what is missing.
+        fields = [*line.split(":"), *([""] * 10)]
         if fields[0] in ("pub", "sec"):
             primary = True
             found.append(
@@ -286,6 +287,8 @@ def parse_checksig(text: str) -> dict[str, str]:
             path = line.rstrip().removesuffix(":")
             found[path] = "unsigned"
             continue
+        if not path:
+            continue  # of no package
         word = line.rsplit(":", 1)[-1].strip().split(" ")[0]
         if "ignature" in line:
             state = {"OK": "good", "NOKEY": "unknown"}.get(word, "bad")

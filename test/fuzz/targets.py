@@ -1,0 +1,495 @@
+"""What is fuzzed: every parser of pillar, mine, archive, package metadata and programs' output.
+
+A target takes one example, hands it to the parser, and returns; what the parser documents that it
+raises is no finding. An example is data that JSON can hold (bytes as Latin-1 text), so that what
+was found is kept as a file.
+"""
+
+import gzip
+import io
+import json
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import yaml
+from hypothesis import strategies as st
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO))
+sys.path.insert(0, str(REPO / "test"))
+
+import importlib  # noqa: E402
+
+from portal_samples import DEMO, facts, load, settings  # noqa: E402
+
+REFUSED = (SaltInvocationError, CommandExecutionError)
+MODULES = {
+    path.stem: importlib.import_module(f"_modules.{path.stem}")
+    for path in sorted((REPO / "_modules").glob("infra_*.py"))
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A parser under test.
+
+    Attributes:
+        run: takes an example.
+        examples: strategy of examples.
+        raises: what the parser documents beside a refusal.
+    """
+
+    run: object
+    examples: st.SearchStrategy
+    raises: tuple[type[Exception], ...] = ()
+    refused: tuple[type[Exception], ...] = field(default=REFUSED)
+
+
+# -- examples ------------------------------------------------------------------------------------
+
+NASTY_TEXT = st.one_of(
+    st.text(max_size=40),
+    st.text(st.sampled_from(" \t\n\r\0\\\"'{}[]()#$:;,/.-_%&|<>=@~0aA\u2028é"), max_size=20),
+    st.sampled_from(
+        ["", "0", "-1", "../../etc/passwd", "${admin_ip}", "$(id)", "{{ 1 }}", "{% raise %}",
+         "10.10.10.10", "::1", "[::1]:80", "999.1.1.1", "a" * 300, "1e9", "nan", "yes", "*.a.b",
+         "http://[", "http://a:99999/", "http://a b/", "\ud800", "٣", "²", "1_0", "१"]
+    ),
+)  # fmt: skip
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([0, -1, 1, 65535, 65536, 2**63, 10**30]),
+    st.floats(),
+    NASTY_TEXT,
+)
+ANYTHING = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NASTY_TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@st.composite
+def mutated(draw, sample):
+    """A sample with some of its values, at any depth, put out, doubled or made something else."""
+    value = json.loads(json.dumps(sample))
+    holder = {"": value}
+    for _ in range(draw(st.integers(1, 4))):
+        place, key = holder, ""
+        for _ in range(draw(st.integers(0, 5))):
+            inner = place[key]
+            if isinstance(inner, dict) and inner:
+                place, key = inner, draw(st.sampled_from(sorted(inner, key=str)))
+            elif isinstance(inner, list) and inner:
+                place, key = inner, draw(st.integers(0, len(inner) - 1))
+            else:
+                break
+        act = draw(st.sampled_from(["replace", "replace", "rename", "delete", "double"]))
+        if act == "replace" or place is holder:
+            place[key] = draw(ANYTHING)
+        elif act == "delete":
+            del place[key]
+        elif act == "rename" and isinstance(place, dict):
+            place[draw(NASTY_TEXT)] = place.pop(key)
+        elif act == "double" and isinstance(place, list):
+            place.append(place[key])
+        holder = {"": holder[""]}
+    return holder[""]
+
+
+@st.composite
+def spliced(draw, samples):
+    """A text of which some parts were cut out, doubled, swapped for others or written over."""
+    text = draw(st.sampled_from(samples))
+    for _ in range(draw(st.integers(1, 6))):
+        one = draw(st.integers(0, len(text)))
+        other = draw(st.integers(one, min(len(text), one + 40)))
+        part = draw(
+            st.one_of(
+                st.just(""),
+                st.just(text[one:other] * 2),
+                NASTY_TEXT,
+                st.sampled_from(samples).map(lambda s: s[: len(s) // 2]),
+            )
+        )
+        text = text[:one] + part + text[other:]
+    return text
+
+
+def chars(data):
+    """Bytes as text that JSON can hold."""
+    return data.decode("latin-1")
+
+
+def octets(text):
+    """The bytes of such a text; what is none of them is left out."""
+    return text.encode("latin-1", "ignore")
+
+
+# -- pillar --------------------------------------------------------------------------------------
+
+
+@cache
+def _text(source):
+    return (REPO / source.removeprefix("salt://")).read_text(encoding="utf-8")
+
+
+@cache
+def _served(source):
+    return yaml.safe_load(_text(source))
+
+
+@cache
+def _parameters():
+    return MODULES["infra_schema"].parameters(_served("salt://infra/schema.yaml"))
+
+
+def wire():
+    """Give the modules Salt's dunders, as far as checking takes them."""
+    functions = {
+        f"{name}.{key}": value
+        for name, module in MODULES.items()
+        for key, value in vars(module).items()
+        if key[0] != "_" and callable(value)
+    }
+    functions["cp.get_file_str"] = _text
+    functions["infra_schema.parameters"] = lambda _schema: _parameters()
+    for module in MODULES.values():
+        module.__salt__ = functions
+        module.__opts__ = {"id": "infra-1", "file_client": "local", "test": False}
+        module.__grains__ = {"os_family": "Debian", "id": "infra-1", "ipv4": ["10.10.10.10"]}
+        module.__context__ = {}
+    MODULES["infra_pillar"]._served = _served
+    MODULES["infra_daemon"]._data = lambda name: _served(f"salt://infra/{name}")
+
+
+def pillar(example):
+    """All parameters together, as ``infra_pillar.validate`` has them."""
+    MODULES["infra_pillar"]._given_problems(example)
+
+
+def portal(example):
+    """The portal: what is not refused has to render."""
+    given = settings()
+    module = MODULES["infra_portal"]
+    if not module.problems(example, given, MODULES["infra_schema"].check):
+        module.remember(example, given)
+        module.files(example, given, facts(), load)
+
+
+def repo_request(example):
+    """The request for a repository."""
+    if isinstance(example, dict):
+        MODULES["infra_repo_catalogue"].plan(example)
+    MODULES["infra_repo_catalogue"].upstream_problems(example)
+
+
+def dns_records(example):
+    """Records in the syntax of hosts(5)."""
+    parsed = MODULES["infra_dns"].parse(example, "10.10.10.10")
+    MODULES["infra_dns"].hosts_text(parsed["records"])
+
+
+def users(example):
+    """Users and what stands in the file of passwords already."""
+    MODULES["infra_htpasswd"].lines({"a": "$6$x$y"}, example)
+
+
+def size(example):
+    """A size in words."""
+    MODULES["infra_vector"].size(example)
+
+
+REQUEST = {
+    "name": "pigsty",
+    "home": "/www",
+    "targets": ["d12.x86_64", "el9.x86_64"],
+    "modules": "infra,node",
+    "region": "default",
+    "packages": ["nginx,dnsmasq", "node-distro"],
+    "extra_packages": ["a=1.0 b"],
+    "url_packages": [{"url": "http://a/b.deb", "checksum": "sha256:" + "0" * 64}],
+    "upstream": [
+        {"name": "x", "module": "infra", "releases": [9, 12], "arch": ["x86_64"],
+         "baseurl": {"default": "http://a/ generic main", "china": "http://b/$releasever/$basearch"},
+         "gpgkey": "http://a/key", "fingerprint": "0" * 40, "meta": {"gpgcheck": 1}},
+        {"name": "y", "module": "node", "releases": [12], "arch": ["x86_64", "aarch64"],
+         "baseurl": "http://c ${distro_codename} main", "trusted": True},
+    ],
+}  # fmt: skip
+PILLAR = {
+    "infra_hosts": {"10.10.10.10": {"infra_seq": 1}, "infra-2": {"infra_seq": 2, "ip": "10.1.1.2"}},
+    "infra_portal": DEMO,
+    "nginx_users": {"admin": "x"},
+    "dns_records": ["${admin_ip} a.b c.d"],
+    "dns_wildcards": {"a.b": "${admin_ip}"},
+    "dns_cnames": {"a.b": "c.d"},
+    "dns_upstream": ["1.1.1.1", "/corp/10.0.0.1#53"],
+    "ntp_networks": ["10.0.0.0/8"],
+    "node_ntp_servers": ["pool pool.ntp.org iburst"],
+    "node_dns_options": ["options timeout:1"],
+    "node_etc_hosts": ["10.1.1.1 x"],
+    "vmetrics_options": "-a=1 -b='2 3'",
+    "vmetrics_scrape_jobs": [{"job_name": "x", "static_configs": [{"targets": ["a:1"]}]}],
+    "vmalert_rules": {"mine": [{"name": "g", "rules": [{"record": "x", "expr": "up"}]}]},
+    "alertmanager_receivers": {"hook": {"webhook": {"url": "http://a/"}}},
+    "alertmanager_routes": [{"receiver": "hook", "matchers": ['a="b"']}],
+    "alertmanager_inhibit_rules": [{"source_matchers": ['a="b"'], "equal": ["ins"]}],
+    "blackbox_targets": {"tcp_connect": ["a:1"]},
+    "blackbox_modules": {"m": {"prober": "http"}},
+    "register": {"db": {"targets": [{"job": "pgsql", "port": 9630, "labels": {"a": "b"}}]}},
+    "register_machines": {"m": {"ip": "10.1.1.9", "ins": "m", "cls": "c"}},
+    "infra_extra_services": [{"name": "W", "url": "https://w/", "desc": "d", "icon": "file"}],
+    "vector_log_endpoint": ["infra", "http://a/"],
+    "vector_buffer_size": "1GiB",
+    "repo_upstream": REQUEST["upstream"],
+    "repo_packages": ["nginx"],
+}  # fmt: skip
+
+# -- the mine ------------------------------------------------------------------------------------
+
+FACTS = {
+    "contract": 1,
+    "ip": "10.10.10.21",
+    "ins": "node-1",
+    "cls": "nodes",
+    "infra_seq": 1,
+    "haproxy": 9101,
+    "targets": [{"job": "node", "port": 9100, "ins": "x", "cls": "y", "labels": {"a": "b"}}],
+    "dns": [{"address": "10.10.10.21", "names": ["node-1", "a.b"]}],
+    "ca": "-----BEGIN CERTIFICATE-----\n" + "QUJD" * 20 + "\n-----END CERTIFICATE-----\n",
+}
+
+
+def mine(example):
+    """What minions publish, all the way to targets, records, pages and CA certificates."""
+    module = MODULES["infra_register"]
+    if not isinstance(example, dict):
+        module.problems(example)
+        return
+    nodes = [{"key": "10.10.10.10", "ip": "10.10.10.10", "seq": 1}]
+    whole = {"nodes": nodes, "reserved": {"a.b": "x"}, "jobs": list(module.JOBS), "others": {}}
+    taken = module.accept(example, whole, {})["nodes"]
+    module.target_files(taken, "infra")
+    module.records(taken)
+    module.haproxy(taken)
+    module.page_nodes(taken, "10.10.10.10")
+    module.trusted_authorities(example, nodes)
+
+
+# -- archives and package metadata ---------------------------------------------------------------
+
+
+@cache
+def _archives():
+    samples = []
+    for with_manifest in (True, False):
+        plain = io.BytesIO()
+        files = {"repo_complete": b"", "pool/a_1_all.deb": b"x" * 700}
+        sums = {rel: [len(data), "0" * 64] for rel, data in files.items()}
+        manifest = {"format": 1, "name": "pigsty", "info": {}, "files": sums, "links": {"l": "a"}}
+        if with_manifest:
+            files = {"repo_manifest.json": json.dumps(manifest).encode(), **files}
+        with tarfile.open(fileobj=plain, mode="w") as tar:
+            for rel, data in files.items():
+                member = tarfile.TarInfo(f"pigsty/{rel}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        samples.append(plain.getvalue())
+    return samples
+
+
+@st.composite
+def archives(draw):
+    """An archive with some bytes of its headers or of its content written over."""
+    data = bytearray(draw(st.sampled_from(_archives())))
+    for _ in range(draw(st.integers(0, 8))):
+        part = draw(st.binary(min_size=1, max_size=12))
+        at = draw(st.integers(0, 2300))
+        data[at : at + len(part)] = part
+    if draw(st.booleans()):  # a header whose sum is right is looked at further
+        for start in range(0, min(len(data), 3 * 512), 512):
+            header = data[start : start + 512]
+            header[148:156] = b" " * 8
+            data[start + 148 : start + 156] = b"%06o\0 " % sum(header)
+    return chars(bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data))
+
+
+def archive(example):
+    """An offline package: nothing of it may come to lie outside of its folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.tgz")
+        path.write_bytes(gzip.compress(octets(example), 1))
+        inside = Path(folder, "in")
+        inside.mkdir()
+        module = MODULES["infra_repo_pack"]
+        try:
+            module.unpack(str(path), str(inside))
+        except REFUSED:
+            pass
+        finally:
+            assert {p.name for p in Path(folder).iterdir()} == {"a.tgz", "in"}
+            for found in inside.rglob("*"):
+                assert inside in found.resolve().parents
+        module.peek(str(path))
+
+
+def marker(example):
+    """The list of what a complete repository holds."""
+    found = MODULES["infra_repo_tree"].read_marker(example)
+    assert not [rel for rel in found if rel.startswith("/") or ".." in rel.split("/")]
+
+
+def apt_output(example):
+    """What apt says of candidates and of where to fetch them."""
+    MODULES["infra_repo_apt"].parse_policy(example)
+    MODULES["infra_repo_apt"].parse_uris(example)
+
+
+def keys(example):
+    """What gpg and rpm say of keys and signatures; armoured keys themselves."""
+    MODULES["infra_repo_sign"].parse_keys(example)
+    MODULES["infra_repo_sign"].parse_checksig(example)
+
+
+def armour(example):
+    """Armoured keys, as an upstream gives them."""
+    MODULES["infra_repo_sign"].dearmour(octets(example))
+
+
+def definition(example):
+    """A definition of a repository, as an INFRA node publishes it; and a machine's own sources."""
+    for kind in ("sources", "repo"):
+        try:
+            MODULES["infra_node"].definition_of(example, "pigsty-infra-1", "http://a/pigsty", kind)
+        except REFUSED:
+            continue
+    for kind in ("list", "sources", "repo"):
+        off = MODULES["infra_repo_client"].disabled(example, kind)
+        assert MODULES["infra_repo_client"].disabled(off, kind) == off
+    MODULES["infra_repo_client"].enabled(example)
+
+
+# -- what programs and the network say -----------------------------------------------------------
+
+
+def chrony(example):
+    """chronyc's answers."""
+    for parse in (MODULES["infra_ntp"].tracking, MODULES["infra_ntp"].sources):
+        try:
+            parse(example)
+        except ValueError:
+            continue
+
+
+def dns_message(example):
+    """A name server's answer."""
+    MODULES["infra_dns"].decode_message(octets(example))
+
+
+def texts(example):
+    """Files of the machine's own: resolv.conf, hosts, records of others."""
+    resolver = MODULES["infra_resolver"]
+    resolver.nameservers(example)
+    resolver.resolv_conf(["10.10.10.10"], ["options a"], example)
+    once = resolver.hosts_text(example, ["10.1.1.1 a"])
+    assert resolver.hosts_text(once, ["10.1.1.1 a"]) == once
+    MODULES["infra_dns"].pairs(example)
+
+
+def manifest(example):
+    """What is remembered of a set of files, damaged in any way."""
+    module = MODULES["infra_files"]
+    with tempfile.TemporaryDirectory() as folder:
+        kept, module.STATE_DIR = module.STATE_DIR, Path(folder)
+        try:
+            path = module.manifest_path("set")
+            path.parent.mkdir()
+            path.write_bytes(octets(example))
+            root = Path(folder, "etc")
+            root.mkdir()
+            module.compare("set", str(root), {"a": {"text": "x"}})
+            module.remove("set", str(root), test=True)
+        finally:
+            module.STATE_DIR = kept
+
+
+def status_output(example):
+    """What systemctl, ss and programs asked for their version say."""
+    module = MODULES["infra_status"]
+    module.unit_of(example)
+    module.listening(example, lambda pid: str(pid))
+    module.version_in(example)
+    MODULES["infra_daemon"].words_of(example)
+
+
+_TRACKING = (
+    "7F7F0101,,10,1732400000.1,0.000000000,0.000000000,0.000000000,0.000,0.000,0.000,0.000000000,"
+    "0.000000000,0.0,Normal\n"
+)
+_SOURCES = "^,*,10.10.10.10,10,6,377,20,0.000001,0.000002,0.0003\n"
+_COLONS = (
+    "pub:u:4096:1:ABCD:1700000000:::u:::scESC::::::23::0:\nfpr:::::::::" + "A" * 40 + ":\n"
+    "uid:u::::1700000000::H::a <a@b>::::::::::0:\nsub:u:4096:1:EF:1700000000::::::e::::::23:\n"
+)
+_CHECKSIG = (
+    "a.rpm:\n    Header V4 RSA/SHA256 Signature, key ID 1: OK\n    Payload SHA256 digest: OK\n"
+)
+_POLICY = (
+    "nginx:\n  Installed: (none)\n  Candidate: 1.22.1-9\n  Version table:\n     1.22.1-9 500\n"
+)
+_URIS = "'http://a/pool/a_1_amd64.deb' a_1_amd64.deb 1234 SHA256:" + "0" * 64 + "\n"
+_DEB822 = (
+    "# Managed by Salt (infra formula)\nX-Repolib-Name: p\nTypes: deb\nURIs: http://a/\n"
+    "Suites: bookworm\nComponents: main\nEnabled: yes\nSigned-By:\n -----BEGIN PGP\n .\n\n"
+)
+_YUM = "[main]\na=1\n[p]\nname=p\nbaseurl=http://a/\nenabled=1\ngpgkey=http://a/key\n"
+_DNS = (
+    b"\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x01a\x01b\x00\x00\x01\x00\x01"
+    b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x04\x01c\xc0\x0c"
+)
+_MANIFEST = '{"version": 1, "root": "/etc", "files": {"a": "00"}, "pending": true}'
+_RESOLV = "nameserver 10.10.10.10\nsearch a.b\noptions timeout:1\n127.0.0.1 localhost\n"
+_ARMOUR = (
+    "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nQUJD\n=abcd\n-----END PGP PUBLIC KEY BLOCK-----\n"
+)
+_STATUS = (
+    "Id=nginx.service\nActiveState=active\nExecMainStartTimestamp=Tue 2026-11-24 06:00:00 UTC\n"
+    'tcp LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=12,fd=6))\nnginx version: 1.22\n'
+)
+
+TARGETS = {
+    "pillar": Target(pillar, mutated(PILLAR) | ANYTHING),
+    "portal": Target(portal, mutated(DEMO) | ANYTHING),
+    "repo_request": Target(
+        repo_request, mutated(REQUEST) | mutated(REQUEST["upstream"]) | ANYTHING
+    ),
+    "dns_records": Target(dns_records, st.lists(NASTY_TEXT | SCALARS, max_size=5) | ANYTHING),
+    "users": Target(users, spliced(["admin:$6$a$b\n", "x:{PLAIN}y\n"])),
+    "size": Target(size, spliced(["1GiB", "500MB"]) | NASTY_TEXT),
+    "mine": Target(mine, mutated({"infra-1": FACTS, "node-1": FACTS}) | mutated(FACTS) | ANYTHING),
+    "archive": Target(archive, archives()),
+    "marker": Target(
+        marker, spliced(["0" * 64 + "  pool/a.deb\n", "0" * 32 + " *b.rpm\n"]), (ValueError,)
+    ),
+    "apt_output": Target(apt_output, spliced([_POLICY, _URIS])),
+    "keys": Target(keys, spliced([_COLONS, _CHECKSIG])),
+    "armour": Target(armour, spliced([_ARMOUR]), (ValueError,)),
+    "definition": Target(definition, spliced([_DEB822, _YUM, "deb [a=b] http://a b c\n"])),
+    "chrony": Target(chrony, spliced([_TRACKING, _SOURCES])),
+    "dns_message": Target(
+        dns_message,
+        spliced([chars(_DNS)]) | st.binary(max_size=80).map(chars),
+        (ValueError,),
+    ),
+    "texts": Target(texts, spliced([_RESOLV])),
+    "manifest": Target(manifest, spliced([_MANIFEST])),
+    "status_output": Target(status_output, spliced([_STATUS])),
+}
