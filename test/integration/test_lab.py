@@ -374,3 +374,20 @@ def test_the_archive_of_another_release_is_found_in_sources_of_either_form(tmp_p
     (tmp_path / "sources.list").write_text("")
     with pytest.raises(LabError, match="name no archive of Debian trixie"):
         aptconf.for_release("trixie", tmp_path)
+
+
+def test_a_machine_with_a_disk_of_its_own_has_no_more_room_and_keeps_what_it_wrote(tree):
+    spec = MachineSpec("infra-1", "10.10.10.10", disk=200)
+    with Lab.up(name=f"disk-{os.getpid()}", tree=tree, machines=[spec]) as lab:
+        machine = lab.machine("infra-1")
+        told = machine.run(["df", "--output=size", "--block-size=1M", "/"]).stdout
+        assert int(told.split()[-1]) <= 200
+        filled = machine.run(["sh", "-c", "cat /dev/zero > /filling"], check=False)
+        assert "No space left on device" in filled.stderr
+        size = machine.run(["stat", "-c", "%s", "/filling"]).stdout
+        machine.kill()
+        machine.boot()
+        assert machine.run(["stat", "-c", "%s", "/filling"]).stdout == size
+        folder = lab.record.folder
+    loops = subprocess.run(["losetup", "--list"], capture_output=True, text=True, check=True)
+    assert str(folder) not in loops.stdout

@@ -27,6 +27,6 @@ def test_what_another_checkout_writes_besides_is_passed_over(saved):
     path = saved.folder / record.FILE
     data = json.loads(path.read_text())
     data["later"] = 1
-    data["machines"]["infra-1"]["minion"] = False
+    data["machines"]["infra-1"]["later"] = False
     path.write_text(json.dumps(data))
     assert record.Record.load("mine") == saved
