@@ -21,6 +21,8 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
     Keys that a map must have.
 ``either``
     A list of rules, one of which has to hold.
+``secret``
+    True keeps the value out of every message.
 ``unset``
     Text: what ``null`` means, which is allowed then.
 
@@ -217,6 +219,9 @@ def check(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
 
         salt '*' infra_schema.check nginx_port 80 '{type: port}'
     """
+    if rule.get("secret"):
+        plain = {key: part for key, part in rule.items() if key != "secret"}
+        return [error.split(", got ", 1)[0] for error in check(path, value, plain)]
     if "unset" in rule:
         rule = {key: part for key, part in rule.items() if key != "unset"}
         either = [{"type": "null"}, *rule.get("either", [rule])]

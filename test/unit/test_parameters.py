@@ -20,7 +20,7 @@ CASES = yaml.safe_load(
 )
 EDITORS = parameters.pillar(SCHEMA)
 ANNOTATIONS = {"about", "default", "unset", "since", "unit", "example", "entries"}
-RULE_KEYS = {"type", "enum", "min", "max", "items", "keys", "required", "either"}
+RULE_KEYS = {"type", "enum", "min", "max", "items", "keys", "required", "either", "secret"}
 LAX = {"endpoint", "url", "any"}  # more passes in an editor than in a run
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=12),
