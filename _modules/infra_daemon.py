@@ -4,7 +4,9 @@ A *daemon* is a row of ``infra/daemons.yaml`` as ``infra/daemon/map.jinja`` fill
 ``title``, ``unit``, ``user``, ``program``, ``flags`` (each ``text`` and the ``template`` it came
 from), ``options`` (further flags, one string), ``options_parameter``, ``version`` (the flag that
 prints it), ``port``, ``port_parameter``, ``health`` (path), ``after`` (units), ``writes``
-(directories), ``writes_parameter`` and ``service`` (directives of its own).
+(directories), ``writes_parameter`` and ``service`` (directives of its own). With ``dropin`` the
+unit is its package's own, flags and all, and what is ours is a drop-in; ``seconds`` is how long it
+may take to start.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ SERVICE = {
 }
 """What each unit says in [Service]; a daemon's own ``service`` overrides it, None drops it."""
 
-_TEMPLATE = "salt://infra/daemon/files/unit.service.j2"
+_FILES = "salt://infra/daemon/files/"
 _FILTERS = ("@system-service", "~@privileged")  # one directive of two lines: not in the mapping
 _QUOTED_LINES = 6
 
@@ -114,7 +116,7 @@ def files(daemon: dict[str, Any], template: str) -> dict[str, dict[str, Any]]:
     daemon
         See the module's own description.
     template
-        Text of the unit's template.
+        Text of the unit's template, or of the drop-in's.
 
     Returns path below ``/etc`` → file.
     """
@@ -127,6 +129,8 @@ def files(daemon: dict[str, Any], template: str) -> dict[str, dict[str, Any]]:
         trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
     unit = environment.from_string(template).render(daemon=daemon, variable=variable, service=lines)
+    if daemon.get("dropin"):
+        return {f"systemd/system/{daemon['unit']}.service.d/infra.conf": {"text": unit}}
     words = " ".join(_word(argument) for argument in arguments(daemon)[1:])
     env = (
         f"# Managed by Salt (infra formula): flags of {daemon['unit']}.\n"
@@ -148,11 +152,12 @@ def variable_name(unit: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", unit.upper()) + "_OPTS"
 
 
-def unit_template() -> str:
-    """Text of the unit template; a copy in your own file root takes its place."""
-    text = __salt__["cp.get_file_str"](_TEMPLATE)
+def unit_template(dropin: bool = False) -> str:
+    """Text of the unit's template, or the drop-in's; a copy in your own file root replaces it."""
+    source = _FILES + ("dropin.conf.j2" if dropin else "unit.service.j2")
+    text = __salt__["cp.get_file_str"](source)
     if not text:
-        raise CommandExecutionError(f"{_TEMPLATE} is not served; is the formula in file_roots?")
+        raise CommandExecutionError(f"{source} is not served; is the formula in file_roots?")
     return text
 
 
@@ -226,7 +231,7 @@ def refusal(daemon: dict[str, Any]) -> str | None:
     the program is not installed (yet) there is nothing to be said.
     """
     program = daemon["program"]
-    if not salt.utils.path.which(program):
+    if daemon.get("dropin") or not salt.utils.path.which(program):
         return None
     whole = arguments(daemon)
     said = _tried([*whole, daemon["version"]])
@@ -342,13 +347,17 @@ def outdated(daemon: dict[str, Any], found: dict[str, Any]) -> str:
         return "its program was upgraded"
     wanted = arguments(daemon)
     # A script's command line begins with its interpreter.
-    if found["command"] and found["command"][-len(wanted) :] != wanted:
+    other = bool(found["command"]) and found["command"][-len(wanted) :] != wanted
+    if other and not daemon.get("dropin"):
         return "it runs with other flags"
     return "its unit changed" if found["reload"] else ""
 
 
-def restart(daemon: dict[str, Any], seconds: float = 30.0) -> None:
+def restart(daemon: dict[str, Any], seconds: float | None = None) -> None:
     """Have systemd re-read its units, restart a daemon, and wait until it is well.
+
+    seconds
+        How long to wait; the daemon's own where it is not given.
 
     Raises CommandExecutionError with the program's own words where it is not in time.
     """
@@ -356,7 +365,7 @@ def restart(daemon: dict[str, Any], seconds: float = 30.0) -> None:
     systemctl("daemon-reload")
     systemctl("reset-failed", f"{daemon['unit']}.service", must=False)
     systemctl("restart", f"{daemon['unit']}.service")
-    wait(daemon, seconds, since)
+    wait(daemon, daemon.get("seconds", 30.0) if seconds is None else seconds, since)
 
 
 def systemctl(*words: str, must: bool = True) -> None:
@@ -407,13 +416,20 @@ def _reason(daemon: dict[str, Any], since: str) -> str:
     """What is known of why a daemon is not well: port, directory, its own last words."""
     parts = [port_problem(daemon), *(directory_problem(p) for p in daemon["writes"])]
     parts[1:] = [f"{daemon['writes_parameter']}: {part}" for part in parts[1:] if part]
-    journal = _journal(daemon["unit"], since)
-    said = words_of(journal) if journal.strip() else ""
+    lines = journal(daemon["unit"], since)
+    said = words_of(lines) if lines.strip() else ""
     told = "".join(f"; {part}" for part in parts if part)
     return told + (f"; it says: {said}" if said else "")
 
 
-def _journal(unit: str, since: str) -> str:
+def journal(unit: str, since: str) -> str:
+    """The last lines of a unit's journal.
+
+    unit
+        Its name.
+    since
+        From when on, in journalctl's words.
+    """
     command = ["journalctl", "-u", unit, "--since", since, "-o", "cat", "--no-pager", "-n", "200"]
     return __salt__["cmd.run_all"](command, python_shell=False, ignore_retcode=True)["stdout"]
 
@@ -456,7 +472,12 @@ def _of_unit(pids: Iterable[int], unit: str) -> bool:
 
 
 def ask(
-    port: int, path: str, timeout: float = 3.0, method: str = "GET", body: str | None = None
+    port: int,
+    path: str,
+    timeout: float = 3.0,
+    method: str = "GET",
+    body: str | None = None,
+    headers: dict[str, str] | None = None,
 ) -> tuple[int | None, str]:
     """One HTTP request to this machine.
 
@@ -470,7 +491,7 @@ def ask(
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
-        connection.request(method, path, body=body)
+        connection.request(method, path, body=body, headers=headers or {})
         answer = connection.getresponse()
         return answer.status, answer.read(4 * 1024 * 1024).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as err:
@@ -595,7 +616,7 @@ def reload(daemon: dict[str, Any], seconds: float = 20.0) -> None:
             break
         if any(after.get(n) != before.get(n) for n in names[1:]):
             return
-        said = _journal(daemon["unit"], since)
+        said = journal(daemon["unit"], since)
         if "nothing changed" in said or _stamped(after, names, since):
             return
         if "said" in daemon["reload"] and daemon["reload"]["said"] in said:

@@ -95,7 +95,7 @@ def configured(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     unit, owned = daemon["unit"], f"daemon-{name}"
     try:
-        template = __salt__["infra_daemon.unit_template"]()
+        template = __salt__["infra_daemon.unit_template"](daemon.get("dropin", False))
         files = __salt__["infra_daemon.files"](daemon, template)
         mine = __salt__["infra_files.owned"](owned, _ROOT)
         # A unit or environment file of the package's is replaced; the first one is kept.
@@ -169,7 +169,7 @@ def cleaned(
     name
         Name of the daemon.
     directories
-        Whose content is destroyed.
+        Whose content is destroyed; or a file.
     unit
         Stopped before; started again by the state of its service.
     clean
@@ -197,7 +197,7 @@ def cleaned(
         return {**ret, "result": False, "comment": str(err)}
     if done == confirm:
         return {**ret, "comment": f"it was destroyed before; set {name}_clean: false"}
-    doomed = [str(p) for p in sorted(Path(confirm).glob("*"))] if Path(confirm).is_dir() else []
+    doomed = _doomed(Path(confirm))
     ret["changes"] = {confirm: f"destroyed: {len(doomed)} entries"}
     if __opts__["test"]:
         return {**ret, "result": None, "comment": f"{confirm} would be emptied"}
@@ -212,6 +212,12 @@ def cleaned(
     except (OSError, CommandExecutionError) as err:
         return {**ret, "result": False, "comment": f"{confirm}: {err}"}
     return {**ret, "comment": f"{confirm} was emptied"}
+
+
+def _doomed(path: Path) -> list[str]:
+    """What lies in a directory; of a file, itself and those that its database keeps beside it."""
+    found = path.glob("*") if path.is_dir() else path.parent.glob(f"{path.name}*")
+    return [str(one) for one in sorted(found)]
 
 
 def absent(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
