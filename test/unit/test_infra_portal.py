@@ -290,6 +290,51 @@ def test_sub_paths_are_those_of_the_enabled_components():
     assert "stub_status" not in text({}, "home", nginx_exporter_enabled=False)
 
 
+GRAFANA = {**ALL_COMPONENTS, "grafana": {"port": 3000, "endpoints": ["127.0.0.1:3000"]}}
+TRUSTED = {**GRAFANA, "grafana": {**GRAFANA["grafana"], "auth_proxy": True}}
+USER = re.compile(r"proxy_set_header X-WEBAUTH-USER (\S+);")
+
+
+def test_no_client_says_who_it_is():
+    """Every location that is proxied overrides the header, or it would pass from a client."""
+    entries = {"home": {"domain": "i.pigsty", "auth": True}, **proxy(auth=True)}
+    for components in (GRAFANA, TRUSTED):
+        for key in entries:
+            body = text(entries, key, components=components)
+            assert len(USER.findall(body)) == body.count("proxy_pass ")
+            assert "proxy_set_header Origin" not in body
+
+
+def test_grafana_trusts_the_sign_in_of_the_portal_only_where_there_is_one():
+    for auth, components, wanted in (
+        (True, TRUSTED, "$remote_user"), (False, TRUSTED, "''"), (True, GRAFANA, "''")
+    ):  # fmt: skip
+        body = text({"home": {"domain": "i.pigsty", "auth": auth}}, "home", components=components)
+        for prefix in ("/ui/", "/ui/api/live/"):
+            block = _block(body, prefix)
+            assert USER.findall(block) == [wanted]
+            assert ("auth_basic off" in block) is (auth and wanted == "''")
+            assert ("proxy_set_header Authorization '';" in block) is (wanted != "''")
+            assert ("proxy_set_header Authorization $bearer_token;" in block) is (
+                auth and wanted == "''"
+            )
+        assert USER.findall(_block(body, "/vmetrics/")) == ["''"]
+
+
+@pytest.mark.parametrize(
+    ("more", "components", "wanted"),
+    [
+        ({"auth": True, "endpoint": "127.0.0.1:3000"}, TRUSTED, "$remote_user"),
+        ({"auth": False, "endpoint": "127.0.0.1:3000"}, TRUSTED, "''"),
+        ({"auth": True, "endpoint": "127.0.0.1:3000"}, GRAFANA, "''"),
+        ({"auth": True, "endpoint": "127.0.0.1:80"}, TRUSTED, "''"),
+        ({"auth": True, "endpoint": ["127.0.0.1:3000", "10.0.0.9:3000"]}, TRUSTED, "''"),
+    ],
+)
+def test_an_entry_of_grafana_is_trusted_as_the_home_page_is(more, components, wanted):
+    assert USER.findall(text(proxy(**more), "wiki", components=components)) == [wanted]
+
+
 def test_haproxy_consoles():
     out = render({}, haproxy={"node-1": "10.10.10.21:9101"})
     assert "server 10.10.10.21:9101" in out["conf.d/haproxy/upstream-node-1.conf"]["text"]
