@@ -127,6 +127,8 @@ def problems(parameters: Any) -> list[str]:
             errors += __salt__["infra_alert.problems"](parameters)
             errors += __salt__["infra_rules.problems"](parameters)
             errors += __salt__["infra_vector.problems"](parameters)
+            errors += __salt__["infra_grafana.problems"](parameters)
+            errors += __salt__["infra_grafana_content.problems"](parameters)
     # Below `infra:` everything is a parameter: the messages name them as the documents do.
     return [error.removeprefix("infra.") for error in errors]
 

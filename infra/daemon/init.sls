@@ -26,7 +26,7 @@ infra-daemon-user-{{ user }}-present:
     - system: true
     - createhome: false
     {%- if not salt['user.info'](user) %}
-    - home: {{ '/var/lib/vector' if user == 'vector' else infra.infra_data }}
+    - home: {{ {'vector': '/var/lib/vector', 'grafana': '/usr/share/grafana'}.get(user, infra.infra_data) }}
     - shell: /usr/sbin/nologin
     {%- endif %}
     - groups: [infra]

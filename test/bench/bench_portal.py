@@ -97,7 +97,9 @@ def peer(machine, count):
 
 def main():
     pillar = {"infra_hosts": {"10.10.10.10": {"infra_seq": 1}}, "infra_packaging": "distro"}
-    pillar |= dict.fromkeys(("vlogs_enabled", "vtraces_enabled", "vector_enabled"), False)
+    pillar |= dict.fromkeys(
+        ("grafana_enabled", "vlogs_enabled", "vtraces_enabled", "vector_enabled"), False
+    )
     rows = []
     with Lab.up("default", name="bench-portal", pillar={"infra": pillar}) as lab:
         machine = lab.machine("infra-1")

@@ -71,7 +71,9 @@ def main():
     pillar = {
         "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
         "infra_packaging": "distro",
-        **dict.fromkeys(("vector_enabled", "vlogs_enabled", "vtraces_enabled"), False),
+        **dict.fromkeys(
+            ("grafana_enabled", "vector_enabled", "vlogs_enabled", "vtraces_enabled"), False
+        ),
         "repo_enabled": False,
         "haproxy_enabled": False,
     }

@@ -10,7 +10,7 @@ import pytest
 
 COUNT = 100_000
 STEADY = Path(__file__).with_name("dns_steady.py")
-OFF = ("vector_enabled", "vlogs_enabled", "vtraces_enabled", "repo_enabled")
+OFF = ("grafana_enabled", "vector_enabled", "vlogs_enabled", "vtraces_enabled", "repo_enabled")
 
 
 def pillar(changed="10.200.0.1"):

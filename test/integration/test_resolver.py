@@ -6,7 +6,7 @@ import pytest
 from lab import aptconf
 from lab.suites import MachineSpec
 
-OFF = ("vector_enabled", "vlogs_enabled", "vtraces_enabled", "repo_enabled")
+OFF = ("grafana_enabled", "vector_enabled", "vlogs_enabled", "vtraces_enabled", "repo_enabled")
 PILLAR = {
     "infra": {
         "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},

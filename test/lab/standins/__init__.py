@@ -1,7 +1,8 @@
 """Stand-ins: packages under the vendor's names, for tests of `infra_packaging: upstream`.
 
-Debian ships no VictoriaLogs, VictoriaTraces and Vector. What stands in for them here are small
-programs that refuse every flag that the real ones do not document and answer only what a test asks.
+Debian ships no VictoriaLogs, VictoriaTraces, Vector and Grafana. What stands in for them here are
+small programs that refuse every flag that the real ones do not document and answer only what a test
+asks.
 Nothing in the formula knows of them. The other packages of the vendor hold the real programs,
 taken out of Debian's packages and packed under the vendor's names and paths.
 
@@ -32,7 +33,10 @@ class Package:
     Attributes:
         real: path in the package → Debian's program that it is.
         shared: folders of Debian's package that the program needs beside it.
-        standins: path in the package → file of this folder.
+        standins: path in the package → program of this folder.
+        beside: further modules of this folder that they import.
+        files: path in the package → text.
+        installed: what its script does once it is unpacked.
         depends: what it needs.
         users: accounts that its script makes, as the vendor's does.
     """
@@ -40,8 +44,61 @@ class Package:
     real: dict[str, str] = field(default_factory=dict)
     shared: tuple[str, ...] = ()
     standins: dict[str, str] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+    installed: str = ""
     depends: str = ""
     users: tuple[str, ...] = ()
+
+
+# The vendor's unit, as far as it concerns a test; its own hardening is left to our drop-in to show.
+GRAFANA_UNIT = """[Unit]
+Description=Grafana instance (stand-in)
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+EnvironmentFile=/etc/default/grafana-server
+User=grafana
+Group=grafana
+Type=simple
+Restart=on-failure
+WorkingDirectory=/usr/share/grafana
+RuntimeDirectory=grafana
+RuntimeDirectoryMode=0750
+ExecStart=/usr/share/grafana/bin/grafana server --config=${CONF_FILE} \\
+  --pidfile=${PID_FILE_DIR}/grafana-server.pid --packaging=deb \\
+  cfg:default.paths.logs=${LOG_DIR} cfg:default.paths.data=${DATA_DIR} \\
+  cfg:default.paths.plugins=${PLUGINS_DIR} cfg:default.paths.provisioning=${PROVISIONING_CFG_DIR}
+LimitNOFILE=10000
+TimeoutStopSec=20
+
+[Install]
+WantedBy=multi-user.target
+"""
+GRAFANA_DEFAULTS = """LOG_DIR=/var/log/grafana
+DATA_DIR=/var/lib/grafana
+CONF_FILE=/etc/grafana/grafana.ini
+PLUGINS_DIR=/var/lib/grafana/plugins
+PROVISIONING_CFG_DIR=/etc/grafana/provisioning
+PID_FILE_DIR=/run/grafana
+"""
+# What the vendor's script does: samples where nothing is there, and owners.
+GRAFANA_INSTALLED = """
+cd /etc/grafana
+[ -e grafana.ini ] || echo '; the sample of the stand-in' >grafana.ini
+mkdir -p provisioning/datasources provisioning/dashboards /var/log/grafana /var/lib/grafana/plugins
+sample=provisioning/datasources/sample.yaml
+[ -e $sample ] || echo 'apiVersion: 1' >$sample
+chown -R root:grafana /etc/grafana
+chmod 0640 grafana.ini
+chown -R grafana:grafana /var/log/grafana /var/lib/grafana
+"""
+
+
+def _plugins(*names: str) -> Package:
+    where = "var/lib/grafana/plugins"
+    return Package(files={f"{where}/{n}/plugin.json": f'{{"id": "{n}"}}\n' for n in names})
 
 
 RELEASE = "trixie"
@@ -70,6 +127,21 @@ PACKAGES = {
                              depends="python3"),
     "victoria-traces": Package(standins={"usr/bin/victoria-traces": "victoria_traces.py"},
                                depends="python3"),
+    "grafana": Package(
+        standins={"usr/share/grafana/bin/grafana": "grafana.py"},
+        beside=("grafana_settings.py", "grafana_store.py"),
+        files={
+            "usr/lib/systemd/system/grafana-server.service": GRAFANA_UNIT,
+            "etc/default/grafana-server": GRAFANA_DEFAULTS,
+            "etc/grafana/ldap.toml": "# of the stand-in\n",
+        },
+        depends="python3, python3-yaml",
+        users=("grafana",),
+        installed=GRAFANA_INSTALLED,
+    ),
+    "grafana-plugins": _plugins("marcusolsson-static-datasource", "volkovlabs-echarts-panel"),
+    "grafana-victoriametrics-ds": _plugins("victoriametrics-metrics-datasource"),
+    "grafana-victorialogs-ds": _plugins("victoriametrics-logs-datasource"),
     "vector": Package(standins={"usr/bin/vector": "vector.py"}, depends="python3, python3-yaml",
                       users=("vector",)),
 }  # fmt: skip
@@ -103,9 +175,12 @@ def _pack(name: str, package: Package, version: str, root: Path, pool: Path) -> 
     shared = root / "usr/share" / f"{name}-stand-in"
     for path, script in package.standins.items():
         _install(HERE / script, root / path)
-        _install(HERE / "serving.py", shared / "serving.py", 0o644)
-        _install(HERE / "flags.json", shared / "flags.json", 0o644)
-    kind = "stand-in for tests" if package.standins else "Debian's program under the vendor's name"
+        for module in ("serving.py", "flags.json", *package.beside):
+            _install(HERE / module, shared / module, 0o644)
+    for path, text in package.files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    kind = "Debian's program under the vendor's name" if package.real else "stand-in for tests"
     lines = {
         "Package": name,
         "Version": version,
@@ -124,6 +199,10 @@ def _pack(name: str, package: Package, version: str, root: Path, pool: Path) -> 
         preinst = root / "DEBIAN/preinst"
         preinst.write_text(f"#!/bin/sh\nset -e\n{made}\n")
         preinst.chmod(0o755)
+    if package.installed:
+        postinst = root / "DEBIAN/postinst"
+        postinst.write_text(f"#!/bin/sh\nset -e\n{package.installed}")
+        postinst.chmod(0o755)
     _run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(root), str(pool))
 
 
