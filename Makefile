@@ -2,10 +2,16 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop apply generate dashboards prepare test soak fuzz lint unit bench
+.PHONY: help demo demo-stop apply generate dashboards package prepare test test-salt soak fuzz lint unit bench
 
 # A file in YAML or JSON; pillar.example if not given.
 PILLAR ?=
+
+# Releases of Salt that are supported besides the one of test/requirements.txt.
+SALT ?= 3006 3007
+
+# Benchmarks to run; all of test/bench if not given.
+BENCH ?=
 # distro or upstream; what the pillar says if not given.
 PACKAGING ?=
 
@@ -39,6 +45,16 @@ test: prepare  ## everything: lint, types, unit, functional and integration test
 	done; \
 	exit $$status
 
+test-salt: prepare  ## unit and functional tests on other releases of Salt (SALT="3006 3007")
+	@status=0; for release in $(SALT); do \
+	  echo "== Salt $$release"; \
+	  "$$(SALT=$$release tools/venv)/bin/pytest" --numprocesses=2 --dist=loadfile --timeout=900 \
+	    test/unit test/functional || status=1; \
+	done; exit $$status
+
+package:  ## build/infra-VERSION-RELEASE.spm of what is committed
+	@tools/package
+
 soak: prepare  ## the long runs: alerts from end to end, kills, faults
 	@"$$(tools/venv)/bin/pytest" -m soak --timeout=1800 test/integration
 
@@ -51,10 +67,5 @@ lint: prepare  ## ruff, mypy, yamllint, salt-lint, shellcheck
 unit:  ## only the tests that need nothing but Python
 	@"$$(tools/venv)/bin/pytest" test/unit
 
-bench: prepare  ## measure: every executable test/bench/bench_*.py
-	@python=$$(tools/venv)/bin/python; found=; \
-	for bench in test/bench/bench_*.py; do \
-	  [[ -x $$bench ]] || continue; found=1; \
-	  echo "== $$bench"; PYTHONPATH=test "$$python" "$$bench"; \
-	done; \
-	[[ $$found ]] || { echo "there is no test/bench/bench_*.py" >&2; exit 1; }
+bench: prepare  ## measure, and write docs/benchmarks.md (BENCH="portal register"; all of test/bench)
+	@"$$(tools/venv)/bin/python" tools/benchmarks $(BENCH)
