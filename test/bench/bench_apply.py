@@ -15,6 +15,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(REPO), str(REPO / "test")]
 
+import report  # noqa: E402
 from lab import Lab  # noqa: E402
 
 REPEAT = 5
@@ -52,12 +53,17 @@ def main():
         apply(machine)
         runs = [apply(machine) for _ in range(REPEAT)]
     whole, spent, slow, changed = min(runs, key=lambda run: run[0])
-    print(f"first apply: {first:.1f} s")
-    for component, seconds in spent.most_common():
-        print(f"{component:>16} {seconds:>6.2f} s")
-    print(f"{'all states':>16} {sum(spent.values()):>6.2f} s")
-    print(f"{'the command':>16} {whole:>6.2f} s")
-    print("slowest: " + ", ".join(f"{name} {took:.2f}" for name, took in slow.most_common(8)))
+    report.table(
+        "`state.apply infra`, the whole command",
+        ["", "seconds"],
+        [("first, on a bare machine", first), ("nothing to change", whole)],
+    )
+    report.table(
+        "Nothing to change: the states of each component",
+        ["component", "seconds"],
+        [*spent.most_common(), ("all states", sum(spent.values()))],
+    )
+    report.table("Nothing to change: slowest states", ["state", "seconds"], slow.most_common(8))
     print(f"changed: {', '.join(changed) or 'nothing'}")
 
 

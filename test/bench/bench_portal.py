@@ -16,6 +16,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(REPO), str(REPO / "test")]
 
+import report  # noqa: E402
 from lab import Lab  # noqa: E402
 from portal_samples import TEMPLATES, facts, load, settings  # noqa: E402
 
@@ -107,21 +108,23 @@ def main():
         prepare_peer(machine)
         for count in SIZES:
             rows.append((count, *ours(machine, pillar, count), *peer(machine, count)))
-    print(f"{'entries':>8}  {'first':>16}  {'no-op':>16}   peer/ours")
-    print(f"{'':>8}  {'ours':>7} {'peer':>8}  {'ours':>7} {'peer':>8}   first  no-op")
-    for count, first, noop, peer_first, peer_noop in rows:
-        print(
-            f"{count:>8}  {first:>6.2f}s {peer_first:>7.2f}s  {noop:>6.2f}s {peer_noop:>7.2f}s"
-            f"   {peer_first / first:>5.1f}  {peer_noop / noop:>5.1f}"
-        )
-    print(f"no-op of {rows[-1][0]} over no-op of {rows[0][0]}: {rows[-1][2] / rows[0][2]:.2f}")
+    report.table(
+        "Seconds of a whole apply: ours, a loop of file.managed, and how many times ours that is",
+        ["entries", "first", "loop", "", "no-op", "loop", ""],
+        [
+            (count, first, other, report.ratio(first, other), noop, idle, report.ratio(noop, idle))
+            for count, first, noop, other, idle in rows
+        ],
+    )
+    rendered = []
     for count in SIZES:
         given = entries(count)
         infra_portal.problems(given, settings(), infra_schema.check)
         spent = min(
             seconds(infra_portal.files, given, settings(), facts(), load) for _ in range(REPEAT)
         )
-        print(f"pure rendering of {count} entries: {spent:.3f} s")
+        rendered.append((count, f"{spent:.3f}"))
+    report.table("Pure rendering", ["entries", "seconds"], rendered)
 
 
 if __name__ == "__main__":

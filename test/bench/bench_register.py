@@ -16,6 +16,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(REPO), str(REPO / "test")]
 
+import report  # noqa: E402
 from lab import Lab  # noqa: E402
 
 SIZES = (1, 100, 1000, 5000)
@@ -95,14 +96,14 @@ def main():
             noop = min(apply(machine, mine) for _ in range(2))
             mine["m-0"] = facts(0, port=9111)
             rows.append((size, first, noop, apply(machine, mine)))
-    head = ("minions", "first", "no-op", "one changed")
-    print(f"{head[0]:>8}" + "".join(f"{title:>24}" for title in head[1:]))
-    print(f"{'':>8}" + f"{'states':>14}{'command':>10}" * 3)
+    runs = ("first", "no-op", "one changed")
+    report.table(
+        "Seconds of the states of infra.register, and of the whole command",
+        ["minions", *(f"{run}{part}" for run in runs for part in ("", ", command"))],
+        [(size, *(took for run in cells for took in run[:2])) for size, *cells in rows],
+    )
     for size, *cells in rows:
-        line = "".join(f"{spent:>13.2f}s{whole:>9.2f}s" for spent, whole, _ in cells)
-        print(f"{size:>8}{line}")
-    for size, *cells in rows:
-        for title, (_, _, spent) in zip(head[1:], cells, strict=True):
+        for title, (_, _, spent) in zip(runs, cells, strict=True):
             told = ", ".join(f"{name} {took:.2f}" for name, took in spent.items() if took >= 0.01)
             print(f"{size:>8} {title}: {told}")
 

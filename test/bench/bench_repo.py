@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast the repository is indexed and fetched, beside the plain tools, in one run.
 
-Usage: bench_repo.py [--packages N] [--repeat N] [--only deb,rpm,fetch] [--json FILE]
+Usage: bench_repo.py [--packages N] [--repeat N] [--only deb,rpm,fetch]
 
 The packages are real ones, fetched once through apt from the machine's own sources, and kept in
 ${INFRA_CACHE:-~/.cache/infra-formula}/bench-repo. Ratios say more than seconds: they are taken
@@ -10,7 +10,6 @@ between runs on the same machine within the same minute. Each figure is the best
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPO), str(REPO / "test")]
 
+import report  # noqa: E402
 from repo_samples import Server  # noqa: E402
 
 from _modules import infra_repo_apt, infra_repo_fetch, infra_repo_index  # noqa: E402
@@ -148,8 +148,7 @@ class Table:
 
     def add(self, what, value, base=0.0, base_name="", bar=""):
         ratio = f"{value / base:6.2f} x {base_name}" if base else ""
-        self.rows.append({"what": what, "seconds": round(value, 3), "ratio": ratio.strip(),
-                          "bar": bar})  # fmt: skip
+        self.rows.append((what, value, ratio.strip(), bar))
         print(f"{what:<46}{value:9.3f} s   {ratio:<28} {bar}", flush=True)
 
     def judge(self, text, ok):
@@ -359,7 +358,6 @@ def main():
     parser.add_argument("--packages", type=int, default=1700)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only", default="deb,rpm,fetch")
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     table = Table()
     pool, chosen = packages(arguments.packages)
@@ -370,8 +368,11 @@ def main():
         bench_rpm(table, pool, arguments.repeat)
     if "fetch" in wanted:
         bench_fetch(table, pool, chosen, arguments.repeat)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(table.rows, indent=1))
+    report.table(
+        f"{arguments.packages} packages: seconds, and how many times as long as the plain tool",
+        ["", "seconds", "beside", ""],
+        table.rows,
+    )
     return 0 if table.met else 1
 
 
