@@ -28,7 +28,8 @@ class Target:
     """A question of a panel.
 
     Attributes:
-        board, panel, kind: uid of the dashboard, title and kind of the panel.
+        board, number: uid of the dashboard, position of the panel among all of it.
+        panel, kind, unit: the panel's title, its kind and its unit.
         name: the question's letter.
         source: uid of the data source.
         expr: the question.
@@ -37,8 +38,10 @@ class Target:
     """
 
     board: str
+    number: int
     panel: str
     kind: str
+    unit: str
     name: str
     source: str
     expr: str
@@ -66,12 +69,14 @@ def panels(board: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def targets(board: Mapping[str, Any]) -> Iterator[Target]:
     """Every question of every panel."""
-    for panel in panels(board):
+    for number, panel in enumerate(panels(board)):
         for target in panel.get("targets", []):
             yield Target(
                 board["uid"],
+                number,
                 panel["title"],
                 panel["type"],
+                panel.get("fieldConfig", {}).get("defaults", {}).get("unit", ""),
                 target["refId"],
                 target["datasource"]["uid"],
                 target.get("expr", target.get("service", "")),

@@ -31,7 +31,7 @@ BOARD = Board(
                  "sum(increase(vmalert_alerts_send_errors_total{@}[1h])) or vector(0)", steps=parts.NONE_IS_GOOD),
             table("Firing", "Alerts that fire or are about to, and since when.",
                   ("alertname", "severity", "alertstate", "cls", "ins", "ip"),
-                  Column("since", 'ALERTS_FOR_STATE{ip=~"$ip"} * 1000 * on (alertname, ins, ip, cls, severity) group_left (alertstate) ALERTS{ip=~"$ip"}',
+                  Column("since", 'ALERTS_FOR_STATE{ip=~"$ip"} * 1000 * ignoring (alertstate) group_right () ALERTS{ip=~"$ip"}',
                          "dateTimeFromNow"),
                   height=8, quiet="Nothing fires."),
         ),

@@ -357,8 +357,7 @@ BOARD = Board(
             table("Firing and pending", "A line for each alert; a click on an address leads to the machine.",
                   ("alertname", "severity", "category", "alertstate", "cls", "ins", "ip"),
                   Column("ip", to="node-instance"),
-                  Column("since", 'ALERTS_FOR_STATE{ip=~"$ip|"} * 1000 * on (alertname, cls, ins, ip, instance, severity) '
-                         'group_left (alertstate) ALERTS{ip=~"$ip|"}', "dateTimeFromNow"),
+                  Column("since", 'ALERTS_FOR_STATE{ip=~"$ip|"} * 1000 * ignoring (alertstate) group_right () ALERTS{ip=~"$ip|"}', "dateTimeFromNow"),
                   height=9, carry=("ip",), quiet="Nothing fires."),
             parts.timeline("Firing", "When each alert fired.", f"max by (alertname, ins) ({FIRING})", "{{alertname}} {{ins}}",
                            mapping={1: ("firing", parts.BAD)}, quiet="Nothing fired."),

@@ -37,7 +37,7 @@ BOARD = Board(
                   Column("growth per second", "-node:fs:space_deriv1h{@}", "binBps"),
                   Column("full in", "node:fs:space_exhaust{@}", "s",
                          steps=((None, parts.BAD), (86400, parts.WARN), (7 * 86400, parts.GOOD))),
-                  height=7, carry=("ins",)),
+                  height=7, carry=("ins",), quiet="It does not fill up."),
             table("Disks", "A line for each disk.", ("ins", "ip", "device"),
                   Column("ins", to="node-instance"),
                   Column("busy", "node:dev:disk_util_1m{@}", "percentunit", steps=parts.USAGE, bar=True, most=1),

@@ -1,0 +1,254 @@
+"""Every panel about a program of Debian shows something, on a machine that runs all of them.
+
+The questions are asked of the machine's own VictoriaMetrics, with the variables filled in as
+Grafana does it. What cannot be seen here is said below, each with its reason.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from fnmatch import fnmatchcase
+
+import metric_names
+import panels
+import pytest
+import yaml
+from lab import aptconf
+from lab.paths import CHECKOUT
+
+sys.path.insert(0, str(CHECKOUT / "tools"))
+
+from dashboards import catalogue
+
+IP = "10.10.10.10"
+DEFAULTS = yaml.safe_load((CHECKOUT / "infra" / "defaults.yaml").read_text(encoding="utf-8"))
+NOT_SHIPPED = ("grafana_enabled", "vector_enabled", "vlogs_enabled", "vtraces_enabled")
+CODE = {board.uid: board for board in catalogue.boards()}
+ELSEWHERE = {
+    "grafana": "Debian has no package of it",
+    "vlogs": "Debian has no package of it",
+    "vtraces": "Debian has no package of it",
+    "vector": "Debian has no package of it",
+    "docker": "no part of the formula",
+    "keepalived": "no part of the formula, and Debian has no exporter of it",
+    "others": "families of targets that Pigsty's other modules bring",
+}
+"""Programs that do not run on this machine (Panel.about)."""
+
+MAY_BE_EMPTY = {
+    r"Pressure": "not every kernel is built to tell it (CONFIG_PSI)",
+    r"Waiting for (a core|resources)|Time slices": "nor this (CONFIG_SCHEDSTATS), and Debian's "
+    "VictoriaMetrics is older than its own pressure metrics",
+}
+"""Titles of panels that need more than the machine that runs the tests may give."""
+VALUES_OF = re.compile(r"label_values\((?P<series>.*), (?P<label>\w+)\)")
+HAPROXY = f"""
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+frontend metrics
+  bind :9101
+  http-request use-service prometheus-exporter if {{ path /metrics }}
+  stats enable
+frontend web
+  bind 127.0.0.1:8099
+  default_backend portal
+backend portal
+  server infra-1 {IP}:80 check
+"""
+
+
+def upstreams():
+    """The archives that this host itself uses, as upstream definitions."""
+    return [
+        {
+            "name": source.suite.replace("/", "-"),
+            "module": "node",
+            "releases": [13],
+            "arch": ["x86_64"],
+            "baseurl": f"{source.uri} {source.suite} {source.components}",
+            "signed_by": source.signed_by or aptconf.KEYRING,
+        }
+        for source in aptconf.for_release("trixie")
+    ]
+
+
+PILLAR = {
+    "infra": {
+        "infra_hosts": {IP: {"infra_seq": 1}},
+        "infra_packaging": "distro",
+        **{switch: False for switch in NOT_SHIPPED if switch in DEFAULTS},
+        "repo_modules": "node",
+        "repo_packages": ["tree"],
+        "repo_extra_packages": [],
+        "repo_remove": False,
+        "haproxy_enabled": True,
+        # One that answers, and one that never does: its alert is about to fire.
+        "blackbox_targets": {"tcp_connect": [f"{IP}:80", f"{IP}:2"], "http_2xx": [f"http://{IP}/"]},
+        "alertmanager_receivers": {"hook": {"webhook": {"url": "http://10.10.10.1:5001/"}}},
+        "alertmanager_route": {"group_wait": "1s"},
+        "vmalert_rules": {"test": [{"name": "test", "rules": [
+            {"alert": "Always", "expr": 'up{job="node"}',
+             "labels": {"severity": "INFO", "level": "2", "category": "node"}}]}]},
+    }
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def lab(boot_lab, tmp_path_factory):
+    PILLAR["infra"]["repo_upstream"] = upstreams()
+    site = boot_lab(platform="debian-13", pillar=PILLAR)
+    machine = site.machine("infra-1")
+    machine.run(["apt-get", "install", "-qq", "-y", "haproxy"])
+    machine.write("/etc/haproxy/haproxy.cfg", HAPROXY)
+    machine.run(["systemctl", "restart", "haproxy"])
+    hooks = [sys.executable, str(CHECKOUT / "test/integration/hooks.py"), "10.10.10.1", "5001"]
+    command = site.net_command([*hooks, str(tmp_path_factory.mktemp("hooks") / "calls")])
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as told:
+        done = machine.apply()
+        assert done.ok, done.complaint()
+        yield site
+        told.kill()
+
+
+def asked(lab, questions):
+    """Ask the machine's VictoriaMetrics; the parsed answers, which have to be good ones."""
+    words = [sys.executable, str(CHECKOUT / "test/ask.py"), f"http://{IP}:8428"]
+    answers = json.loads(lab.net(words, input=json.dumps(questions)).stdout)
+    refused = {
+        str(parameters): body
+        for (_, parameters), (status, body) in zip(questions, answers, strict=True)
+        if status != 200
+    }
+    assert refused == {}, refused
+    return [json.loads(body)["data"] for _, body in answers]
+
+
+def chosen(lab, board):
+    """Values of the variables when the dashboard is opened: All, or the first that there is."""
+    found = {}
+    for variable in board["templating"]["list"]:
+        query = variable.get("query")
+        if variable["type"] != "query" or not isinstance(query, str):
+            found[variable["name"]] = ".*"
+            continue
+        way = VALUES_OF.fullmatch(query)
+        series = panels.filled(way["series"], found)
+        (values,) = asked(lab, [[f"/api/v1/label/{way['label']}/values", {"match[]": series}]])
+        if variable.get("includeAll"):
+            found[variable["name"]] = ".*"
+        else:
+            found[variable["name"]] = values[0] if values else "none"
+        found.setdefault("__missing", "")
+        if not values:
+            found["__missing"] += f" {variable['name']}"
+    return found
+
+
+def answers(lab):
+    """Every question for metrics, and the series that came back."""
+    now = int(time.time())
+    targets, questions = [], []
+    for board in panels.load().values():
+        values = chosen(lab, board)
+        for target in panels.targets(board):
+            if target.source != "ds-metrics":
+                continue
+            targets.append(target)
+            query = {"query": panels.filled(target.expr, values)}
+            if target.instant:
+                questions.append(["/api/v1/query", {**query, "time": str(now)}])
+            else:
+                span = {"start": str(now - 300), "end": str(now), "step": "15"}
+                questions.append(["/api/v1/query_range", {**query, **span}])
+    return [(t, data["result"]) for t, data in zip(targets, asked(lab, questions), strict=True)]
+
+
+def panel_of(target):
+    """The panel of a question as the code has it: what it is about, and why it may be empty."""
+    return list(CODE[target.board].panels())[target.number]
+
+
+def excused(target):
+    """Whether a panel may show nothing here."""
+    return bool(panel_of(target).quiet) or any(re.fullmatch(t, target.panel) for t in MAY_BE_EMPTY)
+
+
+def wanted(target):
+    """Whether it is about a program that runs here."""
+    return panel_of(target).about not in ELSEWHERE
+
+
+@pytest.fixture(scope="module")
+def seen(lab):
+    """The answers, once nothing more comes: rules need some rounds before all is recorded."""
+    deadline = time.monotonic() + 180
+    while True:
+        found = answers(lab)
+        missing = [t for t, result in found if not result and wanted(t) and not excused(t)]
+        if not missing or time.monotonic() > deadline:
+            return found
+        time.sleep(5)
+
+
+def test_every_panel_about_a_program_of_debian_shows_something(seen, capsys):
+    empty, table = [], {}
+    for target, result in seen:
+        row = table.setdefault(target.board, {"all": set(), "here": set(), "with": set()})
+        row["all"].add(target.number)
+        if not wanted(target):
+            continue
+        row["here"].add(target.number)
+        if result:
+            row["with"].add(target.number)
+        elif not excused(target):
+            empty.append(f"{target.board}: {target.panel} {target.name}: {target.expr}")
+    with capsys.disabled():
+        print("\ndashboard                 panels  of programs here  with data")
+        for uid, row in table.items():
+            print(f"{uid:25}" + "".join(f"{len(row[k]):8}" for k in ("all", "here", "with")))
+        sums = [sum(len(row[k]) for row in table.values()) for k in ("all", "here", "with")]
+        print(f"{'all':25}" + "".join(f"{number:8}" for number in sums))
+    assert empty == []
+
+
+def numbers(result):
+    for series in result:
+        for _, value in series.get("values") or [series["value"]]:
+            if value not in ("NaN", "+Inf", "-Inf"):
+                yield float(value)
+
+
+def test_values_fit_their_units(seen):
+    """A share of one is not a percentage, and a date is in milliseconds."""
+    wrong = []
+    for target, result in seen:
+        found = list(numbers(result)) if target.kind != "table" else []
+        if not found:
+            continue
+        if target.unit == "percentunit" and not -1 <= min(found) <= max(found) <= 2:
+            wrong.append((target.board, target.panel, min(found), max(found)))
+        if target.unit.startswith("dateTime") and min(found) < 1e12:
+            wrong.append((target.board, target.panel, min(found)))
+    assert wrong == [], wrong
+
+
+def test_every_variable_of_a_dashboard_about_a_program_here_has_values(lab, seen):
+    for uid, board in panels.load().items():
+        if CODE[uid].about not in ELSEWHERE:
+            assert chosen(lab, board).get("__missing", "") == "", uid
+
+
+def test_each_metric_here_that_pigsty_shows_is_shown_or_left_out_for_a_reason(lab, seen):
+    (known,) = asked(lab, [["/api/v1/label/__name__/values", {}]])
+    pigstys = [name for name in known if metric_names.named(name)]
+    assert len(pigstys) > 100
+    shown = metric_names.shown()
+    assert [n for n in pigstys if n not in shown and not metric_names.left_out(n)] == []
+    # What has a reason not to be shown is there, or the reason is about nothing.
+    of_here = [p for p in metric_names.LEFT_OUT if not p.startswith("etcd")]
+    assert [p for p in of_here if not any(fnmatchcase(n, p) for n in known)] == []
