@@ -50,6 +50,38 @@ _RENEW_DAYS = 30
 _NAME = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9._-]{0,250}[A-Za-z0-9])?")
 
 
+def problems(parameters: dict[str, Any]) -> list[str]:
+    """What is wrong with ``certs`` of a pillar beyond the type of each value.
+
+    Returns one message per error, each beginning with the key path.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert_sign.problems '{certs: {registry: {san: [registry.pigsty]}}}'
+    """
+    errors = []
+    for name, given in (parameters.get("certs") or {}).items():
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+            errors.append(
+                f"certs[{name!r}]: expected a name of letters, digits, dots, hyphens and "
+                "underscores as key"
+            )
+            continue
+        try:
+            specification({**filled(name, given), "key": ""}, "")
+        except SaltInvocationError as err:
+            errors.append(f"certs.{name}.{err}")
+    return errors
+
+
+def filled(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """An element of ``certs`` with what it does not say; pure."""
+    least = {"cn": name, "san": ["localhost", "127.0.0.1"], "org": "pigsty", "unit": "pigsty"}
+    return {**least, "expire": "7300d", **given}
+
+
 def specification(given: dict[str, Any], purpose: str) -> dict[str, Any]:
     """Specification of a certificate from what an operator or a pillar says of it; pure.
 

@@ -115,6 +115,7 @@ def problems(parameters: Any) -> list[str]:
                     errors += __salt__["infra_pages.card_problems"](parameter, cards)
             errors += __salt__["infra_daemon.problems"](parameters, __grains__["os_family"])
             errors += __salt__["infra_certbot.problems"](parameters)
+            errors += __salt__["infra_cert_sign.problems"](parameters)
             errors += __salt__["infra_repo_catalogue.upstream_problems"](
                 parameters.get("repo_upstream")
             )

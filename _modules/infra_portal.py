@@ -672,9 +672,11 @@ def _certificates_digest(
     portal: dict[str, Any], settings: dict[str, Any], lineages: list[str]
 ) -> str:
     """Changes when a certificate that nginx serves does, so that it is reloaded then too."""
+    shown = views(portal, settings).values()
+    public = {view["certbot"] for view in shown} & set(lineages)
     paths = {Path("/etc/nginx", _CERT_DIR, "pigsty.crt")}
-    paths |= {Path(f"/etc/letsencrypt/live/{name}/fullchain.pem") for name in lineages}
-    paths |= {Path(v["cert"]) for v in views(portal, settings).values() if v["own_cert"]}
+    paths |= {Path(f"/etc/letsencrypt/live/{name}/fullchain.pem") for name in public}
+    paths |= {Path(view["cert"]) for view in shown if view["own_cert"]}
     whole = hashlib.sha256()
     for path in sorted(paths):
         if path.exists():

@@ -195,14 +195,15 @@ def issued(
     name
         Its name there; its common name where ``cn`` gives no other.
     given
-        ``cn``, ``san``, ``org``, ``unit``, ``expire``, ``group`` and ``reload``: see
+        Any of ``cn``, ``san``, ``org``, ``unit``, ``expire``, ``group`` and ``reload``: see
         ``infra_cert.issue`` and ``infra_cert_sign.specification``.
     cert, key
         Absolute paths; ``/etc/pki/misc/<name>.crt`` and ``.key`` if not given.
     """
     cert, key = cert or f"/etc/pki/misc/{name}.crt", key or f"/etc/pki/misc/{name}.key"
     try:
-        spec = __salt__["infra_cert_sign.specification"]({**given, "key": key}, f"certs.{name}")
+        whole = {**__salt__["infra_cert_sign.filled"](name, given), "key": key}
+        spec = __salt__["infra_cert_sign.specification"](whole, f"certs.{name}")
     except SaltInvocationError as err:
         comment = f"certs.{name}.{err}"
         return {"name": name, "changes": {}, "result": False, "comment": comment}

@@ -4,15 +4,14 @@
 include:
   - infra.ca.authority
 
-{%- for name, given in infra.certs.items() %}
-  {%- set cert = {'cn': name, 'san': ['localhost', '127.0.0.1'], 'org': 'pigsty', 'unit': 'pigsty',
-                  'expire': infra.cert_validity} %}
-  {%- do cert.update(given) %}
+{#- What is no name or no mapping is refused by infra.pillar. #}
+{%- for name, given in (infra.certs if infra.certs is mapping else {}).items()
+      if given is mapping and name is match('[A-Za-z0-9._-]+$') %}
 
 infra-ca-certificate-{{ name }}-issued:
   infra_cert.issued:
     - name: {{ name | tojson }}
-    - given: {{ cert | tojson }}
+    - given: {{ dict({'expire': infra.cert_validity}, **given) | tojson }}
     - cert: {{ given.get('crt') | tojson }}
     - key: {{ given.get('key') | tojson }}
     - require:

@@ -89,11 +89,13 @@ class AcmeServer:
             input=f"server 127.0.0.1\nzone {ZONE}\n{text}\nsend\n",
         )
 
-    def status(self, serial):
+    def status(self, cert):
         """What the server says of a certificate: Valid or Revoked."""
-        return json.loads(
-            self.machine.run(
-                ["curl", "--silent", "--fail", "--insecure",
-                 f"https://127.0.0.1:15000/cert-status-by-serial/{serial}"]
-            ).stdout
-        )["Status"]  # fmt: skip
+        asked = f"https://127.0.0.1:15000/cert-status-by-serial/{cert.serial_number:x}"
+        told = self.machine.run(["curl", "--silent", "--fail", "--insecure", asked]).stdout
+        return json.loads(told)["Status"]
+
+    def orders(self):
+        """How many certificates were asked for, as the server's log has it."""
+        said = self.machine.run(["journalctl", "--unit=pebble", "--output=cat", "--no-pager"])
+        return said.stdout.count("/order-plz")

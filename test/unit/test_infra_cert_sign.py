@@ -319,7 +319,26 @@ def test_all_that_there_is_is_listed(site):
     assert "No such file" in told["/no/such.crt"]["fault"]
 
 
-GIVEN = {"cn": "reg", "san": ["reg.p"], "org": "pigsty", "unit": "pigsty", "expire": "365d"}
+@pytest.mark.parametrize(
+    ("certs", "expected"),
+    [
+        ({"../x": {}}, "certs['../x']: expected a name of letters"),
+        ({"a": {"san": ["a b"]}}, "certs.a.san: expected a DNS name or an IP address, got 'a b'"),
+        ({"a": {"cn": "a/b"}}, "certs.a.cn: expected a name"),
+    ],
+)
+def test_what_a_pillar_cannot_ask_for_is_told_before_anything_is_done(certs, expected):
+    (error,) = infra_cert_sign.problems({"certs": certs})
+    assert error.startswith(expected)
+
+
+def test_what_a_pillar_can_ask_for():
+    certs = {"etcd-1": {}, "registry": {"san": ["registry.p", "10.0.0.1"], "group": "docker"}}
+    assert infra_cert_sign.problems({"certs": certs}) == []
+    assert infra_cert_sign.problems({}) == []
+
+
+GIVEN = {"san": ["reg.p"], "expire": "365d"}
 
 
 def test_a_certificate_of_the_pillar(site, monkeypatch):
