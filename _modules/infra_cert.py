@@ -28,6 +28,9 @@ MISC = Path("/etc/pki/misc")
 """Where certificates lie that were issued by hand."""
 
 NGINX = Path("/etc/nginx")
+METRICS = Path("/var/lib/infra/textfile/infra_certs.prom")
+"""What the node exporter tells of our certificates; an alert comes of one that is not renewed."""
+
 _USAGES = {"serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
            "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH}  # fmt: skip
 
@@ -231,6 +234,7 @@ def issue(
         raise SaltInvocationError(f"{crt}: a certificate of another CA lies there; move it away")
     __salt__["infra_cert_sign.make"](crt, spec)
     __salt__["infra_cert_sign.remember"](crt, spec)
+    publish()
     return {**describe(crt), "crt": crt, "key": key}
 
 
@@ -289,6 +293,7 @@ def renew(name: str = "", force: bool = False) -> dict[str, str]:
         told[path] = f"renewed: {fault}"
         if spec["reload"]:
             reloads.add(spec["reload"])
+    publish()
     for service in sorted(reloads):
         fault = _reload(service)
         if fault:
@@ -296,6 +301,43 @@ def renew(name: str = "", force: bool = False) -> dict[str, str]:
     if failed:
         raise CommandExecutionError("; ".join(failed))
     return told
+
+
+def publish() -> None:
+    """Write down, as metrics, when each certificate of ours should have been renewed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert.publish
+    """
+    due = {}
+    for path, spec in __salt__["infra_cert_sign.remembered"]().items():
+        if Path(path).exists():
+            due[path] = _end(path) - spec["renew_days"] * 86400
+    __salt__["infra_files.write"](str(METRICS), metrics(due), 0o644)
+
+
+def metrics(due: dict[str, float]) -> str:
+    """The text that the node exporter reads; pure.
+
+    due
+        Path of a certificate → Unix time from which it should be renewed.
+    """
+    name = "infra_certificate_renewal_seconds"
+    lines = [
+        f"# HELP {name} Unix time from which a certificate of the site's CA should be renewed.",
+        f"# TYPE {name} gauge",
+    ]
+    for path, moment in sorted(due.items()):
+        quoted = path.replace("\\", "\\\\").replace('"', '\\"')
+        lines.append(f'{name}{{path="{quoted}"}} {moment:.0f}')
+    return "\n".join(lines) + "\n"
+
+
+def _end(path: str) -> float:
+    return datetime.datetime.fromisoformat(describe(path)["not_after"]).timestamp()
 
 
 def _reload(service: str) -> str:

@@ -218,18 +218,23 @@ def _kept(name: str, spec: dict[str, Any]) -> dict[str, Any]:
     if fault is None:
         ret = _closed(ret, spec)
         if not __opts__["test"] and ret["result"]:
-            __salt__["infra_cert_sign.remember"](name, spec)
+            _remember(name, spec)
         return ret
     told = f"issued for {', '.join([*spec['names'], *spec['addresses']])}: {fault}"
     if __opts__["test"]:
         return {**ret, "result": None, "changes": {name: "issued"}, "comment": f"would be {told}"}
     try:
         written = __salt__["infra_cert_sign.make"](name, spec)
-        __salt__["infra_cert_sign.remember"](name, spec)
+        _remember(name, spec)
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     log.info("%s is issued anew: %s", name, fault)
     return {**ret, "changes": dict.fromkeys(written, "issued"), "comment": told}
+
+
+def _remember(name: str, spec: dict[str, Any]) -> None:
+    __salt__["infra_cert_sign.remember"](name, spec)
+    __salt__["infra_cert.publish"]()
 
 
 def _closed(ret: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import grp
 import ipaddress
 import os
 import stat
+import time
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -58,6 +59,7 @@ class Site:
         monkeypatch.setattr(infra_cert_sign, "RECORD", folder / "certs.json")
         monkeypatch.setattr(infra_cert, "MISC", self.pki / "misc")
         monkeypatch.setattr(infra_cert, "NGINX", folder / "nginx")
+        monkeypatch.setattr(infra_cert, "METRICS", folder / "textfile/infra_certs.prom")
         monkeypatch.setattr(infra_cert_backup, "PKI", self.pki)
 
     def file_managed(self, name, mode, **_):
@@ -208,6 +210,15 @@ def test_what_is_about_to_end_is_renewed_and_served(site):
     assert "renewed" in infra_cert.renew(good, force=True)[good]
     with pytest.raises(SaltInvocationError, match="expected a certificate of ours"):
         infra_cert.renew("/no")
+
+
+def test_when_a_renewal_is_due_is_told_as_a_metric(site):
+    site.managed()
+    (line,) = [x for x in infra_cert.METRICS.read_text().splitlines() if x[0] != "#"]
+    told, _, moment = line.partition(" ")
+    assert told == f'infra_certificate_renewal_seconds{{path="{site.pki / "leaf.crt"}"}}'
+    assert 366 < (int(moment) - time.time()) / 86400 <= 367
+    assert infra_cert.metrics({'/a"b\\c': 1.0}).splitlines()[-1].endswith('{path="/a\\"b\\\\c"} 1')
 
 
 def test_an_nginx_that_would_not_start_again_is_not_reloaded(site):

@@ -249,6 +249,14 @@ INFRA = (
         legend="{{hostname}} {{ins}}",
     ),
     Watched(
+        "CertNotRenewed",
+        "A certificate of the site's CA should have been renewed two days ago.",
+        "time() - infra_certificate_renewal_seconds",
+        "s",
+        2 * 86400,
+        legend="{{ins}} {{path}}",
+    ),
+    Watched(
         "ConfigNotReloaded",
         "A service refused its newer configuration at the last reload.",
         '{__name__=~"vm_promscrape_config_last_reload_successful|vmalert_config_last_reload_successful|'
