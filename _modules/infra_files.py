@@ -38,7 +38,7 @@ import pwd
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +101,10 @@ def _manifest(name: str) -> dict[str, Any] | None:
             "root": str(data["root"]),
             "files": {str(rel): str(sha) for rel, sha in data["files"].items()},
             "pending": bool(data.get("pending")),
+            "made": [str(folder) for folder in data.get("made", [])],
         }
     except FileNotFoundError:
-        return {"root": "", "files": {}, "pending": False}
+        return {"root": "", "files": {}, "pending": False, "made": []}
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         return None
 
@@ -239,6 +240,7 @@ def publish(
         if comparison["pending"]:
             for rel in files:
                 _beside(base / rel).unlink(missing_ok=True)
+        made = _missing_folders(base, [*comparison["create"], *comparison["change"]])
         base.mkdir(parents=True, exist_ok=True, mode=0o755)
         stage = Path(tempfile.mkdtemp(prefix=f".{base.name}.infra-", dir=base.parent))
         try:
@@ -259,8 +261,8 @@ def publish(
             # taken up is seen to by the next one.
             before = owned(name, root)
             after = {rel: digest(spec) for rel, spec in files.items()}
-            _save_replaced(base, [r for r in [*changed, *gone] if r not in before])
-            _write_manifest(name, root, {**before, **after}, pending=True)
+            keep([str(base / r) for r in [*changed, *gone] if r not in before])
+            _write_manifest(name, root, {**before, **after}, made, pending=True)
             undo = _switch(base, stage, changed, gone, whole=switch == "tree")
             try:
                 if confirm is not None:
@@ -309,14 +311,87 @@ def remove(name: str, root: str, test: bool = False) -> list[str]:
     base = base.resolve()
     with _locked(base), _told(base):
         for rel in present:
-            saved = _saved_path(base / rel)
-            if saved.exists():
-                os.replace(_copy_beside(saved, base / rel), base / rel)
-                saved.unlink()
-            else:
+            if not restore(str(base / rel)):
                 (base / rel).unlink()
+        for folder in sorted(map(Path, _made(name, root)), reverse=True):
+            with contextlib.suppress(OSError):  # others have something in it, or it is gone
+                folder.rmdir()
         manifest_path(name).unlink(missing_ok=True)
     return present
+
+
+def sets() -> dict[str, str]:
+    """Every set that was published on this machine → its directory, empty for one that is damaged.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_files.sets
+    """
+    found = {}
+    for path in sorted(manifest_path("any").parent.glob("*.json")):
+        if path.stem not in NO_SETS and not path.stem.startswith(CLEANED):
+            manifest = _manifest(path.stem)
+            found[path.stem] = manifest["root"] if manifest else ""
+    return found
+
+
+def is_marked(path: str) -> bool:
+    """Whether a file says of itself, in its first lines, that this formula generated it."""
+    try:
+        with open(path, "rb") as stream:
+            return MARK.encode() in stream.read(512)
+    except OSError:
+        return False
+
+
+# -- what was there before -----------------------------------------------------------------------
+
+
+def keep(paths: list[str]) -> None:
+    """Keep a copy of what others wrote at paths that are about to be replaced or removed.
+
+    paths
+        Absolute paths of files or symbolic links. Only the first version is kept; what this formula
+        wrote itself is not.
+    """
+    for path in map(Path, paths):
+        saved = saved_path(str(path))
+        if os.path.lexists(saved) or not os.path.lexists(path):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if not path.is_symlink() and is_marked(str(path)):
+            continue
+        saved.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Whole or not at all: half of it would come back as the original one day.
+        beside = _beside(saved)
+        beside.unlink(missing_ok=True)
+        shutil.copy2(path, beside, follow_symlinks=False)
+        st = path.lstat()
+        os.chown(beside, st.st_uid, st.st_gid, follow_symlinks=False)
+        os.replace(beside, saved)
+
+
+def restore(path: str) -> bool:
+    """Put back what :func:`keep` kept of a path; False where it kept nothing."""
+    saved, live = saved_path(path), Path(path)
+    if not os.path.lexists(saved):
+        return False
+    live.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(_copy_beside(saved, live), live)
+    saved.unlink()
+    folder = saved.parent
+    while folder != STATE_DIR and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+    return True
+
+
+def saved_path(path: str) -> Path:
+    """Where the copy of what was at a path lies."""
+    return STATE_DIR / "replaced" / path.lstrip("/")
 
 
 # -- what lies on disk ---------------------------------------------------------------------------
@@ -624,29 +699,32 @@ def _sync_dir(path: Path) -> None:
 # -- what is remembered --------------------------------------------------------------------------
 
 
-def _saved_path(live: Path) -> Path:
-    return STATE_DIR / "replaced" / str(live).lstrip("/")
+def _missing_folders(base: Path, rels: list[str]) -> list[str]:
+    """Directories that have to be made for files to lie in."""
+    missing = {
+        str(folder)
+        for rel in rels
+        for folder in (base / rel).parents
+        if folder == base or base in folder.parents or folder in base.parents
+        if not folder.exists()
+    }
+    return sorted(missing)
 
 
-def _save_replaced(base: Path, rels: list[str]) -> None:
-    """Keep the first foreign version of a file that we are about to replace."""
-    for rel in rels:
-        saved = _saved_path(base / rel)
-        if saved.exists() or (base / rel).is_symlink() or not (base / rel).exists():
-            continue
-        saved.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Whole or not at all: half of it would come back as the original one day.
-        beside = _beside(saved)
-        beside.unlink(missing_ok=True)
-        shutil.copy2(base / rel, beside)
-        st = (base / rel).stat()
-        os.chown(beside, st.st_uid, st.st_gid)
-        os.replace(beside, saved)
-
-
-def _write_manifest(name: str, root: str, files: dict[str, str], pending: bool = False) -> None:
+def _write_manifest(
+    name: str, root: str, files: dict[str, str], made: Iterable[str] = (), pending: bool = False
+) -> None:
     data = {"version": 1, "root": root, "files": files, **({"pending": True} if pending else {})}
+    folders = sorted({*_made(name, root), *made})
+    if folders:
+        data["made"] = folders
     write(manifest_path(name), json.dumps(data, indent=1, sort_keys=True))
+
+
+def _made(name: str, root: str) -> list[str]:
+    """Directories that publishing a set made."""
+    manifest = _manifest(name)
+    return manifest["made"] if manifest is not None and manifest["root"] == root else []
 
 
 def write(path: str | Path, text: str, mode: int = 0o600) -> None:

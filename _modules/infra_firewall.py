@@ -74,6 +74,21 @@ def open_port(firewall: str, port: str) -> None:
     _run("firewall-cmd", f"--add-port={port}")
 
 
+def close_port(firewall: str, port: str) -> None:
+    """No longer let a port in that :func:`open_port` opened.
+
+    firewall, port
+        As for :func:`open_port`.
+
+    Raises CommandExecutionError with the firewall's own words where it refuses.
+    """
+    if firewall == "ufw":
+        _run("ufw", "delete", "allow", port)
+        return
+    _run("firewall-cmd", "--permanent", f"--remove-port={port}")
+    _run("firewall-cmd", f"--remove-port={port}")
+
+
 def _run(*command: str) -> str:
     outcome = __salt__["cmd.run_all"](list(command), python_shell=False, env={"LC_ALL": "C"})
     if outcome["retcode"]:

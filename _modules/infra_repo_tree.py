@@ -572,30 +572,6 @@ def unmark(folder: str, problems: list[str]) -> str:
     return str(damaged)
 
 
-def destroy(home: str, name: str, test: bool = False) -> list[str]:
-    """Remove the repository and everything kept for it, but not the signing key.
-
-    test
-        Only tell.
-
-    Returns the paths that are, or would be, removed.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call infra_repo_tree.destroy /www pigsty test=True
-    """
-    base = Path(home).resolve()
-    found = [p for p in (base / name, base / f".{name}") if p.is_symlink() or p.exists()]
-    for path in [] if test else found:
-        if path.is_symlink():
-            path.unlink()
-        else:
-            shutil.rmtree(path)
-    return [str(path) for path in found]
-
-
 # -- the store -----------------------------------------------------------------------------------
 
 

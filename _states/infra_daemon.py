@@ -220,31 +220,6 @@ def _doomed(path: Path) -> list[str]:
     return [str(one) for one in sorted(found)]
 
 
-def absent(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
-    """A daemon's unit and environment file are gone; what was there before them is back.
-
-    name
-        Name of the daemon.
-    daemon
-        See the execution module infra_daemon.
-
-    Its data and its package stay.
-    """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        gone = __salt__["infra_files.remove"](f"daemon-{name}", _ROOT, test=True)
-        if not gone:
-            return {**ret, "comment": f"there is nothing of {daemon['unit']}"}
-        ret["changes"] = {"removed": gone}
-        if __opts__["test"]:
-            return {**ret, "result": None, "comment": f"{daemon['unit']} would be removed"}
-        __salt__["infra_files.remove"](f"daemon-{name}", _ROOT)
-        __salt__["infra_daemon.systemctl"]("daemon-reload")
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": f"{daemon['unit']} is removed"}
-
-
 def switched_off(name: str, daemons: list[dict[str, Any]]) -> dict[str, Any]:
     """Daemons that the parameters switch off do not run, and their units are gone.
 

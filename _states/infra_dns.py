@@ -42,6 +42,8 @@ def configured(
         text = __salt__["infra_dns.config_text"](template, settings, servers)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "result": False, "comment": str(err)}
+    if not __opts__["test"]:
+        __salt__["infra_files.keep"]([name])  # what the package brought, for the way back
     program = salt.utils.path.which("dnsmasq")
     check = {"check_cmd": f"{program} --test -C", "tmp_dir": "/etc"} if program else {}
     done = __states__["file.managed"](

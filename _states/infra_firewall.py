@@ -9,6 +9,7 @@ from salt.exceptions import CommandExecutionError
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __opts__: dict[str, Any]
+    __low__: dict[str, Any]
 
 
 def open(name: str, ports: list[str]) -> dict[str, Any]:
@@ -31,6 +32,10 @@ def open(name: str, ports: list[str]) -> dict[str, Any]:
         ret["changes"] = {firewall: missing}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"{firewall} would let in {missing}"}
+        component = __salt__["infra_before.component_of"](__low__.get("__sls__", ""))
+        if component:  # what was open before is not closed on the way back
+            ports_of_ours = {"ports": dict.fromkeys(missing, firewall)}
+            __salt__["infra_before.note"]({component: ports_of_ours})
         for port in missing:
             __salt__["infra_firewall.open_port"](firewall, port)
     except CommandExecutionError as err:

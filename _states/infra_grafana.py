@@ -307,28 +307,3 @@ def shown(
         return {**ret, "result": False, "comment": str(err)}
     counted = ", ".join(f"{len(found)} {kind}" for kind, found in wanted.items())
     return {**ret, "comment": f"it shows {counted}"}
-
-
-def absent(name: str) -> dict[str, Any]:
-    """Grafana's settings, data sources and dashboards of ours are gone.
-
-    name
-        Directory of the dashboards.
-
-    What was there before them is put back. Its database stays.
-    """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    sets = {"grafana-dashboards": name, "grafana-providers": _ROOT, "grafana-datasources": _ROOT,
-            "grafana": _ROOT}  # fmt: skip
-    try:
-        for owned, root in sets.items():
-            gone = __salt__["infra_files.remove"](owned, root, test=__opts__["test"])
-            if gone:
-                ret["changes"][owned] = gone
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    if not ret["changes"]:
-        return {**ret, "comment": "there is nothing of Grafana's"}
-    if __opts__["test"]:
-        return {**ret, "result": None, "comment": "Grafana's files would be removed"}
-    return {**ret, "comment": "Grafana's files are removed"}

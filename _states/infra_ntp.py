@@ -51,6 +51,8 @@ def configured(name: str, unit: str, settings: dict[str, Any]) -> dict[str, Any]
         return {**ret, "result": False, "comment": str(err)}
     steers = __salt__["infra_ntp.clock_settable"]()
     kept = {dropin: _DROPIN, "/etc/default/infra-chrony": _OPTIONS}
+    if not __opts__["test"]:
+        __salt__["infra_files.keep"]([name])  # what the package brought, for the way back
     runs = []
     for path, text in {**wanted, **({} if steers else kept)}.items():
         runs.append(

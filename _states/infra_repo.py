@@ -296,37 +296,3 @@ def unused(name: str, home: str = "/www") -> dict[str, Any]:
             # They are what was asked for; whether they can be reached just now is another matter.
             ret["comment"] += f" They cannot be read now: {exc}"
     return ret
-
-
-def absent(name: str, home: str = "/www", packages: bool = False) -> dict[str, Any]:
-    """The client definitions are gone, and the repository too where that is asked for.
-
-    name, home
-        ``repo_name`` and ``repo_home``.
-    packages
-        Remove the packages, published and kept. The signing key always stays.
-    """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        gone = (
-            __salt__["infra_files.remove"](f"repo-{name}", home, test=__opts__["test"])
-            if Path(home).is_dir()
-            else []
-        )
-        for rel in gone:
-            ret["changes"][str(Path(home, rel))] = "removed"
-        if packages:
-            for path in __salt__["infra_repo_tree.destroy"](home, name, __opts__["test"]):
-                ret["changes"][path] = "removed"
-    except (CommandExecutionError, SaltInvocationError) as exc:
-        ret["result"] = False
-        ret["comment"] = str(exc)
-        return ret
-    if not ret["changes"]:
-        ret["comment"] = "Nothing to remove."
-    elif __opts__["test"]:
-        ret["result"] = None
-        ret["comment"] = "Would be removed."
-    else:
-        ret["comment"] = "Removed."
-    return ret

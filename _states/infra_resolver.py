@@ -109,6 +109,26 @@ def _write_dropin(
     return {path: done["changes"]} if done["changes"] else {}
 
 
+def released(name: str) -> dict[str, Any]:
+    """Whoever owns resolv.conf is told that our drop-in changed.
+
+    name
+        Any name for the state.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    owner = __salt__["infra_resolver.owner"]()
+    if owner == "file":
+        return {**ret, "comment": "nobody but the file itself"}
+    ret["changes"] = {owner: "reloaded"}
+    if __opts__["test"]:
+        return {**ret, "result": None, "comment": f"{owner} would be reloaded"}
+    outcome = __salt__["cmd.run_all"](_APPLY[owner], python_shell=False)
+    if outcome["retcode"]:
+        comment = f"{' '.join(_APPLY[owner])}: {outcome['stderr']}"
+        return {**ret, "changes": {}, "result": False, "comment": comment}
+    return {**ret, "comment": f"{owner} is told"}
+
+
 def _remember(foreign: list[str]) -> None:
     if __salt__["infra_resolver.damaged"]() or foreign != __salt__["infra_resolver.remembered"]():
         __salt__["infra_files.write"](_REMEMBERED, json.dumps(foreign), 0o644)

@@ -1,6 +1,6 @@
-# The way back: stopped, its unit and flags gone. Its data and its package stay.
-{%- from "infra/daemon/states.jinja" import removed with context %}
+# The way back; see infra/clean.jinja.
+{%- from "infra/clean.jinja" import removed with context %}
 
 include:
-  - infra.pillar
+  - infra.safeguard
 {{ removed('blackbox') }}

@@ -1,14 +1,6 @@
-# The way back: stopped, its settings, data sources and dashboards gone; the package's own settings are
-# put back. Its database and its packages stay.
-{%- from "infra/daemon/states.jinja" import removed with context %}
-{%- from "infra/grafana/settings.jinja" import root with context %}
+# The way back; see infra/clean.jinja.
+{%- from "infra/clean.jinja" import removed with context %}
 
 include:
-  - infra.pillar
+  - infra.safeguard
 {{ removed('grafana') }}
-
-infra-grafana-files-absent:
-  infra_grafana.absent:
-    - name: {{ root | tojson }}
-    - require:
-      - service: infra-grafana-service-dead

@@ -1,26 +1,25 @@
-# The way back: the machine finds names and packages as it did before; its packages stay.
+# The way back: the machine finds names and packages as it did before.
 {%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/clean.jinja" import removed with context %}
+{%- from "infra/ca/untrust.jinja" import untrusted with context %}
 
 include:
-  - infra.sync
-
-infra-node-resolver-removed:
-  infra_files.absent:
-    - name: resolver
-    - root: /etc
-
-infra-node-resolver-dropins-removed:
-  file.absent:
-    - names:
-      - /etc/systemd/resolved.conf.d/infra.conf
-      - /etc/NetworkManager/conf.d/infra-dns.conf
-      - /var/lib/infra/resolver.json
+  - infra.safeguard
+{{ removed('node') }}
+{%- if 'config' in infra.infra_remove %}
 
 infra-node-hosts-removed:
   infra_resolver.hosts:
     - name: /etc/hosts
     - lines: []
     - admin_ip: {{ infra.admin_ip | tojson }}
+    - require:
+      - infra_clean: infra-clean-allowed
+
+infra-node-resolver-told:
+  infra_resolver.released:
+    - onchanges:
+      - infra_clean: infra-node-config-removed
 
 {%- if infra.identity is none or not infra.repo_enabled %}
 
@@ -31,19 +30,12 @@ infra-node-repo-removed:
     - ports: {repo: {{ infra.repo_name | tojson }}, http: 80, https: 443, ca: null}
     - exclusive: false
     - wait: 0
+    - require:
+      - infra_clean: infra-clean-allowed
+    - require_in:
+      - infra_clean: infra-node-config-removed
 {%- endif %}
 {%- if infra.identity is none %}
-
-infra-node-ca-removed:
-  file.absent:
-    - names:
-      - {{ infra.ca_trust_dir }}/ca.crt
-      - /etc/pki/ca.crt
-
-infra-node-ca-trust-updated-without:
-  cmd.run:
-    - name: {{ infra.ca_trust_command | tojson }}
-    - onlyif: command -v {{ infra.ca_trust_command }}
-    - onchanges:
-      - file: infra-node-ca-removed
+{{ untrusted('node') }}
+{%- endif %}
 {%- endif %}

@@ -1,19 +1,18 @@
-# The way back: other sources are enabled again; packages go only where repo_clean says so. The
-# signing key always stays, below /var/lib/infra/repo.
+# The way back: other sources are enabled again, before what was installed from ours goes.
 {%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/clean.jinja" import removed with context %}
 
 include:
-  - infra.sync
+  - infra.safeguard
+{{ removed('repo') }}
+{%- if 'config' in infra.infra_remove %}
 
 infra-repo-sources-enabled:
   infra_repo.unused:
     - name: {{ infra.repo_name | tojson }}
     - home: {{ infra.repo_home | tojson }}
-
-infra-repo-definitions-absent:
-  infra_repo.absent:
-    - name: {{ infra.repo_name | tojson }}
-    - home: {{ infra.repo_home | tojson }}
-    - packages: {{ infra.repo_clean | tojson }}
     - require:
-      - infra_repo: infra-repo-sources-enabled
+      - infra_clean: infra-clean-allowed
+    - require_in:
+      - infra_clean: infra-repo-config-removed
+{%- endif %}

@@ -1,8 +1,6 @@
-# The way back: stopped, units, flags and rules of ours gone. Its package stays.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/daemon/states.jinja" import removed with context %}
+# The way back; see infra/clean.jinja.
+{%- from "infra/clean.jinja" import removed with context %}
 
 include:
-  - infra.pillar
+  - infra.safeguard
 {{ removed('vmalert') }}
-{{ removed('vmalert_logs') }}

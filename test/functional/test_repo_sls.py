@@ -83,5 +83,8 @@ def test_test_true_on_a_machine_with_nothing_is_honest(states, modules, tmp_path
     assert not (tmp_path / "www").exists()
 
 
-def test_clean_renders_and_keeps_packages_unless_told(modules):
-    assert low(modules, "infra.repo.clean")["infra-repo-definitions-absent"]["packages"] is False
+def test_clean_keeps_packages_unless_told(modules):
+    assert "infra-repo-data-removed" not in low(modules, "infra.repo.clean")
+    asked = {"infra_remove": ["service", "config", "data"]}
+    found = low(modules, "infra.repo.clean", **asked)["infra-repo-data-removed"]
+    assert found["paths"] == ["/www/pigsty", "/www/.pigsty", "/var/lib/infra/repo"]

@@ -185,12 +185,12 @@ def test_the_commands_of_the_document_do_what_it_says(infra):
     for command in commands[:-1]:
         infra.run([*command, "--local", "--retcode-passthrough"], timeout=600)
     # The last one is the way back; see the next test.
-    assert commands[-1] == ["salt-call", "state.apply", "infra.repo.clean"]
+    assert commands[-1][:3] == ["salt-call", "state.apply", "infra.repo.clean"]
 
 
 def test_the_other_sources_come_back_with_one_state(infra):
     own = {source.uri.rstrip("/") + "/" for source in aptconf.for_release("bookworm")}
-    infra.apply("infra.repo.clean")
+    infra.apply("infra.repo.clean", pillar={"infra": {"infra_safeguard": False}})
     assert repo_uris(infra) == own
     assert infra.salt_call("infra_repo.status")["complete"] is True
     # A repository that apt cannot use must not leave the machine without any.

@@ -294,7 +294,7 @@ def test_a_disk_that_fills_up_between_two_renames_leaves_neither_half(root, monk
     assert not list(root.parent.glob(".*"))
 
 
-@pytest.mark.parametrize("what", ["_write", "_write_manifest", "_save_replaced", "_clone"])
+@pytest.mark.parametrize("what", ["_write", "_write_manifest", "keep", "_clone"])
 def test_a_full_disk_is_said_and_changes_nothing(root, monkeypatch, what):
     put(root, {"a": text("1")})
     before = tree(root)

@@ -3,6 +3,7 @@
 import pytest
 from salt.exceptions import CommandExecutionError
 
+from _modules import infra_before as before
 from _modules import infra_firewall as firewall
 from _states import infra_firewall as state
 
@@ -32,7 +33,12 @@ class Machine:
             f"infra_firewall.{name}": getattr(firewall, name)
             for name in ("active", "open_ports", "open_port")
         }
+        self.noted = []
+        functions["infra_before.component_of"] = before.component_of
+        functions["infra_before.note"] = self.noted.append
         monkeypatch.setattr(state, "__salt__", functions, raising=False)
+        low = {"__sls__": "infra.nginx.firewall"}
+        monkeypatch.setattr(state, "__low__", low, raising=False)
         monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
 
     def run(self, command, **_options):
@@ -55,6 +61,8 @@ def test_ufw_is_told_what_is_missing(monkeypatch):
     ret = state.open("x", ["80/tcp", "443/tcp"])
     assert ret["changes"] == {"ufw": ["443/tcp"]}
     assert machine.asked[-1] == "ufw allow 443/tcp"
+    # Port 80 was open before us, and is not closed on the way back.
+    assert machine.noted == [{"nginx": {"ports": {"443/tcp": "ufw"}}}]
 
 
 FIREWALLD = {

@@ -1,0 +1,369 @@
+"""The way back as states: one for each stage of a component; see infra_clean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __opts__: dict[str, Any]
+    __lowstate__: list[dict[str, Any]]
+
+
+def allowed(name: str, safeguard: bool, remove: list[str], confirm: list[str]) -> dict[str, Any]:
+    """Something may be removed from this machine.
+
+    name
+        Any name for the state; it has to run first, and with ``failhard``.
+    safeguard
+        ``infra_safeguard``.
+    remove, confirm
+        ``infra_remove`` and ``infra_remove_confirm``.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    errors = __salt__["infra_clean.problems"](remove, confirm)
+    if errors:
+        told = "\n".join(errors)
+        return {**ret, "result": False, "comment": f"nothing was changed; in pillar:\n{told}"}
+    if safeguard:
+        comment = (
+            f"nothing was changed: infra_safeguard is on. To remove {', '.join(remove)} "
+            "(infra_remove) from this machine, give infra_safeguard: false for this one run: "
+            """pillar='{"infra": {"infra_safeguard": false}}'"""
+        )
+        return {**ret, "result": False, "comment": comment}
+    return {**ret, "comment": f"{', '.join(remove)} may be removed"}
+
+
+def confirmed(name: str, data: list[str], remove: list[str], confirm: list[str]) -> dict[str, Any]:
+    """The data that is to be destroyed is named by whoever asks for it.
+
+    name
+        Any name for the state; it has to run before anything is removed, and with ``failhard``.
+    data
+        Absolute paths of data.
+    remove, confirm
+        ``infra_remove`` and ``infra_remove_confirm``.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    if "data" not in remove:
+        return {**ret, "comment": "data is kept"}
+    missing = __salt__["infra_clean.unconfirmed"](data, confirm)
+    if missing:
+        comment = (
+            "nothing was changed: infra_remove asks for data to be destroyed; it asks for "
+            f"infra_remove_confirm: [{', '.join(missing)}] besides, got [{', '.join(confirm)}]"
+        )
+        return {**ret, "result": False, "comment": comment}
+    return {**ret, "comment": "what is to be destroyed is named"}
+
+
+def service(name: str) -> dict[str, Any]:
+    """The services of a component do not run, nor start with the machine.
+
+    name
+        The component.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        units = __salt__["infra_clean.running"](_record(name).get("units", {}))
+        if not units:
+            return {**ret, "comment": "no service of it runs"}
+        ret["changes"] = dict.fromkeys(units, "stopped")
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": f"{', '.join(units)} would be stopped"}
+        for unit in units:
+            full = __salt__["infra_before.unit_name"](unit)
+            __salt__["infra_daemon.systemctl"]("disable", "--now", full)
+    except (SaltInvocationError, CommandExecutionError) as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    return {**ret, "comment": f"{', '.join(units)} stopped"}
+
+
+def config(name: str, sets: dict[str, str], caches: list[str]) -> dict[str, Any]:
+    """What a component wrote is gone, what it replaced is back, what ran before runs again.
+
+    name
+        The component.
+    sets
+        Its sets of files (infra_files): name → the directory below which it lies, for one whose
+        manifest does not say so.
+    caches
+        Absolute paths of directories that hold nothing but what can be had again.
+
+    Files that others wrote, and directories that hold some, stay.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    test = __opts__["test"]
+    try:
+        published = __salt__["infra_files.sets"]()
+        for owned in (s for s in sets if s in published):
+            root = published[owned] or sets[owned]
+            for rel in __salt__["infra_files.remove"](owned, root, test=test):
+                ret["changes"][f"{root}/{rel}"] = "removed"
+        for cache in __salt__["infra_clean.unconfirmed"](caches, []):
+            ret["changes"][cache] = "removed"
+            if not test:
+                __salt__["infra_clean.destroy"](cache)
+        record = _record(name)
+        paths = __salt__["infra_clean.back"](record.get("paths", {}), test=test)
+        ret["changes"].update(paths)
+        if not test and any("/systemd/" in path for path in ret["changes"]):
+            __salt__["infra_daemon.systemctl"]("daemon-reload")
+        ret["changes"].update(_settings(name, record))
+        units = record.get("units", {})
+        ret["changes"].update(__salt__["infra_clean.resume"](units, test=test))
+        if not test:
+            # Noted anew by the next apply: by then somebody may have changed what is there now.
+            __salt__["infra_before.forget"](name, "units", units)
+            whole = [p for p, was in record.get("paths", {}).items() if not _is_folder(p, was)]
+            __salt__["infra_before.forget"](name, "paths", whole)
+    except (SaltInvocationError, CommandExecutionError, OSError) as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return _told(ret, "its configuration")
+
+
+def _is_folder(path: str, was: str) -> bool:
+    """Whether a directory or a link to one is still to go, once it holds nothing."""
+    return was == "absent" and __salt__["file.directory_exists"](path)
+
+
+def _settings(component: str, record: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Put back what is set elsewhere than in files: firewall, SELinux, time zone."""
+    changes: dict[str, Any] = {}
+    test = __opts__["test"]
+    for port, firewall in record.get("ports", {}).items():
+        if __salt__["infra_firewall.active"]() == firewall and (
+            port in __salt__["infra_firewall.open_ports"](firewall)
+        ):
+            changes[f"{firewall} {port}"] = "closed"
+            if not test:
+                __salt__["infra_firewall.close_port"](firewall, port)
+    for boolean, was in record.get("booleans", {}).items():
+        if not was and __salt__["selinux.getsebool"](boolean).get("State") == "on":
+            changes[boolean] = "off"
+            if not test:
+                __salt__["selinux.setsebool"](boolean, "off", persist=True)
+    for pattern in record.get("contexts", {}):
+        if __salt__["selinux.fcontext_get_policy"](pattern, sel_type="httpd_sys_content_t"):
+            changes[pattern] = "no context"
+            if not test:
+                __salt__["selinux.fcontext_delete_policy"](pattern, sel_type="httpd_sys_content_t")
+    for zone, was in record.get("timezones", {}).items():
+        if zone != was and __salt__["timezone.get_zone"]() == zone:
+            changes["timezone"] = was
+            if not test:
+                __salt__["timezone.set_zone"](was)
+    if not test:
+        for kind in ("ports", "booleans", "contexts", "timezones"):
+            if record.get(kind):
+                __salt__["infra_before.forget"](component, kind, record[kind])
+    return changes
+
+
+def package(name: str) -> dict[str, Any]:
+    """Packages that a component brought are gone, unless something that stays needs them.
+
+    name
+        The component.
+
+    Packages that were there before stay; those that had to make way are installed again.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        mine, shared = _packages(name)
+        if shared and not __opts__["test"]:
+            for kind in ("packages", "installed"):
+                __salt__["infra_before.forget"](name, kind, shared)
+        found = __salt__["infra_clean.removable"](mine) if mine else {"remove": [], "needed": {}}
+        displaced = _record(name).get("displaced", {})
+        ret["changes"] = dict.fromkeys(found["remove"], "removed")
+        ret["changes"].update(dict.fromkeys(displaced, "installed again"))
+        if not __opts__["test"]:
+            if found["remove"]:
+                __salt__["infra_clean.purge"](found["remove"])
+            gone = [p for p in mine if p not in found["needed"]]
+            for kind in ("packages", "installed"):
+                __salt__["infra_before.forget"](name, kind, gone)
+            if displaced:
+                ret["warnings"] = _reinstalled(ret, name, displaced)
+    except (SaltInvocationError, CommandExecutionError) as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    told = [f"{one} stays: {user} needs it" for one, user in found["needed"].items()]
+    told += [f"{one} stays: another component has it" for one in shared]
+    return _told(ret, "its packages", told)
+
+
+def _packages(name: str) -> tuple[list[str], list[str]]:
+    """Packages that a component brought: those that are its alone, and those that others have."""
+    everything = __salt__["infra_before.record"]()
+
+    def brought(component: str) -> list[str]:
+        kinds = everything.get(component, {})
+        return [
+            p for k in ("packages", "installed") for p, was in kinds.get(k, {}).items() if not was
+        ]
+
+    others = {p for component in everything if component != name for p in brought(component)}
+    mine = brought(name)
+    return [p for p in mine if p not in others], [p for p in mine if p in others]
+
+
+def _reinstalled(ret: dict[str, Any], component: str, displaced: dict[str, str]) -> list[str]:
+    """Install what had to make way; what cannot be had just now stays noted, and is told."""
+    try:
+        __salt__["pkg.install"](pkgs=list(displaced))
+    except CommandExecutionError as err:
+        for one in displaced:
+            ret["changes"].pop(one)
+        return [f"{', '.join(displaced)} was there before and cannot be had now: {err}"]
+    __salt__["infra_before.forget"](component, "displaced", displaced)
+    return []
+
+
+def data(name: str, paths: list[str]) -> dict[str, Any]:
+    """The data of a component is destroyed.
+
+    name
+        The component.
+    paths
+        Absolute paths, each confirmed (see :func:`confirmed`).
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        there = [p for p in paths if __salt__["infra_clean.unconfirmed"]([p], [])]
+        ret["changes"] = dict.fromkeys(there, "destroyed")
+        for path in [] if __opts__["test"] else there:
+            __salt__["infra_clean.destroy"](path)
+    except (CommandExecutionError, OSError) as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return _told(ret, "its data")
+
+
+def rest(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
+    """Directories that a component made and that are empty now are gone, and so are its accounts.
+
+    name
+        The component.
+    remove
+        ``infra_remove``; accounts go with packages, unless data of theirs stays.
+    data
+        Absolute paths of the data of every component.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    try:
+        record = _record(name)
+        paths = record.get("paths", {})
+        absent = [p for p, was in paths.items() if was == "absent"]
+        gone = _gone_by_then(remove, data) if __opts__["test"] else []
+        empty = __salt__["infra_clean.empty"](absent, gone)
+        ret["changes"] = dict.fromkeys(empty, "removed")
+        for folder in [] if __opts__["test"] else empty:
+            __salt__["file.rmdir"](folder)
+        # Links to directories: what was reached through them is gone, so that they lead nowhere.
+        links = __salt__["infra_clean.leading_to"](absent, empty)
+        ret["changes"].update(dict.fromkeys(links, "removed"))
+        for link in [] if __opts__["test"] else links:
+            __salt__["infra_clean.destroy"](link)
+        stays = [] if __opts__["test"] and "data" in remove else data
+        kept = [] if "package" not in remove else _accounts(ret, name, record, stays)
+        if not __opts__["test"]:
+            __salt__["infra_before.forget"](name, "paths", ret["changes"])
+    except (CommandExecutionError, OSError) as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return _told(ret, "what else was of it", kept)
+
+
+def _gone_by_then(remove: list[str], data: list[str]) -> list[str]:
+    """With ``test=True``: what this run would have removed before it came here."""
+    mine = [chunk for chunk in __lowstate__ if chunk["state"] == "infra_clean"]
+    components = {chunk["name"] for chunk in mine if chunk["fun"] == "config"}
+    gone = list(data) if "data" in remove else []
+    for component in components:
+        paths = _record(component).get("paths", {})
+        gone += [p for p, was in paths.items() if was == "absent" and not _is_folder(p, was)]
+    roots = __salt__["infra_files.sets"]()
+    for chunk in mine:
+        for owned, root in chunk.get("sets", {}).items():
+            if owned in roots:
+                root = roots[owned] or root
+                gone += [f"{root}/{r}" for r in __salt__["infra_files.owned"](owned, root)]
+    return gone
+
+
+def _accounts(
+    ret: dict[str, Any], component: str, record: dict[str, Any], data: list[str]
+) -> list[str]:
+    ours = {
+        kind: [n for n, was in record.get(kind, {}).items() if not was]
+        for kind in ("accounts", "groups")
+    }
+    found = __salt__["infra_clean.accounts_to_go"](ours["accounts"], ours["groups"], data)
+    kept = []
+    for kind, function in (("accounts", "user.delete"), ("groups", "group.delete")):
+        for one, why in found[kind].items():
+            if why:
+                kept.append(f"{one} stays: {why}")
+                continue
+            ret["changes"][one] = "removed"
+            # With an account its group of the same name goes, too.
+            exists = "user.info" if kind == "accounts" else "group.info"
+            if not __opts__["test"] and __salt__[exists](one) and not __salt__[function](one):
+                raise CommandExecutionError(f"{one} cannot be removed; see the minion's log")
+        if not __opts__["test"]:
+            gone = [n for n in ours[kind] if not found[kind].get(n)]
+            __salt__["infra_before.forget"](component, kind, gone)
+    return kept
+
+
+def finished(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
+    """What could not go before something else did is gone; and at last what was noted of all this.
+
+    name
+        Any name for the state; it has to run last.
+    remove
+        ``infra_remove``.
+    data
+        Absolute paths of the data of every component.
+
+    What is still here of ours (packages, data and their accounts) stays on record, so that it can
+    go later.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    test = __opts__["test"]
+    try:
+        for component in __salt__["infra_before.record"]() if not test else ():
+            steps = [rest(component, remove, data)]
+            if "package" in remove:
+                steps.insert(0, package(component))
+            for step in steps:
+                ret["changes"].update(step["changes"])
+                if step["result"] is False or step.get("warnings"):
+                    told = "; ".join(step.get("warnings", [step["comment"]]))
+                    return {**ret, "result": False, "comment": f"{component}: {told}"}
+        left = [] if test and "package" in remove else __salt__["infra_clean.left"]()
+        if left:
+            return {**ret, "comment": f"stays on record: {', '.join(left)}"}
+        gone = __salt__["infra_clean.forget_all"](data, test=test)
+        ret["changes"].update(dict.fromkeys(gone, "removed"))
+    except (CommandExecutionError, OSError) as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return _told(ret, "what was noted")
+
+
+def _record(component: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = __salt__["infra_before.record"]().get(component, {})
+    return found
+
+
+def _told(ret: dict[str, Any], what: str, kept: list[str] | None = None) -> dict[str, Any]:
+    if not ret.get("warnings"):
+        ret.pop("warnings", None)
+    behind = f"; {'; '.join(kept)}" if kept else ""
+    if not ret["changes"]:
+        return {**ret, "comment": f"{what}: nothing to do{behind}"}
+    if __opts__["test"]:
+        return {**ret, "result": None, "comment": f"{what} would be removed{behind}"}
+    return {**ret, "comment": f"{what}: removed{behind}"}

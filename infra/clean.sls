@@ -1,0 +1,27 @@
+# The way back of all that this formula brought to this machine, component by component in reverse;
+# also of what is switched off now. How far it goes: infra_remove; see docs/removing.md.
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/clean.jinja" import data with context %}
+{%- import_yaml "infra/components.yaml" as components %}
+
+include:
+  - infra.safeguard
+{%- for component in components | reverse %}
+  - infra.{{ component.name }}.clean
+{%- endfor %}
+
+infra-clean-data-confirmed:
+  infra_clean.confirmed:
+    - data: {{ data | tojson }}
+    - remove: {{ infra.infra_remove | tojson }}
+    - confirm: {{ infra.infra_remove_confirm | tojson }}
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_clean: infra-clean-allowed
+
+infra-clean-finished:
+  infra_clean.finished:
+    - remove: {{ infra.infra_remove | tojson }}
+    - data: {{ data | tojson }}
+    - order: last

@@ -1,0 +1,10 @@
+# The way back of what the daemons share; it cannot go before them, so that they go as well.
+{%- from "infra/clean.jinja" import removed with context %}
+{%- import_yaml "infra/daemons.yaml" as daemons %}
+
+include:
+  - infra.safeguard
+{%- for name in daemons if name != 'vmalert_logs' %}
+  - infra.{{ name }}.clean
+{%- endfor %}
+{{ removed('daemon') }}
