@@ -29,6 +29,7 @@ import ctypes
 import difflib
 import errno
 import fcntl
+import fnmatch
 import grp
 import hashlib
 import json
@@ -160,6 +161,7 @@ def compare(
     result["damaged"] = manifest is None
     result["pending"] = bool(manifest and manifest["pending"] and manifest["root"] == root)
     diffs: dict[str, str] = {}
+    heirs = inherited().get(name, [])
     for rel in sorted(files):
         _check_relative(rel)
         spec = files[rel]
@@ -176,6 +178,7 @@ def compare(
         elif (
             rel in mine
             or rel in replace
+            or any(fnmatch.fnmatchcase(rel, pattern) for pattern in heirs)
             or (current[0] == "link" and "link" in spec)
             or (manifest is None and _bears_mark(path))
         ):
@@ -387,6 +390,27 @@ def restore(path: str) -> bool:
         folder.rmdir()
         folder = folder.parent
     return True
+
+
+def inherited() -> dict[str, list[str]]:
+    """Which files of another product's a set may replace: set → patterns; see infra_legacy.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_files.inherited
+    """
+    try:
+        data = json.loads(inherited_path().read_text(encoding="utf-8"))["replaced"]
+        return {str(name): [str(one) for one in patterns] for name, patterns in data.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # where it is lost, such files are foreign, and a state says so
+
+
+def inherited_path() -> Path:
+    """Where that is remembered."""
+    return STATE_DIR / "legacy.json"
 
 
 def saved_path(path: str) -> Path:

@@ -33,6 +33,7 @@ def authority(
     create: bool = True,
     certificate: str | None = None,
     key: str | None = None,
+    source: str = "",
 ) -> dict[str, Any]:
     """A certificate authority is there; made where it is missing, never overwritten.
 
@@ -49,6 +50,9 @@ def authority(
     certificate, key
         The pair as PEM, from pillar, put here where nothing is; where another CA is, that is an
         error. Neither is ever shown.
+    source
+        Directory of this machine with ``ca.crt`` and ``ca.key``, which is asked where pillar gives
+        no pair and the key is missing here. That is how Pigsty keeps a CA on its controller.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     have = {path: Path(path).exists() for path in (name, private_key)}
@@ -61,9 +65,23 @@ def authority(
             comment = f"{name} is another CA than ca_crt in pillar; move one of them away"
             return {**ret, "result": False, "comment": comment}
         return {**ret, "comment": "the CA is there"}
-    if have[name]:
-        return {**ret, "result": False, "comment": f"{name} is there, its key {private_key} is not"}
+    if certificate is None and source:
+        pair = [Path(source, file) for file in ("ca.crt", "ca.key")]
+        absent = [str(path) for path in pair if not path.is_file()]
+        if absent:
+            comment = f"ca_source: expected {' and '.join(absent)} to be there"
+            return {**ret, "result": False, "comment": comment}
+        certificate, key = (path.read_text(encoding="utf-8") for path in pair)
+    if have[name] and (certificate is None or key is None):
+        comment = (
+            f"{name} is there, its key {private_key} is not; give the pair as ca_crt and ca_key in "
+            "pillar, or where it is as ca_source"
+        )
+        return {**ret, "result": False, "comment": comment}
     if certificate is not None and key is not None:
+        if have[name] and not _same(Path(name).read_text(encoding="utf-8"), certificate):
+            comment = f"{name} is another CA than the one that is given; move one of them away"
+            return {**ret, "result": False, "comment": comment}
         return _given(ret, {private_key: (key, "0600"), name: (certificate, "0644")})
     if not create:
         missing = ", ".join(path for path, there in have.items() if not there)
@@ -103,17 +121,17 @@ def _given(ret: dict[str, Any], pair: dict[str, tuple[str, str]]) -> dict[str, A
     name = ret["name"]
     fault = __salt__["infra_cert.text_fault"](*(text for text, _mode in reversed(pair.values())))
     if fault:
-        return {**ret, "result": False, "comment": f"the pair in pillar is not usable: {fault}"}
-    ret["changes"] = {name: "put here, as pillar gives it"}
+        return {**ret, "result": False, "comment": f"the pair that is given is not usable: {fault}"}
+    ret["changes"] = {name: "put here, as it is given"}
     if __opts__["test"]:
-        return {**ret, "result": None, "comment": "the CA of pillar would be put here"}
+        return {**ret, "result": None, "comment": "the CA that is given would be put here"}
     for path, (text, mode) in pair.items():
         made = __states__["file.managed"](
             name=path, contents=text, mode=mode, user="root", group="root", show_changes=False
         )
         if made["result"] is False:
             return {**ret, "changes": {}, "result": False, "comment": f"{path} cannot be written"}
-    return {**ret, "comment": "the CA of pillar was put here"}
+    return {**ret, "comment": "the CA that is given was put here"}
 
 
 def _backdated() -> str:

@@ -33,5 +33,8 @@ infra-ca-authority-present:
     - certificate: {{ infra.ca_crt | tojson }}
     - key: {{ infra.ca_key | tojson }}
 {%- endif %}
+{%- if infra.ca_source %}
+    - source: {{ infra.ca_source | tojson }}
+{%- endif %}
     - require:
       - file: infra-ca-directory-present

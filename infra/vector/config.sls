@@ -35,3 +35,13 @@ infra-vector-sources-managed:
       - infra_daemon: infra-vector-package-installed
 {{ cleaned('vector', infra.vector_clean, infra.vector_clean_confirm) }}
 {{ configured('vector', ['infra_vector: infra-vector-sources-managed']) }}
+
+# Where Pigsty's Vector ran as root, ours has to go on with what that wrote.
+infra-vector-data-owned:
+  infra_legacy.owned:
+    - name: {{ infra.vector_data | tojson }}
+    - user: vector
+    - require:
+      - file: infra-vector-directory-present
+    - require_in:
+      - infra_daemon: infra-vector-unit-configured

@@ -1,0 +1,95 @@
+"""Taking over a machine that Pigsty laid out; see infra_legacy and infra/legacy.yaml."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __opts__: dict[str, Any]
+
+
+def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
+    """What Pigsty wrote may be replaced by what takes its place; a copy of each file is kept.
+
+    name
+        Any name for the state; it has to run before all that write files.
+    legacy
+        infra/legacy.yaml.
+    parameters
+        Parameters that stand in braces there.
+
+    Only that it may: the portal, the rules, the targets … go on as they are until the state that
+    owns them switches its own in, at once. A machine without a trace of Pigsty is left alone.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    rows = __salt__["infra_legacy.filled"](legacy, parameters)
+    traces = __salt__["infra_legacy.present"](rows["traces"])
+    if not traces:
+        return {**ret, "comment": "Pigsty was never here, or has been taken over"}
+    try:
+        allowed = json.dumps({"replaced": rows["replaced"]}, sort_keys=True)
+        if __salt__["infra_files.inherited"]() != rows["replaced"]:
+            ret["changes"]["found"] = traces
+            if not __opts__["test"]:
+                __salt__["infra_files.write"](__salt__["infra_files.inherited_path"](), allowed)
+        for path, why in __salt__["infra_legacy.left_over"](rows["first"]).items():
+            ret["changes"][path] = f"removed: {why}"
+            if not __opts__["test"]:
+                __salt__["infra_files.keep"]([path])
+                __salt__["infra_clean.destroy"](path)
+    except (CommandExecutionError, OSError) as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    told = f"Pigsty laid this machine out ({', '.join(traces)})"
+    if __opts__["test"] and ret["changes"]:
+        return {**ret, "result": None, "comment": f"{told}; it would be taken over"}
+    return {**ret, "comment": told}
+
+
+def owned(name: str, user: str) -> dict[str, Any]:
+    """What Pigsty's root wrote into a directory belongs to the account that goes on with it.
+
+    name
+        Absolute path.
+    user
+        The account.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    if not __salt__["infra_legacy.belongs_to_root"](name):
+        return {**ret, "comment": "nothing in it belongs to root"}
+    ret["changes"] = {name: f"given to {user}"}
+    if __opts__["test"]:
+        return {**ret, "result": None, "comment": f"it would be given to {user}"}
+    __salt__["infra_legacy.hand_over"](name, user)
+    return {**ret, "comment": f"it is given to {user}"}
+
+
+def tidied(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
+    """What Pigsty left and nobody needs any more is gone; a copy of each file is kept.
+
+    name
+        Any name for the state; it has to run after all others.
+    legacy, parameters
+        As for :func:`taken_over`.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    if not __salt__["infra_files.inherited"]():
+        return {**ret, "comment": "Pigsty was never here"}
+    try:
+        rows = __salt__["infra_legacy.filled"](legacy, parameters)["last"]
+        found = __salt__["infra_legacy.left_over"](rows)
+        ret["changes"] = {path: f"removed: {why}" for path, why in found.items()}
+        if __opts__["test"] or not found:
+            result = None if found else True
+            return {**ret, "result": result, "comment": f"{len(found)} left-overs"}
+        for path in found:
+            __salt__["infra_files.keep"]([path])
+            __salt__["infra_clean.destroy"](path)
+        if any("/systemd/" in path for path in found):
+            __salt__["infra_daemon.systemctl"]("daemon-reload")
+    except (CommandExecutionError, OSError) as err:
+        return {**ret, "result": False, "comment": str(err)}
+    return {**ret, "comment": f"{len(found)} left-overs are removed"}

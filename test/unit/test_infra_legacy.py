@@ -1,0 +1,134 @@
+"""What another product left: found, allowed to be replaced, and removed when ours runs."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from _modules import infra_clean, infra_files, infra_legacy
+from _states import infra_legacy as state
+
+DATA = Path(__file__).resolve().parent.parent.parent / "infra" / "legacy.yaml"
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine below a directory of the test's, on which no file is of a package."""
+    monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path / "lib")
+    monkeypatch.setattr(infra_files, "LOCK_DIR", tmp_path / "run")
+    functions = {
+        f"{module.__name__.rpartition('.')[2]}.{name}": getattr(module, name)
+        for module in (infra_files, infra_legacy, infra_clean)
+        for name in dir(module)
+        if not name.startswith("_") and callable(getattr(module, name))
+    }
+    functions["cmd.run_all"] = lambda *_a, **_k: {"retcode": 1, "stdout": "", "stderr": ""}
+    functions["infra_daemon.systemctl"] = lambda *_a, **_k: None
+    monkeypatch.setattr(infra_legacy, "__salt__", functions, raising=False)
+    monkeypatch.setattr(infra_legacy, "__grains__", {"os_family": "Debian"}, raising=False)
+    monkeypatch.setattr(state, "__salt__", functions, raising=False)
+    monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
+    return tmp_path
+
+
+def rows(machine):
+    return {
+        "traces": ["{root}/nginx/link-cert"],
+        "replaced": {"portal": ["nginx.conf", "conf.d/*.conf"]},
+        "first": [{"paths": ["{root}/www/ca.crt"], "why": "a copy"}],
+        "last": [
+            {"paths": ["{root}/nginx/link-cert"], "why": "a helper"},
+            {"paths": ["{root}/hosts/default", "{root}/hosts"], "why": "moved"},
+        ],
+    }, {"root": str(machine)}
+
+
+def write(path, text="theirs"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_machine_without_a_trace_is_left_alone(machine):
+    write(machine / "www/ca.crt")
+    write(machine / "hosts/default")
+    for run in (state.taken_over, state.tidied):
+        ret = run("x", *rows(machine))
+        assert (ret["result"], ret["changes"]) == (True, {})
+    assert not (machine / "lib").exists()
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_what_is_found_may_be_replaced_and_no_more(machine, monkeypatch, test):
+    monkeypatch.setattr(state, "__opts__", {"test": test})
+    root = machine / "nginx"
+    write(root / "link-cert")
+    for name in ("nginx.conf", "conf.d/home.conf", "mime.types"):
+        write(root / name)
+    write(machine / "www/ca.crt")
+    ret = state.taken_over("x", *rows(machine))
+    assert ret["result"] is (None if test else True)
+    assert set(ret["changes"]) == {"found", str(machine / "www/ca.crt")}
+    assert (machine / "www/ca.crt").exists() is test
+    files = {name: {"text": "ours", "user": "root"}
+             for name in ("nginx.conf", "conf.d/home.conf", "mime.types")}  # fmt: skip
+    found = infra_files.compare("portal", str(root), files)
+    assert (found["foreign"] == ["mime.types"]) is not test
+    # Another set is not its heir.
+    assert len(infra_files.compare("other", str(root), files)["foreign"]) == 3
+
+
+def test_it_is_taken_over_once(machine):
+    write(machine / "nginx/link-cert")
+    assert state.taken_over("x", *rows(machine))["changes"]
+    assert state.taken_over("x", *rows(machine))["changes"] == {}
+
+
+def test_left_overs_go_last_and_a_copy_of_each_is_kept(machine):
+    write(machine / "nginx/link-cert", "helper")
+    write(machine / "hosts/default")
+    state.taken_over("x", *rows(machine))
+    ret = state.tidied("x", *rows(machine))
+    paths = [str(machine / name) for name in ("nginx/link-cert", "hosts/default", "hosts")]
+    assert list(ret["changes"]) == paths
+    assert [p for p in paths if os.path.exists(p)] == []
+    assert infra_files.saved_path(paths[0]).read_text(encoding="utf-8") == "helper"
+    assert state.tidied("x", *rows(machine))["changes"] == {}
+
+
+def test_a_directory_with_something_of_others_stays(machine):
+    write(machine / "nginx/link-cert")
+    write(machine / "hosts/default")
+    write(machine / "hosts/pg-test")
+    state.taken_over("x", *rows(machine))
+    state.tidied("x", *rows(machine))
+    assert os.listdir(machine / "hosts") == ["pg-test"]
+
+
+def test_what_a_package_brought_stays(machine, monkeypatch):
+    asked = []
+
+    def known(command, **_options):
+        asked.append(command)
+        return {"retcode": 0, "stdout": "vmetrics: /x", "stderr": ""}
+
+    unit = write(machine / "nginx/link-cert")
+    monkeypatch.setitem(infra_legacy.__salt__, "cmd.run_all", known)
+    assert infra_legacy.left_over([{"paths": [str(unit)], "why": "x"}]) == {}
+    assert asked[0][:2] == ["dpkg", "--search"]
+    monkeypatch.setattr(infra_legacy, "__grains__", {"os_family": "RedHat"})
+    infra_legacy.left_over([{"paths": [str(unit)], "why": "x"}])
+    assert asked[-1][:3] == ["rpm", "--query", "--file"]
+
+
+def test_the_data_says_of_each_why_and_since_when():
+    data = yaml.safe_load(DATA.read_text(encoding="utf-8"))
+    assert set(data) == {"traces", "replaced", "first", "last"}
+    for row in data["first"] + data["last"]:
+        assert set(row) == {"paths", "why", "versions"}
+    text = json.dumps(infra_legacy.filled(data, dict.fromkeys(
+        ("infra_data", "nginx_home"), "/x")))  # fmt: skip
+    assert "{infra" not in text
+    assert "{nginx" not in text
