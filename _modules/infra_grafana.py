@@ -178,6 +178,12 @@ def problems(parameters: dict[str, Any]) -> list[str]:
         The dictionary below ``infra:`` in pillar; types were checked before.
 
     Returns one message per error, each beginning with the key path. Secrets are not quoted.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_grafana.problems '{grafana_meta: "10.10.10.10:5432"}'
     """
     errors = []
     password = parameters.get("grafana_admin_password", "pigsty")
@@ -269,6 +275,8 @@ def database_fault(url: str, connect: Callable[..., Any] = socket.create_connect
 
     url
         The value of ``grafana_pgurl``.
+    connect
+        Opens a connection.
     """
     if not url:
         return ""
@@ -375,7 +383,14 @@ def reset_password(program: str, password: str) -> None:
 
 
 def known() -> str:
-    """Name under which the administrator was known last; empty where none was."""
+    """Name under which the administrator was known last; empty where none was.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_grafana.known
+    """
     try:
         return str(json.loads(KNOWN.read_text(encoding="utf-8"))["administrator"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):

@@ -306,6 +306,14 @@ def problems(parameters: dict[str, Any]) -> list[str]:
 
     parameters
         The dictionary below ``infra:`` in pillar; types were checked before.
+
+    Returns one message per error, each beginning with the key path.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_grafana_content.problems '{grafana_dashboards: {shop: "{"}}'
     """
     errors = []
     given = parameters.get("grafana_datasources") or {}
@@ -378,6 +386,12 @@ def served(prefix: str) -> dict[str, str]:
 
     prefix
         Without ``salt://``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_grafana_content.served infra/grafana/dashboards
     """
     base = prefix.strip("/") + "/"
     return {
@@ -413,6 +427,12 @@ def wanted(root: str) -> dict[str, set[str]]:
         Directory of the dashboards.
 
     Raises CommandExecutionError for a file that cannot be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_grafana_content.wanted /infra/grafana
     """
     try:
         found = []

@@ -1,7 +1,7 @@
 """Metrics, logs, traces and alerts of a site with two INFRA nodes, with the vendor's package names.
 
-The programs are real but for VictoriaLogs, VictoriaTraces and Vector, for which stand-ins are
-installed (test/lab/standins). One lab goes through the tests of this file in their order.
+The programs are real but for VictoriaLogs, VictoriaTraces, Vector and Grafana, for which stand-ins
+are installed (test/lab/standins). One lab goes through the tests of this file in their order.
 """
 
 import json
@@ -13,7 +13,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-import yaml
 from lab import standins
 from lab.host import run
 from lab.paths import CHECKOUT
@@ -32,9 +31,10 @@ UNITS = {
     "nginx_exporter": (9113, "/metrics", None),
     "node_exporter": (9100, "/metrics", None),
     "vector": (9598, "/metrics", None),
+    "grafana-server": (3000, "/ui/api/health", "/ui/api/health"),
 }
 HERE = Path(__file__).parent
-DEFAULTS = yaml.safe_load((CHECKOUT / "infra/defaults.yaml").read_text(encoding="utf-8"))
+BOARDS = CHECKOUT / "infra/grafana/dashboards"
 
 
 def eventually(ask, seconds=180):
@@ -70,8 +70,6 @@ def pillar(folder, vendor):
         "infra": {
             "infra_hosts": {ip: {"infra_seq": n} for n, ip in enumerate(INFRA.values(), 1)},
             "infra_packaging": "upstream",
-            # Its own tests are elsewhere.
-            **({"grafana_enabled": False} if "grafana_enabled" in DEFAULTS else {}),
             "repo_enabled": False,
             # All machines take the vendor's packages from the vendor, beside Debian's own.
             "node_repo_remove": False,
@@ -169,7 +167,7 @@ def test_each_component_is_well_directly_and_through_the_portal(lab, applied, na
 def test_every_target_is_up_and_there_are_as_many_as_are_enabled(lab, applied, name):
     machine = lab.machine(name)
     wanted = {
-        "infra": 2 * 8,  # those with metrics on each INFRA node; vmalert counts twice
+        "infra": 2 * 9,  # those with metrics on each INFRA node; vmalert counts twice
         "node": 3 * 2,  # node_exporter and Vector on each machine
         "ping": 3,
         "probe": 2 * (1 + 2) + 1,  # the portal's name and DNS over UDP and TCP of each; pillar's
@@ -201,11 +199,42 @@ def test_the_alertmanagers_are_one_mesh(lab, applied):
         assert len(found["peers"]) == 2
 
 
+def grafana(machine, path):
+    """What Grafana's API answers its administrator, by the portal."""
+    words = ["curl", "-sf", "-u", "admin:pigsty", f"http://127.0.0.1/ui/api{path}"]
+    return json.loads(machine.run(words).stdout)
+
+
+def sources(machine):
+    return {one["uid"]: one["made"] for one in grafana(machine, "/datasources")}
+
+
+@pytest.mark.parametrize("name", INFRA)
+def test_grafana_has_the_sources_of_every_node_and_all_dashboards(lab, applied, name):
+    machine = lab.machine(name)
+    kinds = ("vmetrics", "vlogs", "vtraces")
+    assert set(sources(machine)) == {
+        "ds-metrics", "ds-prometheus", "ds-vmetrics", "ds-vlogs", "ds-vtraces", "ds-static",
+        *(f"{kind}-{seq}" for kind in kinds for seq in (1, 2)),
+    }  # fmt: skip
+    ours = {json.loads(path.read_text())["uid"] for path in BOARDS.rglob("*.json")}
+    assert {board["uid"] for board in grafana(machine, "/search")} == ours
+
+
+def test_grafana_s_log_is_among_the_logs(lab, applied):
+    machine = lab.machine("infra-1")
+    query = "/select/logsql/query?query=" + quote('job:grafana "HTTP Server Listen"')
+    line = json.loads(eventually(lambda: get(machine, 80, "/vlogs" + query)[1]).splitlines()[0])
+    assert line["cls"] == "grafana"
+
+
 def test_a_second_time_changes_and_restarts_nothing(lab, applied):
     before = {name: invocations(lab.machine(name)) for name in INFRA}
+    made = {name: sources(lab.machine(name)) for name in INFRA}
     again = lab.apply()
     assert {name: done.changes for name, done in again.items() if done.changes} == {}
     assert {name: invocations(lab.machine(name)) for name in INFRA} == before
+    assert {name: sources(lab.machine(name)) for name in INFRA} == made
 
 
 def test_each_unit_is_hardened(lab, applied, capsys):

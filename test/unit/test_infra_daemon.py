@@ -287,6 +287,31 @@ def test_a_fault_at_the_restart_is_the_comment(machine):
     assert (ret["result"], ret["changes"], ret["comment"]) == (False, {}, "it says: no")
 
 
+# -- a unit of the package's own ---
+
+DROPIN = (REPO / "infra/daemon/files/dropin.conf.j2").read_text(encoding="utf-8")
+
+
+def test_a_unit_of_the_package_s_is_hardened_by_a_drop_in_and_keeps_its_command():
+    row = ROWS["grafana"]
+    own = daemon(name="grafana", unit="grafana-server", dropin=True, flags=[], options="",
+                 writes=row["keeps"], service=row["service"])  # fmt: skip
+    ((path, spec),) = infra_daemon.files(own, DROPIN).items()
+    assert path == "systemd/system/grafana-server.service.d/infra.conf"
+    lines = spec["text"].splitlines()
+    assert "ReadWritePaths=/var/lib/grafana /var/log/grafana" in lines
+    assert "ProtectSystem=strict" in lines
+    assert not [line for line in lines if line.startswith(("ExecStart", "User", "Memory"))]
+
+
+def test_its_flags_are_its_own_and_an_upgrade_is_noticed_all_the_same():
+    own = daemon(dropin=True, flags=[])
+    found = {"active": True, "replaced": False, "command": ["grafana", "server"], "reload": False}
+    assert infra_daemon.outdated(own, found) == ""
+    assert infra_daemon.outdated(own, {**found, "replaced": True}) == "its program was upgraded"
+    assert infra_daemon.refusal({**own, "program": "/bin/false"}) is None
+
+
 @pytest.fixture
 def store(monkeypatch, tmp_path):
     """A directory of data, and what is remembered of its destruction."""
@@ -321,6 +346,13 @@ def test_data_is_destroyed_once(store):
     (store / "new").write_text("x")
     assert cleaned(store, confirm=str(store))["changes"] == {}
     assert (store / "new").exists()
+
+
+def test_a_database_that_is_named_goes_with_what_lies_beside_it(store):
+    for name in ("grafana.db", "grafana.db-wal", "other.db"):
+        (store / name).write_text("x")
+    assert cleaned(store / "grafana.db", confirm=str(store / "grafana.db"))["result"] is True
+    assert sorted(path.name for path in store.iterdir()) == ["day", "other.db"]
 
 
 def test_in_a_test_run_data_is_kept(store, monkeypatch):
