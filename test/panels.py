@@ -34,6 +34,7 @@ class Target:
         source: uid of the data source.
         expr: the question.
         instant: asked for now, not for a range of time.
+        legend: name of a series, in Grafana's form.
         form: of a question for logs.
     """
 
@@ -46,6 +47,7 @@ class Target:
     source: str
     expr: str
     instant: bool
+    legend: str = ""
     form: str = ""
 
 
@@ -81,6 +83,7 @@ def targets(board: Mapping[str, Any]) -> Iterator[Target]:
                 target["datasource"]["uid"],
                 target.get("expr", target.get("service", "")),
                 bool(target.get("instant")),
+                target.get("legendFormat", ""),
                 target.get("queryType", ""),
             )
 

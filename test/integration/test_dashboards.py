@@ -103,6 +103,7 @@ def lab(boot_lab, tmp_path_factory):
     PILLAR["infra"]["repo_upstream"] = upstreams()
     site = boot_lab(platform="debian-13", pillar=PILLAR)
     machine = site.machine("infra-1")
+    machine.run(["apt-get", "update"])
     machine.run(["apt-get", "install", "-qq", "-y", "haproxy"])
     machine.write("/etc/haproxy/haproxy.cfg", HAPROXY)
     machine.run(["systemctl", "restart", "haproxy"])

@@ -89,9 +89,8 @@ def test_every_alert_has_a_panel_with_what_it_looks_at():
 @pytest.mark.parametrize("name", ALERTS)
 def test_an_alert_leads_to_a_dashboard_that_takes_what_it_hands_over(name):
     url = ALERTS[name]["annotations"]["dashboard"]
-    way = re.fullmatch(
-        r"https://i\.pigsty/ui/d/([\w-]+)(?:\?var-(\w+)=\{\{ \$labels\.\w+ \}\})?", url
-    )
+    value = r"\{\{ \$labels\.\w+(?: \| queryEscape)? \}\}"
+    way = re.fullmatch(rf"https://i\.pigsty/ui/d/([\w-]+)(?:\?var-(\w+)={value})?", url)
     assert way, url
     board = panels.load()[way[1]]
     if way[2]:

@@ -19,7 +19,7 @@ BOARD = Board(
         parts.ip('probe_success{job=~"probe|ping|.*-vip", ins=~"$ins"}'),
         Variable("module", "How it is asked: the exporter's module", 'probe_success{cls=~"$cls", ins=~"$ins"}'),
     ),
-    alerts='alertname=~"ProbeFailed|Ping.*|DnsNotAnswering",ins=~"$ins"',
+    alerts='alertname=~"ProbeFailed|Ping.*|DnsNotAnswering|Cert.*",ins=~"$ins"',
     links=(
         *parts.around("blackbox_exporter"),
         parts.Link("portal", "down", carry=("ip",)),
@@ -67,6 +67,12 @@ BOARD = Board(
             series("Status", "The status that each answers with; 0 is no answer.",
                    query('probe_http_status_code{cls=~"$cls", ins=~"$ins"}', "{{ins}} {{hostname}}"), unit="none", right=True,
                    steps=((None, parts.GOOD), (400, parts.WARN), (500, parts.BAD))),
+        )),
+        Row("Certificates", (
+            series("Time left", "Time until the certificate of each HTTPS address ends; it is told with 14 days left, and again with 7.",
+                   query('probe_ssl_earliest_cert_expiry{cls=~"$cls", ins=~"$ins"} - time()', "{{ins}} {{hostname}}"), unit="s",
+                   width=24, height=7, right=True,
+                   steps=((None, parts.BAD), (7 * 86400, parts.WARN), (14 * 86400, parts.GOOD))),
         )),
         Row("Exporter", (
             series("CPU", "Cores that the exporter keeps busy.",
