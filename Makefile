@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop apply generate dashboards package prepare test test-salt soak fuzz lint unit bench
+.PHONY: help demo demo-stop apply convert generate dashboards package prepare test test-salt soak fuzz lint unit bench
 
 # A file in YAML or JSON; pillar.example if not given.
 PILLAR ?=
@@ -12,6 +12,11 @@ SALT ?= 3006 3007
 
 # Benchmarks to run; all of test/bench if not given.
 BENCH ?=
+
+# A Pigsty inventory, and the file to write its pillar to; standard output if not given.
+INVENTORY ?= pigsty.yml
+OUT ?=
+
 # distro or upstream; what the pillar says if not given.
 PACKAGING ?=
 
@@ -26,6 +31,9 @@ demo-stop:  ## take the demo's machine down
 
 apply:  ## apply the formula to this very machine, if systemd runs it (PILLAR=FILE)
 	@"$$(tools/venv)/bin/python" tools/apply $(if $(PILLAR),'$(PILLAR)')
+
+convert:  ## turn a Pigsty inventory into a pillar (INVENTORY=pigsty.yml, OUT=FILE)
+	@"$$(tools/venv)/bin/python" tools/convert '$(INVENTORY)' $(if $(OUT),'$(OUT)')
 
 generate:  ## write defaults.yaml, pillar.schema.json and docs/parameters.md from infra/schema.yaml
 	@"$$(tools/venv)/bin/python" tools/generate

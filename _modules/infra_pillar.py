@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     __context__: dict[str, Any]
 
 _SCHEMA = "salt://infra/schema.yaml"
+_IDENTITY = ("nodename", "node_cluster", "node_ip", "register")
 _DEFAULTS = "salt://infra/defaults.yaml"
 
 
@@ -47,7 +48,7 @@ def validate(path: str | None = None, pillar: dict[str, Any] | None = None) -> d
             raise SaltInvocationError(
                 f"{path or 'pillar'}: expected a dictionary with the key infra"
             )
-        errors = _given_problems(given["infra"])
+        errors = given_problems(given["infra"])
     if errors:
         __context__["retcode"] = 1
     return {"valid": not errors, "errors": errors}
@@ -55,6 +56,7 @@ def validate(path: str | None = None, pillar: dict[str, Any] | None = None) -> d
 
 def check(
     parameters: Any,
+    own: dict[str, Any] | None = None,
     hosts: Any = None,
     admin_ip: str = "10.10.10.10",
     portal: Any = None,
@@ -64,6 +66,8 @@ def check(
 
     parameters
         The dictionary below ``infra:`` in pillar, as given (without defaults).
+    own
+        What its ``nodes`` have of this minion.
     hosts
         ``infra_hosts``; without it, it is not asked for.
     admin_ip
@@ -79,7 +83,7 @@ def check(
 
         salt infra-1 infra_pillar.check '{nginx_port: 80}'
     """
-    errors = problems(parameters)
+    errors = problems(parameters, own)
     if not errors and hosts is not None:
         errors = __salt__["infra_register.hosts_problems"](hosts, admin_ip)
     if not errors and portal is not None:
@@ -87,11 +91,13 @@ def check(
     return errors
 
 
-def problems(parameters: Any) -> list[str]:
+def problems(parameters: Any, own: dict[str, Any] | None = None) -> list[str]:
     """Check parameters against ``infra/schema.yaml``, and for what they get wrong together.
 
     parameters
         The dictionary below ``infra:`` in pillar.
+    own
+        What its ``nodes`` have of one minion, for which the rest is checked together with it.
 
     Returns one message per error, each beginning with the key path; empty for a good pillar.
 
@@ -103,39 +109,31 @@ def problems(parameters: Any) -> list[str]:
 
         salt infra-1 infra_pillar.problems '{nginx_port: 80}'
     """
-    rule = {"type": "map", "keys": __salt__["infra_schema.parameters"](_served(_SCHEMA))}
-    errors = __salt__["infra_schema.check"]("infra", parameters, rule)
+    rules = __salt__["infra_schema.parameters"](_served(_SCHEMA))
+    each = {name: rule for name, rule in rules.items() if name not in ("infra_hosts", "nodes")}
+    rules = {**rules, "nodes": {"type": "map", "items": {"type": "map", "keys": each}}}
+    errors = __salt__["infra_schema.check"]("infra", parameters, {"type": "map", "keys": rules})
     if isinstance(parameters, dict):
         errors += _twin_sequences(parameters.get("infra_hosts"))
-        if not errors:
-            # What is wrong beyond the type of each value.
-            for parameter in ("infra_services", "infra_extra_services"):
-                if parameters.get(parameter) is not None:
-                    cards = parameters[parameter]
-                    errors += __salt__["infra_pages.card_problems"](parameter, cards)
-            errors += __salt__["infra_daemon.problems"](parameters, __grains__["os_family"])
-            errors += __salt__["infra_certbot.problems"](parameters)
-            errors += __salt__["infra_cert_sign.problems"](parameters)
-            errors += __salt__["infra_repo_catalogue.upstream_problems"](
-                parameters.get("repo_upstream")
-            )
-            errors += __salt__["infra_scrape.problems"](parameters)
-            errors += __salt__["infra_dns.setting_problems"](parameters)
-            errors += __salt__["infra_ntp.problems"](parameters)
-            errors += __salt__["infra_resolver.option_problems"](parameters.get("node_dns_options"))
-            errors += __salt__["infra_resolver.host_problems"](parameters)
-            errors += __salt__["infra_register.pillar_problems"](parameters)
-            errors += __salt__["infra_alert.problems"](parameters)
-            errors += __salt__["infra_rules.problems"](parameters)
-            errors += __salt__["infra_vector.problems"](parameters)
-            errors += __salt__["infra_grafana.problems"](parameters)
-            errors += __salt__["infra_grafana_content.problems"](parameters)
+        errors = errors or _beyond_types({**parameters, **(own or {})})
     # Below `infra:` everything is a parameter: the messages name them as the documents do.
     return [error.removeprefix("infra.") for error in errors]
 
 
-def _given_problems(parameters: Any) -> list[str]:
-    """What is wrong with a pillar by itself, whichever minion it is for."""
+def given_problems(parameters: Any) -> list[str]:
+    """What is wrong with a pillar by itself, whichever minion it is for.
+
+    parameters
+        The dictionary below ``infra:``.
+
+    Returns what :func:`check` does.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call --local infra_pillar.given_problems '{nginx_port: 80}'
+    """
     errors = problems(parameters)
     if errors:
         return errors
@@ -144,9 +142,49 @@ def _given_problems(parameters: Any) -> list[str]:
         errors = __salt__["infra_register.hosts_problems"](
             merged["infra_hosts"], merged["admin_ip"]
         )
-    return errors or __salt__["infra_portal.problems"](
+    errors += _portal_problems(merged)
+    if errors:
+        return errors
+    seen: set[str] = set()
+    for key, own in merged["nodes"].items():
+        found = __salt__["infra_register.pillar_problems"](own)
+        # Of hundreds of minions most differ in nothing but what they are and run.
+        rest = {name: value for name, value in own.items() if name not in _IDENTITY}
+        if rest and repr(rest) not in seen:
+            seen.add(repr(rest))
+            found += _beyond_types({**parameters, **rest}) + _portal_problems({**merged, **rest})
+        errors += [f"nodes[{key!r}].{error}" for error in found]
+    return errors
+
+
+def _portal_problems(merged: dict[str, Any]) -> list[str]:
+    return __salt__["infra_portal.problems"](
         merged["infra_portal"], merged, __salt__["infra_schema.check"]
     )
+
+
+def _beyond_types(parameters: dict[str, Any]) -> list[str]:
+    """What is wrong with parameters of which each has the right type."""
+    errors = []
+    for parameter in ("infra_services", "infra_extra_services"):
+        if parameters.get(parameter) is not None:
+            errors += __salt__["infra_pages.card_problems"](parameter, parameters[parameter])
+    errors += __salt__["infra_daemon.problems"](parameters, __grains__["os_family"])
+    errors += __salt__["infra_certbot.problems"](parameters)
+    errors += __salt__["infra_cert_sign.problems"](parameters)
+    errors += __salt__["infra_repo_catalogue.upstream_problems"](parameters.get("repo_upstream"))
+    errors += __salt__["infra_scrape.problems"](parameters)
+    errors += __salt__["infra_dns.setting_problems"](parameters)
+    errors += __salt__["infra_ntp.problems"](parameters)
+    errors += __salt__["infra_resolver.option_problems"](parameters.get("node_dns_options"))
+    errors += __salt__["infra_resolver.host_problems"](parameters)
+    errors += __salt__["infra_register.pillar_problems"](parameters)
+    errors += __salt__["infra_alert.problems"](parameters)
+    errors += __salt__["infra_rules.problems"](parameters)
+    errors += __salt__["infra_vector.problems"](parameters)
+    errors += __salt__["infra_grafana.problems"](parameters)
+    errors += __salt__["infra_grafana_content.problems"](parameters)
+    return errors
 
 
 def _served(path: str) -> dict[str, Any]:
@@ -173,6 +211,7 @@ def _applied_arguments() -> dict[str, Any]:
         if chunk.get("state") == "infra_pillar":
             return {
                 "parameters": json.loads(chunk["parameters"]),
+                "own": json.loads(chunk["own"]) if "own" in chunk else None,
                 "hosts": chunk["hosts"],
                 "admin_ip": chunk["admin_ip"],
                 "portal": json.loads(chunk["portal"]) if "portal" in chunk else None,

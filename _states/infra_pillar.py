@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def valid(
     name: str,
     parameters: dict[str, Any],
+    own: dict[str, Any] | None = None,
     hosts: dict[str, Any] | None = None,
     admin_ip: str = "10.10.10.10",
     portal: dict[str, Any] | None = None,
@@ -26,6 +27,8 @@ def valid(
     parameters
         The dictionary below ``infra:`` in pillar, as given (without defaults); a dictionary, or
         the same as JSON text.
+    own
+        What its ``nodes`` have of this minion, likewise.
     hosts
         ``infra_hosts``; without it, it is not asked for.
     admin_ip
@@ -36,11 +39,13 @@ def valid(
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     if isinstance(parameters, str):
         parameters = json.loads(parameters)
+    if isinstance(own, str):
+        own = json.loads(own)
     if isinstance(portal, str):
         portal = json.loads(portal)
     try:
         errors = __salt__["infra_pillar.check"](
-            parameters, hosts, admin_ip, portal, portal_settings
+            parameters, own, hosts, admin_ip, portal, portal_settings
         )
     except (SaltInvocationError, CommandExecutionError) as err:
         errors = [str(err)]

@@ -132,6 +132,7 @@ def pillar(schema: dict[str, dict[str, Any]]) -> dict[str, Any]:
             if entry is not None:
                 rule["items"] = entry
             properties[name] = json_schema.of_rule(rule)
+    properties["nodes"]["additionalProperties"] = {"$ref": "#/properties/infra"}
     return {
         "$schema": json_schema.DIALECT,
         "title": "Pillar of infra-formula",

@@ -10,6 +10,9 @@ include:
 infra-pillar-valid:
   infra_pillar.valid:
     - parameters: {{ infra.given | tojson | tojson }}
+{%- if infra.own %}
+    - own: {{ infra.own | tojson | tojson }}
+{%- endif %}
     - hosts: {{ infra.infra_hosts | tojson }}
     - admin_ip: {{ infra.admin_ip | tojson }}
 {%- if infra.identity is not none and infra.nginx_enabled %}

@@ -21,7 +21,7 @@ def test_pillar(loaders, modules, states, block, pillar):
     chunks = modules.state.show_low_sls("infra.pillar", pillar={"infra": given})
     assert all(isinstance(chunk, dict) for chunk in chunks), chunks
     (gate,) = [chunk for chunk in chunks if chunk["state"] == "infra_pillar"]
-    known = ("name", "parameters", "hosts", "admin_ip", "portal", "portal_settings")
+    known = ("name", "parameters", "own", "hosts", "admin_ip", "portal", "portal_settings")
     told = states.infra_pillar.valid(**{key: gate[key] for key in known if key in gate})
     assert told.result is True, f"{block.place}: {told.comment}"
 

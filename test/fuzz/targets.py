@@ -172,7 +172,7 @@ def wire():
 
 def pillar(example):
     """All parameters together, as ``infra_pillar.validate`` has them."""
-    MODULES["infra_pillar"]._given_problems(example)
+    MODULES["infra_pillar"].given_problems(example)
 
 
 def portal(example):
