@@ -25,6 +25,7 @@ from dashboards import catalogue
 IP = "10.10.10.10"
 DEFAULTS = yaml.safe_load((CHECKOUT / "infra" / "defaults.yaml").read_text(encoding="utf-8"))
 NOT_SHIPPED = ("grafana_enabled", "vector_enabled", "vlogs_enabled", "vtraces_enabled")
+BOARDS = panels.load()
 CODE = {board.uid: board for board in catalogue.boards()}
 ELSEWHERE = {
     "grafana": "Debian has no package of it",
@@ -154,7 +155,7 @@ def answers(lab):
     """Every question for metrics, and the series that came back."""
     now = int(time.time())
     targets, questions = [], []
-    for board in panels.load().values():
+    for board in BOARDS.values():
         values = chosen(lab, board)
         for target in panels.targets(board):
             if target.source != "ds-metrics":
@@ -239,7 +240,7 @@ def test_values_fit_their_units(seen):
 
 
 def test_every_variable_of_a_dashboard_about_a_program_here_has_values(lab, seen):
-    for uid, board in panels.load().items():
+    for uid, board in BOARDS.items():
         if CODE[uid].about not in ELSEWHERE:
             assert chosen(lab, board).get("__missing", "") == "", uid
 

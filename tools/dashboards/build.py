@@ -16,7 +16,6 @@ from grafana_foundation_sdk.builders import (
     stat,
     statetimeline,
     table,
-    text,
     timeseries,
 )
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -52,7 +51,6 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat, QueryEditorMode
-from grafana_foundation_sdk.models.text import TextMode
 
 from . import datasources
 from .model import (
@@ -175,12 +173,7 @@ def _reference(uid: str) -> DataSourceRef:
     return DataSourceRef(type_val=SOURCES[uid], uid=uid)
 
 
-def _variable(
-    given: Variable,
-) -> dashboard.QueryVariable | dashboard.CustomVariable | dashboard.TextBoxVariable:
-    if given.values:
-        choice = dashboard.CustomVariable(given.name).values(",".join(given.values))
-        return choice.label(given.name).description(given.says)
+def _variable(given: Variable) -> dashboard.QueryVariable | dashboard.TextBoxVariable:
     if not given.query:
         free = dashboard.TextBoxVariable(given.name).default_value(given.default)
         return free.label(given.name).description(given.says)
@@ -345,10 +338,6 @@ def _logs(panel: Panel) -> logs.Panel:
     )
 
 
-def _text(panel: Panel) -> text.Panel:
-    return text.Panel().mode(TextMode.MARKDOWN).content(panel.text)
-
-
 def _table(panel: Panel) -> table.Panel:
     return table.Panel().filterable(True)
 
@@ -360,7 +349,6 @@ KINDS: dict[str, Callable[[Panel], Any]] = {
     "stat": _stat,
     "state-timeline": _timeline,
     "table": _table,
-    "text": _text,
     "timeseries": _series,
 }
 
@@ -374,7 +362,7 @@ def _panel(board: Board, panel: Panel, titles: dict[str, str]) -> Any:
         made.datasource(_reference(queries[0].source))
     for index, query in enumerate(queries):
         made.with_target(_target(board, query, chr(ord("A") + index)))
-    if panel.kind in ("logs", "text"):
+    if panel.kind == "logs":
         return made
     made.unit(panel.unit)
     if panel.low is not None:

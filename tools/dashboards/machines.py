@@ -35,20 +35,14 @@ def links(*others: str, up: str = "node-overview") -> tuple[Link, ...]:
     )
 
 
-def cpu(level: str, name: str) -> Row:
-    """Processor and scheduling (USE).
-
-    Args:
-        level: of the recorded series: `ins`.
-        name: label that names a series: `{{ins}}`.
-    """
-    node = f"node:{level}:"
+def cpu() -> Row:
+    """Processor and scheduling (USE)."""
     return Row("CPU", (
         series("CPU", "Share of all cores that is busy.",
-               query(f"{node}cpu_usage_1m{{@}}", name), unit="percentunit", width=8, high=1, steps=parts.USAGE),
+               query("node:ins:cpu_usage_1m{@}"), unit="percentunit", width=8, high=1, steps=parts.USAGE),
         series("Load", "What runs or waits, per core; above 1 something waits.",
-               query(f"{node}stdload1{{@}}", f"{name} 1 min"), query(f"{node}stdload5{{@}}", f"{name} 5 min"),
-               query(f"{node}stdload15{{@}}", f"{name} 15 min"), width=8,
+               query("node:ins:stdload1{@}", "{{ins}} 1 min"), query("node:ins:stdload5{@}", "{{ins}} 5 min"),
+               query("node:ins:stdload15{@}", "{{ins}} 15 min"), width=8,
                steps=((None, parts.GOOD), (1, parts.WARN), (2, parts.BAD))),
         series("What it is spent on", "Share of all cores in user code, in the kernel, waiting for disks, and taken by "
                "the hypervisor.",
@@ -66,11 +60,11 @@ def cpu(level: str, name: str) -> Row:
     ))  # fmt: skip
 
 
-def memory(level: str, name: str) -> Row:
-    """Memory and swap (USE); arguments as of `cpu`."""
+def memory() -> Row:
+    """Memory and swap (USE)."""
     return Row("Memory", (
         series("Memory", "Share that is not available.",
-               query(f"node:{level}:mem_usage{{@}}", name), unit="percentunit", width=8, high=1,
+               query("node:ins:mem_usage{@}"), unit="percentunit", width=8, high=1,
                steps=((None, parts.GOOD), (0.8, parts.WARN), (0.9, parts.BAD))),
         series("What it is used for", "Of programs, cache that can be given back, and the kernel's own.",
                query("node:ins:mem_rss{@}", "{{ins}} programs"), query("node:ins:mem_cache{@}", "{{ins}} cache"),
@@ -160,15 +154,15 @@ def network(by: str = "{{ins}} {{device}}") -> Row:
     ))  # fmt: skip
 
 
-def reachable(unit_of_time: str = "5m") -> Row:
+def reachable() -> Row:
     """Whether the machines can be reached."""
     return Row("Reachability", (
         parts.timeline("Answers a ping", "When each machine answered a ping of the INFRA nodes.",
                        'probe_success{@, job="ping"}', "{{ins}} {{ip}}", height=6, about="blackbox"),
         series("Round trip", "Time of a ping there and back.",
                query('probe_icmp_duration_seconds{@, job="ping", phase="rtt"}'), unit="s", about="blackbox"),
-        series("Loss", f"Share of pings that were not answered, over {unit_of_time}.",
-               query(f'1 - avg_over_time(probe_success{{@, job="ping"}}[{unit_of_time}])'), unit="percentunit", high=1,
+        series("Loss", "Share of pings that were not answered, over five minutes.",
+               query('1 - avg_over_time(probe_success{@, job="ping"}[5m])'), unit="percentunit", high=1,
                about="blackbox", steps=((None, parts.GOOD), (0.1, parts.WARN), (0.5, parts.BAD))),
     ))  # fmt: skip
 

@@ -82,7 +82,6 @@ class Panel:
         columns, keys: of a table: its columns, and the labels that make a row.
         to, carry: dashboard that a click leads to; labels that choose there, each `variable=label`
             or a name for both.
-        text: of a panel of text, in Markdown.
         about: program whose metrics are shown, where it is not the dashboard's.
         quiet: why it shows nothing, or may, where all is well.
     """
@@ -104,7 +103,6 @@ class Panel:
     keys: tuple[str, ...] = ()
     to: str = ""
     carry: tuple[str, ...] = ()
-    text: str = ""
     about: str = ""
     quiet: str = ""
 
@@ -128,7 +126,6 @@ class Variable:
         query: series (metrics) or filter (logs) whose label's values are offered; empty: free text.
         source: uid of the data source.
         several: more than one can be chosen, and All.
-        values: a fixed list, in the place of a query.
         default: of a free text.
     """
 
@@ -137,7 +134,6 @@ class Variable:
     query: str = ""
     source: str = METRICS
     several: bool = True
-    values: tuple[str, ...] = ()
     default: str = ""
 
 

@@ -24,6 +24,12 @@ Four of the panels, drawn from a lab machine's metrics by `test/pictures.py`; Gr
 
 Metrics are asked for from `ds-metrics`, logs from `ds-vlogs` (LogsQL), traces from `ds-vtraces`.
 Firing alerts of what is shown are marked in the charts.
+
+A dashboard of ours is a module below `tools/dashboards/infra` or `tools/dashboards/node`: copy the nearest
+one, run `make dashboards`, commit both. Tests hold it to Grafana's schema, have a real VictoriaMetrics read
+each question, and boot a machine on which every panel about a program of Debian has to show something. What
+Pigsty's dashboards show and ours leave out stands in `test/unit/cases/dashboard_metrics.yaml`, with the
+reasons. How a site adds its own is in [Grafana](grafana.md).
 """
 
 KINDS = {
@@ -33,7 +39,6 @@ KINDS = {
     "stat": "number",
     "state-timeline": "states over time",
     "table": "table",
-    "text": "text",
     "timeseries": "chart",
 }
 

@@ -17,8 +17,6 @@ NONE_IS_GOOD: Steps = ((None, GOOD), (1, BAD))
 ANY_WARNS: Steps = ((None, GOOD), (1e-9, WARN))
 """A rate of things that should not be, but are no failure alone."""
 
-NO_ERRORS = "No error has been counted."
-
 
 def query(expr: str, legend: str = "{{ins}}") -> Query:
     """A series over time."""

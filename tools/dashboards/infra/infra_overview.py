@@ -53,8 +53,8 @@ BOARD = Board(
                  '(sum({__name__=~"vm_storage_is_read_only|vl_storage_is_read_only|vt_storage_is_read_only", ip=~"$ip"})) or vector(0)',
                  steps=parts.NONE_IS_GOOD),
             table(
-                "Services", "A line for each service: a click on its cluster leads to the dashboard of all "
-                "like it, one on its address to the machine.",
+                "Services", "A line for each service; a click on its address leads to the machine. Each kind of service "
+                "has a dashboard of its own, see the links above.",
                 ("cls", "ins", "ip"),
                 Column("ip", to="node-instance"),
                 Column("up", "up{@}", mapping=parts.UP, width=80),

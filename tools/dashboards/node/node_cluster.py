@@ -44,7 +44,7 @@ BOARD = Board(
                   Column("sent again", "node:ins:tcp_retrans_rate1m{@}", "percentunit", steps=((None, parts.GOOD), (0.01, parts.WARN))),
                   height=8, carry=("ins",)),
         ),
-        machines.cpu("ins", "{{ins}}"),
+        machines.cpu(),
         Row("CPU of the cluster", (
             series("CPU", "Share of the cluster's cores that is busy, over one, five and fifteen minutes.",
                    query('node:cls:cpu_usage_1m{cls=~"$cls"}', "{{cls}} 1 min"), query('node:cls:cpu_usage_5m{cls=~"$cls"}', "{{cls}} 5 min"),
@@ -53,7 +53,7 @@ BOARD = Board(
                    query('node:cls:stdload1{cls=~"$cls"}', "{{cls}} 1 min"), query('node:cls:stdload5{cls=~"$cls"}', "{{cls}} 5 min"),
                    query('node:cls:stdload15{cls=~"$cls"}', "{{cls}} 15 min")),
         ), folded=True),
-        machines.memory("ins", "{{ins}}"),
+        machines.memory(),
         machines.disks(),
         machines.network(),
         machines.reachable(),

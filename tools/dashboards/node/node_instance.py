@@ -43,7 +43,7 @@ BOARD = Board(
             stat("Clock", "Whether its kernel says that the clock is kept.", "node_timex_sync_status{@}", mapping=parts.YES, to="ntp",
                  carry=("ins",), width=4),
         ),
-        machines.cpu("ins", "{{ins}}"),
+        machines.cpu(),
         Row("Cores and scheduling", (
             series("CPU by core", "Share of each core that is busy.", query("node:cpu:usage_1m{@}", "core {{cpu}}"), unit="percentunit",
                    high=1, right=True),
@@ -54,7 +54,7 @@ BOARD = Board(
                    query("node:ins:sched_wait_rate1m{@}"), unit="percentunit"),
             series("Time slices", "Slices of time per second that the scheduler gives.", query("node:ins:sched_timeslices_rate1m{@}"), unit="ops"),
         ), folded=True),
-        machines.memory("ins", "{{ins}}"),
+        machines.memory(),
         Row("Kernel's memory", (
             series("Dirty", "Written by programs, and not on a disk yet; and on its way there.",
                    query("node_memory_Dirty_bytes{@}", "dirty"), query("node_memory_Writeback_bytes{@}", "on the way"), unit="bytes", width=8),

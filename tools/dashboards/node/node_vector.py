@@ -4,6 +4,7 @@ from .. import machines, parts
 from ..model import Board, Column, Link, Row
 from ..parts import query, series, stat, table
 
+# What waits has two names: an older Vector tells vector_buffer_byte_size and vector_buffer_events.
 BY = "sum by (ins, component_id) "
 NAME = "{{ins}} {{component_id}}"
 
@@ -24,13 +25,13 @@ BOARD = Board(
             stat("Lines sent", "Lines per second that receivers took.", 'sum(rate(vector_component_sent_events_total{@, component_type="http"}[5m]))', "recps"),
             stat("Lines lost, 1 h", "Lines that were thrown away in the last hour.",
                  'sum(increase(vector_component_discarded_events_total{@, intentional="false"}[1h])) or vector(0)', steps=parts.NONE_IS_GOOD),
-            stat("Held back", "Bytes that wait on disk for a receiver.", "sum(vector_buffer_byte_size{@})", "bytes"),
+            stat("Held back", "Bytes that wait on disk for a receiver.", "sum(vector_buffer_size_bytes{@} or vector_buffer_byte_size{@})", "bytes"),
             table("Machines", "A line for each machine; a click on one leads to it.", ("cls", "ins", "ip"),
                   Column("ins", to="node-instance"),
                   Column("up", "vector_up{@}", mapping=parts.UP, width=80),
                   Column("lines sent", 'sum by (cls, ins, ip) (rate(vector_component_sent_events_total{@, component_type="http"}[5m]))', "recps"),
                   Column("errors", "sum by (cls, ins, ip) (rate(vector_component_errors_total{@}[5m]))", "ops", steps=parts.ANY_WARNS),
-                  Column("held back", "sum by (cls, ins, ip) (vector_buffer_byte_size{@})", "bytes"),
+                  Column("held back", "sum by (cls, ins, ip) (vector_buffer_size_bytes{@} or vector_buffer_byte_size{@})", "bytes"),
                   Column("busiest part", "max by (cls, ins, ip) (vector_utilization{@})", "percentunit", steps=parts.USAGE),
                   height=8, carry=("ins",)),
         ),
@@ -51,8 +52,8 @@ BOARD = Board(
                    query("sum by (ins, status) (rate(vector_http_client_responses_total{@}[$__rate_interval]))", "{{ins}} {{status}}"), unit="reqps", width=8),
         )),
         Row("Buffers", (
-            series("Bytes", "Bytes that wait on disk, for each receiver.", query("vector_buffer_byte_size{@}", NAME), unit="bytes", width=8),
-            series("Lines", "Lines that wait on disk, for each receiver.", query("vector_buffer_events{@}", NAME), width=8),
+            series("Bytes", "Bytes that wait on disk, for each receiver.", query("vector_buffer_size_bytes{@} or vector_buffer_byte_size{@}", NAME), unit="bytes", width=8),
+            series("Lines", "Lines that wait on disk, for each receiver.", query("vector_buffer_size_events{@} or vector_buffer_events{@}", NAME), width=8),
             series("Lost when full", "Lines per second that a full buffer threw away: the receiver is away for longer than vector_buffer_size lasts.",
                    query(f"{BY}(rate(vector_buffer_discarded_events_total{{@}}[$__rate_interval]))", NAME), unit="recps", width=8, steps=parts.ANY_WARNS),
         )),

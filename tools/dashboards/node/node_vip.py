@@ -19,7 +19,7 @@ BOARD = Board(
             parts.aliveness("Keepalived", "Whether keepalived runs, as its exporter sees it.", "keepalived_up{@}", width=8),
             parts.aliveness("Exporter", "Whether the exporter of keepalived answers.", "keepalived_exporter_up{@}", width=8),
             stat("Virtual addresses", "Virtual addresses that answer pings.", 'sum(max by (vip) (probe_success{@, job=~".*-vip"}))', width=8),
-            table("Candidates", "A line for each machine that may hold an address.", ("cls", "ins", "ip", "iname", "vip_address"),
+            table("Candidates", "A line for each machine that may hold an address.", ("cls", "ins", "ip", "iname", "ip_address"),
                   Column("ins", to="node-instance"),
                   Column("state", "keepalived_vrrp_state{@}",
                          mapping={0: ("init", "text"), 1: ("backup", "blue"), 2: ("master", parts.GOOD), 3: ("fault", parts.BAD)}),
