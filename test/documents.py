@@ -46,11 +46,23 @@ COMMENT = re.compile(r"^ *<!--(?P<text>.*?)-->\s*?$", re.DOTALL | re.MULTILINE)
 WORDS = ("lab", "run", "not run", "first", "pillar", "file", "not pillar", "shows")
 RUN_OPTIONS = {"machine": str, "status": int, "soak": bool}
 PILLAR_OPTIONS = {"write": bool, "at": str, "with": dict}
-FUNCTIONS = {
-    # Without these two a state that failed would not be a command that failed.
-    "salt": "command salt --timeout=300",
-    "salt-call": "command salt-call --retcode-passthrough",
+PRELUDE = """\
+set -euo pipefail
+salt-call() { command salt-call --retcode-passthrough "$@"; }
+salt() {
+  local said status try
+  for try in 1 2 3 4 5 6; do
+    said=$(command salt --timeout=300 "$@" 2>&1) && status=0 || status=$?
+    # A master that was just started is not there yet, which `salt` takes for success.
+    case $said in
+      *"could not be contacted"* | *"No minions matched"*) status=1; sleep 5 ;;
+      *) break ;;
+    esac
+  done
+  printf '%s\n' "$said"
+  return "$status"
 }
+"""
 
 
 class DocumentError(Exception):
@@ -94,9 +106,8 @@ class Block:
 
     def script(self) -> str:
         """Return the block as a program of bash that ends at the first command that fails."""
-        functions = "".join(f'{name}() {{ {to} "$@"; }}\n' for name, to in FUNCTIONS.items())
         first = str(self.notes.get("first", "")).strip()
-        head = f"set -euo pipefail\n{functions}{first}\n"
+        head = f"{PRELUDE}{first}\n"
         # Bash counts lines of the whole program, a reader those of the document.
         offset = self.line - head.count("\n") - 2
         return f"{head}trap 'echo \"failed: line $((LINENO + {offset}))\" >&2' ERR\n{self.text}"
@@ -179,7 +190,8 @@ def pillar(block: Block) -> dict[str, Any] | None:
         data = yaml.safe_load(block.text)
     except yaml.YAMLError as error:
         raise DocumentError(f"{block.place}: {error}") from error
-    if "file" in block.notes or "not pillar" in block.notes:
+    ours = isinstance(data, dict) and list(data) == ["infra"]
+    if "not pillar" in block.notes or ("file" in block.notes and not ours):
         return None
     options = block.notes.get("pillar", {})
     if "at" in options:

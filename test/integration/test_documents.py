@@ -4,6 +4,8 @@ One test is one block. `documents.py` says how a document tells what a block nee
 document can name are LABS.
 """
 
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,11 +17,12 @@ import documents
 import pytest
 import yaml
 from lab import Lab, aptconf, standins
-from lab.host import LabError
+from lab.host import LabError, run
 from lab.paths import CHECKOUT
 from lab.suites import MachineSpec
 
 SECONDS = 600
+DEFAULTS = yaml.safe_load((CHECKOUT / "infra/defaults.yaml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,23 @@ class LabPlan:
     """A lab that documents are run in.
 
     Attributes:
-        suite: of kitchen.yml; it decides whether there is a master, on the first machine.
         machines: addresses by name; commands are run on the first where nothing else is said.
+        master: the first of them runs a salt-master; else each works for itself.
         pillar: what the machines have when a document begins.
         vendor: machines get the vendor's packages (stand-ins, see test/lab/standins).
         apply: the formula is applied before the first document.
+        checkout: machines have a clone of this checkout, and a package of it, but no states yet.
+        shut_in: machines without a way out.
         soak: documents in it are left to `make soak`.
     """
 
-    suite: str
     machines: dict[str, str]
     pillar: dict = field(default_factory=dict)
     vendor: bool = False
     apply: bool = False
+    master: bool = False
+    checkout: bool = False
+    shut_in: tuple[str, ...] = ()
     soak: bool = False
 
 
@@ -53,22 +60,65 @@ SITE = {
     "repo_modules": "node",
     "repo_packages": ["tree"],
     "repo_extra_packages": [],
+    "repo_upstream": aptconf.upstreams({12: "bookworm"}),
 }
+# Debian's packages alone, which lack these.
+SHIPPED = {
+    "infra_packaging": "distro",
+    **({"grafana_enabled": False} if "grafana_enabled" in DEFAULTS else {}),
+    "vector_enabled": False,
+    "vlogs_enabled": False,
+    "vtraces_enabled": False,
+}
+REPLICAS = yaml.safe_load((CHECKOUT / "test/lab/pillar/fleet.yml").read_text(encoding="utf-8"))
 LABS = {
     "site": LabPlan(
-        "fleet",
         {"infra-1": "10.10.10.10", "node-1": "10.10.10.21"},
-        {"infra": {**SITE, "repo_upstream": aptconf.upstreams({12: "bookworm"})}},
+        {"infra": SITE},
         vendor=True,
+        master=True,
         apply=True,
     ),
-    "replicas": LabPlan(
-        "fleet",
-        {"infra-1": "10.10.10.10", "infra-2": "10.10.10.11", "node-1": "10.10.10.21"},
-        yaml.safe_load((CHECKOUT / "test/lab/pillar/fleet.yml").read_text(encoding="utf-8")),
+    "daily": LabPlan(
+        {"infra-1": "10.10.10.10", "node-1": "10.10.10.21"},
+        {"infra": SITE},
+        vendor=True,
+        master=True,
+        apply=True,
         soak=True,
     ),
-    "alone": LabPlan("default", {"infra-1": "10.10.10.10"}),
+    "replicas": LabPlan(
+        {"infra-1": "10.10.10.10", "infra-2": "10.10.10.11", "node-1": "10.10.10.21"},
+        {"infra": {**REPLICAS["infra"], "infra_hosts": {"10.10.10.10": {"infra_seq": 1}}}},
+        master=True,
+        apply=True,
+        soak=True,
+    ),
+    "alone": LabPlan({"infra-1": "10.10.10.10"}, checkout=True),
+    "contributor": LabPlan({"infra-1": "10.10.10.10"}, checkout=True, soak=True),
+    "fresh": LabPlan(
+        {"infra-1": "10.10.10.10", "node-1": "10.10.10.21"},
+        {"infra": {**SITE, **SHIPPED}},
+        master=True,
+        checkout=True,
+        soak=True,
+    ),
+    "airgap": LabPlan(
+        {"infra-1": "10.10.10.10", "builder": "10.10.10.9"},
+        {
+            "infra": {
+                "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
+                "repo_modules": "node",
+                "repo_packages": ["infra-distro", "node-distro"],
+                "repo_extra_packages": [],
+                "repo_upstream": aptconf.upstreams({12: "bookworm"}),
+                **SHIPPED,
+            }
+        },
+        checkout=True,
+        shut_in=("infra-1",),
+        soak=True,
+    ),
 }
 DEFAULT = next(iter(LABS))
 
@@ -83,7 +133,7 @@ def _planned():
         for block in found:
             if (block.lab or DEFAULT) == name and "not run" not in block.notes:
                 soak = plan.soak or block.notes.get("run", {}).get("soak", False)
-                yield pytest.param(name, block, id=block.place,
+                yield pytest.param(name, block, id=f"{name}-{block.place}",
                                    marks=[pytest.mark.soak] if soak else [])  # fmt: skip
 
 
@@ -119,13 +169,29 @@ class Reader:
             self.write_pillar(LABS[name].pillar)
 
     def _boot(self, plan):
-        specs = [MachineSpec(name, address) for name, address in plan.machines.items()]
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.chmod(0o755)
+        specs = [
+            MachineSpec(name, address, internet=name not in plan.shut_in)
+            for name, address in plan.machines.items()
+        ]
+        tree = folder / "tree"
+        tree.mkdir()
         lab = self._stack.enter_context(
-            Lab.up(plan.suite, name=f"documents-{plan.suite}", pillar=plan.pillar, machines=specs)
+            Lab.up(
+                "fleet" if plan.master else "default",
+                name=f"documents-{os.getpid()}",
+                pillar=plan.pillar,
+                machines=specs,
+                master=specs[0].name if plan.master else None,
+                tree=tree if plan.checkout else None,
+            )
         )
+        if plan.checkout:
+            clone = _clone(folder / "clone")
+            for machine in lab.machines:
+                machine.put(clone, "/srv/infra-formula")
         if plan.vendor:
-            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-            folder.chmod(0o755)
             _serve_vendor(self._stack, lab, standins.build(folder))
         if plan.apply:
             lab.apply()
@@ -172,6 +238,21 @@ class Reader:
             words, cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=SECONDS, check=False
         )  # fmt: skip
+
+
+def _clone(folder):
+    """Return a repository of what the checkout holds now, as a reader would clone it."""
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    words = ["-c", f"safe.directory={CHECKOUT}", "ls-files", "-co", "--exclude-standard"]
+    listed = run([*git, "-C", str(CHECKOUT), *words]).stdout.splitlines()
+    for path in [path for path in listed if (CHECKOUT / path).is_file()]:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(CHECKOUT / path, folder / path)
+    run([*git, "init", "--quiet", "--initial-branch=main", str(folder)])
+    run([*git, "-C", str(folder), "add", "--all"])
+    run([*git, "-C", str(folder), "commit", "--quiet", "--message=All of it"])
+    run([str(folder / "tools/package")])
+    return folder
 
 
 def _serve_vendor(stack, lab, repo):

@@ -60,6 +60,7 @@ class Lab:
         attach: bool = False,
         tree: Path | None = None,
         machines: Sequence[MachineSpec] | None = None,
+        master: str | None = None,
         progress: Progress = silent,
     ) -> Lab:
         """Boot the machines of a suite.
@@ -74,6 +75,7 @@ class Lab:
             tree: a folder whose subfolders are the states instead of the checkout's.
             machines: what to boot instead of the suite's machines; a master of the suite's that is
                 nothing else is booted with them.
+            master: which of `machines` runs the salt-master, in the place of the suite's.
             progress: told what is being done.
 
         Returns:
@@ -87,8 +89,10 @@ class Lab:
         chosen = kitchen.suite(suite)
         wanted = chosen.machines
         if machines is not None:
-            wanted = (*machines, *(m for m in chosen.machines if not m.minion))
-        master = chosen.master if chosen.master in {spec.name for spec in wanted} else ""
+            alone = () if master else (m for m in chosen.machines if not m.minion)
+            wanted = (*machines, *alone)
+        master = master or chosen.master
+        master = master if master in {spec.name for spec in wanted} else ""
         record = Record(
             name=check_name("lab", name or chosen.name),
             suite=chosen.name,

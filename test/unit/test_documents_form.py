@@ -163,7 +163,11 @@ def test_every_yaml_parses_and_is_known_for_what_it_is():
     assert sum(documents.pillar(block) is not None for block in documents.blocks()) > 5
 
 
-@pytest.mark.parametrize("document", documents.paths(), ids=lambda path: path.name)
+PAGES = [*documents.paths(), *(documents.ROOT / name for name in documents.TRANSLATED)]
+PAGES.append(documents.ROOT / "CHANGELOG.md")
+
+
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(document):
     dead = []
     for link in LINK.findall(_without_blocks(document)):
