@@ -16,6 +16,16 @@ infra-nginx-portal-managed:
       - pkg: infra-nginx-package-installed
       - file: infra-nginx-certificate-directory-present
 
+# What is asked for may hold a token, and nginx makes its logs readable by all.
+infra-nginx-logs-closed:
+  file.directory:
+    - name: /var/log/nginx
+    - user: root
+    - group: {{ infra.nginx_group | tojson }}
+    - mode: '0750'
+    - require:
+      - pkg: infra-nginx-package-installed
+
 infra-nginx-logrotate-managed:
   file.managed:
     - name: /etc/logrotate.d/infra-nginx

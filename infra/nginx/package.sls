@@ -19,25 +19,24 @@ infra-nginx-user-present:
     - require:
       - group: infra-nginx-group-present
 
-# Each entry has a log of its own: the usual limit of 1024 open files is one of 1000 entries. Before
-# the package, which starts nginx.
-infra-nginx-limits-managed:
+# What its unit may do, before the package, which starts it. One that runs goes on as it was
+# started; a restart takes it up.
+infra-nginx-unit-hardened:
   file.managed:
     - name: /etc/systemd/system/nginx.service.d/infra.conf
-    - contents: |
-        # Managed by Salt (infra formula)
-        [Service]
-        LimitNOFILE=65535
+    - source: salt://infra/nginx/files/nginx.service.conf
+    - user: root
+    - group: root
     - mode: '0644'
     - makedirs: true
   module.run:
     - service.systemctl_reload: []
     - onchanges:
-      - file: infra-nginx-limits-managed
+      - file: infra-nginx-unit-hardened
 
 infra-nginx-package-installed:
   pkg.installed:
     - pkgs: {{ infra.packages.nginx | tojson }}
     - require:
       - user: infra-nginx-user-present
-      - module: infra-nginx-limits-managed
+      - module: infra-nginx-unit-hardened

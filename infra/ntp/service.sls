@@ -11,6 +11,7 @@ infra-ntp-service-running:
     - enable: true
     - watch:
       - infra_ntp: infra-ntp-config-managed
+      - file: infra-ntp-unit-hardened
 
 infra-ntp-time-synchronised:
   infra_ntp.synchronised:
