@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import ipaddress
 import json
 import os
 import re
@@ -211,6 +212,15 @@ def problems(parameters: dict[str, Any], family: str) -> list[str]:
         fault = options_problem(given[row["options"]]) if "options" in row else None
         if fault:
             errors.append(f"{row['options']}: {fault}")
+    if given["infra_listen"] == "127.0.0.1" and len(given["infra_hosts"]) > 1:
+        errors.append("infra_listen: expected auto or 0.0.0.0 with several INFRA nodes")
+    for index, network in enumerate(given["node_firewall_intranet"]):
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as err:
+            errors.append(
+                f"node_firewall_intranet[{index}]: expected a network like 10.0.0.0/8 ({err})"
+            )
     return errors
 
 

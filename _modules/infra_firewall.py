@@ -1,4 +1,7 @@
-"""Ports through this machine's firewall, whichever of firewalld and ufw runs."""
+"""Ports through this machine's firewall, whichever of firewalld and ufw runs.
+
+A rule reads ``80/tcp``, for everybody, or ``9428/tcp from 10.0.0.0/8``.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def active() -> str | None:
 
 
 def open_ports(firewall: str) -> list[str]:
-    """Ports that a firewall lets in from everywhere, like ``80/tcp``; services count too.
+    """Rules by which a firewall lets in ports.
 
     firewall
         What :func:`active` returned.
@@ -47,31 +50,65 @@ def open_ports(firewall: str) -> list[str]:
     if firewall == "ufw":
         return ufw_ports(_run("ufw", "status"))
     # Both what runs and what a restart brings back have to have it.
-    now = set(_run("firewall-cmd", "--list-ports").split())
-    return sorted(now & set(_run("firewall-cmd", "--permanent", "--list-ports").split()))
+    both = [
+        {
+            *_run("firewall-cmd", *kept, "--list-ports").split(),
+            *rich_ports(_run("firewall-cmd", *kept, "--list-rich-rules")),
+        }
+        for kept in ([], ["--permanent"])
+    ]
+    return sorted(both[0] & both[1])
 
 
 def ufw_ports(status: str) -> list[str]:
-    """Ports that the output of ``ufw status`` shows as allowed from anywhere."""
-    pattern = re.compile(r"^(\d+/(?:tcp|udp))\s+ALLOW(?: IN)?\s+Anywhere\s*$", re.MULTILINE)
-    return sorted(set(pattern.findall(status)))
+    """Rules that the output of ``ufw status`` shows; pure."""
+    pattern = re.compile(r"^(\d+/(?:tcp|udp))\s+ALLOW(?: IN)?\s+(\S+)\s*$", re.MULTILINE)
+    found = pattern.findall(status)
+    return sorted({port if who == "Anywhere" else f"{port} from {who}" for port, who in found})
+
+
+def rich_ports(rules: str) -> list[str]:
+    """Rules that firewalld's rich rules, as we write them, stand for; pure."""
+    pattern = re.compile(
+        r'^rule family="ipv[46]" source address="(\S+)" port port="(\d+)" '
+        r'protocol="(tcp|udp)" accept$',
+        re.MULTILINE,
+    )
+    return sorted({f"{port}/{kind} from {who}" for who, port, kind in pattern.findall(rules)})
 
 
 def open_port(firewall: str, port: str) -> None:
-    """Let a port in from everywhere, now and after a restart.
+    """Let a port in, now and after a restart.
 
     firewall
         ``firewalld`` or ``ufw``.
     port
-        Like ``80/tcp``.
+        A rule, see the module's own description.
 
     Raises CommandExecutionError with the firewall's own words where it refuses.
     """
+    number, _, source = port.partition(" from ")
     if firewall == "ufw":
-        _run("ufw", "allow", port)
+        _run("ufw", *ufw_words(number, source))
         return
-    _run("firewall-cmd", "--permanent", f"--add-port={port}")
-    _run("firewall-cmd", f"--add-port={port}")
+    rule = f"--add-port={number}"
+    if source:
+        bare, _, kind = number.partition("/")
+        family = "ipv6" if ":" in source else "ipv4"
+        rule = (
+            f'--add-rich-rule=rule family="{family}" source address="{source}" '
+            f'port port="{bare}" protocol="{kind}" accept'
+        )
+    _run("firewall-cmd", "--permanent", rule)
+    _run("firewall-cmd", rule)
+
+
+def ufw_words(port: str, source: str) -> list[str]:
+    """How ufw is told to let in a port, from a source or (empty) from everywhere; pure."""
+    if not source:
+        return ["allow", port]
+    number, _, kind = port.partition("/")
+    return ["allow", "proto", kind, "from", source, "to", "any", "port", number]
 
 
 def close_port(firewall: str, port: str) -> None:

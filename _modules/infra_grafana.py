@@ -38,6 +38,7 @@ _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 _PLUGIN = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _SHORTEST = 5  # characters: what every release of `grafana cli` takes
 _OURS = {
+    ("server", "http_addr"): "infra_listen",
     ("server", "http_port"): "grafana_port",
     ("database", "type"): "grafana_pgurl",
     ("database", "url"): "grafana_pgurl",

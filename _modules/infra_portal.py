@@ -158,6 +158,11 @@ def _entry_problems(key: str, path: str, entry: dict, settings: dict[str, Any]) 
         errors.append(f"{path}: expected an endpoint, a path or a conf to serve beside its domain")
     if entry.get("endpoint") == []:
         errors.append(f"{path}.endpoint: expected at least one endpoint, got []")
+    errors += [
+        f"{path}.{attribute}: expected no place below /tmp or /var/tmp, nginx has these of its own"
+        for attribute, place in _places(entry)
+        if re.match(r"(/var)?/tmp(/|$)", place)
+    ]
     if ("cert" in entry) != ("key" in entry):
         there, missing = ("cert", "key") if "cert" in entry else ("key", "cert")
         errors.append(f"{path}.{missing}: expected beside {there}")
@@ -170,6 +175,14 @@ def _entry_problems(key: str, path: str, entry: dict, settings: dict[str, Any]) 
     if fault:
         errors.append(f"{path}.config: expected whole nginx directives, {fault}")
     return errors
+
+
+def _places(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    """What an entry names in the file system: attribute and path."""
+    given = entry.get("endpoint", [])
+    sockets = [e for e in ([given] if isinstance(given, str) else given) if e.startswith("unix:")]
+    found = [("endpoint", socket.removeprefix("unix:")) for socket in sockets]
+    return found + ([("path", entry["path"])] if "path" in entry else [])
 
 
 def _auth_problems(key: str, path: str, entry: dict, settings: dict[str, Any]) -> list[str]:
@@ -333,7 +346,7 @@ def _view(key: str, entry: dict[str, Any], s: dict[str, Any]) -> dict[str, Any]:
         "names": [domain, *(d.lower() for d in entry.get("domains", []))],
         "tls": tls,
         "redirect": redirect,
-        "endpoints": [endpoint] if isinstance(endpoint, str) else list(endpoint),
+        "endpoints": [_near(e, s) for e in ([endpoint] if isinstance(endpoint, str) else endpoint)],
         "scheme": entry.get("scheme", "http"),
         "websocket": entry.get("websocket", False),
         "path": entry.get("path", s["nginx_home"] if home else ""),
@@ -366,6 +379,14 @@ def _view(key: str, entry: dict[str, Any], s: dict[str, Any]) -> dict[str, Any]:
     ):
         view[attribute] = entry.get(attribute, s[f"nginx_{attribute}"])
     return view
+
+
+def _near(endpoint: str, s: dict[str, Any]) -> str:
+    """Where nginx asks for an endpoint: on loopback, for what this node alone reaches."""
+    host, _, port = endpoint.rpartition(":")
+    if host == s["own_address"] and port in map(str, s["closed_ports"]):
+        return f"127.0.0.1:{port}"
+    return endpoint
 
 
 def _below(path: str) -> str:

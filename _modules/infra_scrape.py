@@ -106,7 +106,8 @@ def own_targets(
         Names that the portal serves, each ``name``, ``entry`` and ``tls``.
     settings
         ``http_port``, ``https_port``, ``dns_port``, ``repo`` (path of the repository's marker, or
-        None), ``dns`` and ``blackbox`` (whether they are enabled).
+        None), ``dns`` and ``blackbox`` (whether they are enabled), ``closed_ports`` (of the
+        components, those that are reached on the node itself only).
 
     Returns file below /infra/targets → entries (``labels`` and ``targets``).
     """
@@ -115,7 +116,10 @@ def own_targets(
     for node in nodes:
         ip, seq = node["ip"], node["seq"]
         out[f"infra/infra-{seq}.yml"] = [
-            {"labels": {"ip": ip, "ins": f"{name}-{seq}", "cls": name}, "targets": [f"{ip}:{port}"]}
+            {
+                "labels": {"ip": ip, "ins": f"{name}-{seq}", "cls": name},
+                "targets": [f"{'127.0.0.1' if port in settings['closed_ports'] else ip}:{port}"],
+            }
             for name, port in components.items()
             if port is not None
         ]

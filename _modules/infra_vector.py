@@ -22,23 +22,22 @@ _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "KB": 10**3, "
 _SMALLEST = 268435488  # bytes: what Vector asks for at least
 
 
-def receivers(endpoints: list[str], nodes: list[str], port: int, admin_ip: str) -> list[str]:
+def receivers(endpoints: list[str], nodes: list[str], admin_ip: str) -> list[str]:
     """Addresses that logs are sent to; pure.
 
     endpoints
         The value of ``vector_log_endpoint``: ``infra`` stands for every INFRA node that takes logs;
         else URLs, in which ``${admin_ip}`` is replaced.
     nodes
-        Addresses of those INFRA nodes.
-    port
-        The value of ``vlogs_port``.
+        Where VictoriaLogs of those INFRA nodes is, like ``10.10.10.10:9428``, or behind the portal,
+        like ``10.10.10.10:80/vlogs``.
 
     Returns URLs; one without a path gets that of VictoriaLogs.
     """
     out: list[str] = []
     for endpoint in endpoints:
         if endpoint == "infra":
-            out += [f"http://{ip}:{port}{INSERT}" for ip in nodes]
+            out += [f"http://{node}{INSERT}" for node in nodes]
             continue
         url = endpoint.replace("${admin_ip}", admin_ip)
         out.append(url if urlsplit(url).path.strip("/") else url.rstrip("/") + INSERT)

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     __low__: dict[str, Any]
 
 
-def open(name: str, ports: list[str]) -> dict[str, Any]:
+def open(name: str, ports: list[str], sources: list[str] | None = None) -> dict[str, Any]:
     """Ports are open, where firewalld or ufw runs; other ports are left as they are.
 
     name
         Any name for the state.
     ports
         Like ``80/tcp``.
+    sources
+        Addresses and networks that are let in; without it, everybody.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
@@ -26,7 +28,10 @@ def open(name: str, ports: list[str]) -> dict[str, Any]:
         if firewall is None:
             return {**ret, "comment": "neither firewalld nor ufw runs"}
         have = __salt__["infra_firewall.open_ports"](firewall)
-        missing = [port for port in ports if port not in have]
+        wanted = ports
+        if sources is not None:
+            wanted = [f"{p} from {source}" for p in ports if p not in have for source in sources]
+        missing = [rule for rule in wanted if rule not in have]
         if not missing:
             return {**ret, "comment": f"{firewall} lets in {', '.join(ports)}"}
         ret["changes"] = {firewall: missing}

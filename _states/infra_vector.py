@@ -19,7 +19,6 @@ def managed(
     towards: list[str],
     endpoints: list[str],
     nodes: list[str],
-    logs_port: int,
     admin_ip: str,
     buffer: str,
 ) -> dict[str, Any]:
@@ -34,14 +33,14 @@ def managed(
         address from which this machine talks to the INFRA nodes.
     towards
         Their addresses.
-    endpoints, nodes, logs_port, admin_ip
+    endpoints, nodes, admin_ip
         See ``infra_vector.receivers``.
     buffer
         Size of the buffer on disk of each receiver, like ``1GiB``.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        told = __salt__["infra_vector.receivers"](endpoints, nodes, logs_port, admin_ip)
+        told = __salt__["infra_vector.receivers"](endpoints, nodes, admin_ip)
         whole = {
             **settings,
             "ip": settings["ip"] or __salt__["infra_register.own_address"](towards),

@@ -32,6 +32,8 @@ def settings(**changes):
         "oauth2_proxy_prefix": "/oauth2",
         "oauth2_proxy_groups": [],
         "addresses": ["10.10.10.10"],
+        "own_address": "10.10.10.10",
+        "closed_ports": [],
         "nginx_client_max_body_size": "400m",
         "nginx_proxy_connect_timeout": "5s",
         "nginx_proxy_read_timeout": "120s",

@@ -4,6 +4,7 @@
 
 include:
   - infra.pillar
+  - infra.daemon.firewall
 
 infra-daemon-group-present:
   group.present:

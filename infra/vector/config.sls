@@ -2,10 +2,15 @@
 {%- from "infra/map.jinja" import infra with context %}
 {%- from "infra/fleet.jinja" import fleet with context %}
 {%- from "infra/daemon/map.jinja" import daemons, enabled with context %}
+{%- from "infra/daemon/listen.jinja" import listen with context %}
 {%- from "infra/daemon/states.jinja" import cleaned, configured with context %}
 {%- set name = infra.nodename or grains['id'] %}
 {%- set server = infra.identity is not none %}
 {%- set sources = ['node'] %}
+{#- VictoriaLogs of each INFRA node, past its portal or through it. #}
+{%- set place = infra.nginx_port ~ '/vlogs' if listen.vlogs == '127.0.0.1' else infra.vlogs_port %}
+{%- set nodes = [] %}
+{%- for address in fleet.addresses if infra.vlogs_enabled %}{% do nodes.append(address ~ ':' ~ place) %}{% endfor %}
 {%- if server and 'nginx' in enabled %}{% do sources.append('nginx') %}{% endif %}
 {%- if server and 'grafana' in enabled %}{% do sources.append('grafana') %}{% endif %}
 
@@ -27,8 +32,7 @@ infra-vector-sources-managed:
     - towards: {{ fleet.addresses | tojson }}
     - sources: {{ sources | tojson }}
     - endpoints: {{ infra.vector_log_endpoint | tojson }}
-    - nodes: {{ (fleet.addresses if infra.vlogs_enabled else []) | tojson }}
-    - logs_port: {{ infra.vlogs_port }}
+    - nodes: {{ nodes | tojson }}
     - admin_ip: {{ infra.admin_ip }}
     - buffer: {{ infra.vector_buffer_size | tojson }}
     - require:

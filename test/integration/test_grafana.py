@@ -21,6 +21,7 @@ SHOP = {"uid": "shop", "title": "Shop", "panels": []}
 PILLAR = {
     "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
     "infra_packaging": "upstream",
+    "infra_listen": "0.0.0.0",  # noqa: S104 - so that somebody can come straight to it
     "repo_enabled": False,
     "node_repo_remove": False,
     "node_repo_modules": "infra",

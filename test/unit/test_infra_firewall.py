@@ -47,8 +47,18 @@ class Machine:
         return {"retcode": code, "stdout": out, "stderr": "" if code == 0 else out}
 
 
-def test_ufw_ports_from_anywhere_only():
-    assert firewall.ufw_ports(UFW) == ["22/tcp", "80/tcp"]
+def test_what_ufw_lets_in():
+    assert firewall.ufw_ports(UFW) == ["22/tcp", "443/tcp from 10.0.0.0/8", "80/tcp"]
+
+
+def test_ufw_is_told_from_where(monkeypatch):
+    told = "ufw allow proto tcp from 10.0.0.2 to any port 9428"
+    machine = Machine(monkeypatch, {"ufw status": (0, UFW), told: (0, "Rule added")})
+    ret = state.open("x", ["80/tcp", "443/tcp"], ["10.0.0.0/8"])
+    assert ret["changes"] == {}  # open for everybody, or from there
+    ret = state.open("x", ["9428/tcp"], ["10.0.0.2"])
+    assert ret["changes"] == {"ufw": ["9428/tcp from 10.0.0.2"]}
+    assert machine.asked[-1] == told
 
 
 def test_no_firewall_is_no_change(monkeypatch):
@@ -65,10 +75,16 @@ def test_ufw_is_told_what_is_missing(monkeypatch):
     assert machine.noted == [{"nginx": {"ports": {"443/tcp": "ufw"}}}]
 
 
+RICH = 'rule family="ipv4" source address="10.0.0.0/8" port port="9428" protocol="tcp" accept'
+RICH6 = RICH.replace("ipv4", "ipv6").replace("10.0.0.0/8", "fd00::/8")
 FIREWALLD = {
     "firewall-cmd --state": (0, "running"),
     "firewall-cmd --list-ports": (0, "80/tcp 443/tcp"),
     "firewall-cmd --permanent --list-ports": (0, "80/tcp"),
+    "firewall-cmd --list-rich-rules": (0, f"{RICH}\n{RICH.replace('9428', '9')}"),
+    "firewall-cmd --permanent --list-rich-rules": (0, RICH),
+    f"firewall-cmd --permanent --add-rich-rule={RICH6}": (0, "success"),
+    f"firewall-cmd --add-rich-rule={RICH6}": (0, "success"),
     "firewall-cmd --permanent --add-port=443/tcp": (0, "success"),
     "firewall-cmd --add-port=443/tcp": (0, "success"),
 }
@@ -79,6 +95,15 @@ def test_firewalld_has_to_know_it_for_good(monkeypatch):
     assert state.open("x", ["80/tcp", "443/tcp"])["changes"] == {"firewalld": ["443/tcp"]}
     assert "firewall-cmd --permanent --add-port=443/tcp" in machine.asked
     assert state.open("x", ["80/tcp"])["changes"] == {}
+
+
+def test_firewalld_is_told_from_where(monkeypatch):
+    machine = Machine(monkeypatch, FIREWALLD)
+    assert state.open("x", ["9428/tcp"], ["10.0.0.0/8"])["changes"] == {}
+    ret = state.open("x", ["9428/tcp"], ["10.0.0.0/8", "fd00::/8"])
+    assert ret["changes"] == {"firewalld": ["9428/tcp from fd00::/8"]}
+    assert machine.asked[-1] == f"firewall-cmd --add-rich-rule={RICH6}"
+    assert firewall.open_ports("firewalld") == ["80/tcp", "9428/tcp from 10.0.0.0/8"]
 
 
 def test_test_mode_only_tells(monkeypatch):

@@ -19,6 +19,7 @@ TEMPLATE = (REPO / "infra/grafana/files/grafana.ini.j2").read_text(encoding="utf
 DEFAULTS = yaml.safe_load((REPO / "infra/defaults.yaml").read_text(encoding="utf-8"))
 SETTINGS = {
     "port": 3000,
+    "listen": "127.0.0.1",
     "pgurl": "",
     "admin_username": "admin",
     "admin_password": "pig;st#y",

@@ -263,6 +263,25 @@ def test_an_entry_is_as_closed_as_what_it_leads_to(entry, method):
     assert portal.views({"x": {"domain": "x.p", **entry}}, settings())["x"]["auth"] in ("", "basic")
 
 
+def test_what_only_the_node_reaches_is_asked_on_loopback():
+    near = {"own_address": "10.10.10.10", "closed_ports": [8428], "components": ALL_COMPONENTS}
+    found = portal.views(
+        {"p": {"domain": "p.p", "endpoint": ["${admin_ip}:8428", "10.10.10.11:8428", "[::1]:1"]}},
+        settings(**near),
+    )
+    assert found["p"]["endpoints"] == ["127.0.0.1:8428", "10.10.10.11:8428", "[::1]:1"]
+    assert "/vlogs/insert/" not in text({}, "home", **near)
+
+
+def test_logs_come_in_through_the_portal_where_nothing_else_is_reached():
+    near = {"closed_ports": [9428], "components": ALL_COMPONENTS, "portal_auth": "basic"}
+    home = text({}, "home", **near)
+    assert "auth_basic off;" in _block(home, "^~ /vlogs/insert/")
+    assert "return 301" not in _block(home, "^~ /vlogs/insert/")
+    assert "return 301" in _block(home, "/vlogs/")
+    assert "/vtraces/insert/" not in home
+
+
 def _block(body, name):
     start = body.index(f"location {name} {{")
     return body[start : body.index("\n    }", start)]

@@ -19,6 +19,7 @@ VALUES = {
     "minio_scheme": "https",
 }
 SETTINGS = {
+    "closed_ports": [],
     "http_port": 80,
     "https_port": 443,
     "dns": True,
@@ -91,6 +92,14 @@ def test_the_nodes_own_targets():
             ("http://{}:80/pigsty/repo_complete", "http_2xx"),
         )
     }
+
+
+def test_what_only_the_node_reaches_is_asked_on_loopback():
+    nodes = [{"ip": "10.10.10.10", "seq": 1}]
+    given = {**SETTINGS, "closed_ports": [9113]}
+    found = infra_scrape.own_targets(nodes, {"nginx": 9113, "vlogs": 9428}, [], given)
+    told = [(entry["labels"]["ip"], entry["targets"]) for entry in found["infra/infra-1.yml"]]
+    assert told == [("10.10.10.10", ["127.0.0.1:9113"]), ("10.10.10.10", ["10.10.10.10:9428"])]
 
 
 def test_what_is_off_is_no_target():

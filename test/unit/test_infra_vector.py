@@ -44,8 +44,13 @@ def rendered(**changes):
     ],
 )  # fmt: skip
 def test_receivers(endpoints, wanted):
-    nodes = ["10.0.0.1", "10.0.0.2"]
-    assert infra_vector.receivers(endpoints, nodes, 9428, "10.0.0.1") == wanted
+    nodes = ["10.0.0.1:9428", "10.0.0.2:9428"]
+    assert infra_vector.receivers(endpoints, nodes, "10.0.0.1") == wanted
+
+
+def test_logs_go_through_the_portal_where_nothing_else_is_reached():
+    told = infra_vector.receivers(["infra"], ["10.0.0.1:80/vlogs"], "10.0.0.1")
+    assert told == ["http://10.0.0.1:80/vlogs/insert/jsonline"]
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("1GiB", 2**30), ("300MB", 3 * 10**8)])

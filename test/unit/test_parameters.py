@@ -42,6 +42,23 @@ def test_what_is_written_from_the_schema_is_current(path):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("nginx_users", {"ann": 12345678}),
+        ("nginx_users", {"ann": "12345678\n"}),
+        ("ca_key", {"12345678": 1}),
+        ("certbot_dns_credentials", ["12345678"]),
+        ("proxy_env", {"http_proxy": ["http://u:12345678@p"]}),
+        ("grafana_admin_password", 12345678),
+    ],
+)
+def test_no_message_shows_a_secret(name, value):
+    (told,) = infra_schema.check(name, value, RULES[name])
+    assert told.startswith(name)
+    assert "12345678" not in told
+
+
 def test_no_parameter_stands_in_two_sections():
     assert len(RULES) == sum(len(section) for section in SCHEMA.values())
 
