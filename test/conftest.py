@@ -41,7 +41,7 @@ def salt_factories_config():
 def formula_roots(tmp_path_factory):
     """File roots with just what the formula serves, as a minion sees it."""
     roots = tmp_path_factory.mktemp("srv")
-    for name in ("infra", "_modules", "_states"):
+    for name in ("infra", "_modules", "_states", "_runners"):
         (roots / name).symlink_to(REPO / name)
     pillar = tmp_path_factory.mktemp("pillar")
     (pillar / "top.sls").write_text("base: {}\n", encoding="utf-8")

@@ -15,6 +15,7 @@ from tools import json_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "infra" / "schema.yaml"
+PIGSTY = ROOT / "infra" / "pigsty.yaml"
 _NOTICE = "Written by `make generate` from infra/schema.yaml; change that."
 _WIDTH = 100
 _TYPES = {
@@ -47,6 +48,9 @@ def files(schema: dict[str, dict[str, Any]]) -> dict[Path, str]:
         ROOT / "infra" / "defaults.yaml": defaults(schema),
         ROOT / "infra" / "pillar.schema.json": json.dumps(pillar(schema), indent=1) + "\n",
         ROOT / "docs" / "parameters.md": document(schema),
+        ROOT / "docs" / "pigsty-names.md": pigsty_names(
+            schema, yaml.safe_load(PIGSTY.read_text(encoding="utf-8"))
+        ),
     }
 
 
@@ -254,3 +258,47 @@ def _cell(text: str) -> str:
 def _anchor(title: str) -> str:
     """Anchor that GitHub gives a heading."""
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+# -- docs/pigsty-names.md --------------------------------------------------------------------------
+
+_NAMES = """\
+<!-- Written by `make generate` from infra/pigsty.yaml; change that. -->
+# Pigsty's names and ours
+
+What `infra_pigsty.convert` ([pigsty-inventory.md](pigsty-inventory.md)) makes of the variables of
+an inventory. Those of the same name are in [parameters.md](parameters.md), marked "Pigsty" in the
+column *since*, and are not repeated here.
+"""
+
+
+def pigsty_names(schema: dict[str, dict[str, Any]], table: dict[str, Any]) -> str:
+    """Return the page about what has another name, another default or no equivalent here."""
+    known = {name for section in schema.values() for name in section}
+    renamed = [[f"`{n}`", f"`{r['to']}`", r.get("note", "")] for n, r in table["renamed"].items()]
+    registers: dict[str, list[str]] = {}
+    for name, module in table["registers"].items():
+        registers.setdefault(module, []).append(f"`{name}`")
+    without = [[f"`{n}`", why] for n, why in table["without"].items()]
+    modules: dict[str, list[str]] = {}
+    for prefix, module in table["modules"].items():
+        modules.setdefault(module, []).append(f"`{prefix}*`")
+    others = {name: row for name, row in table["defaults"].items() if name in known}
+    defaults = [[f"`{n}`", f"`{_flow(r['pigsty'])}`", r["note"]] for n, r in others.items()]
+    return "\n".join(
+        [
+            _NAMES,
+            "## Another name\n",
+            _table(["in Pigsty", "here", ""], renamed),
+            "## Another default\n",
+            _table(["parameter", "in Pigsty", "here"], defaults),
+            "## Made into scrape targets and names\n",
+            _table(["module", "variables"], [[m, ", ".join(n)] for m, n in registers.items()]),
+            "## Without an equivalent\n",
+            _table(["variable", "why"], without),
+            "## Of which module\n",
+            "What begins like this and is told nowhere else belongs to that module of Pigsty. Of\n"
+            "INFRA and NODE it has no equivalent here.\n",
+            _table(["module", "names"], [[m, ", ".join(p)] for m, p in modules.items()]),
+        ]
+    )

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import salt.loader
 import yaml
 
 from _modules import infra_portal, infra_register
@@ -204,3 +205,16 @@ def test_the_makefile_s_command_says_what_is_wrong(tmp_path):
     )  # fmt: skip
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr == "convert: infra.hosts: expected a host at least\n"
+
+
+def test_the_runner_converts_on_the_master(salt_factories, formula_roots, tmp_path):
+    opts = salt_factories.salt_master_daemon("convert", overrides=formula_roots).config.copy()
+    opts["module_dirs"] = [str(REPO / "_modules")]
+    opts["runner_dirs"] = [str(REPO / "_runners")]
+    functions = salt.loader.runner(opts)
+    out = tmp_path / "infra.sls"
+    told = functions["infra_pigsty.convert"](str(CASES / "single.yml"), str(out))
+    assert told["report"]["variables"]
+    assert out.read_text(encoding="utf-8") == (CASES / "single.sls").read_text(encoding="utf-8")
+    report = functions["infra_pigsty.report"](str(CASES / "single.yml"))
+    assert report == (CASES / "single.report").read_text(encoding="utf-8")

@@ -1,0 +1,67 @@
+"""A Pigsty's inventory, converted, and its pillar applied as it is to a machine of that address.
+
+What the lab's distribution does not carry is switched off on top of it, and no repository is built.
+"""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from lab import Lab
+
+from tools import modules
+
+CASES = Path(__file__).resolve().parent.parent / "unit" / "cases" / "pigsty"
+LAB = {
+    "infra_packaging": "distro",
+    "repo_enabled": False,
+    "node_repo_modules": "",
+    **{f"{name}_enabled": False for name in ("grafana", "vlogs", "vtraces", "vector")},
+}
+NAMES = {
+    "infra-only": {"i.pigsty": 401, "docs.pigsty": 200},
+    "vault": {"i.pigsty": 200, "hidden.pigsty": 401},
+    "v3": {"h.pigsty": 200, "p.pigsty": 200, "a.pigsty": 200, "g.pigsty": 502},
+    "odd": {"i.corp.example": 200, "braces.corp.example": 200},
+    "demo": {"home.pigsty.cc": 200, "p.pigsty.cc": 200, "a.pigsty.cc": 200, "lab.pigsty.cc": 502},
+}
+"""Names of each inventory → what the portal answers under them; 502: nothing is behind it here."""
+
+
+@pytest.fixture(scope="module")
+def convert():
+    with tempfile.TemporaryDirectory(prefix="infra-") as folder:
+        yield modules.load(folder)["infra_pigsty.convert"]
+
+
+def answer(machine, name):
+    """Status under a name, over HTTPS with the machine's own CA."""
+    return machine.run(
+        ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}",
+         "--cacert", "/etc/pki/ca.crt", "--resolve", f"{name}:443:10.10.10.10",
+         f"https://{name}/"], check=False,
+    ).stdout  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "infra-only" else pytest.param(name, marks=pytest.mark.soak)
+     for name in NAMES],
+)  # fmt: skip
+def test_the_pillar_of_an_inventory_is_applied(convert, name):
+    pillar = convert(str(CASES / f"{name}.yml"))["pillar"]["infra"]
+    with Lab.up("default", name=f"pigsty-{name}", pillar={"infra": {**pillar, **LAB}}) as lab:
+        machine = lab.machine("infra-1")
+        for folder in ("docs", "hidden", "braces"):
+            machine.write(f"/www/{folder}/index.html", "here\n")
+        first = machine.apply()
+        assert first.ok, first.complaint()
+        assert machine.apply().changes == {}
+        served = {n: int(answer(machine, n)) for n in NAMES[name]}
+        assert served == NAMES[name]
+        own = pillar.get("nodes", {}).get("10.10.10.10", {})
+        facts = machine.salt_call("infra_register.facts")
+        assert facts["cls"] == own.get("node_cluster", "nodes")
+        targets = machine.read("/infra/targets/node/10.10.10.10.yml")
+        assert "10.10.10.10:9100" in targets
+        assert "10.10.10.10:9101" in targets  # as in a Pigsty, HAProxy is taken to run
