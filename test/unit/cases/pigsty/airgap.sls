@@ -31,4 +31,6 @@ infra:
   node_ntp_servers:
     - server 10.10.10.1 iburst
     - pool ${admin_ip} iburst
+  node_firewall_intranet:
+    - 10.0.0.0/8
   haproxy_enabled: true
