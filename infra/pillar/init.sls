@@ -36,3 +36,12 @@ infra-before-noted:
 infra-before-packages-noted:
   infra_before.installed:
     - order: last
+{%- if grains['os_family'] == 'Debian' %}
+
+# A power cut in the middle of an installation would have every later one refused.
+infra-pillar-packages-finished:
+  infra_dpkg.finished:
+    - order: 3
+    - require:
+      - infra_pillar: infra-pillar-valid
+{%- endif %}

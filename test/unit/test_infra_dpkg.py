@@ -1,0 +1,134 @@
+"""dpkg's lock, and what it left unfinished."""
+
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from _modules import infra_dpkg
+from _states import infra_dpkg as states
+
+HOLD = """
+import fcntl, sys
+stream = open(sys.argv[1], "w")
+fcntl.lockf(stream, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def admin(tmp_path, monkeypatch):
+    (tmp_path / "updates").mkdir()
+    for name in ("lock-frontend", "lock"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(infra_dpkg, "ADMIN", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def held(admin):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(admin / "lock-frontend")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.stdin.close()
+
+
+def test_nobody_has_the_lock(admin):
+    assert infra_dpkg.holder() is None
+    assert infra_dpkg.wait() < 1
+
+
+def test_who_has_the_lock_is_named_and_waited_for(held, caplog, monkeypatch):
+    assert infra_dpkg.holder() == held.pid
+    with pytest.raises(CommandExecutionError, match=rf"process {held.pid} \(python.*\) has had"):
+        infra_dpkg.wait(0.1, 0.05)
+    assert f"waiting for process {held.pid} (python" in caplog.text
+    monkeypatch.setattr(infra_dpkg.time, "sleep", lambda _: (held.stdin.close(), held.wait()))
+    assert infra_dpkg.wait(60) < 60
+
+
+def test_our_own_look_does_not_take_a_lock_away(admin):
+    with (admin / "lock").open("w") as stream:
+        fcntl.lockf(stream, fcntl.LOCK_EX)
+        infra_dpkg.holder()
+        asked = subprocess.run(
+            [sys.executable, "-c", HOLD, str(admin / "lock-frontend")],
+            input=b"",
+            capture_output=True,
+            check=True,
+        )
+    assert asked.stdout == b"held\n"
+
+
+def salt(monkeypatch, audits, codes=None):
+    told, ran = iter(audits), []
+
+    def run_all(command, **_):
+        if command[0] == "dpkg-query":
+            return {"retcode": 0, "stdout": next(told), "stderr": ""}
+        ran.append(command[0])
+        return {"retcode": 0, "stdout": "", "stderr": f"{command[0]} says why"}
+
+    monkeypatch.setattr(infra_dpkg, "__salt__", {"cmd.run_all": run_all}, raising=False)
+    monkeypatch.setattr(infra_dpkg.salt.utils.path, "which", lambda name: name)
+    return ran
+
+
+def test_what_is_unfinished_is_told(admin, monkeypatch):
+    rows = (
+        "a installed ok\nnginx half-configured ok\nb config-files ok\nc half-installed reinstreq\n"
+    )
+    salt(monkeypatch, [rows, "d installed reinstreq\n", ""])
+    assert infra_dpkg.unfinished() == ["nginx is half-configured", "c is half-installed"]
+    assert infra_dpkg.unfinished() == ["d is reinstreq"]
+    Path(admin, "updates", "0001").touch()
+    assert infra_dpkg.unfinished() == ["not yet written down: 0001"]
+
+
+@pytest.mark.parametrize(
+    ("audits", "ran"), [([""] * 2, ["dpkg"]), (["x unpacked ok", ""], ["dpkg", "apt-get"])]
+)
+def test_it_is_finished_with_as_little_as_it_takes(admin, monkeypatch, audits, ran):
+    done = salt(monkeypatch, audits)
+    infra_dpkg.finish()
+    assert done == ran
+
+
+def test_what_cannot_be_finished_is_quoted(admin, monkeypatch):
+    salt(monkeypatch, ["x unpacked ok", "x unpacked ok"])
+    with pytest.raises(CommandExecutionError, match=r"x is unpacked\napt-get.*apt-get says why"):
+        infra_dpkg.finish()
+
+
+@pytest.mark.parametrize("test", [True, False])
+@pytest.mark.parametrize("left", [[], ["nginx"]])
+def test_the_state_finishes_once_and_tells_beforehand(monkeypatch, test, left):
+    functions = {
+        "infra_dpkg.holder": Mock(return_value=None),
+        "infra_dpkg.wait": Mock(return_value=6.2),
+        "infra_dpkg.unfinished": Mock(return_value=left),
+        "infra_dpkg.finish": Mock(),
+    }
+    monkeypatch.setattr(states, "__salt__", functions, raising=False)
+    monkeypatch.setattr(states, "__opts__", {"test": test}, raising=False)
+    ret = states.finished("x")
+    assert ret["result"] is (None if test and left else True)
+    assert ret["changes"] == ({"finished": left} if left else {})
+    assert functions["infra_dpkg.finish"].called is (bool(left) and not test)
+    assert ("waited 6 s" in ret["comment"]) is not test
+
+
+def test_a_lock_that_does_not_end_is_an_error(monkeypatch):
+    refused = Mock(side_effect=CommandExecutionError("process 7 (apt-get) has had it"))
+    monkeypatch.setattr(states, "__salt__", {"infra_dpkg.wait": refused}, raising=False)
+    monkeypatch.setattr(states, "__opts__", {"test": False}, raising=False)
+    assert states.finished("x")["result"] is False
