@@ -113,6 +113,31 @@ def pair_fault(cert: str, key: str) -> str | None:
     return None
 
 
+def bundled(path: str, bundle: str) -> bool:
+    """Whether a certificate (the first of a file) is in a bundle of them.
+
+    path, bundle
+        Absolute paths of PEM files.
+
+    Raises CommandExecutionError for a file that is no certificate.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_cert.bundled /etc/pki/ca.crt /etc/ssl/certs/ca-certificates.crt
+    """
+    try:
+        wanted = _load(path).public_bytes(serialization.Encoding.PEM)
+    except ValueError:
+        raise CommandExecutionError(f"{path}: expected a PEM certificate") from None
+    try:
+        there = Path(bundle).read_bytes()
+    except FileNotFoundError:
+        return False
+    return b"".join(wanted.split()) in b"".join(there.split())
+
+
 def time_fault(path: str) -> str | None:
     """Why a certificate is not valid now, by this machine's clock; None where it is.
 
@@ -176,6 +201,9 @@ def leaf_fault(name: str, spec: dict[str, Any]) -> str | None:
         return f"it is not for {' and '.join(spec['usages'])}"
     if told["days_left"] < spec["renew_days"]:
         return f"it ends in {told['days_left']} days"
+    early = time_fault(name)
+    if early:
+        return early
     try:
         _load(name).verify_directly_issued_by(_load(spec["signing_cert"]))
     except (ValueError, TypeError, InvalidSignature, OSError):

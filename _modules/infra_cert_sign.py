@@ -25,13 +25,13 @@ A certificate of ours is described by a *specification*, a mapping:
 
 from __future__ import annotations
 
+import datetime
 import grp
 import ipaddress
 import json
 import logging
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ RECORD = Path("/var/lib/infra/certs.json")
 CA = "/etc/pki/ca.crt"
 CA_KEY = "/etc/pki/ca/ca.key"
 _RENEW_DAYS = 30
+_TOLERANCE = datetime.timedelta(days=2)
 _NAME = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9._-]{0,250}[A-Za-z0-9])?")
 
 
@@ -190,6 +191,19 @@ def make(name: str, spec: dict[str, Any]) -> list[str]:
     return [*written, name]
 
 
+def begin() -> str:
+    """From when on what is signed now is valid: some clocks are behind, and this one may be ahead.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert_sign.begin
+    """
+    moment = datetime.datetime.now(datetime.timezone.utc) - _TOLERANCE
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
 def _arguments(spec: dict[str, Any]) -> dict[str, Any]:
     """What Salt's x509 has to know of a certificate."""
     names = [f"DNS:{n}" for n in spec["names"]] + [f"IP:{a}" for a in spec["addresses"]]
@@ -205,6 +219,7 @@ def _arguments(spec: dict[str, Any]) -> dict[str, Any]:
         "extendedKeyUsage": ", ".join(spec["usages"]),
         "subjectKeyIdentifier": "hash",
         "authorityKeyIdentifier": "keyid:always",
+        "not_before": begin(),
         "days_valid": spec["days"],
     }
 
@@ -226,7 +241,10 @@ def _put(path: str, text: str, mode: str, group: str) -> None:
         gid = grp.getgrnam(group).gr_gid
     except KeyError:
         raise CommandExecutionError(f"{path}: there is no group {group}") from None
-    fd, beside = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    # One name for it, so that what a killed run left is overwritten and does not pile up.
+    beside = target.with_name(f".{target.name}.infra-new")
+    beside.unlink(missing_ok=True)
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(fd, "w", encoding="utf-8") as stream:
             stream.write(text if text.endswith("\n") else f"{text}\n")
@@ -236,7 +254,7 @@ def _put(path: str, text: str, mode: str, group: str) -> None:
             os.fsync(stream.fileno())
         os.replace(beside, target)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
 
 

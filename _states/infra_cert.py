@@ -7,11 +7,11 @@ written down, so that it is renewed without a master too (see the module infra_c
 
 from __future__ import annotations
 
-import datetime
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import salt.utils.path
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
-
-_TOLERANCE = datetime.timedelta(days=2)
 
 
 def authority(
@@ -108,7 +106,7 @@ def authority(
         basicConstraints="critical, CA:TRUE, pathlen:1",
         keyUsage="critical, keyCertSign, cRLSign, digitalSignature",
         subjectKeyIdentifier="hash",
-        not_before=_backdated(),
+        not_before=__salt__["infra_cert_sign.begin"](),
         days_valid=days,
         days_remaining=0,
         mode="0644",
@@ -132,12 +130,6 @@ def _given(ret: dict[str, Any], pair: dict[str, tuple[str, str]]) -> dict[str, A
         if made["result"] is False:
             return {**ret, "changes": {}, "result": False, "comment": f"{path} cannot be written"}
     return {**ret, "comment": "the CA that is given was put here"}
-
-
-def _backdated() -> str:
-    """From when on what is issued now is valid: some clocks are behind, this one may be ahead."""
-    begin = datetime.datetime.now(datetime.timezone.utc) - _TOLERANCE
-    return begin.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _same(one: str, other: str) -> bool:
@@ -267,3 +259,38 @@ def _closed(ret: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     if mode["changes"] or not mode["result"]:
         return {**ret, **{k: mode[k] for k in ("result", "changes", "comment")}}
     return {**ret, "comment": "the certificate is as it should be"}
+
+
+def trusted(name: str, bundle: str, command: str) -> dict[str, Any]:
+    """This machine's programs trust a certificate: it is in the bundle that they read.
+
+    name
+        Absolute path of the certificate, linked to where the command looks for it.
+    bundle
+        Absolute path of the bundle.
+    command
+        The program that makes the bundle.
+
+    The bundle itself is looked at, so that a run that ended before the command is made up for.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    if not Path(name).is_file():
+        if __opts__["test"]:
+            ret["changes"] = {bundle: "updated"}
+            return {**ret, "result": None, "comment": f"{name} would be trusted"}
+        return {**ret, "comment": f"there is no {name} to be trusted"}
+    if salt.utils.path.which(command) is None:
+        return {**ret, "comment": f"{command} is not installed yet"}
+    try:
+        if __salt__["infra_cert.bundled"](name, bundle):
+            return {**ret, "comment": f"{name} is trusted"}
+        ret["changes"] = {bundle: "updated"}
+        if __opts__["test"]:
+            return {**ret, "result": None, "comment": f"{name} would be trusted"}
+        outcome = __salt__["cmd.run_all"]([command], python_shell=False)
+        if outcome["retcode"] or not __salt__["infra_cert.bundled"](name, bundle):
+            said = (outcome["stderr"] or outcome["stdout"]).strip()
+            raise CommandExecutionError(f"{command} did not put {name} into {bundle}: {said}")
+    except CommandExecutionError as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    return {**ret, "comment": f"{name} is trusted now"}

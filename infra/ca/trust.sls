@@ -17,8 +17,10 @@ infra-ca-trust-linked:
       - pkg: infra-ca-trust-installed
 
 infra-ca-trust-updated:
-  cmd.run:
-    - name: {{ infra.ca_trust_command | tojson }}
-    - onchanges:
+  infra_cert.trusted:
+    - name: /etc/pki/ca.crt
+    - bundle: {{ infra.ca_bundle | tojson }}
+    - command: {{ infra.ca_trust_command | tojson }}
+    - require:
       - infra_cert: infra-ca-authority-present
       - file: infra-ca-trust-linked

@@ -34,9 +34,10 @@ infra-node-ca-linked:
 
 # On Debian the package of this program may have to come out of the repository first.
 infra-node-ca-trusted:
-  cmd.run:
-    - name: {{ infra.ca_trust_command | tojson }}
-    - onlyif: command -v {{ infra.ca_trust_command }}
-    - onchanges:
+  infra_cert.trusted:
+    - name: /etc/pki/ca.crt
+    - bundle: {{ infra.ca_bundle | tojson }}
+    - command: {{ infra.ca_trust_command | tojson }}
+    - require:
       - infra_node: infra-node-ca-present
       - file: infra-node-ca-linked

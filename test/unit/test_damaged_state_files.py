@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -217,3 +218,40 @@ def test_a_certificate_that_is_not_valid_by_the_clock_is_told(
     ret = cert_state.authority(crt, key, "ca", 100)
     assert ret["result"] is (told is None)
     assert told is None or ("the clock says" in ret["comment"] and told in ret["comment"])
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_a_ca_that_a_killed_run_linked_and_did_not_have_bundled_is_bundled(
+    minion, tmp_path, monkeypatch, test
+):
+    crt, _ = certificate(tmp_path / "ca", 1, 10)
+    other, _ = certificate(tmp_path / "other", 1, 10)
+    bundle = tmp_path / "bundle"
+    texts = [Path(path).read_text() for path in (other, crt)]
+    bundle.write_text(texts[0])
+    ran = []
+
+    def run_all(command, **_):
+        ran.append(command)
+        bundle.write_text("".join(texts))
+        return {"retcode": 0, "stdout": "", "stderr": ""}
+
+    minion["salt"]["cmd.run_all"] = run_all
+    minion["opts"]["test"] = test
+    monkeypatch.setattr(cert_state.salt.utils.path, "which", lambda name: name)
+    told = cert_state.trusted(crt, str(bundle), "update-ca-certificates")
+    assert told["changes"] == {str(bundle): "updated"}
+    assert told["result"] is (None if test else True)
+    assert ran == ([] if test else [["update-ca-certificates"]])
+    if not test:
+        assert cert_state.trusted(crt, str(bundle), "update-ca-certificates")["changes"] == {}
+
+
+def test_a_bundle_without_the_ca_after_the_command_is_an_error(minion, tmp_path, monkeypatch):
+    crt, _ = certificate(tmp_path / "ca", 1, 10)
+    answer = {"retcode": 0, "stdout": "0 added", "stderr": ""}
+    minion["salt"]["cmd.run_all"] = lambda *_, **__: answer
+    monkeypatch.setattr(cert_state.salt.utils.path, "which", lambda name: name)
+    told = cert_state.trusted(crt, str(tmp_path / "none"), "update-ca-certificates")
+    assert told["result"] is False
+    assert "0 added" in told["comment"]

@@ -1,5 +1,6 @@
 """What the CA signs, what is written down of it, and how it is renewed, with Salt's real x509."""
 
+import datetime
 import grp
 import ipaddress
 import os
@@ -268,7 +269,7 @@ def test_issued_by_hand(site):
     assert (plain["names"], plain["addresses"], plain["days"]) == (
         ["localhost"],
         ["127.0.0.1"],
-        7300,
+        7302,  # it is valid two days before it is issued, too
     )
     # A third of a short life is left when it is renewed.
     assert infra_cert_sign.remembered()[told["crt"]]["renew_days"] == 20
@@ -460,3 +461,9 @@ def test_a_passphrase_that_is_none_or_open_is_refused(site, tmp_path, content, p
         path.chmod(permissions)
     with pytest.raises(SaltInvocationError, match="passphrase"):
         infra_cert.backup(str(tmp_path / "b"), str(path))
+
+
+def test_it_is_valid_by_a_clock_that_is_a_day_behind():
+    begin = datetime.datetime.strptime(infra_cert_sign.begin(), "%Y-%m-%d %H:%M:%S")
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    assert now - begin > datetime.timedelta(days=1)
