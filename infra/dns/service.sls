@@ -5,15 +5,23 @@
 include:
   - infra.dns.config
 
+infra-dns-service-current:
+  infra_service.current:
+    - name: dnsmasq
+    - files:
+      - /etc/systemd/system/dnsmasq.service
+      - /etc/dnsmasq.conf
+    - require:
+      - file: infra-dns-unit-managed
+      - infra_dns: infra-dns-config-managed
+      - infra_dns: infra-dns-records-managed
+
 infra-dns-service-running:
   service.running:
     - name: dnsmasq
     - enable: true
-    - watch:
-      - file: infra-dns-unit-managed
-      - infra_dns: infra-dns-config-managed
     - require:
-      - infra_dns: infra-dns-records-managed
+      - infra_service: infra-dns-service-current
 
 {%- for address in dns.listen %}
 

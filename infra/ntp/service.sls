@@ -5,13 +5,24 @@
 include:
   - infra.ntp.config
 
+infra-ntp-service-current:
+  infra_service.current:
+    - name: {{ infra.ntp_unit | tojson }}
+    - files:
+      - {{ infra.ntp_config | tojson }}
+      - /etc/systemd/system/{{ infra.ntp_unit }}.service.d/infra.conf
+      - /etc/default/infra-chrony
+      - /etc/systemd/system/{{ infra.ntp_unit }}.service.d/infra-hardening.conf
+    - require:
+      - file: infra-ntp-unit-hardened
+      - infra_ntp: infra-ntp-config-managed
+
 infra-ntp-service-running:
   service.running:
     - name: {{ infra.ntp_unit | tojson }}
     - enable: true
-    - watch:
-      - infra_ntp: infra-ntp-config-managed
-      - file: infra-ntp-unit-hardened
+    - require:
+      - infra_service: infra-ntp-service-current
 
 infra-ntp-time-synchronised:
   infra_ntp.synchronised:

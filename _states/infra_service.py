@@ -1,0 +1,44 @@
+"""Services that read their files only when they start, as states."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __opts__: dict[str, Any]
+
+
+def current(name: str, files: list[str]) -> dict[str, Any]:
+    """A service that runs was started with its files as they are now; restarted where it was not.
+
+    name
+        Its unit, without ``.service``. One that does not run is left to be started by others.
+    files
+        Absolute paths of what it reads when it starts, its unit among them.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    wanted = __salt__["infra_service.digest"](files)
+    if __salt__["infra_service.started"](name) == wanted:
+        return {**ret, "comment": f"{name} has its files as they are"}
+    runs = __salt__["infra_daemon.running"](name)["active"]
+    if runs:
+        ret["changes"] = {name: "restarted: its files changed"}
+    if __opts__["test"]:
+        if not runs:
+            return {**ret, "comment": f"{name} does not run"}
+        return {**ret, "result": None, "comment": f"{name} would be restarted"}
+    try:
+        __salt__["infra_daemon.systemctl"]("daemon-reload")
+        if runs:
+            __salt__["infra_daemon.systemctl"]("restart", f"{name}.service")
+        # Not before: where this run ends now, the next one restarts it.
+        __salt__["infra_service.remember"](name, wanted)
+    except CommandExecutionError as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
+    except OSError as err:
+        comment = f"{name}: with what it was started cannot be written down: {err}"
+        return {**ret, "result": False, "comment": comment}
+    return {**ret, "comment": f"{name} has its files as they are"}

@@ -1,0 +1,80 @@
+"""Services that read their files when they start: restarted in the run after a killed one, too."""
+
+from unittest.mock import Mock
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from _modules import infra_files, infra_service
+from _states import infra_service as states
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A service that runs, with one file; returns what tests change."""
+    path = tmp_path / "a.conf"
+    path.write_text("1")
+    monkeypatch.setattr(infra_service, "STARTED", tmp_path / "started")
+    salt = {f"infra_service.{k}": v for k, v in vars(infra_service).items() if k[0] != "_"}
+    salt |= {
+        "infra_files.write": infra_files.write,
+        "infra_daemon.running": Mock(return_value={"active": True}),
+        "infra_daemon.systemctl": Mock(),
+    }
+    opts = {"test": False}
+    monkeypatch.setattr(infra_service, "__salt__", salt, raising=False)
+    monkeypatch.setattr(states, "__salt__", salt, raising=False)
+    monkeypatch.setattr(states, "__opts__", opts, raising=False)
+    return {"salt": salt, "opts": opts, "path": path, "files": [str(path), str(tmp_path / "none")]}
+
+
+def restarts(machine):
+    return [c.args for c in machine["salt"]["infra_daemon.systemctl"].call_args_list].count(
+        ("restart", "x.service")
+    )
+
+
+def test_what_runs_is_restarted_once_for_each_change(machine):
+    for text in ("1", "2"):
+        machine["path"].write_text(text)
+        assert states.current("x", machine["files"])["changes"]
+        assert states.current("x", machine["files"])["changes"] == {}
+    assert restarts(machine) == 2
+
+
+def test_a_run_that_was_killed_before_the_restart_is_made_up_for(machine):
+    states.current("x", machine["files"])
+    machine["path"].write_text("2")  # and then the run was killed
+    assert states.current("x", machine["files"])["changes"]
+    assert restarts(machine) == 2
+
+
+def test_one_that_fails_to_restart_is_tried_again(machine):
+    systemctl = machine["salt"]["infra_daemon.systemctl"]
+    systemctl.side_effect = CommandExecutionError("systemctl restart x.service: no")
+    told = states.current("x", machine["files"])
+    assert (told["result"], told["changes"]) == (False, {})
+    systemctl.side_effect = None
+    assert states.current("x", machine["files"])["changes"]
+
+
+def test_what_does_not_run_is_left_to_be_started(machine):
+    machine["salt"]["infra_daemon.running"].return_value = {"active": False}
+    assert states.current("x", machine["files"])["changes"] == {}
+    machine["salt"]["infra_daemon.running"].return_value = {"active": True}
+    assert states.current("x", machine["files"])["changes"] == {}
+    assert restarts(machine) == 0
+
+
+def test_beforehand_it_is_told_and_nothing_is_done(machine):
+    machine["opts"]["test"] = True
+    assert states.current("x", machine["files"])["result"] is None
+    assert restarts(machine) == 0
+    assert infra_service.started("x") == ""
+
+
+def test_what_is_remembered_may_be_damaged(machine):
+    states.current("x", machine["files"])
+    (infra_service.STARTED / "x").write_bytes(b"\xff\x00")
+    assert states.current("x", machine["files"])["changes"]
+    assert states.current("x", machine["files"])["changes"] == {}
