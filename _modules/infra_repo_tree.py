@@ -111,6 +111,9 @@ def state(home: str, name: str) -> dict[str, Any]:
     except ValueError as exc:
         result["problems"] = [f"{MARKER}: {exc}"]
         return result
+    if ours and not listed:
+        result["problems"] = [f"{MARKER}: empty, so nobody can tell whether the rest is complete"]
+        return result
     result["problems"] = _quick_problems(real, listed, folder / "seals" / f"{real.name}.json")
     if not ours:
         result["problems"] += _foreign_problems(real)

@@ -310,3 +310,49 @@ def test_kill_9_in_the_middle_of_a_file_costs_only_its_rest(
     ((path, start),) = upstream.ranges
     assert path.endswith("large_1_all.deb")
     assert 100_000 < start < 400_000
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00\xff garbage", b"Package: x\nVersion"])
+def test_what_apt_had_fetched_of_an_upstream_is_damaged(
+    damage, build, upstream, upstream_key, tmp_path
+):
+    build(packages=["base"])
+    damaged = 0
+    for path in (tmp_path / "cache").rglob("*"):
+        if path.is_file() and ("/lists/" in str(path) or path.suffix == ".bin"):
+            path.write_bytes(damage)
+            damaged += 1
+    assert damaged >= 2
+    deb(upstream.root / "pool", "later", "1")
+    assert build(packages=["base", "web"])["packages"] == 3
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"[3]"])
+def test_what_is_remembered_of_a_repository_is_damaged(damage, build, modules, spec):
+    build(packages=["base"])
+    work = Path(spec["home"], ".pigsty")
+    damaged = [
+        path
+        for folder in ("cache", "seals")
+        for path in (work / folder).rglob("*")
+        if path.is_file() and path.suffix in (".json", ".db")
+    ]
+    assert len(damaged) >= 3
+    for path in damaged:
+        path.write_bytes(damage)
+    assert modules.infra_repo.damage("pigsty", spec["home"]) == []
+    assert build(packages=["base", "web"])["packages"] == 3
+    assert modules.infra_repo.verify("pigsty", spec["home"])["complete"]
+
+
+@pytest.mark.parametrize("name", ["repo_complete", "repo_info.json"])
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe{"])
+def test_a_damaged_marker_is_no_complete_repository_and_is_made_anew(
+    name, damage, build, modules, spec
+):
+    before = build(packages=["base"])["path"]
+    Path(before, name).write_bytes(damage)
+    assert modules.infra_repo.damage("pigsty", spec["home"])
+    assert not modules.infra_repo_tree.state(spec["home"], "pigsty")["complete"]
+    assert build(packages=["base"])["path"] != before
+    assert modules.infra_repo.verify("pigsty", spec["home"])["complete"]
