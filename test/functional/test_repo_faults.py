@@ -356,3 +356,17 @@ def test_a_damaged_marker_is_no_complete_repository_and_is_made_anew(
     assert not modules.infra_repo_tree.state(spec["home"], "pigsty")["complete"]
     assert build(packages=["base"])["path"] != before
     assert modules.infra_repo.verify("pigsty", spec["home"])["complete"]
+
+
+@pytest.mark.parametrize("offset", ["-1d", "+1d"])
+def test_a_client_whose_clock_is_a_day_off_installs(
+    offset, build, modules, spec, tmp_path, monkeypatch
+):
+    build(packages=["base"])
+    text = modules.infra_repo.client_files("pigsty", spec["home"], [])
+    client = Client(tmp_path / "client", text["pigsty-local.sources"]["text"])
+    real = subprocess.run
+    another = ["faketime", "-f", offset]
+    monkeypatch.setattr(subprocess, "run", lambda argv, **more: real([*another, *argv], **more))
+    code, out = client.install("base")
+    assert code == 0, out

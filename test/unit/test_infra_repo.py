@@ -286,7 +286,8 @@ def test_definitions_name_all_nodes_and_check_all_signatures():
     found = infra_repo_client.definitions("pigsty", bases, INFO, "KEY\n\nX\n", codename="trixie")
     assert found["sources"].endswith(
         "Types: deb\nURIs: http://10.10.10.10:8080/pigsty http://10.10.10.11/pigsty\n"
-        "Suites: trixie\nComponents: main\nSigned-By:\n KEY\n .\n X\n"
+        "Suites: trixie\nComponents: main\nDate-Max-Future: 172800\n"
+        "Signed-By:\n KEY\n .\n X\n"
     )
     assert "[pigsty]\n" in found["repo"]
     assert "gpgcheck = 1\nrepo_gpgcheck = 1" in found["repo"]
