@@ -167,7 +167,9 @@ def wire():
         module.__grains__ = {"os_family": "Debian", "id": "infra-1", "ipv4": ["10.10.10.10"]}
         module.__context__ = {}
     MODULES["infra_pillar"]._served = _served
-    MODULES["infra_daemon"]._data = lambda name: _served(f"salt://infra/{name}")
+    for name in ("infra_daemon", "infra_pigsty"):
+        attribute = {"infra_daemon": "_data"}.get(name, "_served")
+        setattr(MODULES[name], attribute, lambda file: _served(f"salt://infra/{file}"))
 
 
 def pillar(example):
@@ -252,6 +254,13 @@ PILLAR = {
     "repo_upstream": REQUEST["upstream"],
     "repo_packages": ["nginx"],
 }  # fmt: skip
+
+
+def inventory(example):
+    """An inventory of Pigsty: what comes of it is a pillar that can be written down."""
+    found, report = MODULES["infra_pigsty"].from_text(example)
+    json.dumps([found, report])
+
 
 # -- the mine ------------------------------------------------------------------------------------
 
@@ -430,6 +439,10 @@ def status_output(example):
     MODULES["infra_daemon"].words_of(example)
 
 
+_INVENTORIES = [
+    path.read_text(encoding="utf-8")
+    for path in sorted((REPO / "test/unit/cases/pigsty").glob("*.yml"))
+]
 _TRACKING = (
     "7F7F0101,,10,1732400000.1,0.000000000,0.000000000,0.000000000,0.000,0.000,0.000,0.000000000,"
     "0.000000000,0.0,Normal\n"
@@ -474,6 +487,14 @@ TARGETS = {
     "dns_records": Target(dns_records, st.lists(NASTY_TEXT | SCALARS, max_size=5) | ANYTHING),
     "users": Target(users, spliced(["admin:$6$a$b\n", "x:{PLAIN}y\n"])),
     "size": Target(size, spliced(["1GiB", "500MB"]) | NASTY_TEXT),
+    "inventory": Target(
+        inventory,
+        spliced(_INVENTORIES)
+        | st.sampled_from([text for text in _INVENTORIES if " !" not in text])
+        .map(yaml.safe_load)
+        .flatmap(mutated)
+        .map(lambda data: yaml.safe_dump(data, allow_unicode=True)),
+    ),
     "mine": Target(mine, mutated({"infra-1": FACTS, "node-1": FACTS}) | mutated(FACTS) | ANYTHING),
     "archive": Target(archive, archives()),
     "marker": Target(
