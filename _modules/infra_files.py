@@ -112,6 +112,10 @@ def _manifest(name: str) -> dict[str, Any] | None:
 
 def _recovered(name: str, root: Path) -> list[str] | None:
     """Files below root that bear our mark and are of no other set; None where nobody can tell."""
+    if _everybodys(root):
+        told = "%s is damaged: which files below %s are of it cannot be told, none is removed"
+        log.warning(told, manifest_path(name), root)
+        return None
     others: set[str] = set()
     for path in sorted(manifest_path(name).parent.glob("*.json")):
         if path.stem == name or path.stem in NO_SETS or path.stem.startswith(CLEANED):
@@ -124,6 +128,11 @@ def _recovered(name: str, root: Path) -> list[str] | None:
         others.update(str(Path(manifest["root"], rel).resolve()) for rel in manifest["files"])
     log.warning("%s is damaged: it is made up from the files below %s", manifest_path(name), root)
     return [rel for rel in _marked(root) if str((root / rel).resolve()) not in others]
+
+
+def _everybodys(root: Path) -> bool:
+    """Whether a directory is one like /etc, where states that are no sets write files, too."""
+    return len(root.resolve().parts) <= 2
 
 
 def manifest_path(name: str) -> Path:

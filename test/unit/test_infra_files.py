@@ -231,6 +231,19 @@ def test_a_damaged_manifest_takes_nothing_of_other_sets_below_the_same_root(root
     assert not infra_files.differs(infra_files.compare("one", str(root), {"a": text(OURS)}))
 
 
+def test_a_damaged_manifest_takes_nothing_where_others_write_too(root, monkeypatch):
+    assert infra_files._everybodys(Path("/etc"))
+    assert not infra_files._everybodys(Path("/etc/nginx"))
+    publish("one", root, {"a": text(OURS), "b": text(OURS)})
+    (root / "chrony.conf").write_text(OURS)  # of a state that is no set
+    infra_files.manifest_path("one").write_text("{")
+    monkeypatch.setattr(infra_files, "_everybodys", lambda path: path == root)
+    found = infra_files.compare("one", str(root), {"a": text(OURS + "new")})
+    assert (found["change"], found["remove"]) == (["a"], [])
+    publish("one", root, {"a": text(OURS + "new")})
+    assert (root / "chrony.conf").exists()
+
+
 def test_where_two_manifests_are_damaged_nothing_is_removed_and_what_is_wanted_is_mended(
     root, caplog
 ):

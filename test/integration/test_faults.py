@@ -1,0 +1,345 @@
+"""Faults that a site has to survive, each once; `make soak` does some of them many times over.
+
+One site goes through the tests of this file in their order. After each fault: what was served is
+still served or comes back within half a minute, nothing is half-written, and the next apply is
+clean. VictoriaLogs, VictoriaTraces and Vector are stand-ins (test/lab/standins), which read the
+real configuration: what is said of logs here is said of the configuration and of these stand-ins.
+"""
+
+import json
+import time
+from contextlib import contextmanager
+
+import pytest
+from fault_site import SERVED
+from fault_site import site as boot_site
+
+LASTING = tuple(name for name in SERVED if name != "node_exporter")
+FULL = "No space left on device"
+LINES = 300
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    with boot_site(tmp_path_factory.mktemp("faults"), client=True) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def applied(site):
+    site.vary(0)
+    begun = time.monotonic()
+    assert site.infra.apply().ok
+    site.seconds = (time.monotonic() - begun) / 2
+    site.back_after()
+    return site
+
+
+@pytest.fixture(scope="module")
+def client(applied):
+    """The client, as far as packages and logs take it."""
+    assert applied.node.apply("infra.node.repo,infra.vector").ok
+    return applied.node
+
+
+@contextmanager
+def small(machine, path, megabytes):
+    """Put a folder on a full file system of its own, with what it holds; undone at the end."""
+    kept = "/root/kept"
+    machine.run(["cp", "--archive", path, kept])
+    machine.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", path])
+    try:
+        machine.run(["cp", "--archive", f"{kept}/.", path])
+        machine.run(["sh", "-c", f"cat /dev/zero > {path}/filling || true"])
+        yield
+    finally:
+        machine.run(["umount", "--lazy", path])
+        machine.run(["rm", "--recursive", kept])
+
+
+# -- ended in the middle ---------------------------------------------------------------------------
+
+
+def test_kill_9_in_the_middle_of_an_apply(applied):
+    applied.vary(1)
+    running = applied.start_apply()
+    applied.moment()
+    applied.infra.run(["pkill", "-KILL", "-f", "bin/salt-call"], check=False)
+    running.communicate()
+    assert applied.silent() == []
+    applied.mended(steady=False)
+
+
+def test_a_power_cut_in_the_middle_of_an_apply(applied):
+    applied.vary(2)
+    running = applied.start_apply()
+    applied.moment()
+    applied.infra.kill()
+    running.communicate()
+    applied.infra.boot()
+    applied.back_after()
+    applied.mended()
+
+
+# -- at the same time ------------------------------------------------------------------------------
+
+
+def test_of_two_applies_at_once_one_is_refused_and_says_who_runs(applied):
+    applied.infra.write("/srv/salt/top.sls", "base:\n  '*':\n    - infra\n")
+    first = applied.start_apply()
+    second = applied.start_apply(function=["state.highstate"])
+    said = [process.communicate()[0] for process in (first, second)]
+    codes = [first.returncode, second.returncode]
+    assert sorted(codes)[0] == 0, said
+    assert sorted(codes)[1] != 0, said
+    assert "is running as PID" in said[codes.index(max(codes))]
+    applied.infra.run(["rm", "/srv/salt/top.sls"])
+    assert applied.silent() == []
+
+
+def test_a_pillar_that_changes_meanwhile_is_taken_up_by_the_next_apply(applied):
+    machine = applied.infra
+    applied.vary(3)
+    lines = []
+    running = applied.start_apply(level="info")
+    for line in running.stderr:  # the states are rendered, and the first of them runs
+        lines.append(line)
+        if "Executing state" in line:
+            break
+    applied.vary(4)
+    running.communicate()
+    assert running.returncode == 0, lines
+    names = machine.run(["grep", "-rhoE", r"r[0-9]+\.pigsty", "/etc/nginx/conf.d", "/etc/hosts.d"])
+    assert set(names.stdout.split()) == {"r3.pigsty"}
+    applied.mended(steady=False)
+    names = machine.run(["grep", "-rhoE", r"r[0-9]+\.pigsty", "/etc/nginx/conf.d", "/etc/hosts.d"])
+    assert set(names.stdout.split()) == {"r4.pigsty"}
+
+
+def test_a_lock_of_the_package_manager_that_somebody_has_is_waited_for(applied):
+    machine = applied.infra
+    machine.run(["dpkg", "--purge", "node-exporter"])
+    hold = (
+        "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, "
+        "fcntl.LOCK_EX); time.sleep(600)"
+    )
+    machine.run(["systemd-run", "--collect", "--unit=holder", "python3", "-c", hold])
+    running = applied.start_apply(function=["state.apply", "infra.node_exporter"])
+    said = []
+    for line in running.stderr:
+        said.append(line)
+        if "waiting for process" in line and "which has the package manager" in line:
+            break
+    assert "(python3)" in said[-1], said
+    assert applied.silent(LASTING) == []
+    machine.run(["systemctl", "stop", "holder"])
+    told, _ = running.communicate()
+    assert running.returncode == 0, told
+    assert applied.silent() == []
+
+
+# -- disks -----------------------------------------------------------------------------------------
+
+
+def test_a_full_root_file_system_changes_nothing_that_is_served(applied):
+    machine = applied.infra
+    applied.vary(5)
+    machine.run(["sh", "-c", "cat /dev/zero > /filling || true"])
+    try:
+        done = machine.apply(check=False)
+        assert not done.ok
+        assert FULL in done.complaint()
+        assert applied.silent() == []
+    finally:
+        machine.run(["rm", "/filling"])
+    applied.mended(steady=False)
+
+
+@pytest.mark.parametrize(
+    ("path", "megabytes", "state"),
+    [("/data/infra/rules", 1, "infra.vmalert"), ("/www", 1, "infra.nginx")],
+)
+def test_a_full_file_system_below_is_named(applied, path, megabytes, state):
+    machine = applied.infra
+    applied.vary(
+        6, infra_extra_services=[{"name": "W", "url": "https://w.pigsty/", "desc": "x" * 900}] * 40
+    )
+    with small(machine, path, megabytes):
+        done = machine.apply(state, check=False)
+        assert not done.ok
+        assert FULL in done.complaint()
+        assert path in done.complaint()
+        assert applied.silent() == []
+    assert machine.apply(state).ok
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"), [("ro", "read-only file system"), ("size=4k", "full file system")]
+)
+def test_a_daemon_that_cannot_write_its_data_is_named_with_the_parameter(applied, options, fault):
+    machine = applied.infra
+    path = "/data/infra/traces"
+    user = machine.run(["id", "-u", "victoria"]).stdout.strip()
+    group = machine.run(["getent", "group", "infra"]).stdout.split(":")[2]
+    machine.run(["systemctl", "stop", "vtraces"])
+    owner = f"mode=0750,uid={user},gid={group}"
+    machine.run(["mount", "-t", "tmpfs", "-o", f"{options},{owner}", "tmpfs", path])
+    try:
+        if options != "ro":
+            machine.run(["sh", "-c", f"cat /dev/zero > {path}/filling || true"])
+        complaint = machine.apply("infra.vtraces", check=False).complaint()
+        assert f"infra_data: {path} is on a {fault}" in complaint
+    finally:
+        machine.run(["umount", "--lazy", path])
+    assert machine.apply("infra.vtraces").ok
+    assert applied.silent() == []
+
+
+# -- what we keep ----------------------------------------------------------------------------------
+
+
+def test_every_state_file_that_is_damaged_is_mended(applied):
+    machine = applied.infra
+    applied.mended()
+    listed = machine.run(["find", "/var/lib/infra", "-name", "*.json", "-type", "f"]).stdout.split()
+    assert len(listed) > 20
+    for number, path in enumerate(listed):
+        if not path.endswith("/register.json"):
+            damage = (b"", b'{"files": {', b"\xff\x00\xfe", b"[]")[number % 4]
+            machine.write(path, damage)
+    machine.write("/etc/nginx/conf.d/cert/pigsty.key", b"no key")
+    machine.write("/etc/pki/infra.crt", b"")
+    before = machine.run(["sh", "-c", "cd /etc; find nginx default systemd -type f | sort"]).stdout
+    applied.mended()
+    after = machine.run(["sh", "-c", "cd /etc; find nginx default systemd -type f | sort"]).stdout
+    assert after == before
+    assert applied.silent() == []
+
+
+def test_one_damaged_manifest_costs_no_file_of_another_set(applied):
+    machine = applied.infra
+    machine.write("/var/lib/infra/manifest/blackbox.json", "{")
+    before = machine.run(["sh", "-c", "find /etc -type f | sort"]).stdout
+    done = machine.apply("infra.blackbox")
+    assert "was damaged, and is made anew" in json.dumps(done.changes)
+    assert machine.run(["sh", "-c", "find /etc -type f | sort"]).stdout == before
+    assert machine.apply("infra.blackbox").changes == {}
+
+
+def test_an_inventory_that_is_damaged_is_refused_where_nobody_can_tell_it_anew(applied):
+    machine = applied.infra
+    path = "/var/lib/infra/register.json"
+    kept, targets = machine.read(path), machine.run(["ls", "-R", "/infra/targets"]).stdout
+    machine.write(path, "{")
+    complaint = machine.apply("infra.register", check=False).complaint()
+    assert f"{path} is damaged" in complaint
+    assert machine.run(["ls", "-R", "/infra/targets"]).stdout == targets
+    machine.write(path, kept)
+    assert machine.apply("infra.register").changes == {}
+
+
+def test_a_damaged_ca_is_refused_and_what_it_signed_is_served_on(applied):
+    machine = applied.infra
+    kept = machine.read("/etc/pki/ca.crt")
+    machine.write("/etc/pki/ca.crt", kept[:200])
+    complaint = machine.apply("infra.nginx", check=False).complaint()
+    assert "the CA is not usable: cert: expected a PEM certificate in /etc/pki/ca.crt" in complaint
+    assert applied.silent() == []
+    machine.write("/etc/pki/ca.crt", kept)
+    assert machine.apply("infra.nginx").changes == {}
+
+
+# -- clocks ----------------------------------------------------------------------------------------
+
+# A container cannot set its clock; the programs that decide by it are told another time.
+
+
+def by_the_clock(applied, offset, state="infra.nginx,infra.vmetrics"):
+    """Apply by another clock; returns what changed."""
+    words = ["faketime", "-f", offset, "env", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
+    running = applied.start_apply(function=["state.apply", state], before=words)
+    told, said = running.communicate()
+    assert running.returncode == 0, told + said
+    results = json.loads(told)["local"]
+    return {key: some["changes"] for key, some in results.items() if some["changes"]}
+
+
+@pytest.fixture(scope="module")
+def faketime(applied):
+    applied.infra.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", "faketime"])
+
+
+@pytest.mark.parametrize("offset", ["+1d", "-1d"])
+def test_a_clock_that_jumps_by_a_day_is_no_reason_to_change_anything(applied, faketime, offset):
+    assert by_the_clock(applied, offset) == {}
+    assert applied.silent() == []
+
+
+def test_a_certificate_issued_by_a_clock_that_was_wrong_is_of_use_by_the_right_one(
+    applied, faketime
+):
+    machine = applied.infra
+    crt = "/etc/nginx/conf.d/cert/pigsty.crt"
+    asked = ["curl", "-sf", "-o", "/dev/null", "--cacert", "/etc/pki/ca.crt", "https://i.pigsty/"]
+    machine.run(["rm", crt])
+    assert by_the_clock(applied, "+1d")
+    machine.run(asked)
+    assert machine.apply("infra.nginx").changes == {}
+    # Ten days are more than is allowed for: the next apply by the right clock issues it anew.
+    machine.run(["rm", crt])
+    assert by_the_clock(applied, "+10d")
+    assert machine.run(asked, check=False).returncode != 0
+    assert machine.apply("infra.nginx").changes
+    machine.run(asked)
+
+
+# -- the network between a client and its INFRA node -----------------------------------------------
+
+
+@contextmanager
+def cut(site, machine):
+    """Pull a machine's cable, and put it in again at the end."""
+    port = f"m{machine.spec.host_part}"
+    site.lab.net(["ip", "link", "set", port, "down"])
+    try:
+        yield
+    finally:
+        site.lab.net(["ip", "link", "set", port, "up"])
+
+
+def test_a_network_cut_while_logs_are_shipped_loses_no_line(applied, client):
+    query = "http://10.10.10.10:9428/select/logsql/query?limit=100000&query=app%3Acounted"
+    with cut(applied, client):
+        client.run(
+            ["sh", "-c", f"for i in $(seq {LINES}); do echo line-$i; done | logger -t counted"]
+        )
+        time.sleep(6)
+    client.run(["sh", "-c", f"for i in $(seq {LINES}); do echo more-$i; done | logger -t counted"])
+    wanted = {f"{word}-{i}" for word in ("line", "more") for i in range(1, LINES + 1)}
+    deadline = time.monotonic() + 120
+    while True:
+        told = applied.infra.run(["curl", "-s", query]).stdout.splitlines()
+        found = [json.loads(line)["_msg"] for line in told]
+        if wanted <= set(found) or time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    assert set(found) == wanted
+    print(
+        f"{len(wanted)} lines written, {len(set(found))} arrived, {len(found)} of them with copies"
+    )
+
+
+def test_a_network_cut_while_packages_are_installed_is_said_and_gone_on_with(applied, client):
+    client.run(["dpkg", "--purge", "vector"])
+    client.run(["rm", "-f", "/var/cache/apt/archives/vector_9.0.0-1_amd64.deb"])
+    with cut(applied, client):
+        complaint = client.apply("infra.vector", check=False, timeout=300).complaint()
+        assert "vector cannot be installed" in complaint or "does not answer" in complaint
+    assert client.run(["dpkg", "--audit"]).stdout == ""
+    assert client.apply("infra.vector").ok
+    assert client.apply("infra.vector").changes == {}
+
+
+def test_after_all_of_it_everything_is_served_and_there_is_nothing_to_do(applied):
+    applied.mended()
+    assert applied.silent() == []
