@@ -19,6 +19,8 @@ block. Each begins with one of these words:
                                  the block is merged over the lab's pillar, as a reader would do
     <!-- pillar: {at: KEY} -->   the block is the value of this parameter
     <!-- pillar: {with: {…}} --> parameters that it needs besides
+    <!-- pillar: {files: true} --> it names files that only the machine has, so that only a lab,
+                                 and not the gate, can judge it
     <!-- file: PATH -->          the block is written to this file of the machine
     <!-- not pillar: WHAT -->    YAML of something else: it has to parse, no more
     <!-- shows -->               each line of the block is part of what the commands before printed,
@@ -45,7 +47,7 @@ FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w+-]*)\s*$")
 COMMENT = re.compile(r"^ *<!--(?P<text>.*?)-->\s*?$", re.DOTALL | re.MULTILINE)
 WORDS = ("lab", "run", "not run", "first", "pillar", "file", "not pillar", "shows")
 RUN_OPTIONS = {"machine": str, "status": int, "soak": bool}
-PILLAR_OPTIONS = {"write": bool, "at": str, "with": dict}
+PILLAR_OPTIONS = {"write": bool, "at": str, "with": dict, "files": bool}
 PRELUDE = """\
 set -euo pipefail
 salt-call() { command salt-call --retcode-passthrough "$@"; }

@@ -22,7 +22,6 @@ from lab.paths import CHECKOUT
 from lab.suites import MachineSpec
 
 SECONDS = 600
-DEFAULTS = yaml.safe_load((CHECKOUT / "infra/defaults.yaml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ SITE = {
 # Debian's packages alone, which lack these.
 SHIPPED = {
     "infra_packaging": "distro",
-    **({"grafana_enabled": False} if "grafana_enabled" in DEFAULTS else {}),
+    "grafana_enabled": False,
     "vector_enabled": False,
     "vlogs_enabled": False,
     "vtraces_enabled": False,
@@ -152,6 +151,7 @@ class Reader:
         self._stack = ExitStack()
         self._name = self._document = ""
         self._pillar = None
+        self._lab = None
         self.printed = ""
 
     def close(self):
@@ -163,8 +163,11 @@ class Reader:
             self._stack.close()
             self._name, self._document = name, document
             self._pillar = LABS[name].pillar
+            self._lab = None
             self._lab = self._boot(LABS[name])
-        elif document != self._document:
+        if self._lab is None:
+            raise LabError("it could not be brought up; see the first block of it")
+        if document != self._document:
             self._document = document
             self.write_pillar(LABS[name].pillar)
 
@@ -194,8 +197,10 @@ class Reader:
         if plan.vendor:
             _serve_vendor(self._stack, lab, standins.build(folder))
         if plan.apply:
-            lab.apply()
-            lab.apply()  # what the first run of one publishes, the other takes up
+            for machine in lab.machines:
+                machine.apply()
+            # What the others published meanwhile.
+            lab.machines[0].apply("infra.register")
         return lab
 
     def machine(self, block):
