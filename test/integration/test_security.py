@@ -48,9 +48,10 @@ NOT_OURS = [
         r"/etc/nginx/(modules|sites)-enabled/",
         r"/usr/local/lib/",
         r"/data/infra/(alertmgr|metrics)/",  # data, of the daemons themselves
+        r"/var/lib/infra/textfile/",  # metrics, of timers
     )
 ]
-"""What packages, their scripts and the daemons write."""
+"""What packages, their scripts, the daemons and timers write."""
 OURS_THOUGH_PACKAGED = re.compile(r"/etc/(nginx/nginx\.conf|chrony/chrony\.conf|dnsmasq\.conf)$")
 
 
