@@ -101,8 +101,8 @@ PILLAR = {
 
 @pytest.fixture(scope="module")
 def lab(boot_lab, tmp_path_factory):
-    PILLAR["infra"]["repo_upstream"] = upstreams()
-    site = boot_lab(platform="debian-13", pillar=PILLAR)
+    pillar = {"infra": {**PILLAR["infra"], "repo_upstream": upstreams()}}
+    site = boot_lab(platform="debian-13", pillar=pillar)
     machine = site.machine("infra-1")
     machine.run(["apt-get", "update"])
     machine.run(["apt-get", "install", "-qq", "-y", "haproxy"])
@@ -111,10 +111,12 @@ def lab(boot_lab, tmp_path_factory):
     hooks = [sys.executable, str(CHECKOUT / "test/integration/hooks.py"), "10.10.10.1", "5001"]
     command = site.net_command([*hooks, str(tmp_path_factory.mktemp("hooks") / "calls")])
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as told:
-        done = machine.apply()
-        assert done.ok, done.complaint()
-        yield site
-        told.kill()
+        try:
+            done = machine.apply()
+            assert done.ok, done.complaint()
+            yield site
+        finally:
+            told.kill()
 
 
 def asked(lab, questions):
@@ -130,38 +132,47 @@ def asked(lab, questions):
     return [json.loads(body)["data"] for _, body in answers]
 
 
-def chosen(lab, board):
-    """Values of the variables when the dashboard is opened: All, or the first that there is."""
-    found = {}
-    for variable in board["templating"]["list"]:
-        query = variable.get("query")
-        if variable["type"] != "query" or not isinstance(query, str):
-            found[variable["name"]] = ".*"
-            continue
-        way = VALUES_OF.fullmatch(query)
-        series = panels.filled(way["series"], found)
-        (values,) = asked(lab, [[f"/api/v1/label/{way['label']}/values", {"match[]": series}]])
-        if variable.get("includeAll"):
-            found[variable["name"]] = ".*"
-        else:
-            found[variable["name"]] = values[0] if values else "none"
-        found.setdefault("__missing", "")
+def chosen(lab):
+    """Values of each dashboard's variables when it is opened, and the names of those without any.
+
+    The value is All where that can be chosen, or the first that there is; no variable depends on
+    one of the latter.
+    """
+    of_metrics = [
+        (uid, variable, VALUES_OF.fullmatch(variable["query"]))
+        for uid, board in BOARDS.items()
+        for variable in board["templating"]["list"]
+        if variable["type"] == "query" and isinstance(variable["query"], str)
+    ]
+    everything = {
+        uid: {variable["name"]: ".*" for variable in board["templating"]["list"]}
+        for uid, board in BOARDS.items()
+    }
+    questions = [
+        [f"/api/v1/label/{way['label']}/values",
+         {"match[]": panels.filled(way["series"], everything[uid])}]
+        for uid, _, way in of_metrics
+    ]  # fmt: skip
+    without = {uid: [] for uid in BOARDS}
+    for (uid, variable, _), values in zip(of_metrics, asked(lab, questions), strict=True):
         if not values:
-            found["__missing"] += f" {variable['name']}"
-    return found
+            without[uid].append(variable["name"])
+        elif not variable.get("includeAll"):
+            everything[uid][variable["name"]] = values[0]
+    return everything, without
 
 
 def answers(lab):
     """Every question for metrics, and the series that came back."""
     now = int(time.time())
+    values, _ = chosen(lab)
     targets, questions = [], []
-    for board in BOARDS.values():
-        values = chosen(lab, board)
+    for uid, board in BOARDS.items():
         for target in panels.targets(board):
             if target.source != "ds-metrics":
                 continue
             targets.append(target)
-            query = {"query": panels.filled(target.expr, values)}
+            query = {"query": panels.filled(target.expr, values[uid])}
             if target.instant:
                 questions.append(["/api/v1/query", {**query, "time": str(now)}])
             else:
@@ -240,9 +251,8 @@ def test_values_fit_their_units(seen):
 
 
 def test_every_variable_of_a_dashboard_about_a_program_here_has_values(lab, seen):
-    for uid, board in BOARDS.items():
-        if CODE[uid].about not in ELSEWHERE:
-            assert chosen(lab, board).get("__missing", "") == "", uid
+    _, without = chosen(lab)
+    assert {n: w for n, w in without.items() if w and CODE[n].about not in ELSEWHERE} == {}
 
 
 def test_each_metric_here_that_pigsty_shows_is_shown_or_left_out_for_a_reason(lab, seen):
