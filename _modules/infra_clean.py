@@ -175,16 +175,22 @@ def empty(folders: Iterable[str], gone: Iterable[str] = ()) -> list[str]:
 
         salt infra-1 infra_clean.empty '[/etc/hosts.d]'
     """
-    left = set(gone)
+    left = {_real(path) for path in gone}
     found = []
-    for folder in sorted(set(folders), key=lambda f: f.count("/"), reverse=True):
+    for folder in sorted(set(folders), key=lambda f: _real(f).count("/"), reverse=True):
         path = Path(folder)
         if path.is_symlink() or not path.is_dir():
             continue
-        if all(str(child) in left for child in path.iterdir()):
+        if all(_real(str(child)) in left for child in path.iterdir()):
             found.append(folder)
-            left.add(folder)
+            left.add(_real(folder))
     return found
+
+
+def _real(path: str) -> str:
+    """A path with the links in it resolved, but for the last part."""
+    parent, name = os.path.split(path)
+    return os.path.join(os.path.realpath(parent), name)
 
 
 def leading_to(links: Iterable[str], folders: Iterable[str]) -> list[str]:
@@ -313,7 +319,7 @@ def purge(packages: list[str]) -> None:
 
 
 def accounts_to_go(
-    accounts: Iterable[str], groups: Iterable[str], data: Iterable[str]
+    accounts: Iterable[str], groups: Iterable[str], data: Iterable[str], stopped: bool = False
 ) -> dict[str, dict[str, str]]:
     """Which accounts and groups have nothing left that is theirs.
 
@@ -321,6 +327,8 @@ def accounts_to_go(
         Names.
     data
         Absolute paths of data; whom one of them belongs to stays.
+    stopped
+        Take their processes as ended.
 
     Returns ``accounts`` and ``groups``: name → '' where it can go, else why it stays. What is not
     there is left out.
@@ -342,6 +350,7 @@ def accounts_to_go(
         except KeyError:
             continue
         owns = "its data stays" if uid in owners else ""
+        busy -= {uid} if stopped else set()
         found["accounts"][name] = owns or ("processes of it run" if uid in busy else "")
     for name in groups:
         try:

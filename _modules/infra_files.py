@@ -410,11 +410,31 @@ def inherited() -> dict[str, list[str]]:
 
         salt infra-1 infra_files.inherited
     """
+    assumed = _context().get(_ASSUMED)
+    if assumed:
+        return dict(assumed)
     try:
         data = json.loads(inherited_path().read_text(encoding="utf-8"))["replaced"]
         return {str(name): [str(one) for one in patterns] for name, patterns in data.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # where it is lost, such files are foreign, and a state says so
+
+
+_ASSUMED = "infra_files.assumed"
+
+
+def _context() -> Any:
+    """What Salt keeps of a run, whatever modules it loads anew meanwhile; without Salt, nothing."""
+    return globals().setdefault("__context__", {})
+
+
+def assume(patterns: dict[str, list[str]]) -> None:
+    """With ``test=True``: take what :func:`inherited` would say as said, until told otherwise.
+
+    patterns
+        Set → patterns; empty to assume nothing.
+    """
+    _context()[_ASSUMED] = patterns
 
 
 def inherited_path() -> Path:

@@ -281,16 +281,20 @@ def _gone_by_then(remove: list[str], data: list[str]) -> list[str]:
     mine = [chunk for chunk in __lowstate__ if chunk["state"] == "infra_clean"]
     components = {chunk["name"] for chunk in mine if chunk["fun"] == "config"}
     gone = list(data) if "data" in remove else []
+    folders = []
     for component in components:
         paths = _record(component).get("paths", {})
-        gone += [p for p, was in paths.items() if was == "absent" and not _is_folder(p, was)]
+        absent = [p for p, was in paths.items() if was == "absent"]
+        gone += [p for p in absent if not _is_folder(p, "absent")]
+        folders += [p for p in absent if _is_folder(p, "absent")]
     roots = __salt__["infra_files.sets"]()
     for chunk in mine:
         for owned, root in chunk.get("sets", {}).items():
             if owned in roots:
                 root = roots[owned] or root
                 gone += [f"{root}/{r}" for r in __salt__["infra_files.owned"](owned, root)]
-    return gone
+    empty = __salt__["infra_clean.empty"](folders, gone)
+    return [*gone, *empty, *__salt__["infra_clean.leading_to"](folders, empty)]
 
 
 def _accounts(
@@ -300,7 +304,9 @@ def _accounts(
         kind: [n for n, was in record.get(kind, {}).items() if not was]
         for kind in ("accounts", "groups")
     }
-    found = __salt__["infra_clean.accounts_to_go"](ours["accounts"], ours["groups"], data)
+    found = __salt__["infra_clean.accounts_to_go"](
+        ours["accounts"], ours["groups"], data, stopped=__opts__["test"]
+    )
     kept = []
     for kind, function in (("accounts", "user.delete"), ("groups", "group.delete")):
         for one, why in found[kind].items():

@@ -34,13 +34,10 @@ def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) ->
         allowed = json.dumps({"replaced": rows["replaced"]}, sort_keys=True)
         if __salt__["infra_files.inherited"]() != rows["replaced"]:
             ret["changes"]["found"] = traces
-            if not __opts__["test"]:
+            if __opts__["test"]:
+                __salt__["infra_files.assume"](rows["replaced"])
+            else:
                 __salt__["infra_files.write"](__salt__["infra_files.inherited_path"](), allowed)
-        for path, why in __salt__["infra_legacy.left_over"](rows["first"]).items():
-            ret["changes"][path] = f"removed: {why}"
-            if not __opts__["test"]:
-                __salt__["infra_files.keep"]([path])
-                __salt__["infra_clean.destroy"](path)
     except (CommandExecutionError, OSError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     told = f"Pigsty laid this machine out ({', '.join(traces)})"
@@ -78,6 +75,7 @@ def tidied(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dic
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     if not __salt__["infra_files.inherited"]():
         return {**ret, "comment": "Pigsty was never here"}
+    __salt__["infra_files.assume"]({})
     try:
         rows = __salt__["infra_legacy.filled"](legacy, parameters)["last"]
         found = __salt__["infra_legacy.left_over"](rows)

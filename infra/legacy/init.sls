@@ -2,8 +2,7 @@
 # its business.
 {%- from "infra/map.jinja" import infra with context %}
 {%- import_yaml "infra/legacy.yaml" as legacy %}
-{%- set values = {} %}
-{%- for key in ('infra_data', 'nginx_home') %}{% do values.update({key: infra[key]}) %}{% endfor %}
+{%- set values = {'infra_data': infra.infra_data} %}
 
 include:
   - infra.pillar

@@ -11,11 +11,16 @@ infra-nginx-group-present:
 infra-nginx-user-present:
   user.present:
     - name: {{ infra.nginx_user | tojson }}
-    - gid: {{ infra.nginx_group | tojson }}
     - system: true
-    - home: /var/cache/nginx
     - createhome: false
+{#- An account that somebody else made is taken as it is. #}
+{%- if not salt['user.info'](infra.nginx_user) %}
+    - gid: {{ infra.nginx_group | tojson }}
+    - home: /var/cache/nginx
     - shell: /usr/sbin/nologin
+{%- endif %}
+    - groups: [{{ infra.nginx_group | tojson }}]
+    - remove_groups: false
     - require:
       - group: infra-nginx-group-present
 

@@ -31,6 +31,8 @@ infra-nginx-ca-published:
   file.symlink:
     - name: {{ infra.nginx_home }}/ca.crt
     - target: /etc/pki/ca.crt
+    # Pigsty has a copy there; infra_before kept one of that.
+    - force: true
     - require:
       - file: infra-nginx-home-directories-present
 

@@ -107,11 +107,11 @@ def build(machine, layout="4.5"):
     """
     run, write = machine.run, machine.write
     run(["apt-get", "update", "-q"])
+    script(machine, _ACCOUNTS)
     write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
     run(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y",
          "--no-install-recommends", *PACKAGES])  # fmt: skip
     run(["rm", "/usr/sbin/policy-rc.d"])
-    script(machine, _ACCOUNTS)
     _pki(machine)
     units = "/usr/lib/systemd/system" if layout == "4.0" else "/etc/systemd/system"
     records = "/infra/hosts" if layout == "4.0" else "/etc/dnsmasq.d/pigsty"
@@ -141,10 +141,15 @@ _ACCOUNTS = """
     mkdir -p /data/infra /data/nginx /var/lib/dnsmasq
     ln -s /data/infra /infra
     ln -s /data/nginx /www
-    for user in victoria prometheus grafana dnsmasq nginx; do
-        id $user 2>/dev/null || useradd --system --user-group --home-dir /infra -M $user
-        usermod -aG infra $user
-    done
+    account() {
+        useradd --system --user-group --home-dir $2 --shell $3 --no-create-home $1
+        usermod -aG infra $1
+    }
+    account victoria /infra /bin/bash
+    account prometheus /infra /bin/bash
+    account grafana /var/lib/grafana /bin/bash
+    account dnsmasq /var/lib/dnsmasq /usr/sbin/nologin
+    account nginx /var/cache/nginx /usr/sbin/nologin
     cd /data/infra
     mkdir -p pgadmin alertmgr conf tmp datasources dashboards metrics logs traces rules bin targets
     chown root:infra /data/infra; chmod 0771 /data/infra

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pigsty_site import ADDRESS, build
 
+pytestmark = pytest.mark.soak
 HERE = Path(__file__).parent
 PILLAR = {
     "infra": {

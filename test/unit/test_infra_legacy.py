@@ -37,7 +37,6 @@ def rows(machine):
     return {
         "traces": ["{root}/nginx/link-cert"],
         "replaced": {"portal": ["nginx.conf", "conf.d/*.conf"]},
-        "first": [{"paths": ["{root}/www/ca.crt"], "why": "a copy"}],
         "last": [
             {"paths": ["{root}/nginx/link-cert"], "why": "a helper"},
             {"paths": ["{root}/hosts/default", "{root}/hosts"], "why": "moved"},
@@ -52,7 +51,6 @@ def write(path, text="theirs"):
 
 
 def test_a_machine_without_a_trace_is_left_alone(machine):
-    write(machine / "www/ca.crt")
     write(machine / "hosts/default")
     for run in (state.taken_over, state.tidied):
         ret = run("x", *rows(machine))
@@ -67,17 +65,20 @@ def test_what_is_found_may_be_replaced_and_no_more(machine, monkeypatch, test):
     write(root / "link-cert")
     for name in ("nginx.conf", "conf.d/home.conf", "mime.types"):
         write(root / name)
-    write(machine / "www/ca.crt")
     ret = state.taken_over("x", *rows(machine))
     assert ret["result"] is (None if test else True)
-    assert set(ret["changes"]) == {"found", str(machine / "www/ca.crt")}
-    assert (machine / "www/ca.crt").exists() is test
+    assert ret["changes"] == {"found": [str(root / "link-cert")]}
+    assert infra_files.inherited_path().exists() is not test
     files = {name: {"text": "ours", "user": "root"}
              for name in ("nginx.conf", "conf.d/home.conf", "mime.types")}  # fmt: skip
     found = infra_files.compare("portal", str(root), files)
-    assert (found["foreign"] == ["mime.types"]) is not test
+    assert found["foreign"] == ["mime.types"]
     # Another set is not its heir.
     assert len(infra_files.compare("other", str(root), files)["foreign"]) == 3
+    state.tidied("x", *rows(machine))
+    # What was only assumed is so no longer than the run.
+    found = infra_files.compare("portal", str(root), files)
+    assert (found["foreign"] == ["mime.types"]) is not test
 
 
 def test_it_is_taken_over_once(machine):
@@ -125,8 +126,8 @@ def test_what_a_package_brought_stays(machine, monkeypatch):
 
 def test_the_data_says_of_each_why_and_since_when():
     data = yaml.safe_load(DATA.read_text(encoding="utf-8"))
-    assert set(data) == {"traces", "replaced", "first", "last"}
-    for row in data["first"] + data["last"]:
+    assert set(data) == {"traces", "replaced", "last"}
+    for row in data["last"]:
         assert set(row) == {"paths", "why", "versions"}
     text = json.dumps(infra_legacy.filled(data, dict.fromkeys(
         ("infra_data", "nginx_home"), "/x")))  # fmt: skip
