@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ask a server many questions: `ask.py BASE-URL`, with [[path, parameters], …] in JSON as input.
 
-Prints [[status, body], …]. It is a program, since a lab's network is reached by a process in it.
+Prints [[status, body], …]. It is a program, since what a machine listens on is reached in it.
 """
 
 import json

@@ -22,7 +22,7 @@ from typing import Any
 
 import panels
 
-ADDRESS = "http://10.10.10.10:8428"
+ADDRESS = "http://127.0.0.1:8428"
 MINUTES = 20
 SHOWN = (
     ("node-instance", "What it is spent on"),
@@ -152,10 +152,12 @@ def main(name: str, path: str) -> None:
     from lab import Lab
 
     lab = Lab.find(name)
-    words = [sys.executable, str(Path(__file__).with_name("ask.py")), ADDRESS]
+    machine = lab.machine("infra-1")
+    machine.write("/root/ask.py", Path(__file__).with_name("ask.py").read_text(encoding="utf-8"))
+    words = ["python3", "/root/ask.py", ADDRESS]
 
     def ask(questions: list[Any]) -> list[Any]:
-        answers = json.loads(lab.net(words, input=json.dumps(questions)).stdout)
+        answers = json.loads(machine.run(words, input=json.dumps(questions)).stdout)
         return [json.loads(body)["data"] for _, body in answers]
 
     Path(path).write_text(sheet(charts(ask, int(time.time()))), encoding="utf-8")

@@ -121,8 +121,11 @@ def lab(boot_lab, tmp_path_factory):
 
 def asked(lab, questions):
     """Ask the machine's VictoriaMetrics; the parsed answers, which have to be good ones."""
-    words = [sys.executable, str(CHECKOUT / "test/ask.py"), f"http://{IP}:8428"]
-    answers = json.loads(lab.net(words, input=json.dumps(questions)).stdout)
+    # On the machine itself: a store of one INFRA node listens nowhere else.
+    machine = lab.machine("infra-1")
+    machine.write("/root/ask.py", (CHECKOUT / "test/ask.py").read_text(encoding="utf-8"))
+    words = ["python3", "/root/ask.py", "http://127.0.0.1:8428"]
+    answers = json.loads(machine.run(words, input=json.dumps(questions)).stdout)
     refused = {
         str(parameters): body
         for (_, parameters), (status, body) in zip(questions, answers, strict=True)
