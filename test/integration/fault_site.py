@@ -43,7 +43,9 @@ def authority(folder):
     """A CA for the site, as pillar gives it."""
     crt, key = folder / "ca.crt", folder / "ca.key"
     run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650",
+        # Older than what a clock may be wrong by.
+        ["faketime", "-f", "-30d",
+         "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650",
          "-subj", "/O=pigsty/OU=ca/CN=pigsty-ca", "-keyout", str(key), "-out", str(crt),
          "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature"]
     )  # fmt: skip
@@ -121,9 +123,9 @@ class Site:
         """The client."""
         return self.lab.machine(NODE.name)
 
-    def vary(self, number):
+    def vary(self, number, **more):
         """Give the INFRA node another variant of its pillar."""
-        self.infra.set_pillar({"infra": {**self.pillar["infra"], **variant(number)}})
+        self.infra.set_pillar({"infra": {**self.pillar["infra"], **variant(number), **more}})
 
     def silent(self, names=tuple(SERVED)):
         """What of the INFRA node does not answer now."""
@@ -170,12 +172,11 @@ class Site:
             assert machine.apply().changes == {}
         return done
 
-    def start_apply(self, machine=None):
-        """Start an apply and return its process, which is the test's to end."""
-        machine = machine or self.infra
-        words = ["salt-call", "--local", "--out=json", "--retcode-passthrough"]
+    def start_apply(self, function=("state.apply", "infra"), level="warning", before=()):
+        """Start an apply on the INFRA node, and return its process, which is the test's to end."""
+        words = [*before, "salt-call", "--local", "--out=json", "--retcode-passthrough"]
         return subprocess.Popen(
-            machine.command([*words, "state.apply", "infra"]),
+            self.infra.command([*words, f"--log-level={level}", *function]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
