@@ -277,6 +277,19 @@ def test_a_clock_that_jumps_by_a_day_is_no_reason_to_change_anything(applied, fa
     assert applied.silent() == []
 
 
+@pytest.mark.parametrize(("offset", "of_use"), [("+1d", True), ("+10d", False)])
+def test_a_certificate_issued_by_a_clock_that_was_wrong_is_of_use_or_issued_anew(
+    applied, faketime, offset, of_use
+):
+    machine, state, crt = applied.infra, "infra.vmetrics.certificate", "/etc/pki/infra.crt"
+    verify = ["openssl", "verify", "-CAfile", "/etc/pki/ca.crt", crt]
+    machine.run(["rm", crt])
+    assert by_the_clock(applied, offset, state)
+    assert (machine.run(verify, check=False).returncode == 0) is of_use
+    assert (machine.apply(state).changes == {}) is of_use
+    machine.run(verify)
+
+
 # -- the network between a client and its INFRA node -----------------------------------------------
 
 
