@@ -14,7 +14,7 @@ def rows():
     return ROW.findall(TASKS.read_text(encoding="utf-8"))
 
 
-def tests():
+def known_tests():
     return {path.stem for path in (documents.ROOT / "test").rglob("test_*.py")}
 
 
@@ -31,7 +31,7 @@ def test_what_is_said_to_be_tried_is_tried_there():
             runs = [b for b in documents.blocks() if b.document == f"docs/{page[1]}"]
             if not any(b.language == "bash" and "not run" not in b.notes for b in runs):
                 wrong.append((number, tried))
-        elif tried.strip() and tried.strip() not in tests():
+        elif tried.strip() and tried.strip() not in known_tests():
             wrong.append((number, tried))
     assert wrong == []
 
