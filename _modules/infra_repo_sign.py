@@ -374,7 +374,8 @@ def _gpg(home: str, *argv: str, check: bool = True) -> dict[str, Any]:
     for _ in range(_AGENT_TRIES):
         # An agent that was told to end may take the call and then be gone; the next starts its own.
         answer = _run(command, "gnupg", check=False)
-        if not answer["retcode"] or "agent" not in answer["stderr"]:
+        told = answer["stderr"]
+        if not answer["retcode"] or not ("agent" in told or "Broken pipe" in told):
             break
         time.sleep(0.5)
     if check and answer["retcode"]:

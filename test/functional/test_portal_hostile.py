@@ -2,6 +2,8 @@
 
 import socket
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from nginx_server import Server, Upstream, drain
@@ -17,9 +19,16 @@ def upstream():
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, upstream):
+def folder():
+    """A place that nginx is given sites from: not below /tmp, of which its unit has its own."""
+    with TemporaryDirectory(prefix="infra-nginx-", dir="/var/lib") as path:
+        yield Path(path)
+
+
+@pytest.fixture(scope="module")
+def server(folder, upstream):
     there = f"127.0.0.1:{upstream.port}"
-    root = tmp_path_factory.mktemp("nginx")
+    root = folder
     site = root / "site"
     (site / ".git").mkdir(parents=True)
     (site / ".git/config").write_text("hidden")

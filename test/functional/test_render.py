@@ -97,7 +97,7 @@ DUMP = """#!jinja|json
 {%- from "infra/map.jinja" import infra with context %}
 {%- import_yaml "infra/defaults.yaml" as defaults %}
 {%- set told = {} %}
-{%- for key, value in infra.items() if key not in ("given", "identity", "infra_packaging") %}
+{%- for key, value in infra.items() if key not in ("given", "own", "identity", "infra_packaging") %}
   {%- if key not in defaults or defaults[key] != value %}
     {%- do told.update({key: value}) %}
   {%- endif %}

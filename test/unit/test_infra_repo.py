@@ -372,11 +372,18 @@ def test_progress_goes_to_the_master_as_an_event(master, sent, tmp_path):
     assert note.read_text().startswith("fetched 1 of 2 files")
 
 
-def test_an_agent_that_is_just_ending_is_asked_again(monkeypatch):
+@pytest.mark.parametrize(
+    "told",
+    [
+        "gpg: can't connect to the agent: End of file",
+        "gpg: keydb_search failed: Broken pipe\ngpg: signing failed: Broken pipe",
+    ],
+)
+def test_an_agent_that_is_just_ending_is_asked_again(monkeypatch, told):
     from _modules import infra_repo_sign as sign
 
     answers = [
-        {"retcode": 2, "stdout": "", "stderr": "gpg: can't connect to the agent: End of file"},
+        {"retcode": 2, "stdout": "", "stderr": told},
         {"retcode": 0, "stdout": "done", "stderr": ""},
     ]
     monkeypatch.setattr(sign.time, "sleep", lambda seconds: None)
