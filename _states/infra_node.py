@@ -139,9 +139,12 @@ def repository(
         __salt__["infra_files.publish"](_SET, folder, files, found, switch="files")
         __salt__["infra_repo.switch_sources"](not switch, own)
         try:
-            # On the way back the sources are the machine's own affair again.
             __salt__["pkg.refresh_db"](failhard=bool(files) and not silent)
         except CommandExecutionError as err:
+            if not files:
+                # On the way back the sources are the machine's own affair again, reached or not.
+                ret["warnings"] = [f"its own sources cannot be read: {err}"]
+                return {**ret, "comment": f"installs from {told}"}
             __salt__["infra_repo.switch_sources"](switch, own)
             return {**ret, "result": False, "comment": f"the sources cannot be read: {err}"}
     except (SaltInvocationError, CommandExecutionError) as err:

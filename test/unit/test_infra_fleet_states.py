@@ -394,6 +394,21 @@ def test_on_the_way_back_the_machine_has_its_own_sources_readable_or_not(world, 
     assert sources(world) == {}
 
 
+def test_on_the_way_back_sources_that_nobody_reaches_are_only_told(world, monkeypatch):
+    repository(world, monkeypatch)
+
+    def refresh(failhard):
+        # apt-get ends with an error where it never read a source before, whatever failhard says.
+        raise CommandExecutionError("E: The repository does not have a Release file.")
+
+    world.functions["pkg.refresh_db"] = refresh
+    told = repository(world, monkeypatch, nodes=[], exclusive=False)
+    assert told["result"] is True
+    assert "does not have a Release file" in told["warnings"][0]
+    assert sources(world) == {}
+    assert repository(world, monkeypatch, nodes=[], exclusive=False)["changes"] == {}
+
+
 def test_sources_that_cannot_be_read_are_an_error(world, monkeypatch):
     def refresh(failhard):
         raise CommandExecutionError("NO_PUBKEY")
