@@ -378,6 +378,8 @@ class Lab:
         others = [record for record in every() if record.name != self.name]
         network.remove(self._record, last=not others)
         marked = self._record.folder.with_name(f"{REMOVING}{self.name}")
+        # An interrupted removal came this far, and was then gone on with.
+        paths.remove_tree(marked)
         self._record.folder.rename(marked)
         paths.remove_tree(marked)
 

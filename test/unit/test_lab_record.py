@@ -3,7 +3,9 @@
 import json
 
 import pytest
-from lab import record
+from lab import Lab, network, record
+from lab.laboratory import REMOVING
+from lab.machine import Machine
 from lab.suites import MachineSpec
 
 
@@ -30,3 +32,14 @@ def test_what_another_checkout_writes_besides_is_passed_over(saved):
     data["machines"]["infra-1"]["later"] = False
     path.write_text(json.dumps(data))
     assert record.Record.load("mine") == saved
+
+
+def test_a_removal_that_was_interrupted_twice_is_gone_on_with(saved, monkeypatch):
+    monkeypatch.setattr(network, "remove", lambda record, last: None)
+    monkeypatch.setattr(Machine, "remove", lambda self: None)
+    lab = Lab(saved)
+    left = saved.folder.with_name(f"{REMOVING}mine")
+    (left / "infra-1").mkdir(parents=True)
+    lab._remove()
+    assert not left.exists()
+    assert not saved.folder.exists()
