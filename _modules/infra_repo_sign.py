@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     __salt__: dict[str, Any]
 
 _AGENT_TRIES = 3
+_AGENT_GONE = re.compile(r"agent|Broken pipe|Connection reset|End of file")
+"""What gpg says where its agent ended in the middle of a call."""
+
 _KEY_TYPE = "rsa4096"
 """RSA: rpm before 4.16 (EL 8) and old gpgv know no other that is still held to be safe."""
 
@@ -375,7 +378,7 @@ def _gpg(home: str, *argv: str, check: bool = True) -> dict[str, Any]:
         # An agent that was told to end may take the call and then be gone; the next starts its own.
         answer = _run(command, "gnupg", check=False)
         told = answer["stderr"]
-        if not answer["retcode"] or not ("agent" in told or "Broken pipe" in told):
+        if not answer["retcode"] or not _AGENT_GONE.search(told):
             break
         time.sleep(0.5)
     if check and answer["retcode"]:

@@ -377,6 +377,7 @@ def test_progress_goes_to_the_master_as_an_event(master, sent, tmp_path):
     [
         "gpg: can't connect to the agent: End of file",
         "gpg: keydb_search failed: Broken pipe\ngpg: signing failed: Broken pipe",
+        "gpg: keydb_search failed: Connection reset by peer",
     ],
 )
 def test_an_agent_that_is_just_ending_is_asked_again(monkeypatch, told):
