@@ -33,6 +33,15 @@ def matches(line: dict[str, Any], query: str) -> bool:
     return True
 
 
+def parsed(line: str) -> dict[str, Any]:
+    """What is kept in a line; nothing of one that was cut off."""
+    try:
+        found: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return {}
+    return found
+
+
 class Handler(serving.Handler):
     def do_GET(self) -> None:
         self.route(urlsplit(self.path), b"")
@@ -82,14 +91,16 @@ class Handler(serving.Handler):
             out.append(json.dumps(line))
         with LOCK:
             with (DATA / "lines").open("a") as stream:
-                stream.write("".join(f"{line}\n" for line in out))
+                # A line that a full disk or a kill cut off before stays alone.
+                stream.write("".join(f"\n{line}" for line in out))
             COUNT["rows"] += len(out)
         self.answer(200, "")
 
     def query(self, text: str, limit: int) -> None:
         path = DATA / "lines"
-        lines = path.read_text().splitlines() if path.exists() else []
-        found = [line for line in lines if matches(json.loads(line), text)]
+        with LOCK:
+            lines = path.read_text().splitlines() if path.exists() else []
+        found = [line for line in lines if (whole := parsed(line)) and matches(whole, text)]
         self.answer(200, "".join(f"{line}\n" for line in found[-limit:]), "application/stream+json")
 
 
