@@ -1,6 +1,6 @@
 # Grafana, and the packages of its plugins.
 {%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/daemon/states.jinja" import installed with context %}
+{%- from "infra/daemon/package.jinja" import installed with context %}
 
 include:
   - infra.daemon

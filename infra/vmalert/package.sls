@@ -1,5 +1,5 @@
 {%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/daemon/states.jinja" import installed with context %}
+{%- from "infra/daemon/package.jinja" import installed with context %}
 
 include:
   - infra.daemon

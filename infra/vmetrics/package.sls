@@ -1,4 +1,4 @@
-{%- from "infra/daemon/states.jinja" import installed with context %}
+{%- from "infra/daemon/package.jinja" import installed with context %}
 
 include:
   - infra.daemon
