@@ -632,7 +632,9 @@ def _version(value: Any, name: str) -> tuple[dict[str, Any], list[str]]:
 
 def _firewall(value: Any, name: str) -> tuple[dict[str, Any], list[str]]:
     known = _coerced(value, {"type": "bool"})
-    return {name: {True: "off", False: "none"}.get(known, value)}, []
+    if isinstance(known, bool):
+        return {name: "off" if known else "none"}, []
+    return {name: value}, []
 
 
 def _upstream(value: Any, name: str) -> tuple[dict[str, Any], list[str]]:

@@ -113,6 +113,15 @@ def check(salt_, text):
     return pillar
 
 
+ADAPTED = sorted(TABLE["renamed"].keys() | {"infra_portal", "repo_upstream", "node_packages"})
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, "x", [], [{}], {}, {"a": []}])
+def test_a_value_of_another_type_is_told_of_and_left_out(salt_, value):
+    hosts = {"10.10.10.10": {"infra_seq": 1, **dict.fromkeys(ADAPTED, value)}}
+    assert check(salt_, yaml.safe_dump({"all": {"children": {"infra": {"hosts": hosts}}}}))
+
+
 NAMES = st.sampled_from([
     *SCHEMA, *TABLE["renamed"], *TABLE["registers"], "infra_seq", "ansible_host", "mine",
     "prometheus_clean", "grafana_admin_password", "pg_users", "loki_data",
