@@ -4,11 +4,13 @@ A golden file that has to change is written anew with INFRA_GOLDEN=write in the 
 its difference read before it is committed.
 """
 
+import copy
 import json
 import os
 from pathlib import Path
 
 import pytest
+import salt.state
 import yaml
 from saltfactories.utils.functional import Loaders
 
@@ -87,10 +89,39 @@ def test_what_is_applied_renders_and_its_ids_are_of_the_house(loaders, modules, 
     assert len({(c["state"], c["fun"], c["__id__"], c["name"]) for c in found}) == len(found)
 
 
-def test_each_sls_renders_by_itself(loaders, modules, platform):
+def unmet(chunks):
+    """Requisites of an SLS that nothing in it or in what it includes meets."""
+    known = {
+        ("sls", sls)
+        for chunk in chunks
+        for sls in (chunk["__sls__"], *chunk.get("__sls_included_from__", []))
+    }
+    known |= {(chunk["state"], chunk[key]) for chunk in chunks for key in ("__id__", "name")}
+    return {
+        (chunk["__id__"], kind, wanted)
+        for chunk in chunks
+        for kind in ("require", "watch", "onchanges", "onfail", "listen", "prereq")
+        for requisite in chunk.get(kind, [])
+        for wanted in requisite.items()
+        if wanted not in known
+    }
+
+
+def test_each_sls_renders_by_itself_and_includes_what_it_requires(loaders, platform):
     """What differs within a family is in the map, so that one platform of each is enough."""
-    for sls in SLS if platform in ("debian-12", "el-9") else ():
-        low(modules, sls, pillar(loaders, "distro"))
+    if platform not in ("debian-12", "el-9"):
+        return
+    with salt.state.HighState(copy.deepcopy(loaders.opts), pillar(loaders, "distro")) as compiler:
+        for sls in SLS:
+            compiler.building_highstate = type(compiler.building_highstate)()
+            compiler.push_active()
+            try:
+                high, errors = compiler.render_highstate({"base": [sls]})
+            finally:
+                compiler.pop_active()
+            chunks, more = compiler.state.compile_high_data(high)
+            assert errors + more == [], sls
+            assert unmet(chunks) == set(), sls
 
 
 DUMP = """#!jinja|json
