@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -31,6 +32,11 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> 
         path = Path(target)
         known = json.loads(path.read_text()) if path.exists() else []
         path.write_text(json.dumps([*known, {"title": title, "head": list(head), "rows": cells}]))
+
+
+def progress(what: str) -> None:
+    """Say on standard error what is being measured: a table comes only when all of it was."""
+    print(f"... {what}", file=sys.stderr, flush=True)
 
 
 def ratio(ours: float, others: float) -> str:
