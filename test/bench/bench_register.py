@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Registration of 1, 100, 1,000 and 5,000 simulated minions, against a loop of file.managed.
 
-`state.apply infra.register` on an INFRA node of the lab with the portal, the name server and the data
-directory: targets, records, sub-paths and home page, written and read by the real programs. The
-mine is given by a module in its place. Every minion has a node exporter, is pinged and has a name;
-every tenth has a HAProxy console. Prints the seconds that the states of infra.register take, and
-the whole command's, and beside them the peer's: one `file.managed` per minion for its targets and
-one for its records, up to 1,000 minions; asserts nothing.
+`state.apply infra.register` on an INFRA node of the lab with the portal, the name server and the
+data directory: targets, records, sub-paths and home page, written and read by the real programs.
+The mine is given by a module in its place. Every minion has a node exporter, is pinged and has a
+name; every tenth has a HAProxy console. Prints the seconds that the states of infra.register take,
+and the whole command's, and beside them the peer's: one `file.managed` per minion for its targets
+and one for its records, up to 1,000 minions; asserts nothing.
 """
 
 import json
@@ -84,7 +84,7 @@ def apply(machine, mine):
 
 
 def peer(machine, mine):
-    """Seconds of a whole command that writes it all by a loop, and of the next, which is a no-op."""
+    """Seconds of a whole command that writes it all by a loop, and of the next, a no-op."""
     machine.write("/srv/salt/peer.sls", PEER)
     machine.write("/srv/mine.json", json.dumps(mine))
     machine.run(["rm", "-rf", "/srv/peer"])
@@ -136,7 +136,7 @@ def main():
         [(size, *(took for run in cells for took in run[:2])) for size, *cells in rows],
     )
     report.table(
-        "Seconds of the whole command: ours, a loop of file.managed, and how many times ours that is",
+        "The whole command: ours, a loop of file.managed, and how many times ours that is",
         ["minions", "first", "loop", "", "no-op", "loop", ""],
         [
             (size, first, other, report.ratio(first, other), noop, idle, report.ratio(noop, idle))
