@@ -48,9 +48,8 @@ test: prepare  ## everything: lint, types, unit, functional and integration test
 	@status=0; \
 	tools/lint || status=1; \
 	test/lab/lab build; \
-	for layer in 'test/unit test/functional' test/integration; do \
-	  "$$(tools/venv)/bin/pytest" --numprocesses=2 --dist=loadfile -m 'not soak' --timeout=900 $$layer || status=1; \
-	done; \
+	"$$(tools/venv)/bin/pytest" --numprocesses=2 --dist=loadfile --no-loadscope-reorder \
+	  -m 'not soak' --timeout=900 || status=1; \
 	exit $$status
 
 test-salt: prepare  ## unit and functional tests on other releases of Salt (SALT="3006 3007")

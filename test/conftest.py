@@ -24,6 +24,22 @@ for _handler in logging.root.handlers[:]:  # Salt's own would write to a closed 
     _handler.close()
 
 
+LONGEST = ("fleet", "faults", "documents", "portal", "repo", "secrets", "whole", "observability")
+"""Files of the integration tests that take minutes, longest first: two processes share the work
+file by file, and whichever begins a long one last is waited for."""
+
+
+def pytest_collection_modifyitems(items):
+    ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
+    items.sort(
+        key=lambda item: (
+            ranks.get(item.path.stem, len(ranks))
+            if item.path.parent.name == "integration"
+            else len(ranks) + 1
+        )
+    )
+
+
 @pytest.fixture(scope="session")
 def salt_factories_config():
     # A short path: a socket below it must stay under the limit of AF_UNIX names.

@@ -1,7 +1,8 @@
 """The way back renders on both families, for an INFRA node and a client, in the reverse order."""
 
 import pytest
-from test_render import COMPONENTS, PLATFORMS, loaders, low, pillar  # noqa: F401 (a fixture)
+
+from .test_render import COMPONENTS, PLATFORMS, loaders, low, pillar  # noqa: F401 (a fixture)
 
 STAGES = ["service", "config", "package", "data"]
 

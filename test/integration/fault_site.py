@@ -3,20 +3,16 @@
 import json
 import random
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 
-import yaml
+import vendors
+from authority import authority
 from lab import Lab, standins
-from lab.host import run
-from lab.paths import CHECKOUT
 from lab.suites import MachineSpec
 
-DEFAULTS = yaml.safe_load((CHECKOUT / "infra/defaults.yaml").read_text(encoding="utf-8"))
 INFRA = MachineSpec("infra-1", "10.10.10.10", disk=3000)
 NODE = MachineSpec("node-1", "10.10.10.21")
-VENDOR_PORT = 8088
 # What an INFRA node serves: unit, port, path that answers.
 SERVED = {
     "nginx": (80, "/"),
@@ -39,41 +35,13 @@ LEFT = [
 ]
 
 
-def authority(folder):
-    """A CA for the site, as pillar gives it."""
-    crt, key = folder / "ca.crt", folder / "ca.key"
-    run(
-        # Older than what a clock may be wrong by.
-        ["faketime", "-f", "-30d",
-         "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650",
-         "-subj", "/O=pigsty/OU=ca/CN=pigsty-ca", "-keyout", str(key), "-out", str(crt),
-         "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature"]
-    )  # fmt: skip
-    return {"ca_crt": crt.read_text(), "ca_key": key.read_text()}
-
-
-def pillar(vendor, given):
-    """The pillar of the site: everything on, with the vendor's packages (stand-ins for some)."""
+def pillar(repo, given):
+    """The pillar of the site: everything on but what has tests of its own."""
     return {
         "infra": {
             "infra_hosts": {INFRA.address: {"infra_seq": 1}},
-            "infra_packaging": "upstream",
-            # Its own tests are elsewhere.
-            **({"grafana_enabled": False} if "grafana_enabled" in DEFAULTS else {}),
-            "repo_enabled": False,
-            "node_repo_remove": False,
-            "node_repo_modules": "infra",
-            "repo_upstream": [
-                {
-                    "name": "pigsty-infra",
-                    "module": "infra",
-                    "releases": [12],
-                    "arch": ["x86_64"],
-                    "baseurl": {"default": f"http://10.10.10.1:{VENDOR_PORT}/ generic main"},
-                    "gpgkey": f"http://10.10.10.1:{VENDOR_PORT}/key.asc",
-                    "fingerprint": standins.fingerprint(vendor),
-                }
-            ],
+            **vendors.vendor(repo),
+            "grafana_enabled": False,
             **given,
         }
     }
@@ -198,18 +166,12 @@ class Site:
 @contextmanager
 def site(folder, client=False, name=None):
     """Boot the site; nothing is applied yet."""
-    vendor = standins.build(folder)
-    whole = pillar(vendor, authority(folder))
+    repo = standins.build(folder)
+    # Older than what a clock may be wrong by.
+    whole = pillar(repo, authority(folder, days_ago=30))
     machines = [INFRA, *([NODE] if client else [])]
-    with Lab.up("default", name=name, pillar=whole, machines=machines) as lab:
-        words = ["-m", "http.server", "--directory", str(vendor), "--bind", "10.10.10.1"]
-        served = subprocess.Popen(
-            lab.net_command([sys.executable, *words, str(VENDOR_PORT)]),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            yield Site(lab, whole)
-        finally:
-            served.kill()
-            served.wait()
+    with (
+        Lab.up("default", name=name, pillar=whole, machines=machines) as lab,
+        vendors.served(lab, repo),
+    ):
+        yield Site(lab, whole)

@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 from lab.suites import MachineSpec
+from vendors import DISTRO
 
 pytestmark = pytest.mark.soak
 HERE = Path(__file__).parent
 ALLOWED = {"infra_safeguard": False}
 EVERYTHING = {**ALLOWED, "infra_remove": ["service", "config", "package", "data"]}
-OFF = ("vlogs_enabled", "vtraces_enabled", "vector_enabled", "grafana_enabled")
 PILLAR = {
     "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
-    "infra_packaging": "distro",
-    **dict.fromkeys(OFF, False),
+    **DISTRO,
     "infra_portal": {
         "home": {"domain": "i.pigsty"},
         "docs": {"domain": "docs.pigsty", "path": "/www/docs"},

@@ -14,17 +14,15 @@ from fnmatch import fnmatchcase
 import metric_names
 import panels
 import pytest
-import yaml
 from lab import aptconf
 from lab.paths import CHECKOUT
+from vendors import DISTRO
 
 sys.path.insert(0, str(CHECKOUT / "tools"))
 
 from dashboards import catalogue
 
 IP = "10.10.10.10"
-DEFAULTS = yaml.safe_load((CHECKOUT / "infra" / "defaults.yaml").read_text(encoding="utf-8"))
-NOT_SHIPPED = ("grafana_enabled", "vector_enabled", "vlogs_enabled", "vtraces_enabled")
 BOARDS = panels.load()
 CODE = {board.uid: board for board in catalogue.boards()}
 ELSEWHERE = {
@@ -81,8 +79,7 @@ def upstreams():
 PILLAR = {
     "infra": {
         "infra_hosts": {IP: {"infra_seq": 1}},
-        "infra_packaging": "distro",
-        **{switch: False for switch in NOT_SHIPPED if switch in DEFAULTS},
+        **DISTRO,
         "repo_modules": "node",
         "repo_packages": ["tree"],
         "repo_extra_packages": [],

@@ -7,7 +7,6 @@ document can name are LABS.
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import documents
 import pytest
+import vendors
 import yaml
 from lab import Lab, aptconf, standins
 from lab.host import LabError, run
@@ -61,14 +61,6 @@ SITE = {
     "repo_extra_packages": [],
     "repo_upstream": aptconf.upstreams({12: "bookworm"}),
 }
-# Debian's packages alone, which lack these.
-SHIPPED = {
-    "infra_packaging": "distro",
-    "grafana_enabled": False,
-    "vector_enabled": False,
-    "vlogs_enabled": False,
-    "vtraces_enabled": False,
-}
 REPLICAS = yaml.safe_load((CHECKOUT / "test/lab/pillar/fleet.yml").read_text(encoding="utf-8"))
 LABS = {
     "site": LabPlan(
@@ -97,7 +89,7 @@ LABS = {
     "contributor": LabPlan({"infra-1": "10.10.10.10"}, checkout=True, soak=True),
     "fresh": LabPlan(
         {"infra-1": "10.10.10.10", "node-1": "10.10.10.21"},
-        {"infra": {**SITE, **SHIPPED}},
+        {"infra": {**SITE, **vendors.DISTRO}},
         master=True,
         checkout=True,
         soak=True,
@@ -111,7 +103,7 @@ LABS = {
                 "repo_packages": ["infra-distro", "node-distro"],
                 "repo_extra_packages": [],
                 "repo_upstream": aptconf.upstreams({12: "bookworm"}),
-                **SHIPPED,
+                **vendors.DISTRO,
             }
         },
         checkout=True,
@@ -262,12 +254,8 @@ def _clone(folder):
 
 def _serve_vendor(stack, lab, repo):
     """Serve the stand-ins' repository to the lab, and have its machines know it."""
-    words = ["-m", "http.server", "--directory", str(repo), "--bind", "10.10.10.1", "8088"]
-    quiet = subprocess.DEVNULL
-    server = subprocess.Popen(lab.net_command([sys.executable, *words]), stdout=quiet, stderr=quiet)
-    stack.enter_context(server)
-    stack.callback(server.kill)
-    line = "deb [signed-by=/etc/apt/keyrings/pigsty.asc] http://10.10.10.1:8088/ generic main\n"
+    stack.enter_context(vendors.served(lab, repo))
+    line = f"deb [signed-by=/etc/apt/keyrings/pigsty.asc] {vendors.URL}/ generic main\n"
     for machine in lab.machines:
         machine.write("/etc/apt/keyrings/pigsty.asc", (repo / "key.asc").read_text())
         machine.write("/etc/apt/sources.list.d/pigsty-infra.list", line)

@@ -1,7 +1,8 @@
 """A machine on which an operator has things already: they stay."""
 
 import pytest
-from test_portal import ADDRESS, STATES, Portal
+
+from .test_portal import ADDRESS, STATES, Portal
 
 PAGE = "<title>mine</title>the operator's own page"
 

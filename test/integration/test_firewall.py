@@ -1,7 +1,8 @@
 """The portal behind a real ufw and a real firewalld."""
 
 import pytest
-from test_portal import ADDRESS, STATES, Portal
+
+from .test_portal import ADDRESS, STATES, Portal
 
 SETUP = {
     "ufw": [["ufw", "--force", "enable"]],

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from vendors import DISTRO
 
 COUNT = 100_000
 STEADY = Path(__file__).with_name("dns_steady.py")
-OFF = ("grafana_enabled", "vector_enabled", "vlogs_enabled", "vtraces_enabled", "repo_enabled")
 
 
 def pillar(changed="10.200.0.1"):
@@ -18,8 +18,8 @@ def pillar(changed="10.200.0.1"):
     return {
         "infra": {
             "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
-            "infra_packaging": "distro",
-            **dict.fromkeys(OFF, False),
+            **DISTRO,
+            "repo_enabled": False,
             "dns_records": [f"{changed} moving.big", *records],
         }
     }

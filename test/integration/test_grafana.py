@@ -6,10 +6,9 @@ One machine goes through the tests of this file in their order.
 """
 
 import json
-import subprocess
-import sys
 
 import pytest
+import vendors
 from lab import standins
 
 PASSWORD = "first-Pass$word"  # noqa: S105 (of a machine that is thrown away)
@@ -20,11 +19,7 @@ SITES = {
 SHOP = {"uid": "shop", "title": "Shop", "panels": []}
 PILLAR = {
     "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
-    "infra_packaging": "upstream",
     "infra_listen": "0.0.0.0",  # noqa: S104 - so that somebody can come straight to it
-    "repo_enabled": False,
-    "node_repo_remove": False,
-    "node_repo_modules": "infra",
     # What it shows of others needs them not to be there.
     **dict.fromkeys(
         ("dns_enabled", "node_ntp_enabled", "vmalert_enabled", "alertmanager_enabled",
@@ -50,27 +45,14 @@ def vendor(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pillar(vendor):
-    upstream = {
-        "name": "pigsty-infra",
-        "module": "infra",
-        "releases": [12],
-        "arch": ["x86_64"],
-        "baseurl": {"default": "http://10.10.10.1:8088/ generic main"},
-        "gpgkey": "http://10.10.10.1:8088/key.asc",
-        "fingerprint": standins.fingerprint(vendor),
-    }
-    return {"infra": {**PILLAR, "repo_upstream": [upstream]}}
+    return {"infra": {**vendors.vendor(vendor), **PILLAR}}
 
 
 @pytest.fixture(scope="module")
 def lab(boot_lab, pillar, vendor):
     site = boot_lab(pillar=pillar)
-    words = ["-m", "http.server", "--directory", str(vendor), "--bind", "10.10.10.1", "8088"]
-    quiet = subprocess.DEVNULL
-    command = site.net_command([sys.executable, *words])
-    with subprocess.Popen(command, stdout=quiet, stderr=quiet) as process:
+    with vendors.served(site, vendor):
         yield site
-        process.kill()
 
 
 @pytest.fixture(scope="module")

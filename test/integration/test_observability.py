@@ -5,16 +5,14 @@ are installed (test/lab/standins). One lab goes through the tests of this file i
 """
 
 import json
-import subprocess
-import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import vendors
+from authority import authority
 from lab import standins
-from lab.host import run
 from lab.paths import CHECKOUT
 from lab.suites import MachineSpec
 
@@ -60,33 +58,11 @@ def vendor(folder):
 
 @pytest.fixture(scope="module")
 def pillar(folder, vendor):
-    crt, key = folder / "ca.crt", folder / "ca.key"
-    run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650",
-         "-subj", "/O=pigsty/OU=ca/CN=pigsty-ca", "-keyout", str(key), "-out", str(crt),
-         "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature"]
-    )  # fmt: skip
     return {
         "infra": {
             "infra_hosts": {ip: {"infra_seq": n} for n, ip in enumerate(INFRA.values(), 1)},
-            "infra_packaging": "upstream",
-            "repo_enabled": False,
-            # All machines take the vendor's packages from the vendor, beside Debian's own.
-            "node_repo_remove": False,
-            "node_repo_modules": "infra",
-            "repo_upstream": [
-                {
-                    "name": "pigsty-infra",
-                    "module": "infra",
-                    "releases": [12],
-                    "arch": ["x86_64"],
-                    "baseurl": {"default": "http://10.10.10.1:8088/ generic main"},
-                    "gpgkey": "http://10.10.10.1:8088/key.asc",
-                    "fingerprint": standins.fingerprint(vendor),
-                }
-            ],
-            "ca_crt": crt.read_text(),
-            "ca_key": key.read_text(),
+            **vendors.vendor(vendor),
+            **authority(folder),
             "alertmanager_receivers": {"hook": {"webhook": {"url": "http://10.10.10.1:5001/"}}},
             # What is told must not wait longer than a test has to.
             "alertmanager_route": {"group_wait": "5s", "group_interval": "10s"},
@@ -99,16 +75,15 @@ def pillar(folder, vendor):
 def lab(boot_lab, pillar, folder, vendor):
     specs = [MachineSpec(name, ip) for name, ip in [*INFRA.items(), NODE]]
     site = boot_lab("fleet", pillar=pillar, machines=specs)
-    with ExitStack() as stack:
-        for words in (
-            ["-m", "http.server", "--directory", str(vendor), "--bind", "10.10.10.1", "8088"],
-            [str(HERE / "hooks.py"), "10.10.10.1", "5001", str(folder / "calls")],
-            ["-m", "http.server", "--directory", str(folder), "--bind", "10.10.10.1", "22222"],
-        ):
-            command = site.net_command([sys.executable, *words])
-            quiet = subprocess.DEVNULL
-            process = stack.enter_context(subprocess.Popen(command, stdout=quiet, stderr=quiet))
-            stack.callback(process.kill)
+    with (
+        vendors.served(site, vendor),
+        vendors.background(
+            site, str(HERE / "hooks.py"), "10.10.10.1", "5001", str(folder / "calls")
+        ),
+        vendors.background(
+            site, "-m", "http.server", "--directory", str(folder), "--bind", "10.10.10.1", "22222"
+        ),
+    ):
         yield site
 
 

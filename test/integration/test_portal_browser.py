@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 from browser import Browser
-from test_portal import ADDRESS, SERVED, STATES, Portal
+
+from .test_portal import ADDRESS, SERVED, STATES, Portal
 
 PAGES = {"/": "en", "/zh": "zh", "/nothing-is-here": "en"}
 

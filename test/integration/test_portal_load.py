@@ -6,7 +6,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from test_portal import ADDRESS, DEMO, STATES, Portal
+
+from .test_portal import ADDRESS, DEMO, STATES, Portal
 
 REQUESTS = 20_000
 APPLIES = 5

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-import yaml
 from lab import MachineSpec, aptconf
 from lab.paths import CHECKOUT
+from vendors import DISTRO
 
 WANTED = [
     "nginx",
@@ -22,9 +22,6 @@ WANTED = [
 RELEASES = {"d12.x86_64": (12, "bookworm"), "d13.x86_64": (13, "trixie")}
 # What an INFRA node of this pillar needs besides, to be installed from nothing but the repository.
 NODE = ["infra-distro", "node-distro"]
-DEFAULTS = yaml.safe_load((CHECKOUT / "infra" / "defaults.yaml").read_text(encoding="utf-8"))
-# Debian has no package of these.
-NOT_SHIPPED = ("grafana_enabled", "vector_enabled", "vlogs_enabled", "vtraces_enabled")
 
 
 def upstreams():
@@ -36,8 +33,7 @@ def pillar(**changes):
     return {
         "infra": {
             "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
-            "infra_packaging": "distro",
-            **{switch: False for switch in NOT_SHIPPED if switch in DEFAULTS},
+            **DISTRO,
             "repo_enabled": True,
             "repo_modules": "node",
             "repo_upstream": upstreams(),

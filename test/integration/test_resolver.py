@@ -5,13 +5,13 @@ import re
 import pytest
 from lab import aptconf
 from lab.suites import MachineSpec
+from vendors import DISTRO
 
-OFF = ("grafana_enabled", "vector_enabled", "vlogs_enabled", "vtraces_enabled", "repo_enabled")
 PILLAR = {
     "infra": {
         "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
-        "infra_packaging": "distro",
-        **dict.fromkeys(OFF, False),
+        **DISTRO,
+        "repo_enabled": False,
     }
 }
 

@@ -1,38 +1,19 @@
-"""Secrets, owners, modes, listeners and sandboxes of an INFRA node, as an apply leaves them.
+"""Owners, modes, listeners and sandboxes of an INFRA node, as an apply leaves them.
 
 The golden list of files (golden/files.<platform>.txt) is written anew with INFRA_GOLDEN=write in
 the environment; what changed in it is then for a reviewer to read.
 """
 
-import json
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
-from lab.host import run
-from lab.paths import CHECKOUT
+from vendors import DISTRO
 
 HERE = Path(__file__).resolve().parent
 ADDRESS = "10.10.10.10"
-MARK = "mArKeD"
-SECRETS = {
-    # what: (the secret, files that hold it)
-    "password of nginx_users": (f"{MARK}-users", []),
-    "password of the mail server": (f"{MARK}-mail", ["/etc/alertmanager.yml"]),
-    "address of a webhook": (f"{MARK}-hook", ["/etc/alertmanager.yml"]),
-    "token of a webhook": (f"{MARK}-token", ["/etc/alertmanager.yml"]),
-    "password of a scrape job": (f"{MARK}-scrape", ["/data/infra/prometheus.yml"]),
-    "password of a proxy": (f"{MARK}-proxy", []),
-    "password of a data source": (f"{MARK}-dns", []),
-}
-SALT = re.compile(r"/srv/pillar/infra\.sls|/var/cache/salt/minion/(high|low)state\.cache\.p")
-"""Salt's own: what the pillar is read from, and its cache of the last run, which is 0600 root."""
-
-PACKAGED = {f"{name}_enabled": False for name in ("vlogs", "vtraces", "vector", "grafana")}
-DEFAULTS = yaml.safe_load((CHECKOUT / "infra/defaults.yaml").read_text(encoding="utf-8"))
+PASSWORD = "ann-Pass"  # noqa: S105 (of a machine that is thrown away)
 CLOSED = {8428: "vmetrics", 8880: "vmalert", 9059: "alertmanager", 9113: "nginx", 9115: "blackbox"}
 LIMIT = 3.0  # exposure, by systemd-analyze security
 FOLDERS = ("/etc", "/data", "/infra", "/www", "/usr/local", "/var/lib/infra")
@@ -55,147 +36,35 @@ NOT_OURS = [
 OURS_THOUGH_PACKAGED = re.compile(r"/etc/(nginx/nginx\.conf|chrony/chrony\.conf|dnsmasq\.conf)$")
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ca")
-    run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650",
-         "-subj", "/O=pigsty/OU=ca/CN=pigsty-ca", "-keyout", str(folder / "ca.key"),
-         "-out", str(folder / "ca.crt"),
-         "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature"]
-    )  # fmt: skip
-    return (folder / "ca.crt").read_text(), (folder / "ca.key").read_text()
-
-
-@pytest.fixture(scope="module")
-def secrets(authority):
-    """What → the secret and its files; of the CA's key a line of it."""
-    line = authority[1].splitlines()[10]
-    return {**SECRETS, "key of the CA": (line, ["/etc/pki/ca/ca.key"])}
-
-
-@pytest.fixture(scope="module")
-def pillar(authority):
-    def secret(what):
-        return SECRETS[what][0]
-
-    hook = {
-        "url": f"http://10.10.10.1:5001/{secret('address of a webhook')}",
-        "http_config": {"authorization": {"credentials": secret("token of a webhook")}},
+PILLAR = {
+    "infra": {
+        "infra_hosts": {ADDRESS: {"infra_seq": 1}},
+        **DISTRO,
+        "repo_enabled": False,
+        "node_repo_modules": "",
+        "portal_auth": "basic",
+        "nginx_users": {"ann": PASSWORD},
+        "infra_portal": {
+            "home": {"domain": "i.pigsty"},
+            "metrics": {"domain": "p.pigsty", "endpoint": "${admin_ip}:8428"},
+        },
+        "alertmanager_receivers": {"hook": {"webhook": {"url": "http://10.10.10.1:5001/"}}},
+        "vmetrics_scrape_jobs": [{"job_name": "shop", "targets": "shop"}],
     }
-    job = {"job_name": "shop", "targets": "shop"}
-    return {
-        "infra": {
-            "infra_hosts": {ADDRESS: {"infra_seq": 1}},
-            "infra_packaging": "distro",
-            "repo_enabled": False,
-            "node_repo_modules": "",
-            **{name: value for name, value in PACKAGED.items() if name in DEFAULTS},
-            "ca_crt": authority[0],
-            "ca_key": authority[1],
-            "portal_auth": "basic",
-            "nginx_users": {"ann": secret("password of nginx_users")},
-            "infra_portal": {
-                "home": {"domain": "i.pigsty"},
-                "metrics": {"domain": "p.pigsty", "endpoint": "${admin_ip}:8428"},
-            },
-            "alertmanager_receivers": {"hook": {"webhook": hook}},
-            "alertmanager_global": {
-                "smtp_smarthost": "mail:25",
-                "smtp_from": "a@example.org",
-                "smtp_auth_username": "ann",
-                "smtp_auth_password": secret("password of the mail server"),
-            },
-            "vmetrics_scrape_jobs": [
-                {**job, "basic_auth": {
-                    "username": "ann", "password": secret("password of a scrape job")}}
-            ],
-            "certbot_dns_credentials": f"token = {secret('password of a data source')}",
-            "proxy_env": {"http_proxy": f"http://u:{secret('password of a proxy')}@127.0.0.1:9"},
-        }
-    }  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
-def machine(boot_lab, platform, pillar):
-    return boot_lab(platform=platform, pillar=pillar).machine("infra-1")
-
-
-WATCH = """
-import glob, os, re, sys
-wanted = re.compile(b'|'.join(re.escape(line.encode()) for line in sys.stdin.read().split()))
-print('ready', flush=True)
-seen = set()
-while not os.path.exists('/run/watched-enough'):
-    for path in glob.glob('/proc/[0-9]*/cmdline') + glob.glob('/proc/[0-9]*/environ'):
-        try:
-            found = wanted.findall(open(path, 'rb').read())
-        except OSError:
-            continue
-        for secret in set(found) - seen:
-            seen.add(secret)
-            print(secret.decode(), open(path.replace('environ', 'cmdline')).read(80), flush=True)
-print('done', flush=True)
-"""
+def machine(boot_lab, platform):
+    return boot_lab(platform=platform, pillar=PILLAR).machine("infra-1")
 
 
 @pytest.fixture(scope="module")
-def applied(machine, secrets):
-    """The first apply, at Salt's most talkative, with every process watched; what was said."""
+def applied(machine):
+    """What was on the machine before the first apply, by path."""
     before = _listed(machine)
-    words = "\n".join(secret for secret, _ in secrets.values())
-    machine.write("/run/watch.py", WATCH)
-    watch = subprocess.Popen(
-        machine.command(["/opt/salt/bin/python3", "/run/watch.py"]),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    watch.stdin.write(words)
-    watch.stdin.close()
-    assert watch.stdout.readline() == "ready\n"
-    done = machine.run(
-        ["salt-call", "--local", "--out=json", "--log-level=debug", "state.apply", "infra"],
-        check=False, timeout=900,
-    )  # fmt: skip
-    machine.write("/run/watched-enough", "")
-    processes = watch.stdout.read()
-    watch.wait()
-    machine.run(["rm", "/run/watch.py", "/run/watched-enough"])
-    results = json.loads(done.stdout)["local"]
-    assert [r["comment"] for r in results.values() if r["result"] is False] == []
-    return {"return": done.stdout, "log": done.stderr, "processes": processes, "before": before}
-
-
-def test_no_secret_is_told_while_it_is_applied(applied, secrets):
-    assert applied["processes"] == "done\n"
-    assert "infra_portal.managed" in applied["log"]  # it was as talkative as asked for
-    for what, (secret, _) in secrets.items():
-        for told in ("return", "log"):
-            assert secret not in applied[told], f"{what} is in the {told}"
-
-
-def test_no_secret_is_kept_but_in_its_own_closed_file(machine, applied, secrets):
-    machine.write("/run/secrets", "\n".join(s for s, _ in secrets.values()) + "\n", mode=0o600)
-    holders = machine.run(
-        ["grep", "-rlaFf", "/run/secrets", "/", "--exclude-dir=proc", "--exclude-dir=sys",
-         "--exclude-dir=dev", "--exclude=secrets"],
-        check=False, timeout=600,
-    ).stdout.split()  # fmt: skip
-    journal = machine.run(["journalctl", "--no-pager", "--output=json"]).stdout
-    found = {}
-    for path in holders:
-        text = machine.run(["cat", path]).stdout
-        for what, (secret, _) in secrets.items():
-            if secret in text:
-                found.setdefault(what, []).append(path)
-    machine.run(["rm", "/run/secrets"])
-    for what, (secret, files) in secrets.items():
-        ours = [path for path in found.get(what, []) if not SALT.fullmatch(path)]
-        assert ours == files, what
-        assert secret not in journal, what
-    closed = {path for paths in found.values() for path in paths if "/srv/" not in path}
-    for path in closed:
-        mode, group = machine.run(["stat", "--format=%a %G", path]).stdout.split()
-        assert mode in (["600"] if group == "root" else ["600", "640"]), path
+    machine.apply()
+    return before
 
 
 def test_a_second_time_changes_nothing(machine, applied):
@@ -218,7 +87,7 @@ def test_every_file_that_is_written_has_the_owner_and_the_mode_of_the_list(
     packaged = set(machine.run(["sh", "-c", "cat /var/lib/dpkg/info/*.list"]).stdout.splitlines())
     lines = []
     for path, (changed, attributes) in sorted(_listed(machine).items()):
-        before = applied["before"].get(path)
+        before = applied.get(path)
         if any(skip.match(path) for skip in NOT_OURS):
             continue
         if before is None and path in packaged and not OURS_THOUGH_PACKAGED.match(path):
@@ -254,7 +123,7 @@ def test_nothing_but_the_portal_and_what_others_need_is_reached(machine, applied
     code = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "--resolve",
             f"p.pigsty:443:{ADDRESS}"]  # fmt: skip
     assert machine.run([*code, "https://p.pigsty/health"]).stdout == "401"
-    login = ["--user", f"ann:{SECRETS['password of nginx_users'][0]}"]
+    login = ["--user", f"ann:{PASSWORD}"]
     # Its endpoint is the node's address, on which nothing listens: it is asked on loopback.
     assert machine.run([*code, *login, "https://p.pigsty/health"]).stdout == "200"
     assert machine.run([*code, f"http://{ADDRESS}/ca.crt"]).stdout == "200"

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import pytest
 from pigsty_site import ADDRESS, build
+from vendors import DISTRO
 
 pytestmark = pytest.mark.soak
 HERE = Path(__file__).parent
 PILLAR = {
     "infra": {
         "infra_hosts": {ADDRESS: {"infra_seq": 1}},
-        "infra_packaging": "distro",
-        **dict.fromkeys(
-            ("vlogs_enabled", "vtraces_enabled", "vector_enabled", "grafana_enabled"), False
-        ),
+        **DISTRO,
         "ca_source": "/root/pigsty/files/pki/ca",
         "infra_portal": {
             "home": {"domain": "i.pigsty"},

@@ -15,11 +15,12 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 from salt.exceptions import CommandExecutionError, SaltInvocationError
-from test_infra_cert import Authority
 
 from _modules import infra_cert, infra_cert_backup, infra_cert_sign, infra_files
 from _states import infra_cert as cert_state
 from _states import infra_scrape as scrape_state
+
+from .test_infra_cert import Authority
 
 GROUP = grp.getgrgid(os.getgid()).gr_name
 

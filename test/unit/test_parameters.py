@@ -51,6 +51,9 @@ def test_what_is_written_from_the_schema_is_current(path):
         ("certbot_dns_credentials", ["12345678"]),
         ("proxy_env", {"http_proxy": ["http://u:12345678@p"]}),
         ("grafana_admin_password", 12345678),
+        ("alertmanager_receivers", {"ops": "https://hooks.example.com/12345678"}),
+        ("alertmanager_global", "smtp_auth_password: 12345678"),
+        ("vmetrics_scrape_jobs", ["password: 12345678"]),
     ],
 )
 def test_no_message_shows_a_secret(name, value):
