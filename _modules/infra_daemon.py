@@ -1,6 +1,6 @@
 """Daemons of this formula: their units and flags as text, and what runs of them.
 
-A *daemon* is a row of ``infra/daemons.yaml`` as ``infra/daemon/map.jinja`` fills it in: ``name``,
+A *daemon* is a row of ``infra/daemons.yaml`` as ``infra/map/daemons.jinja`` fills it in: ``name``,
 ``title``, ``unit``, ``user``, ``program``, ``flags`` (each ``text`` and the ``template`` it came
 from), ``options`` (further flags, one string), ``options_parameter``, ``version`` (the flag that
 prints it), ``port``, ``port_parameter``, ``health`` (path), ``after`` (units), ``writes``

@@ -1,6 +1,5 @@
 # Who is told of what, checked by amtool; and how the Alertmanagers of all INFRA nodes find another.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/daemon/map.jinja" import daemons with context %}
+{%- from "infra/map.jinja" import infra, daemons with context %}
 {%- from "infra/daemon/states.jinja" import cleaned, configured with context %}
 {%- set settings = {} %}
 {%- for key in ('receivers', 'severities', 'routes', 'route', 'inhibit_rules', 'global') %}

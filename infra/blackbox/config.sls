@@ -1,5 +1,4 @@
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/daemon/map.jinja" import daemons, domain with context %}
+{%- from "infra/map.jinja" import infra, daemons, domain with context %}
 {%- from "infra/daemon/states.jinja" import configured with context %}
 
 include:

@@ -1,6 +1,5 @@
 # The CA: made once, never overwritten. A pair that was put here beforehand is taken as it is.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/fleet.jinja" import fleet with context %}
+{%- from "infra/map.jinja" import infra, fleet with context %}
 
 include:
   - infra.pillar

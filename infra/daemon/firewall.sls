@@ -1,7 +1,5 @@
 # Who reaches the services past the portal, where firewalld or ufw runs: as infra/daemons.yaml says.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/fleet.jinja" import fleet with context %}
-{%- from "infra/daemon/listen.jinja" import listen with context %}
+{%- from "infra/map.jinja" import infra, fleet, listen with context %}
 {%- import_yaml "infra/daemons.yaml" as rows %}
 {%- set server = infra.identity is not none %}
 {%- set ports = {'peers': [], 'site': [], 'infra': []} %}

@@ -1,6 +1,5 @@
 # Its configuration (a change restarts it) and its records (a change is read while it runs).
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/fleet.jinja" import fleet with context %}
+{%- from "infra/map.jinja" import infra, fleet with context %}
 {%- from "infra/dns/settings.jinja" import dns with context %}
 
 include:

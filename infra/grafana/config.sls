@@ -1,6 +1,5 @@
 # Its settings, with secrets in files of their own; and the drop-in of its unit.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/daemon/map.jinja" import daemons with context %}
+{%- from "infra/map.jinja" import infra, daemons with context %}
 {%- from "infra/daemon/states.jinja" import configured with context %}
 {%- from "infra/grafana/settings.jinja" import settings with context %}
 

@@ -1,6 +1,5 @@
 # What it shows: data sources, dashboards and their folders. It reads them again where they changed.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/daemon/map.jinja" import daemons, enabled, nodes with context %}
+{%- from "infra/map.jinja" import infra, daemons, enabled, nodes with context %}
 {%- from "infra/grafana/settings.jinja" import administrator, root with context %}
 {%- import_yaml "infra/grafana/datasources.yaml" as rows %}
 {%- set values = {'grafana_meta': infra.grafana_meta, 'grafana_view_password': infra.grafana_view_password} %}

@@ -1,6 +1,5 @@
 # It runs and answers, and its administrator is who the parameters say.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/daemon/map.jinja" import daemons with context %}
+{%- from "infra/map.jinja" import infra, daemons with context %}
 {%- from "infra/daemon/states.jinja" import running with context %}
 
 include:

@@ -1,6 +1,5 @@
 # What the site's CA signs is trusted here.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/fleet.jinja" import fleet with context %}
+{%- from "infra/map.jinja" import infra, fleet with context %}
 
 include:
   - infra.pillar

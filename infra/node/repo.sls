@@ -1,7 +1,6 @@
 # Where a client's packages come from: the INFRA nodes, each of which is a whole replica, and
 # upstreams. An INFRA node that has no repository of its own takes them from upstreams, too.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/fleet.jinja" import fleet with context %}
+{%- from "infra/map.jinja" import infra, fleet with context %}
 {%- set modules = infra.node_repo_modules.replace(' ', '').split(',') | select | list %}
 {%- set others = modules | reject('equalto', 'local') | list %}
 {%- from "infra/repo/settings.jinja" import repo with context %}

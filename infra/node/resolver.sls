@@ -1,6 +1,5 @@
 # The name servers of the INFRA nodes are asked first; on an INFRA node, its own before the others.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/fleet.jinja" import fleet with context %}
+{%- from "infra/map.jinja" import infra, fleet with context %}
 {%- set servers = [] %}
 {%- for server in infra.node_dns_servers or [] %}
   {%- do servers.append(server.replace('${admin_ip}', infra.admin_ip)) %}

@@ -1,7 +1,6 @@
 # What this minion is to run, told to the INFRA nodes through the mine; early, so that those that
 # are applied at the same time find it there.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/fleet.jinja" import fleet with context %}
+{%- from "infra/map.jinja" import infra, fleet with context %}
 {%- set name = infra.nodename or grains['id'] %}
 {%- set targets = [{'job': 'ping'}] %}
 {%- if infra.node_exporter_enabled %}{% do targets.append({'job': 'node', 'port': infra.node_exporter_port}) %}{% endif %}

@@ -1,7 +1,5 @@
 # What infra_status.services asks after: the components of this minion, and how each is asked.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/fleet.jinja" import fleet with context %}
-{%- from "infra/daemon/map.jinja" import daemons with context %}
+{%- from "infra/map.jinja" import infra, fleet, daemons with context %}
 {%- import_yaml "infra/components.yaml" as components %}
 {%- set server = infra.identity is not none %}
 {%- set checks = {

@@ -1,8 +1,5 @@
 # What is shipped, checked by Vector itself; and its buffer on disk.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/fleet.jinja" import fleet with context %}
-{%- from "infra/daemon/map.jinja" import daemons, enabled with context %}
-{%- from "infra/daemon/listen.jinja" import listen with context %}
+{%- from "infra/map.jinja" import infra, fleet, daemons, enabled, listen with context %}
 {%- from "infra/daemon/states.jinja" import cleaned, configured with context %}
 {%- set name = infra.nodename or grains['id'] %}
 {%- set server = infra.identity is not none %}

@@ -1,6 +1,5 @@
 # The rules, checked by vmalert itself; and the one or two vmalerts that evaluate them.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/daemon/map.jinja" import daemons, nodes, portal_url with context %}
+{%- from "infra/map.jinja" import infra, daemons, nodes, portal_url with context %}
 {%- from "infra/daemon/states.jinja" import configured with context %}
 {%- set evaluators = [daemons.vmalert] + ([daemons.vmalert_logs] if infra.vlogs_enabled else []) %}
 {%- set timeout = infra.vmetrics_scrape_timeout | string %}

@@ -1,6 +1,5 @@
 # What this node shows to etcd, MinIO and Patroni when it scrapes them.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/daemon/map.jinja" import own with context %}
+{%- from "infra/map.jinja" import infra, own with context %}
 
 include:
   - infra.daemon

@@ -1,6 +1,5 @@
 # What is scraped, checked by VictoriaMetrics itself before it is put in place; and its data.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/daemon/map.jinja" import daemons, values with context %}
+{%- from "infra/map.jinja" import infra, daemons, values with context %}
 {%- from "infra/daemon/states.jinja" import cleaned, configured with context %}
 {%- from "infra/vmetrics/targets.jinja" import own with context %}
 {%- import_yaml "infra/vmetrics/jobs.yaml" as jobs %}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import salt.state
 import yaml
+from salt.utils.jinja import SaltCacheLoader
 from saltfactories.utils.functional import Loaders
 
 REPO = Path(__file__).resolve().parent.parent.parent
@@ -122,6 +123,26 @@ def test_each_sls_renders_by_itself_and_includes_what_it_requires(loaders, platf
             chunks, more = compiler.state.compile_high_data(high)
             assert errors + more == [], sls
             assert unmet(chunks) == set(), sls
+
+
+def test_parameters_are_not_read_by_every_sls_but_anew_in_each_run(loaders, modules, monkeypatch):
+    reads = []
+    own = SaltCacheLoader.get_source
+
+    def get_source(self, environment, template):
+        reads.append(template)
+        return own(self, environment, template)
+
+    monkeypatch.setattr(SaltCacheLoader, "get_source", get_source)
+    ports = []
+    for port in (8428, 9999):
+        given = {"infra": {**pillar(loaders, "distro")["infra"], "vmetrics_port": port}}
+        found = low(modules, "infra", given)
+        (unit,) = (chunk for chunk in found if chunk["__id__"] == "infra-vmetrics-unit-configured")
+        ports.append(unit["daemon"]["port"])
+        # And once more after infra.sync, for which Salt loads its modules anew.
+        assert reads.count("infra/map/parameters.jinja") == 2 * len(ports)
+    assert ports == [8428, 9999]
 
 
 DUMP = """#!jinja|json
