@@ -10,6 +10,8 @@
             'version': ['nginx', '-v']},
   'dns': {'unit': 'dnsmasq', 'check': {'kind': 'dns', 'port': infra.dns_port},
           'version': ['dnsmasq', '--version']},
+  'certbot': {'unit': infra.certbot_unit ~ '.timer', 'version': ['certbot', '--version'],
+              'check': {'kind': 'files', 'paths': ['/etc/letsencrypt/renewal-hooks/deploy/infra-nginx']} },
   'ntp': {'unit': infra.ntp_unit, 'version': ['chronyd', '--version'],
           'check': {'kind': 'ntp', 'serves': server,
                     'sourced': (fleet.others or infra.node_ntp_servers) | length > 0}},

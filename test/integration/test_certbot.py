@@ -111,6 +111,10 @@ def test_the_three_shared_names_of_the_demo_are_issued(site):
     assert site.apply(test=True).changes == {}
     units = ["certbot.timer", "infra-cert-renew.timer"]
     assert site.machine.run(["systemctl", "is-enabled", *units]).stdout.split() == ["enabled"] * 2
+    site.machine.apply("infra.status")
+    row = site.machine.salt_call("infra_status.services", check=False)["certbot"]
+    assert (row["unit"], row["healthy"]) == ("certbot.timer", True)
+    assert row["version"]
 
 
 def test_an_added_name_expands_the_certificate_and_no_connection_drops(site, tmp_path):
