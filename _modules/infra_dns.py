@@ -519,12 +519,13 @@ def reload() -> None:
     """
     if not __salt__["service.status"]("dnsmasq"):
         return
+    # Not `reload`: a unit of somebody's own need not have it, Pigsty's has not.
+    words = ["kill", "--kill-who=main", "--signal=SIGHUP", "dnsmasq"]
     outcome = __salt__["cmd.run_all"](
-        [salt.utils.path.which("systemctl") or "systemctl", "reload", "dnsmasq"],
-        python_shell=False,
+        [salt.utils.path.which("systemctl") or "systemctl", *words], python_shell=False
     )
     if outcome["retcode"]:
-        raise CommandExecutionError(f"systemctl reload dnsmasq: {outcome['stderr']}")
+        raise CommandExecutionError(f"systemctl {' '.join(words)}: {outcome['stderr']}")
 
 
 def wait_for(

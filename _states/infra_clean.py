@@ -256,8 +256,10 @@ def rest(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
     try:
         record = _record(name)
         paths = record.get("paths", {})
-        absent = [p for p, was in paths.items() if was == "absent"]
-        gone = _gone_by_then(remove, data) if __opts__["test"] else []
+        # A daemon that is stopped may write once more: what holds data is no left-over when empty.
+        stays = [] if "data" in remove else data
+        absent = [p for p, was in paths.items() if was == "absent" and p not in stays]
+        gone = _gone_by_then(stays, data) if __opts__["test"] else []
         empty = __salt__["infra_clean.empty"](absent, gone)
         ret["changes"] = dict.fromkeys(empty, "removed")
         for folder in [] if __opts__["test"] else empty:
@@ -267,8 +269,8 @@ def rest(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
         ret["changes"].update(dict.fromkeys(links, "removed"))
         for link in [] if __opts__["test"] else links:
             __salt__["infra_clean.destroy"](link)
-        stays = [] if __opts__["test"] and "data" in remove else data
-        kept = [] if "package" not in remove else _accounts(ret, name, record, stays)
+        left = stays if __opts__["test"] else data
+        kept = [] if "package" not in remove else _accounts(ret, name, record, left)
         if not __opts__["test"]:
             __salt__["infra_before.forget"](name, "paths", ret["changes"])
     except (CommandExecutionError, OSError) as err:
@@ -276,15 +278,19 @@ def rest(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
     return _told(ret, "what else was of it", kept)
 
 
-def _gone_by_then(remove: list[str], data: list[str]) -> list[str]:
-    """With ``test=True``: what this run would have removed before it came here."""
+def _gone_by_then(stays: list[str], data: list[str]) -> list[str]:
+    """With ``test=True``: what this run would have removed before it came here.
+
+    stays
+        Data that it is not asked to destroy.
+    """
     mine = [chunk for chunk in __lowstate__ if chunk["state"] == "infra_clean"]
     components = {chunk["name"] for chunk in mine if chunk["fun"] == "config"}
-    gone = list(data) if "data" in remove else []
+    gone = [path for path in data if path not in stays]
     folders = []
     for component in components:
         paths = _record(component).get("paths", {})
-        absent = [p for p, was in paths.items() if was == "absent"]
+        absent = [p for p, was in paths.items() if was == "absent" and p not in stays]
         gone += [p for p in absent if not _is_folder(p, "absent")]
         folders += [p for p in absent if _is_folder(p, "absent")]
     roots = __salt__["infra_files.sets"]()

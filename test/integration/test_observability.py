@@ -235,8 +235,7 @@ def test_logs_of_a_client_reach_both_stores(lab, applied):
         assert line["job"] == "syslog"
 
 
-def test_traces_go_in_over_otlp_and_come_out_as_jaeger(lab, applied):
-    machine = lab.machine("infra-1")
+def send_trace(machine):
     span = {"resource": {"attributes": [
         {"key": "service.name", "value": {"stringValue": "shop"}}]}, "scopeSpans": []}  # fmt: skip
     body = json.dumps({"resourceSpans": [span]})
@@ -244,6 +243,11 @@ def test_traces_go_in_over_otlp_and_come_out_as_jaeger(lab, applied):
         ["curl", "-sf", "-d", body, "-H", "Content-Type: application/json",
          "http://127.0.0.1/vtraces/insert/opentelemetry/v1/traces"]
     )  # fmt: skip
+
+
+def test_traces_go_in_over_otlp_and_come_out_as_jaeger(lab, applied):
+    machine = lab.machine("infra-1")
+    send_trace(machine)
     code, told = get(machine, 80, "/vtraces/select/jaeger/api/services")
     assert code == 200
     assert json.loads(told)["data"] == ["shop"]
@@ -442,6 +446,7 @@ def test_upgrading_a_program_restarts_that_service_alone(lab, applied):
 @pytest.mark.soak
 def test_data_is_destroyed_only_when_it_is_named_and_once(lab, applied):
     machine = lab.machine("infra-1")
+    send_trace(machine)
     refused = machine.apply(pillar={"infra": {"vtraces_clean": True}}, check=False)
     assert "vtraces_clean_confirm: /data/infra/traces" in refused.complaint()
     assert "services" in machine.run(["ls", "/data/infra/traces"]).stdout.split()
