@@ -258,7 +258,8 @@ def sites_present(
     views = __salt__["infra_portal.views"](_given(portal), settings)
     paths = sorted({v["path"] for v in views.values() if v["kind"] == "static"})
     missing = [p for p in paths if not Path(p).is_dir()]
-    below = [p for p in missing if Path(settings["nginx_home"]) in Path(p).parents]
+    home = Path(settings["nginx_home"])
+    below = [p for p in missing if home in Path(p).parents]
     elsewhere = [p for p in missing if p not in below]
     if elsewhere:
         ret["warnings"] = [f"there is no {', '.join(elsewhere)} yet; put the site there"]
@@ -267,6 +268,13 @@ def sites_present(
     ret["changes"] = {"made": below}
     if __opts__["test"]:
         return {**ret, "result": None, "comment": "directories would be made"}
+    try:
+        # Known to be ours before they are made; the way back takes those that are empty by then.
+        between = {str(up) for p in below for up in Path(p).parents if home in up.parents}
+        seen = __salt__["infra_before.look"]({"paths": sorted({*below, *between})})
+        __salt__["infra_before.note"]({"nginx": seen})
+    except CommandExecutionError as err:
+        return {**ret, "changes": {}, "result": False, "comment": str(err)}
     for path in below:
         made = __states__["file.directory"](
             name=path, user="root", group=settings["nginx_group"], mode="0755", makedirs=True

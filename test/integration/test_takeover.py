@@ -5,6 +5,7 @@ a metric and a name while the formula is applied, and prints how long each was a
 """
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ PILLAR = {
         "repo_remove": False,
     }
 }
-METRIC = "pigsty_was_here 42"
+MINUTES_AGO = 5  # VictoriaMetrics does not tell of the last half minute yet
 LAYOUTS = ["4.5", pytest.param("4.0", marks=pytest.mark.soak)]
 
 
@@ -37,7 +38,9 @@ def machine(request, boot_lab):
     machine = boot_lab(pillar=PILLAR).machine("infra-1")
     build(machine, request.param)
     load = ["curl", "-fsS", "--retry", "20", "--retry-connrefused", "--retry-delay", "1"]
-    machine.run([*load, "--data-binary", METRIC, "http://127.0.0.1:8428/api/v1/import/prometheus"])
+    moment = int((time.time() - MINUTES_AGO * 60) * 1000)
+    metric = f"pigsty_was_here 42 {moment}"
+    machine.run([*load, "--data-binary", metric, "http://127.0.0.1:8428/api/v1/import/prometheus"])
     machine.run([*load, "http://127.0.0.1:8428/internal/force_flush"])
     return machine
 
