@@ -397,7 +397,7 @@ def left() -> list[str]:
     return sorted(found | set(__salt__["infra_files.sets"]()))
 
 
-def forget_all(data: Iterable[str], test: bool = False) -> list[str]:
+def forget_all(data: Iterable[str], test: bool = False, gone: Iterable[str] = ()) -> list[str]:
     """Remove what this formula keeps for itself below /var/lib/infra.
 
     data
@@ -405,20 +405,25 @@ def forget_all(data: Iterable[str], test: bool = False) -> list[str]:
         ``textfile``, and what is kept in ``replaced`` and has a successor of somebody else's.
     test
         Only tell.
+    gone
+        Absolute paths that are to be taken as gone.
 
     Returns the paths that are, or would be, removed.
     """
+    without = set(gone)
     base = Path(__salt__["infra_files.saved_path"]("")).parent
     if not base.is_dir():
         return []
-    gone = []
+    removed = []
     for child in sorted(base.iterdir()):
-        holds = child.is_dir() and any(p.is_file() or p.is_symlink() for p in child.rglob("*"))
+        holds = child.is_dir() and any(
+            str(p) not in without for p in child.rglob("*") if p.is_file() or p.is_symlink()
+        )
         if str(child) in data or (child.name in ("textfile", "replaced") and holds):
             continue
-        gone.append(str(child))
+        removed.append(str(child))
         if not test:
             destroy(str(child))
     if not test and not any(base.iterdir()):
         base.rmdir()
-    return gone
+    return removed

@@ -358,7 +358,8 @@ def finished(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
         left = [] if test and "package" in remove else __salt__["infra_clean.left"]()
         if left:
             return {**ret, "comment": f"stays on record: {', '.join(left)}"}
-        gone = __salt__["infra_clean.forget_all"](data, test=test)
+        before = _gone_by_then([] if "data" in remove else data, data) if test else []
+        gone = __salt__["infra_clean.forget_all"](data, test=test, gone=before)
         ret["changes"].update(dict.fromkeys(gone, "removed"))
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}

@@ -285,6 +285,30 @@ def test_at_last_it_forgets_all_but_what_somebody_left_there(machine):
     assert state.finished("x", [SERVICE, CONFIG], [])["changes"] == {}
 
 
+def test_metrics_that_we_left_there_are_told_of_and_go(machine):
+    ours = machine.write("lib/textfile/infra_certs.prom")
+    machine.note(paths={ours: "absent"})
+    folder = str(machine.lib / "textfile")
+    machine.test(True)
+    assert folder in state.finished("x", [SERVICE, CONFIG, PACKAGE], [])["changes"]
+    machine.test(False)
+    assert state.config("dns", {}, [])["changes"] == {ours: "removed"}
+    assert folder in state.finished("x", [SERVICE, CONFIG, PACKAGE], [])["changes"]
+    assert not machine.lib.exists()
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_an_empty_directory_of_data_stays_unless_data_is_to_go(machine, test):
+    """The daemon that is stopped may write there once more."""
+    folder = machine.root / "data/alertmgr"
+    folder.mkdir(parents=True)
+    machine.note(paths={str(folder): "absent"})
+    machine.test(test)
+    assert state.rest("dns", [SERVICE, CONFIG], [str(folder)])["changes"] == {}
+    ret = state.rest("dns", [SERVICE, CONFIG, DATA], [str(folder)])
+    assert ret["changes"] == {str(folder): "removed"}
+
+
 def test_what_is_kept_stays_on_record(machine):
     machine.packages = {"ours": "1"}
     machine.note(packages={"ours": False})
