@@ -68,7 +68,7 @@ def test_one_of_a_hundred_thousand_records_changes_while_queries_run(machine, ca
     states, noop = apply(machine)
     assert [s["__id__"] for s in states.values() if s["changes"]] == []
     machine.set_pillar(pillar(changed="10.200.0.2"))
-    # Ahead of others: one that is kept waiting asks all that it missed at once, which is not steady.
+    # Ahead of others: one that is kept waiting asks all that it missed at once.
     asking = ["nice", "-n", "-10", sys.executable, str(STEADY), "10.10.10.10"]
     asking += ["moving.big", "10.200.0.2", "100", "60"]
     stream = subprocess.Popen(machine.lab.net_command(asking), stdout=subprocess.PIPE, text=True)
