@@ -292,13 +292,17 @@ def publish(
             shutil.rmtree(stage, ignore_errors=True)
 
 
-def discard_stages(root: str) -> list[str]:
-    """Remove staged copies that a killed run left beside root; returns their paths."""
+def discard_stages(root: str) -> None:
+    """Remove staged copies that a killed run left beside root.
+
+    Raises CommandExecutionError for one that cannot be removed.
+    """
     base = Path(root).resolve()
-    found = sorted(base.parent.glob(f".{base.name}.infra-*"))
-    for path in found:
-        shutil.rmtree(path, ignore_errors=True)
-    return [str(p) for p in found]
+    for path in sorted(base.parent.glob(f".{base.name}.infra-*")):
+        try:
+            shutil.rmtree(path)
+        except OSError as err:
+            raise CommandExecutionError(f"{path}: what a killed run left stays: {err}") from err
 
 
 def remove(name: str, root: str, test: bool = False) -> list[str]:

@@ -259,6 +259,18 @@ def test_where_two_manifests_are_damaged_nothing_is_removed_and_what_is_wanted_i
     }  # fmt: skip
 
 
+def test_leftovers_that_cannot_be_cleared_are_named(root, monkeypatch):
+    left = root.parent / f".{root.name}.infra-123456"
+    left.mkdir()
+
+    def refuse(path, **_):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(infra_files.shutil, "rmtree", refuse)
+    with pytest.raises(CommandExecutionError, match=f"{left.name}.*Read-only"):
+        infra_files.discard_stages(str(root))
+
+
 def test_a_run_killed_before_its_files_were_taken_up_is_gone_on_with(root):
     class Killed(BaseException):
         """What no handler of the module sees."""
