@@ -1,5 +1,6 @@
 {%- from "infra/map.jinja" import infra, daemons, domain with context %}
 {%- from "infra/daemon/states.jinja" import configured with context %}
+{%- set record = (infra.dns_records | first | default('') | string).split() %}
 
 include:
   - infra.blackbox.package
@@ -10,7 +11,7 @@ infra-blackbox-modules-managed:
     - daemon: {{ daemons.blackbox | tojson }}
     - settings:
         ca_bundle: {{ infra.ca_bundle | tojson }}
-        dns_name: {{ (infra.dns_records[0].split()[1] if infra.dns_records else domain) | tojson }}
+        dns_name: {{ (record[1] if record | length > 1 else domain) | tojson }}
     - custom: {{ infra.blackbox_modules | tojson }}
     - require:
       - infra_daemon: infra-blackbox-package-installed

@@ -10,7 +10,7 @@ infra-ca-trust-installed:
 
 infra-ca-trust-linked:
   file.symlink:
-    - name: {{ infra.ca_trust_dir }}/ca.crt
+    - name: {{ (infra.ca_trust_dir ~ '/ca.crt') | tojson }}
     - target: /etc/pki/ca.crt
     - makedirs: true
     - require:

@@ -18,7 +18,7 @@ infra-certbot-certificates-managed:
 
 infra-certbot-timer-running:
   service.running:
-    - name: {{ infra.certbot_unit }}.timer
+    - name: {{ (infra.certbot_unit ~ '.timer') | tojson }}
     - enable: true
     - require:
       - sls: infra.certbot.config

@@ -27,7 +27,7 @@ infra-daemon-user-{{ user }}-present:
     - system: true
     - createhome: false
     {%- if not salt['user.info'](user) %}
-    - home: {{ {'vector': '/var/lib/vector', 'grafana': '/usr/share/grafana'}.get(user, infra.infra_data) }}
+    - home: {{ {'vector': '/var/lib/vector', 'grafana': '/usr/share/grafana'}.get(user, infra.infra_data) | tojson }}
     - shell: /usr/sbin/nologin
     {%- endif %}
     - groups: [infra]
@@ -88,7 +88,7 @@ infra-daemon-directories-present:
   file.directory:
     - names:
 {%- for folder in ('conf', 'tmp', 'bin', 'rules', 'targets') %}
-      - {{ infra.infra_data }}/{{ folder }}
+      - {{ (infra.infra_data ~ '/' ~ folder) | tojson }}
 {%- endfor %}
     - user: root
     - group: infra

@@ -9,6 +9,6 @@ include:
 infra-dns-firewall-open:
   infra_firewall.open:
     - ports:
-      - {{ infra.dns_port }}/udp
-      - {{ infra.dns_port }}/tcp
+      - {{ (infra.dns_port ~ '/udp') | tojson }}
+      - {{ (infra.dns_port ~ '/tcp') | tojson }}
 {%- endif %}

@@ -25,7 +25,7 @@ infra-dns-service-running:
 
 {%- for address in dns.listen %}
 
-infra-dns-server-{{ address }}-answering:
+{{ ('infra-dns-server-' ~ address ~ '-answering') | tojson }}:
   infra_dns.answering:
     - name: {{ address | tojson }}
     - lines: {{ infra.dns_records[:20] | tojson }}

@@ -9,9 +9,9 @@ include:
 infra-nginx-firewall-open:
   infra_firewall.open:
     - ports:
-      - {{ infra.nginx_port }}/tcp
+      - {{ (infra.nginx_port ~ '/tcp') | tojson }}
 {%- if infra.nginx_sslmode != 'disable' %}
-      - {{ infra.nginx_ssl_port }}/tcp
+      - {{ (infra.nginx_ssl_port ~ '/tcp') | tojson }}
 {%- endif %}
 {%- endif %}
 

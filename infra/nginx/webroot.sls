@@ -29,7 +29,7 @@ infra-nginx-sites-present:
 
 infra-nginx-ca-published:
   file.symlink:
-    - name: {{ infra.nginx_home }}/ca.crt
+    - name: {{ (infra.nginx_home ~ '/ca.crt') | tojson }}
     - target: /etc/pki/ca.crt
     # Pigsty has a copy there; infra_before kept one of that.
     - force: true

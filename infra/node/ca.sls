@@ -22,7 +22,7 @@ infra-node-ca-trust-installed:
 
 infra-node-ca-linked:
   file.symlink:
-    - name: {{ infra.ca_trust_dir }}/ca.crt
+    - name: {{ (infra.ca_trust_dir ~ '/ca.crt') | tojson }}
     - target: /etc/pki/ca.crt
     - makedirs: true
     - require:

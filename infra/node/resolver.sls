@@ -2,7 +2,7 @@
 {%- from "infra/map.jinja" import infra, fleet with context %}
 {%- set servers = [] %}
 {%- for server in infra.node_dns_servers or [] %}
-  {%- do servers.append(server.replace('${admin_ip}', infra.admin_ip)) %}
+  {%- do servers.append((server | string).replace('${admin_ip}', infra.admin_ip)) %}
 {%- endfor %}
 {%- if infra.node_dns_servers is none and infra.dns_enabled and infra.dns_port == 53 %}
   {%- set servers = ([fleet.own.ip] if fleet.own else []) + fleet.others %}

@@ -6,7 +6,7 @@ include:
 
 infra-ntp-unit-hardened:
   file.managed:
-    - name: /etc/systemd/system/{{ infra.ntp_unit }}.service.d/infra-hardening.conf
+    - name: {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra-hardening.conf') | tojson }}
     - source: salt://infra/ntp/files/chrony.service.conf
     - user: root
     - group: root

@@ -10,9 +10,9 @@ infra-ntp-service-current:
     - name: {{ infra.ntp_unit | tojson }}
     - files:
       - {{ infra.ntp_config | tojson }}
-      - /etc/systemd/system/{{ infra.ntp_unit }}.service.d/infra.conf
+      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra.conf') | tojson }}
       - /etc/default/infra-chrony
-      - /etc/systemd/system/{{ infra.ntp_unit }}.service.d/infra-hardening.conf
+      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra-hardening.conf') | tojson }}
     - require:
       - file: infra-ntp-unit-hardened
       - infra_ntp: infra-ntp-config-managed

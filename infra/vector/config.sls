@@ -20,8 +20,8 @@ infra-vector-sources-managed:
     - daemon: {{ daemons.vector | tojson }}
     - settings:
         data: {{ infra.vector_data | tojson }}
-        port: {{ infra.vector_port }}
-        read_from: {{ infra.vector_read_from }}
+        port: {{ infra.vector_port | tojson }}
+        read_from: {{ infra.vector_read_from | tojson }}
         ip: {{ (infra.node_ip or (fleet.own.ip if fleet.own else none)) | tojson }}
         ins: {{ name | tojson }}
         cls: {{ infra.node_cluster | tojson }}
@@ -30,7 +30,7 @@ infra-vector-sources-managed:
     - sources: {{ sources | tojson }}
     - endpoints: {{ infra.vector_log_endpoint | tojson }}
     - nodes: {{ nodes | tojson }}
-    - admin_ip: {{ infra.admin_ip }}
+    - admin_ip: {{ infra.admin_ip | tojson }}
     - buffer: {{ infra.vector_buffer_size | tojson }}
     - require:
       - infra_daemon: infra-vector-package-installed

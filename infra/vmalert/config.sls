@@ -9,7 +9,7 @@ include:
 
 infra-vmalert-rules-managed:
   infra_rules.managed:
-    - name: {{ infra.infra_data }}/rules
+    - name: {{ (infra.infra_data ~ '/rules') | tojson }}
     - daemons: {{ evaluators | tojson }}
     - settings:
         portal_url: {{ portal_url | tojson }}

@@ -12,7 +12,7 @@ infra-vmetrics-targets-present:
   file.directory:
     - names:
 {%- for job in jobs + (infra.vmetrics_scrape_jobs or []) if job.targets is defined %}
-      - {{ infra.infra_data }}/targets/{{ job.targets }}
+      - {{ (infra.infra_data ~ '/targets/' ~ job.targets) | tojson }}
 {%- endfor %}
     - user: root
     - group: infra
