@@ -62,8 +62,9 @@ test-salt: prepare  ## unit and functional tests on other releases of Salt (SALT
 package:  ## build/infra-VERSION-RELEASE.spm of what is committed
 	@tools/package
 
-soak: prepare  ## the long runs: alerts from end to end, kills, faults
-	@"$$(tools/venv)/bin/pytest" -m soak --timeout=1800 test/integration
+soak: prepare  ## the long runs: alerts from end to end, kills, and the table of all faults
+	@INFRA_FAULTS=write "$$(tools/venv)/bin/pytest" -m 'soak or fault' --timeout=1800 \
+	  test/integration test/functional
 
 fuzz: prepare  ## try every parser with what it does not expect (MINUTES=10)
 	@nice -n 19 "$$(tools/venv)/bin/python" test/fuzz/fuzz.py $(or $(MINUTES),10)

@@ -14,6 +14,8 @@ REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))  # from _modules import …
 sys.path.insert(0, str(REPO / "test"))  # from lab import …
 
+import fault_table  # noqa: E402 - it is in that folder
+
 # A busy machine is no fault of the code. On CI the same examples every time; at a desk new ones.
 settings.register_profile("desk", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -30,6 +32,7 @@ file by file, and whichever begins a long one last is waited for."""
 
 
 def pytest_collection_modifyitems(items):
+    fault_table.mark(items)
     ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
     items.sort(
         key=lambda item: (
@@ -38,6 +41,10 @@ def pytest_collection_modifyitems(items):
             else len(ranks) + 1
         )
     )
+
+
+def pytest_terminal_summary(terminalreporter):
+    fault_table.tell(terminalreporter)
 
 
 @pytest.fixture(scope="session")

@@ -209,6 +209,10 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(
     assert not any(path.endswith(".deb") for path in upstream.requests)
 
 
+@pytest.mark.fault(
+    "the disk full in the middle of building a repository",
+    "an error that says so; what was published stays",
+)
 def test_a_disk_that_fills_up_in_the_middle(build, modules, upstream, upstream_key, small):
     home = str(small)
     before = build(home=home, packages=["base"])["path"]
@@ -255,6 +259,10 @@ build(**arguments)
 """
 
 
+@pytest.mark.fault(
+    "`kill -9` at each stage of building a repository",
+    "never half-published; the next run completes it",
+)
 @pytest.mark.parametrize("stage", _STAGES)
 def test_kill_9_and_run_again(stage, build, modules, loaders, spec, upstream, repo_key, tmp_path):
     published = build(packages=["base"])
@@ -312,6 +320,7 @@ def test_kill_9_in_the_middle_of_a_file_costs_only_its_rest(
     assert 100_000 < start < 400_000
 
 
+@pytest.mark.fault("what apt had fetched of an upstream damaged", "built as if it were not there")
 @pytest.mark.parametrize("damage", [b"", b"\x00\xff garbage", b"Package: x\nVersion"])
 def test_what_apt_had_fetched_of_an_upstream_is_damaged(
     damage, build, upstream, upstream_key, tmp_path
@@ -327,6 +336,7 @@ def test_what_apt_had_fetched_of_an_upstream_is_damaged(
     assert build(packages=["base", "web"])["packages"] == 3
 
 
+@pytest.mark.fault("the caches and seals of a repository damaged", "built anew; whole")
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"[3]"])
 def test_what_is_remembered_of_a_repository_is_damaged(damage, build, modules, spec):
     build(packages=["base"])
@@ -345,6 +355,9 @@ def test_what_is_remembered_of_a_repository_is_damaged(damage, build, modules, s
     assert modules.infra_repo.verify("pigsty", spec["home"])["complete"]
 
 
+@pytest.mark.fault(
+    "a repository's marker or note damaged", "not served as complete; published anew"
+)
 @pytest.mark.parametrize("name", ["repo_complete", "repo_info.json"])
 @pytest.mark.parametrize("damage", [b"", b"\xff\xfe{"])
 def test_a_damaged_marker_is_no_complete_repository_and_is_made_anew(
@@ -358,6 +371,7 @@ def test_a_damaged_marker_is_no_complete_repository_and_is_made_anew(
     assert modules.infra_repo.verify("pigsty", spec["home"])["complete"]
 
 
+@pytest.mark.fault("a client's clock a day off, installing from the repository", "it installs")
 @pytest.mark.parametrize("offset", ["-1d", "+1d"])
 def test_a_client_whose_clock_is_a_day_off_installs(
     offset, build, modules, spec, tmp_path, monkeypatch

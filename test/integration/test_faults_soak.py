@@ -4,8 +4,8 @@ Each round changes the pillar, and every third one takes packages off as well; t
 begun and ended twice, so that the second one finds what the first left half done. After that an
 apply has to go well, and after every fifth round a further one has to find nothing to do.
 
-`make soak` prints how many rounds there were and how they ended (docs/reliability.md). The rounds
-of one kind go on after one that failed, so that the table tells of all of them.
+The rounds of one kind go on after one that failed, so that the table of faults
+(docs/reliability.md) tells of all of them.
 """
 
 import os
@@ -31,7 +31,7 @@ def site(tmp_path_factory):
         yield found
 
 
-def rounds(site, count, harm, capsys):
+def rounds(site, count, harm, capsys, record_property):
     """Do harm so many times; returns what went wrong, by round."""
     faults, back, running_then, number = {}, [], 0, 0
     while number < count:
@@ -55,11 +55,12 @@ def rounds(site, count, harm, capsys):
             site.infra.apply(check=False)
         with capsys.disabled():
             print(f"\n{harm.__name__} {number}/{count}: {outcome}", end="", flush=True)
-    with capsys.disabled():
-        print(
-            f"\n{harm.__name__}: {count} times, {running_then} of them while the apply ran; "
-            f"{len(faults)} with a fault; served again after {max(back, default=0):.1f} s at most"
-        )
+    record_property("times", count)
+    record_property(
+        "seen",
+        f"{running_then} of them while the apply ran, {len(faults)} with a fault; served again "
+        f"after {max(back, default=0):.1f} s at most",
+    )
     return faults
 
 
@@ -74,9 +75,15 @@ def power_cut(site):
     site.infra.boot()
 
 
-def test_kill_9_at_random_moments(site, capsys):
-    assert rounds(site, KILLS, kill_9, capsys) == {}
+@pytest.mark.fault(
+    "`kill -9` of salt-call at random moments of an apply", "the next apply converges"
+)
+def test_kill_9_at_random_moments(site, capsys, record_property):
+    assert rounds(site, KILLS, kill_9, capsys, record_property) == {}
 
 
-def test_power_cuts_at_random_moments(site, capsys):
-    assert rounds(site, CUTS, power_cut, capsys) == {}
+@pytest.mark.fault(
+    "power cuts at random moments of an apply", "it boots, serves, and the next apply converges"
+)
+def test_power_cuts_at_random_moments(site, capsys, record_property):
+    assert rounds(site, CUTS, power_cut, capsys, record_property) == {}
