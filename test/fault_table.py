@@ -11,7 +11,7 @@ from pathlib import Path
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
 HEAD = ("fault", "times", "what was promised", "what was seen", "again")
-BEGIN, END = "<!-- faults: written by make soak -->", "<!-- /faults -->"
+BEGIN, END = "<!-- written by make soak -->", "<!-- end of what make soak wrote -->"
 
 
 def mark(items):

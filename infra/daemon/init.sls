@@ -1,6 +1,7 @@
 # What the daemons share: group infra, their accounts, the data directory and its link /infra.
 {%- from "infra/map.jinja" import infra with context %}
 {%- import_yaml "infra/daemons.yaml" as rows %}
+{%- import_yaml "infra/components.yaml" as components %}
 
 include:
   - infra.pillar
@@ -50,6 +51,21 @@ infra-daemon-others-off:
     - daemons: {{ off | tojson }}
     - require:
       - infra_pillar: infra-pillar-valid
+{%- for component in components if component.unit is defined and not infra[component.switch] %}
+{%- set files, root = component.sets.items() | first %}
+
+infra-{{ component.name }}-service-off:
+  service.dead:
+    - name: {{ component.unit }}
+    - enable: false
+    - onlyif:
+      - fun: infra_files.remove
+        name: {{ files }}
+        root: {{ root }}
+        test: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+{%- endfor %}
 
 # Where a job of yours may leave metrics for the node exporter (files named *.prom).
 infra-daemon-textfile-directory-present:

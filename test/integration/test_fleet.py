@@ -458,6 +458,25 @@ def test_a_third_infra_node_is_whole_and_its_clients_follow(lab, applied, pillar
     assert changed == {m: [] for m in [*others, name]}
 
 
+def test_another_admin_address_is_followed_by_names_and_clients(lab, applied):
+    address, client = INFRA["infra-2"], lab.machine("node-1")
+    given = json.loads(lab.master.read("/srv/pillar/infra.sls").removeprefix("#!json\n"))
+    given["infra"]["admin_ip"] = address
+    lab.master.write("/srv/pillar/infra.sls", "#!json\n" + json.dumps(given))
+    lab.salt("*", "saltutil.refresh_pillar", "wait=True")
+    for name, states in {"infra-2": "infra.dns", "node-1": "infra.node,infra.ntp"}.items():
+        done = lab.salt("--timeout=300", name, "state.apply", states, check=False)[name]
+        assert [s["comment"] for s in done.values() if s["result"] is False] == []
+    assert answers(client, "i.pigsty", address)["values"] == [address]
+    assert f"{address} i.pigsty" in client.read("/etc/hosts")
+    nameservers = re.findall(r"^nameserver (\S+)", client.read("/etc/resolv.conf"), re.MULTILINE)
+    assert nameservers[0] == address
+    uris = client.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).stdout.split()
+    assert uris[0] == f"http://{address}/pigsty/"
+    sources = re.findall(r"^server (\S+)", client.read("/etc/chrony/chrony.conf"), re.MULTILINE)
+    assert sources[0] == address
+
+
 def test_the_way_back_leaves_a_client_as_it_was(lab, applied):
     client = lab.machine("node-1")
     for state in ("infra.register.clean", "infra.node.clean", "infra.ntp.clean"):

@@ -55,3 +55,29 @@ def test_everything_comes_back_after_a_power_cut(machine):
     restarted = [title for title in applied.changes if "service.running" not in title]
     assert restarted == []
     assert machine.apply().changes == {}
+
+
+def test_what_is_switched_off_stops_and_is_back_when_switched_on(machine):
+    off = {"infra": {"nginx_enabled": False, "dns_enabled": False}}
+    services = ["nginx", "dnsmasq"]
+    done = machine.apply(pillar=off)
+    assert done.ok, done.complaint()
+    active = machine.run(["systemctl", "is-active", *services], check=False).stdout.split()
+    assert active == ["inactive", "inactive"]
+    enabled = machine.run(["systemctl", "is-enabled", *services], check=False).stdout.split()
+    assert enabled == ["disabled", "disabled"]
+    ports = "( sport = :80 or sport = :443 or sport = :53 )"
+    assert machine.run(["ss", "-Hltun", "src", "10.10.10.10", "and", ports]).stdout == ""
+    machine.run(["curl", "-sSf", "http://127.0.0.1:8428/health"])
+    assert machine.apply(pillar=off).changes == {}
+    told = machine.salt_call("infra_status.services")
+    assert {name: told[name]["running"] for name in ("nginx", "dns", "vmetrics")} == {
+        "nginx": False,
+        "dns": False,
+        "vmetrics": True,
+    }
+    assert machine.apply().ok
+    active = machine.run(["systemctl", "is-active", *services], check=False).stdout.split()
+    assert active == ["active", "active"]
+    machine.run(["curl", "-sSf", "-o", "/dev/null", "http://10.10.10.10/"])
+    assert machine.apply().changes == {}

@@ -170,7 +170,7 @@ def process(*, victoria: bool = False) -> Row:
                 query("rate(process_pressure_cpu_waiting_seconds_total{@}[$__rate_interval])", "{{ins}} CPU"),
                 query("rate(process_pressure_io_waiting_seconds_total{@}[$__rate_interval])", "{{ins}} disk"),
                 query("rate(process_pressure_memory_waiting_seconds_total{@}[$__rate_interval])", "{{ins}} memory"),
-                unit="percentunit",
+                unit="percentunit", about="recent VictoriaMetrics",
             ),
             series(
                 "Disk", "Bytes that the process reads from and writes to disks.",

@@ -87,6 +87,7 @@ BOARD = Board(
             series("Messages too large for gossip", "Messages per second that were too large and went another way, by kind.",
                    query("sum by (ins, key) (rate(alertmanager_oversized_gossip_message_sent_total{@}[$__rate_interval]))", "{{ins}} {{key}} sent"),
                    query("sum by (ins, key) (rate(alertmanager_oversized_gossip_message_failure_total{@}[$__rate_interval]))", "{{ins}} {{key}} failed"),
+                   query("sum by (ins, key) (rate(alertmanager_oversized_gossip_message_dropped_total{@}[$__rate_interval]))", "{{ins}} {{key}} dropped"),
                    unit="ops", width=8, quiet=NO_MESH),
             series("News passed on", "Silences and notes of what was sent, per second, that a member passed on.",
                    query("rate(alertmanager_nflog_gossip_messages_propagated_total{@}[$__rate_interval])", "{{ins}} notes"),
