@@ -229,6 +229,7 @@ def _publish(repo: Path, gpg: Path) -> None:
     _run(*sign, "--armor", "--output", str(repo / "key.asc"), "--export")
     _run(*sign, "--output", str(repo / "dists/generic/InRelease"), "--clearsign",
          str(repo / "dists/generic/Release"))  # fmt: skip
+    _run("gpgconf", "--homedir", str(gpg), "--kill", "all")
 
 
 def _run(*words: str, cwd: Path | None = None) -> str:
