@@ -61,9 +61,11 @@ def key(
         if fingerprint not in held:
             _gpg(home, *_passphrase(passphrase_file), "--import", secret_file)
     else:
-        if not _secret_keys(home):
-            _gpg(home, "--passphrase", "", "--quick-generate-key", uid, _KEY_TYPE, "sign", "never")
-        fingerprint = _secret_keys(home)[0]["fingerprint"]
+        held = _secret_keys(home)
+        if not held:
+            _make_key(folder, uid)
+            held = _secret_keys(home)
+        fingerprint = held[0]["fingerprint"]
     entry = next(e for e in _secret_keys(home) if e["fingerprint"] == fingerprint)
     public = _gpg(home, "--armor", "--export", fingerprint)["stdout"].strip() + "\n"
     _stop_agent(home)
@@ -363,6 +365,28 @@ def dearmour(data: bytes) -> bytes:
     return found
 
 
+def _make_key(folder: Path, uid: str) -> None:
+    """Put a new key into an empty home directory; whole, or not at all."""
+    known = parse_keys(_gpg(str(folder), "--list-keys", check=False)["stdout"])
+    if known or any(folder.glob("private-keys-v1.d/*.key")):
+        raise CommandExecutionError(
+            f"{folder} is damaged: it is of a signing key, but gpg finds none of use in it. Put it "
+            "back from a backup, or move it away to have another made, which clients then have to "
+            "be told of"
+        )
+    new = folder.with_name(f".{folder.name}-new")
+    shutil.rmtree(new, ignore_errors=True)  # of a run that was ended in the middle
+    new.mkdir(mode=0o700)
+    try:
+        made = ["--passphrase", "", "--quick-generate-key", uid, _KEY_TYPE, "sign", "never"]
+        _gpg(str(new), *made)
+        _stop_agent(str(new))
+        shutil.rmtree(folder)
+        new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
 def _secret_keys(home: str) -> list[dict[str, Any]]:
     return parse_keys(_gpg(home, "--list-secret-keys", check=False)["stdout"])
 
@@ -382,7 +406,9 @@ def _gpg(home: str, *argv: str, check: bool = True) -> dict[str, Any]:
             break
         time.sleep(0.5)
     if check and answer["retcode"]:
-        raise CommandExecutionError(f"gpg failed: {answer['stderr'] or answer['stdout']}")
+        raise CommandExecutionError(
+            f"gpg with {home} failed: {answer['stderr'] or answer['stdout']}"
+        )
     return answer
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -384,3 +385,55 @@ def test_a_client_whose_clock_is_a_day_off_installs(
     monkeypatch.setattr(subprocess, "run", lambda argv, **more: real([*another, *argv], **more))
     code, out = client.install("base")
     assert code == 0, out
+
+
+@pytest.fixture
+def home():
+    """A home directory of gpg, whose path a socket fits below."""
+    with tempfile.TemporaryDirectory(prefix="gk-", dir="/tmp") as folder:
+        yield Path(folder, "gnupg")
+
+
+@pytest.mark.fault("the repository's signing key damaged", "refused by name; no other is made")
+@pytest.mark.parametrize("damage", [b"", b"\x00\xff garbage"])
+def test_a_damaged_ring_is_refused_and_no_other_key_is_made(damage, home, modules):
+    kept = modules.infra_repo_sign.key(str(home))
+    ring = home / "pubring.kbx"
+    whole = ring.read_bytes()
+    ring.write_bytes(damage)
+    with pytest.raises(CommandExecutionError, match=f"{home} is damaged"):
+        modules.infra_repo_sign.key(str(home))
+    ring.write_bytes(whole)
+    assert modules.infra_repo_sign.key(str(home)) == kept
+
+
+@pytest.mark.fault("the repository's signing key damaged", "refused by name; no other is made")
+@pytest.mark.parametrize("damage", [b"", b"\x00\xff garbage"])
+def test_a_damaged_secret_key_is_named_and_nothing_is_published(
+    damage, home, modules, spec, tmp_path
+):
+    def build(*packages):
+        transfer = {"cache": str(tmp_path / "cache"), "retries": 1, "timeout": 10}
+        asked = {**spec, "packages": list(packages)}
+        return modules.infra_repo.build(asked, key={"home": str(home)}, transfer=transfer)["path"]
+
+    before = build("base")
+    (path,) = home.glob("private-keys-v1.d/*.key")
+    whole = path.read_bytes()
+    path.write_bytes(damage)
+    with pytest.raises(CommandExecutionError, match=f"gpg with {home} failed"):
+        build("base", "web")
+    assert str(Path(spec["home"], "pigsty").resolve()) == before
+    assert modules.infra_repo.verify("pigsty", spec["home"])["complete"]
+    path.write_bytes(whole)
+    assert build("base", "web") != before
+
+
+def test_a_key_whose_making_was_interrupted_is_made_anew(home, modules):
+    left = home.with_name(".gnupg-new")
+    left.mkdir(parents=True)
+    (left / "private-keys-v1.d").mkdir()
+    home.mkdir()
+    key = modules.infra_repo_sign.key(str(home))
+    assert modules.infra_repo_sign.key(str(home)) == key
+    assert [path.name for path in home.parent.iterdir()] == ["gnupg"]

@@ -294,6 +294,19 @@ def test_an_inventory_that_is_damaged_is_refused_where_nobody_can_tell_it_anew(a
     assert machine.apply("infra.register").changes == {}
 
 
+@pytest.mark.fault("the record of the machine before damaged", "refused by name; all is served")
+def test_a_damaged_record_of_the_machine_before_is_refused_by_name(applied):
+    machine, path = applied.infra, "/var/lib/infra/before.json"
+    kept = machine.read(path)
+    machine.write(path, kept[:100])
+    done = machine.apply("infra.blackbox", check=False)
+    assert f"{path} is damaged" in done.complaint()
+    assert done.changes == {}
+    assert applied.silent() == []
+    machine.write(path, kept)
+    assert machine.apply("infra.blackbox").changes == {}
+
+
 @pytest.mark.fault("the CA's certificate damaged", "refused by name; what it signed is served")
 def test_a_damaged_ca_is_refused_and_what_it_signed_is_served_on(applied):
     machine = applied.infra
