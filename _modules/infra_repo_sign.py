@@ -61,11 +61,9 @@ def key(
         if fingerprint not in held:
             _gpg(home, *_passphrase(passphrase_file), "--import", secret_file)
     else:
-        held = _secret_keys(home)
-        if not held:
+        if not _secret_keys(home):
             _make_key(folder, uid)
-            held = _secret_keys(home)
-        fingerprint = held[0]["fingerprint"]
+        fingerprint = _secret_keys(home)[0]["fingerprint"]
     entry = next(e for e in _secret_keys(home) if e["fingerprint"] == fingerprint)
     public = _gpg(home, "--armor", "--export", fingerprint)["stdout"].strip() + "\n"
     _stop_agent(home)
