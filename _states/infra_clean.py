@@ -114,6 +114,10 @@ def config(name: str, sets: dict[str, str], caches: list[str]) -> dict[str, Any]
             __salt__["infra_daemon.systemctl"]("daemon-reload")
         ret["changes"].update(_settings(name, record))
         units = record.get("units", {})
+        if units and not test:
+            # systemd keeps one in mind that did not end well, although it is gone.
+            names = [__salt__["infra_before.unit_name"](unit) for unit in units]
+            __salt__["infra_daemon.systemctl"]("reset-failed", *names, must=False)
         ret["changes"].update(__salt__["infra_clean.resume"](units, test=test))
         if not test:
             # Noted anew by the next apply: by then somebody may have changed what is there now.
