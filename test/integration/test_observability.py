@@ -260,7 +260,7 @@ def test_an_alert_of_two_nodes_is_one_message_and_a_silence_holds_on_both(lab, a
     mine = [{"name": "alertname", "value": "NodeDown", "isRegex": False, "isEqual": True}]
 
     def told(status):
-        """Messages about this machine alone: on a busy host another may seem to be down for a while."""
+        """Messages about this machine alone: on a busy host others may seem to be down, too."""
         return [
             c
             for c in calls(folder, status)
