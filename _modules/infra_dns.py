@@ -298,16 +298,18 @@ def servers(given: list[str] | None, own: Iterable[str]) -> list[dict[str, Any]]
     """Servers that this one asks for what it does not know.
 
     given
-        ``dns_upstream``; None means the nameservers that this machine has anyhow.
+        ``dns_upstream``; None means the nameservers that this machine has anyhow. They are asked,
+        too, where only servers of single domains are given; an empty list means nobody.
     own
         Addresses of this machine and of the other INFRA nodes: never asked, or two name servers
         would ask each other for ever.
     """
-    if given is not None:
-        return [s for s in map(upstream, given) if s is not None]
+    asked = [s for s in map(upstream, given or []) if s is not None]
+    if given == [] or any(not server["domain"] for server in asked):
+        return asked
     mine = {str(ipaddress.ip_address(a)) for a in own}
     found = __salt__["infra_resolver.foreign"](sorted(mine))
-    return [{"address": a, "port": 53, "domain": ""} for a in found]
+    return [*asked, *({"address": a, "port": 53, "domain": ""} for a in found)]
 
 
 # -- asking --------------------------------------------------------------------------------------

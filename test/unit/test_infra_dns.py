@@ -165,9 +165,14 @@ def test_our_own_servers_are_never_asked(monkeypatch):
         return ["10.0.0.2"]
 
     monkeypatch.setattr(dns, "__salt__", {"infra_resolver.foreign": foreign}, raising=False)
-    assert dns.servers(None, ["10.10.10.10"]) == [{"address": "10.0.0.2", "port": 53, "domain": ""}]
+    own = {"address": "10.0.0.2", "port": 53, "domain": ""}
+    assert dns.servers(None, ["10.10.10.10"]) == [own]
     assert asked == {"own": ["10.10.10.10"]}
     assert dns.servers(["10.0.0.9#54"], []) == [{"address": "10.0.0.9", "port": 54, "domain": ""}]
+    assert dns.servers([], []) == []
+    # One domain's server leaves the others to those whom the machine asks anyhow.
+    corporate = {"address": "10.0.0.53", "port": 53, "domain": "corp.example"}
+    assert dns.servers(["/corp.example/10.0.0.53"], []) == [corporate, own]
 
 
 # -- messages ------------------------------------------------------------------------------------
