@@ -22,6 +22,16 @@ def platform(request):
     return request.param
 
 
+@pytest.fixture(
+    scope="session",
+    params=[name if n == 0 else pytest.param(name, marks=pytest.mark.soak)
+            for n, name in enumerate(KITCHEN.platforms)],
+)  # fmt: skip
+def first_platform(request):
+    """The first platform of kitchen.yml, the others in `make soak`; test_whole has all of them."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def boot_lab():
     """Return a function that boots a lab of its own name, which goes at the end of the module.

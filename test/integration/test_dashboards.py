@@ -78,6 +78,8 @@ def upstreams():
 PILLAR = {
     "infra": {
         "infra_hosts": {IP: {"infra_seq": 1}, PEER: {"infra_seq": 2}},
+        "vmetrics_scrape_interval": "3s",
+        "vmetrics_scrape_timeout": "2s",
         "node_exporter_options": "--no-collector.softnet --no-collector.nvme --collector.tcpstat "
         f"--collector.processes --path.procfs={KERNEL}",
         **DISTRO,

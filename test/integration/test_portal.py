@@ -74,9 +74,9 @@ class Portal:
 
 
 @pytest.fixture(scope="module")
-def fresh(boot_lab, platform):
+def fresh(boot_lab, first_platform):
     """A machine on which nothing was ever applied."""
-    return Portal(boot_lab(platform=platform))
+    return Portal(boot_lab(platform=first_platform))
 
 
 @pytest.fixture(scope="module")
