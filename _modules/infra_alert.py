@@ -13,9 +13,6 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import salt.utils.path
@@ -223,25 +220,15 @@ def _index(settings: dict[str, Any], name: str, amtool: str) -> str:
 
 
 def _refused(configuration: dict[str, Any], amtool: str) -> str | None:
-    folder = tempfile.mkdtemp(prefix="infra-alert-")  # of mode 0700
-    try:
-        path = Path(folder, "alertmanager.yml")
-        path.write_text(_yaml(configuration), encoding="utf-8")
-        outcome = __salt__["cmd.run_all"](
-            [amtool, "check-config", str(path)],
-            python_shell=False,
-            timeout=20,
-            ignore_retcode=True,
-            output_loglevel="quiet",
-        )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    if outcome["retcode"] == 0:
+    good, told = __salt__["infra_daemon.tried"](
+        [amtool, "check-config", "{path}"], "alertmanager.yml", _yaml(configuration)
+    )
+    if good:
         return None
-    said = __salt__["infra_daemon.words_of"](f"{outcome['stderr']}\n{outcome['stdout']}")
+    said = __salt__["infra_daemon.words_of"](told)
     for secret in sorted(secrets(configuration), key=len, reverse=True):
         said = said.replace(secret, "<secret>")
-    return f"amtool refuses it: {said.replace(str(path), 'alertmanager.yml')}"
+    return f"amtool refuses it: {said}"
 
 
 # -- what it knows -------------------------------------------------------------------------------

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import salt.utils.path
@@ -95,19 +92,9 @@ def check(
 
 
 def _tried(configuration: dict[str, Any], program: str) -> str | None:
-    folder = tempfile.mkdtemp(prefix="infra-blackbox-")
-    try:
-        path = Path(folder, "blackbox.yml")
-        path.write_text(salt.utils.yaml.safe_dump(configuration), encoding="utf-8")
-        outcome = __salt__["cmd.run_all"](
-            [program, f"--config.file={path}", "--config.check"],
-            python_shell=False,
-            timeout=20,
-            ignore_retcode=True,
-        )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    if outcome["retcode"] == 0:
-        return None
-    said = __salt__["infra_daemon.words_of"](f"{outcome['stderr']}\n{outcome['stdout']}")
-    return said.replace(str(path), "blackbox.yml")
+    good, told = __salt__["infra_daemon.tried"](
+        [program, "--config.file={path}", "--config.check"],
+        "blackbox.yml",
+        salt.utils.yaml.safe_dump(configuration),
+    )
+    return None if good else str(__salt__["infra_daemon.words_of"](told))

@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shlex
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,6 +32,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
 
+_TRIAL_SECONDS = 30
 SERVICE = {
     "Restart": "always",
     "RestartSec": "2",
@@ -272,6 +274,39 @@ def _tried(command: list[str]) -> str | None:
     if outcome["retcode"] == 0:
         return None
     return words_of(f"{outcome['stderr']}\n{outcome['stdout']}")
+
+
+def tried(argv: list[str], name: str, text: str) -> tuple[bool, str]:
+    """Have a program read a file before it is put in place.
+
+    argv
+        The program and its arguments; ``{path}`` in one of them stands for the file.
+    name
+        What the file is called in what the program says of it.
+    text
+        What stands in the file. It may be secret: only root reads it, and nothing of it is logged.
+
+    Returns whether the program ended well, and what it said.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_daemon.tried '[amtool, check-config, "{path}"]' alertmanager.yml 'a: 1'
+    """
+    with tempfile.TemporaryDirectory(prefix="infra-") as folder:
+        path = Path(folder, Path(name).name)
+        path.write_text(text, encoding="utf-8")
+        outcome = __salt__["cmd.run_all"](
+            [word.replace("{path}", str(path)) for word in argv],
+            python_shell=False,
+            cwd=folder,
+            timeout=_TRIAL_SECONDS,
+            ignore_retcode=True,
+            output_loglevel="quiet",
+        )
+    told = f"{outcome['stderr']}\n{outcome['stdout']}"
+    return outcome["retcode"] == 0, told.replace(str(path), name)
 
 
 def words_of(output: str) -> str:

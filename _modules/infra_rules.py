@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -164,23 +161,9 @@ def check(rules: dict[str, dict[str, Any]], program: str) -> None:
 
 
 def _refused(rel: str, text: str, program: str) -> str | None:
-    folder = tempfile.mkdtemp(prefix="infra-rules-")
-    try:
-        path = Path(folder, Path(rel).name)
-        path.write_text(text, encoding="utf-8")
-        outcome = __salt__["cmd.run_all"](
-            [program, f"-rule={path}", "-dryRun"],
-            python_shell=False,
-            cwd=folder,
-            timeout=30,
-            ignore_retcode=True,
-        )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    if outcome["retcode"] == 0:
-        return None
-    said = __salt__["infra_daemon.words_of"](f"{outcome['stderr']}\n{outcome['stdout']}")
-    return said.replace(str(path), rel)
+    argv = [program, "-rule={path}", "-dryRun"]
+    good, told = __salt__["infra_daemon.tried"](argv, rel, text)
+    return None if good else str(__salt__["infra_daemon.words_of"](told))
 
 
 def firing(port: int = 8880) -> list[dict[str, Any]]:

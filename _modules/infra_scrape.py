@@ -7,9 +7,6 @@ in place.
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -333,23 +330,13 @@ def _only(configuration: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _dry_run(configuration: dict[str, Any], program: str) -> str | None:
-    folder = tempfile.mkdtemp(prefix="infra-scrape-")
-    try:
-        path = Path(folder, "prometheus.yml")
-        path.write_text(_yaml(configuration), encoding="utf-8")
-        command = [program, f"-promscrape.config={path}", "-promscrape.config.dryRun"]
-        outcome = __salt__["cmd.run_all"](
-            command, python_shell=False, cwd=folder, timeout=30, ignore_retcode=True
-        )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    told = f"{outcome['stderr']}\n{outcome['stdout']}"
+    argv = [program, "-promscrape.config={path}", "-promscrape.config.dryRun"]
+    good, told = __salt__["infra_daemon.tried"](argv, "prometheus.yml", _yaml(configuration))
     # Newer ones leave a job out that they cannot read, say so, and call it a success.
     skipped = [line for line in told.splitlines() if "skipping `scrape_config`" in line]
-    if outcome["retcode"] == 0 and not skipped:
+    if good and not skipped:
         return None
-    said = __salt__["infra_daemon.words_of"]("\n".join(skipped) or told)
-    return said.replace(str(path), "prometheus.yml")
+    return str(__salt__["infra_daemon.words_of"]("\n".join(skipped) or told))
 
 
 # -- what is scraped -----------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def test_secrets_are_known_wherever_they_stand(secret, key):
 @pytest.mark.parametrize("secret", ["hunter2hunter2", "https://hooks.example.com/T0/B0/x"])
 def test_a_tools_complaint_is_quoted_without_secrets(monkeypatch, secret):
     words = {
-        "cmd.run_all": lambda *_, **__: {"retcode": 1, "stdout": "", "stderr": f"bad {secret}"},
+        "infra_daemon.tried": lambda *_: (False, f"bad {secret}"),
         "infra_daemon.words_of": str.strip,
     }
     monkeypatch.setattr(infra_alert, "__salt__", words, raising=False)

@@ -1,6 +1,7 @@
 """The pure part of what the daemons share, and its states on a machine that is made up."""
 
 import shlex
+import subprocess
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -181,6 +182,24 @@ def test_a_complaint_of_two_lines_is_quoted_whole():
 def test_of_a_programs_words_those_that_complain_are_quoted():
     said = "info starting\nflag provided but not defined: -x\nusage of it\n  -y int\n"
     assert infra_daemon.words_of(said) == "flag provided but not defined: -x"
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_what_a_program_says_of_a_file_is_about_the_name_that_is_known(monkeypatch, status):
+    asked = {}
+
+    def run_all(argv, python_shell, ignore_retcode, **settings):
+        asked.update(settings, path=argv[-1])
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        return {"retcode": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+
+    monkeypatch.setattr(infra_daemon, "__salt__", {"cmd.run_all": run_all}, raising=False)
+    script = f'cat "$0"; stat -c %a "$(dirname "$0")"; echo "$0: bad" >&2; exit {status}'
+    good, told = infra_daemon.tried(["sh", "-c", script, "{path}"], "logs/a.yml", "{path}\n")
+    assert good is (status == 0)
+    assert told == "logs/a.yml: bad\n\n{path}\n700\n"
+    assert not Path(asked["path"]).exists()
+    assert asked["output_loglevel"] == "quiet"
 
 
 @pytest.mark.parametrize("refused", ["-noSuchFlag", "-retentionPeriod=15d"])
