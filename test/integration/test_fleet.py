@@ -5,12 +5,12 @@ One lab goes through the life of a site, so the tests of this file stand in its 
 
 import json
 import re
-import time
 
 import pytest
 from authority import authority
 from lab import aptconf
 from vendors import DISTRO
+from waiting import eventually
 
 INFRA = {"infra-1": "10.10.10.10", "infra-2": "10.10.10.11"}
 CLIENTS = {"node-1": "10.10.10.21", "node-2": "10.10.10.22"}
@@ -111,16 +111,6 @@ def targets(machine):
         for line in listing.splitlines()
         if "[" in line
     }
-
-
-def eventually(ask, seconds=90):
-    """Ask until the answer is true; returns the last one."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = ask()
-        if found or time.monotonic() > deadline:
-            return found
-        time.sleep(1)
 
 
 def test_one_command_makes_the_site(applied):

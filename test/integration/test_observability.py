@@ -15,6 +15,7 @@ from authority import authority
 from lab import standins
 from lab.paths import CHECKOUT
 from lab.suites import MachineSpec
+from waiting import eventually
 
 INFRA = {"infra-1": "10.10.10.10", "infra-2": "10.10.10.11"}
 NODE = ("node-1", "10.10.10.21")
@@ -33,16 +34,6 @@ UNITS = {
 }
 HERE = Path(__file__).parent
 BOARDS = CHECKOUT / "infra/grafana/dashboards"
-
-
-def eventually(ask, seconds=180):
-    """Ask until the answer is true; returns the last one."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = ask()
-        if found or time.monotonic() > deadline:
-            return found
-        time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
