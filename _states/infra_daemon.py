@@ -250,6 +250,9 @@ def switched_off(name: str, daemons: list[dict[str, Any]]) -> dict[str, Any]:
                 __salt__["infra_daemon.systemctl"]("disable", "--now", service)
                 __salt__["infra_files.remove"](f"daemon-{daemon['name']}", _ROOT)
         __salt__["infra_daemon.systemctl"]("daemon-reload")
+        # One that did not end well would be listed as failed, although it is gone.
+        names = [f"{unit}.service" for unit in found]
+        __salt__["infra_daemon.systemctl"]("reset-failed", *names, must=False)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{', '.join(found)} switched off"}

@@ -26,7 +26,7 @@ for _handler in logging.root.handlers[:]:  # Salt's own would write to a closed 
     _handler.close()
 
 
-LONGEST = ("fleet", "faults", "documents", "portal", "repo", "secrets", "whole", "observability")
+LONGEST = ("fleet", "faults", "documents", "portal", "repo", "whole", "observability")
 """Files of the integration tests that take minutes, longest first: two processes share the work
 file by file, and whichever begins a long one last is waited for."""
 

@@ -40,8 +40,7 @@ infra-daemon-user-{{ user }}-present:
 # A switch that is turned off turns the service off, too. Its data stays.
 {%- set off = [] %}
 {%- for name, row in rows.items() %}
-  {%- if not infra[row.switch] or (name == 'vmalert_logs' and not infra.vlogs_enabled)
-        or (name == 'nginx_exporter' and not infra.nginx_enabled) %}
+  {%- if not infra[row.switch] or (row.needs is defined and not infra[row.needs]) %}
     {%- do off.append({'name': name, 'unit': row.unit}) %}
   {%- endif %}
 {%- endfor %}

@@ -1,6 +1,7 @@
 # What infra_status.services asks after: the components of this minion, and how each is asked.
 {%- from "infra/map.jinja" import infra, fleet, daemons with context %}
 {%- import_yaml "infra/components.yaml" as components %}
+{%- import_yaml "infra/daemons.yaml" as programs %}
 {%- set server = infra.identity is not none %}
 {%- set checks = {
   'ca': {'unit': '', 'check': {'kind': 'files', 'paths': ['/etc/pki/ca.crt', '/etc/pki/ca/ca.key']} },
@@ -19,7 +20,8 @@
 {%- set rows = [] %}
 {%- for component in components if server or component.role == 'every' %}
   {%- set enabled = component.switch is not defined or infra[component.switch] %}
-  {%- set row = {'name': component.name, 'enabled': enabled} %}
+  {%- set needed = programs.get(component.name, {}).get('needs') %}
+  {%- set row = {'name': component.name, 'enabled': enabled and (not needed or infra[needed])} %}
   {%- if component.name in checks %}
     {%- do row.update(checks[component.name]) %}
     {%- do rows.append(row) %}

@@ -47,6 +47,9 @@ def secret(what):
     return SECRETS[what][0]
 
 
+pytestmark = pytest.mark.soak
+
+
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory):
     return standins.build(tmp_path_factory.mktemp("vendor"))
