@@ -24,5 +24,5 @@ infra-node-resolver-configured:
     - own: {{ (grains.get('ipv4', []) + grains.get('ipv6', []) + fleet.addresses) | tojson }}
 {%- if infra.identity is not none and infra.dns_enabled %}
     - require:
-      - sls: infra.dns
+      - sls: infra.dns.service
 {%- endif %}
