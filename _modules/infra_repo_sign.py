@@ -373,14 +373,18 @@ def _make_key(folder: Path, uid: str) -> None:
             "be told of"
         )
     new = folder.with_name(f".{folder.name}-new")
-    shutil.rmtree(new, ignore_errors=True)  # of a run that was ended in the middle
+    old = folder.with_name(f".{folder.name}-old")
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)  # of a run that was ended in the middle
     new.mkdir(mode=0o700)
     try:
         made = ["--passphrase", "", "--quick-generate-key", uid, _KEY_TYPE, "sign", "never"]
         _gpg(str(new), *made)
         _stop_agent(str(new))
-        shutil.rmtree(folder)
+        # Its agent takes its sockets away meanwhile; there is nothing else in it.
+        folder.rename(old)
         new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
