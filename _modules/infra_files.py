@@ -642,7 +642,7 @@ def _switch(
             (stage / rel).parent.mkdir(parents=True, exist_ok=True)
             (stage / rel).unlink(missing_ok=True)
             _link(base / rel, stage / rel)
-        if _exchange(stage, base):
+        if exchange(stage, base):
             _sync_dir(base.parent)
             return lambda: _exchange_or_fail(stage, base)
     old = Path(tempfile.mkdtemp(prefix="old-", dir=stage))
@@ -726,8 +726,22 @@ def _same_inode(one: Path, other: Path) -> bool:
     return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two paths in one step; False where the file system cannot."""
+def exchange(one: str | Path, other: str | Path) -> bool:
+    """Exchange two paths of one file system in one step, so that neither is ever missing.
+
+    one, other
+        Absolute paths, of any kind.
+
+    Returns False, with nothing done, where the file system cannot.
+
+    Raises CommandExecutionError where it could, but failed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_files.exchange /srv/new /srv/live
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):
         return False
@@ -741,7 +755,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _exchange_or_fail(one: Path, other: Path) -> None:
-    if not _exchange(one, other):
+    if not exchange(one, other):
         raise CommandExecutionError(f"{other}: cannot be switched back; the old files are in {one}")
 
 

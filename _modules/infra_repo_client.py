@@ -1,21 +1,16 @@
-"""What clients of a repository need: definitions for apt and yum; and other sources put to sleep.
+"""What clients of a repository need: definitions for apt and yum.
 
-Pure functions of their arguments. A source that is disabled stays where it is; every line that
-was changed says so, and :func:`enabled` finds its way back by that alone.
+Pure functions of their arguments.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from urllib.parse import urlsplit
 
 from salt.exceptions import SaltInvocationError
 
 _AHEAD = 2 * 24 * 3600  # seconds
-OFF = "# disabled by infra formula: "
-"""Stands before what a line was."""
-
 _HEAD = "# Managed by Salt (infra formula)\n"
 
 
@@ -127,86 +122,3 @@ def _yum(name: str, section: str, bases: list[str], info: dict[str, Any], key: s
         urls = [f"{base}/{file}" for base in bases for file in files]
         lines.append("gpgkey = " + "\n         ".join(urls))
     return _HEAD + "\n".join(lines) + "\n"
-
-
-def disabled(text: str, kind: str) -> str:
-    """A source file with all its sources disabled in place.
-
-    text
-        Its content.
-    kind
-        ``list`` (one line per source), ``sources`` (deb822) or ``repo`` (yum).
-
-    Returns the new content; the same where there is nothing (left) to disable.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' infra_repo_client.disabled 'deb http://a b c' list
-    """
-    return {"list": _list_off, "sources": _sources_off, "repo": _repo_off}[kind](text)
-
-
-def _list_off(text: str) -> str:
-    lines = text.splitlines(keepends=True)
-    return "".join(f"{OFF}{line}" if re.match(r"\s*deb(-src)?\s", line) else line for line in lines)
-
-
-def _sources_off(text: str) -> str:
-    out = []
-    for stanza in re.split(r"(\n[ \t]*\n+)", text):
-        if not re.search(r"^types\s*:", stanza, re.MULTILINE | re.IGNORECASE):
-            out.append(stanza)
-            continue
-        was = re.search(r"^enabled\s*:\s*(\S*).*$", stanza, re.MULTILINE | re.IGNORECASE)
-        if was is None:
-            first = re.search(r"^[A-Za-z]", stanza, re.MULTILINE)
-            at = first.start() if first else 0
-            stanza = f"{stanza[:at]}{OFF}\nEnabled: no\n{stanza[at:]}"
-        elif was.group(1).lower() not in ("no", "false", "without", "off", "disable"):
-            stanza = f"{stanza[: was.start()]}{OFF}{was.group(0)}\nEnabled: no{stanza[was.end() :]}"
-        out.append(stanza)
-    return "".join(out)
-
-
-def _repo_off(text: str) -> str:
-    out = []
-    for part in re.split(r"(?m)^(?=\[)", text):
-        if not part.startswith("[") or part.startswith("[main]"):
-            out.append(part)
-            continue
-        was = re.search(r"(?m)^enabled\s*=\s*(\S*).*$", part)
-        if was is None:
-            head, newline, rest = part.partition("\n")
-            part = f"{head}\n{OFF}\nenabled=0{newline or chr(10)}{rest}"
-        elif was.group(1).lower() not in ("0", "no", "false"):
-            part = f"{part[: was.start()]}{OFF}{was.group(0)}\nenabled=0{part[was.end() :]}"
-        out.append(part)
-    return "".join(out)
-
-
-def enabled(text: str) -> str:
-    """A source file as it was before :func:`disabled`; other changes made since then stay.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' infra_repo_client.enabled '# disabled by infra formula: deb http://a b c'
-    """
-    out = []
-    skip = False
-    for line in text.splitlines(keepends=True):
-        if skip and re.match(r"enabled\s*[:=]\s*(no|0)\s*$", line, re.IGNORECASE):
-            skip = False
-            continue
-        skip = False
-        if not line.startswith(OFF.rstrip()):
-            out.append(line)
-            continue
-        was = line[len(OFF) :] if line.startswith(OFF) else ""
-        skip = not re.match(r"\s*deb(-src)?\s", was)
-        if was.strip():
-            out.append(was)
-    return "".join(out)

@@ -29,17 +29,18 @@ import shutil
 import stat
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
 
 MARKER = "repo_complete"
 INFO = "repo_info.json"
 STAGE = ".new-"
 
 _LINE = re.compile(r"^\\?([0-9a-f]{32}|[0-9a-f]{64}) [ *](.+)$")
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
 
 
 def work(home: str, name: str) -> str:
@@ -102,7 +103,7 @@ def state(home: str, name: str) -> dict[str, Any]:
         origin = "unpacked"
     result.update(kind="ours" if ours else "foreign", path=str(real), origin=origin)
     if ours:
-        result["info"] = _json(real / INFO)
+        result["info"] = read_json(str(real / INFO))
     if not (real / MARKER).is_file():
         result["problems"] = [f"{MARKER}: missing, so the repository is not complete"]
         return result
@@ -123,7 +124,7 @@ def state(home: str, name: str) -> dict[str, Any]:
 
 def _quick_problems(real: Path, listed: dict[str, str], seal_file: Path) -> list[str]:
     """Compare with the seal: a file of the same size, time and inode was not written to."""
-    seal = _json(seal_file)
+    seal = read_json(str(seal_file))
     problems = []
     doubtful = {}
     for rel, digest in listed.items():
@@ -186,12 +187,32 @@ def _identity(path: Path) -> list[int] | None:
     return [st.st_size, st.st_mtime_ns, st.st_ino] if stat.S_ISREG(st.st_mode) else None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: str) -> dict[str, Any]:
+    """What was noted in a file; empty where there is none, or nothing that can be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_repo_tree.read_json /www/.pigsty/cache/store.json
+    """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}
+
+
+def write_json(path: str, data: dict[str, Any]) -> None:
+    """Note something in a file, wholly or not at all.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_repo_tree.write_json /www/.pigsty/cache/store.json '{}'
+    """
+    __salt__["infra_files.write"](path, json.dumps(data))
 
 
 def checksum(path: str, kind: str = "sha256") -> str:
@@ -419,16 +440,7 @@ def write_seal(home: str, name: str, generation: str) -> None:
     real = Path(generation)
     listed = read_marker((real / MARKER).read_text(encoding="utf-8", errors="replace"))
     data = {rel: _identity(real / rel) for rel in listed}
-    _write_json(Path(work(home, name)) / "seals" / f"{real.name}.json", data)
-
-
-def _write_json(path: Path, data: Any) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(data, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.rename(path)
+    write_json(str(Path(work(home, name)) / "seals" / f"{real.name}.json"), data)
 
 
 def _point(base: Path, name: str, generation: Path) -> None:
@@ -455,7 +467,7 @@ def _point(base: Path, name: str, generation: Path) -> None:
 def _replace_directory(folder: Path, live: Path, fresh: Path) -> None:
     """The first time, a real directory may be in the way: somebody else's repository."""
     kept = folder / "generations" / f"found-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
-    if _exchange(fresh, live):
+    if __salt__["infra_files.exchange"](str(fresh), str(live)):
         # Now `fresh` is the directory, and `live` the link: there was no moment without either.
         os.rename(fresh, kept)
     else:
@@ -465,14 +477,6 @@ def _replace_directory(folder: Path, live: Path, fresh: Path) -> None:
         kept.rmdir()
         return
     _remember(folder, kept)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "renameat2"):
-        return False
-    arguments = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
-    return bool(libc.renameat2(*arguments) == 0)
 
 
 def _remember(folder: Path, generation: Path) -> None:
@@ -538,9 +542,9 @@ def distrust(home: str, name: str, rels: list[str]) -> None:
     folder = Path(work(home, name))
     real = (Path(home).resolve() / name).resolve()
     seal_file = folder / "seals" / f"{real.name}.json"
-    sealed = _json(seal_file)
+    sealed = read_json(str(seal_file))
     if sealed:
-        _write_json(seal_file, {**sealed, **{rel: None for rel in rels if rel in sealed}})
+        write_json(str(seal_file), {**sealed, **{rel: None for rel in rels if rel in sealed}})
     try:
         listed = read_marker((real / MARKER).read_text(encoding="utf-8", errors="replace"))
     except (OSError, ValueError):
@@ -594,7 +598,7 @@ def stored(home: str, name: str, items: dict[str, int]) -> list[str]:
         salt '*' infra_repo_tree.stored /www pigsty '{e3b0…: 0}'
     """
     folder = Path(work(home, name))
-    notes = _json(folder / "cache" / "store.json")
+    notes = read_json(str(folder / "cache" / "store.json"))
     present, doubtful = [], {}
     for digest, size in items.items():
         rel = f"{digest[:2]}/{digest}"
@@ -627,12 +631,12 @@ def note_store(home: str, name: str, digests: list[str]) -> None:
     """
     folder = Path(work(home, name))
     flush(str(folder))
-    notes = _json(folder / "cache" / "store.json")
+    notes = read_json(str(folder / "cache" / "store.json"))
     for digest in digests:
         identity = _identity(folder / "store" / digest[:2] / digest)
         if identity is not None:
             notes[digest] = identity
-    _write_json(folder / "cache" / "store.json", notes)
+    write_json(str(folder / "cache" / "store.json"), notes)
 
 
 def sweep(home: str, name: str) -> int:
@@ -645,7 +649,7 @@ def sweep(home: str, name: str) -> int:
         salt '*' infra_repo_tree.sweep /www pigsty
     """
     folder = Path(work(home, name))
-    notes = _json(folder / "cache" / "store.json")
+    notes = read_json(str(folder / "cache" / "store.json"))
     freed = 0
     for path in (folder / "store").glob("??/*"):
         st = path.stat()
@@ -655,5 +659,5 @@ def sweep(home: str, name: str) -> int:
             notes.pop(path.name, None)
     for path in (folder / "partial").iterdir():
         path.unlink()
-    _write_json(folder / "cache" / "store.json", notes)
+    write_json(str(folder / "cache" / "store.json"), notes)
     return freed

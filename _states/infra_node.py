@@ -125,7 +125,7 @@ def repository(
         found = __salt__["infra_files.compare"](_SET, folder, files)
         own = [Path(rel).name for rel in files]
         switch = exclusive and bool(files)
-        switched = __salt__["infra_repo.switch_sources"](not switch, own, test=True)
+        switched = __salt__["infra_sources.switch"](not switch, own, test=True)
         ret["changes"] = dict(found["diff"])
         for path in switched:
             ret["changes"][path] = "disabled" if switch else "enabled"
@@ -137,7 +137,7 @@ def repository(
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"would install from {told}"}
         __salt__["infra_files.publish"](_SET, folder, files, found, switch="files")
-        __salt__["infra_repo.switch_sources"](not switch, own)
+        __salt__["infra_sources.switch"](not switch, own)
         try:
             __salt__["pkg.refresh_db"](failhard=bool(files) and not silent)
         except CommandExecutionError as err:
@@ -145,7 +145,7 @@ def repository(
                 # On the way back the sources are the machine's own affair again, reached or not.
                 ret["warnings"] = [f"its own sources cannot be read: {err}"]
                 return {**ret, "comment": f"installs from {told}"}
-            __salt__["infra_repo.switch_sources"](switch, own)
+            __salt__["infra_sources.switch"](switch, own)
             return {**ret, "result": False, "comment": f"the sources cannot be read: {err}"}
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}

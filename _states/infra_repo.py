@@ -227,7 +227,7 @@ def used(
             raise CommandExecutionError(f"{Path(home, name)} has no packages for this system")
         files = {file: definitions[file]} if file in definitions else {}
         found = __salt__["infra_files.compare"](f"repo-{name}-local", folder, files, (file,))
-        switched = __salt__["infra_repo.switch_sources"](not exclusive, own, test=True)
+        switched = __salt__["infra_sources.switch"](not exclusive, own, test=True)
         ret["changes"] = {**found["diff"]}
         word = "disabled" if exclusive else "enabled"
         for path in switched:
@@ -241,11 +241,11 @@ def used(
             ret["comment"] = f"This machine would install from {Path(home, name)}."
             return ret
         __salt__["infra_files.publish"](f"repo-{name}-local", folder, files, found, switch="files")
-        __salt__["infra_repo.switch_sources"](not exclusive, own)
+        __salt__["infra_sources.switch"](not exclusive, own)
         try:
             __salt__["pkg.refresh_db"](failhard=True)
         except CommandExecutionError as exc:
-            __salt__["infra_repo.switch_sources"](exclusive, own)
+            __salt__["infra_sources.switch"](exclusive, own)
             __salt__["infra_files.remove"](f"repo-{name}-local", folder)
             ret["changes"] = {}
             raise CommandExecutionError(
@@ -276,7 +276,7 @@ def unused(name: str, home: str = "/www") -> dict[str, Any]:
             )
             for rel in gone:
                 ret["changes"][str(Path(folder, rel))] = "removed"
-        switched = __salt__["infra_repo.switch_sources"](True, [], test=__opts__["test"])
+        switched = __salt__["infra_sources.switch"](True, [], test=__opts__["test"])
     except (CommandExecutionError, SaltInvocationError) as exc:
         ret["result"] = False
         ret["comment"] = str(exc)

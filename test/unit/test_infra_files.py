@@ -199,7 +199,7 @@ def test_a_directory_in_the_way_is_told(root):
 
 
 def test_a_failing_exchange_falls_back_to_renames(root, monkeypatch):
-    monkeypatch.setattr(infra_files, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(infra_files, "exchange", lambda one, other: False)
     put(root, {"a": text("1"), "b/c": text("2")})
     put(root, {"a": text("3")})
     assert tree(root) == {"a": "3", "foreign.conf": "theirs"}

@@ -53,7 +53,7 @@ class World:
             "file.read": lambda path: Path(path).read_text(encoding="utf-8"),
             "cmd.run_all": self.run,
             "pkg.refresh_db": self.refresh,
-            "infra_repo.switch_sources": self.switch,
+            "infra_sources.switch": self.switch,
             "infra_repo_client.endpoint": lambda ip, port: f"http://{ip}",
             "infra_cert.describe": lambda path: {},
         }

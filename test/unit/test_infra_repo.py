@@ -10,6 +10,7 @@ from salt.exceptions import SaltInvocationError
 from _modules import (
     infra_repo,
     infra_repo_apt,
+    infra_repo_build,
     infra_repo_catalogue,
     infra_repo_client,
     infra_repo_dnf,
@@ -19,6 +20,7 @@ from _modules import (
     infra_repo_sign,
     infra_repo_tree,
     infra_schema,
+    infra_sources,
 )
 
 SHA = "0123456789abcdef" * 4
@@ -319,9 +321,9 @@ SOURCE_LINES = st.lists(
 @given(SOURCE_LINES, st.sampled_from(["list", "sources", "repo"]))
 def test_disabling_is_undone_exactly_and_done_once(lines, kind):
     text = "".join(f"{line}\n" for line in lines)
-    off = infra_repo_client.disabled(text, kind)
-    assert infra_repo_client.enabled(off) == text
-    assert infra_repo_client.disabled(off, kind) == off
+    off = infra_sources.disabled(text, kind)
+    assert infra_sources.enabled(off) == text
+    assert infra_sources.disabled(off, kind) == off
 
 
 @pytest.mark.parametrize(
@@ -337,10 +339,10 @@ def test_what_is_complete_is_taken_as_it_is(origin, request_, needed):
 @pytest.mark.parametrize("clock", [[500, 500, 500], [500, 400, 300]])
 def test_former_versions_leave_in_order_whatever_the_clock_says(monkeypatch, clock):
     def build(version, before):
-        monkeypatch.setattr(infra_repo.time, "time", lambda: clock[len(before)])
+        monkeypatch.setattr(infra_repo_build.time, "time", lambda: clock[len(before)])
         package = {"target": "d12", "name": "web", "arch": "all", "version": version}
         package |= {"path": f"web_{version}.deb", "sha256": version}
-        return [package, *infra_repo._kept([package], before, keep=2)]
+        return [package, *infra_repo_build._kept([package], before, keep=2)]
 
     first = build("1.0", [])
     second = build("2.0", first)
