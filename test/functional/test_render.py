@@ -141,11 +141,11 @@ def given_pillar(request, formula_roots, monkeypatch):
     top = folder / "top.sls"
     before = top.read_text(encoding="utf-8")
     top.write_text("base: {'*': [site]}", encoding="utf-8")
-    yield (
-        lambda pillar: (
-            (folder / "site.sls").write_text(json.dumps(pillar), encoding="utf-8") and None
-        )
-    )
+
+    def compiled_from(pillar):
+        (folder / "site.sls").write_text(json.dumps(pillar), encoding="utf-8")
+
+    yield compiled_from
     top.write_text(before, encoding="utf-8")
 
 
