@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""`state.apply infra` on an INFRA node on which nothing changes, by component.
+"""`state.apply infra` on a machine on which nothing changes, by component.
 
-On a machine of the lab with everything that the distribution packages. Prints the seconds of each
-component, the SLS folder that its states come from, of all states, and of the whole command, each
-the least of several runs, beside what Salt itself takes to start and apply a single `test.nop`;
-asserts nothing.
+On an INFRA node of the lab with everything that the distribution packages, by itself, and then on
+one and on a client of a master, from which Salt has every file and the pillar. Prints the seconds
+of each component, the SLS folder that its states come from, of all states, and of the whole
+command, each the least of several runs, beside what Salt itself takes to start and apply a single
+`test.nop`; asserts nothing.
 """
 
 import json
@@ -20,23 +21,27 @@ import report  # noqa: E402
 from lab import Lab  # noqa: E402
 
 REPEAT = 5
+NOP = "nop: test.nop\n"
 OFF = ("vector_enabled", "vlogs_enabled", "vtraces_enabled", "grafana_enabled", "repo_enabled")
 
 
-def floor(machine):
-    """Seconds of an apply of one state that does nothing."""
-    machine.write("/srv/salt/nop.sls", "nop: test.nop\n")
-    begun = time.perf_counter()
-    machine.run(["salt-call", "--local", "--retcode-passthrough", "state.apply", "nop"])
-    return time.perf_counter() - begun
+def command(sls, *options):
+    return ["salt-call", "--retcode-passthrough", "--out=json", *options, "state.apply", sls]
 
 
-def apply(machine):
+def floor(machine, *options):
+    """Least seconds of an apply of one state that does nothing."""
+    seconds = []
+    for _ in range(REPEAT):
+        begun = time.perf_counter()
+        machine.run(command("nop", *options))
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds)
+
+
+def apply(machine, *options):
     begun = time.perf_counter()
-    done = machine.run(
-        ["salt-call", "--local", "--retcode-passthrough", "--out=json", "state.apply", "infra"],
-        timeout=900,
-    )
+    done = machine.run(command("infra", *options), timeout=900)
     whole = time.perf_counter() - begun
     spent, slow = Counter(), Counter()
     changed = []
@@ -49,29 +54,56 @@ def apply(machine):
     return whole, spent, slow, changed
 
 
-def main():
-    known = (REPO / "infra" / "defaults.yaml").read_text(encoding="utf-8")
-    pillar = {
-        "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
-        "infra_packaging": "distro",
-        **{switch: False for switch in OFF if f"\n{switch}:" in known},
-    }
-    with Lab.up("default", name="bench-apply", pillar={"infra": pillar}) as lab:
-        machine = lab.machine("infra-1")
-        first, *_ = apply(machine)
-        apply(machine)
-        runs = [apply(machine) for _ in range(REPEAT)]
-        salt = min(floor(machine) for _ in range(REPEAT))
-    whole, spent, slow, changed = min(runs, key=lambda run: run[0])
+def measured(machine, *options):
+    """The first apply, and the quickest of those that have nothing to change."""
+    first, *_ = apply(machine, *options)
+    apply(machine, *options)
+    runs = [apply(machine, *options) for _ in range(REPEAT)]
+    return first, min(runs, key=lambda run: run[0])
+
+
+def seconds(salt, rows):
     report.table(
         "`state.apply infra`, the whole command",
         ["", "seconds", "times Salt itself"],
         [
             ("Salt itself: one state that does nothing", salt, ""),
-            ("nothing to change", whole, report.ratio(salt, whole)),
-            ("first, on a bare machine", first, report.ratio(salt, first)),
+            *((what, taken, report.ratio(salt, taken)) for what, taken in rows),
         ],
     )
+
+
+def under_a_master(pillar):
+    with Lab.up("fleet", name="bench-master", pillar=pillar) as lab:
+        lab.master.write("/srv/salt/nop.sls", NOP)
+        _, (node, *_) = measured(lab.machine("infra-1"))
+        _, (client, *_) = measured(lab.machine("node-1"))
+        salt = floor(lab.machine("infra-1"))
+    seconds(
+        salt,
+        [
+            ("nothing to change on an INFRA node, under a master", node),
+            ("nothing to change on a client, under a master", client),
+        ],
+    )
+
+
+def main():
+    known = (REPO / "infra" / "defaults.yaml").read_text(encoding="utf-8")
+    pillar = {
+        "infra": {
+            "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
+            "infra_packaging": "distro",
+            **{switch: False for switch in OFF if f"\n{switch}:" in known},
+        }
+    }
+    with Lab.up("default", name="bench-apply", pillar=pillar) as lab:
+        machine = lab.machine("infra-1")
+        first, (whole, spent, slow, changed) = measured(machine, "--local")
+        machine.write("/srv/salt/nop.sls", NOP)
+        salt = floor(machine, "--local")
+    seconds(salt, [("nothing to change", whole), ("first, on a bare machine", first)])
+    under_a_master(pillar)
     report.table(
         "Nothing to change: the states of each component",
         ["component", "seconds"],
