@@ -30,21 +30,17 @@ def managed(name: str, daemon: dict[str, Any], settings: dict[str, Any]) -> dict
         comment = "nobody is told of alerts: alertmanager_receivers is empty"
     try:
         files = __salt__["infra_alert.files"](__salt__["infra_alert.config"](settings))
-        found = __salt__["infra_files.compare"]("alertmanager", "/etc", files, replace=tuple(files))
-        if not __salt__["infra_files.differs"](found):
-            return {**ret, "comment": comment}
-        __salt__["infra_alert.check"](settings)
-        ret["changes"] = dict(found["diff"])
-        if __opts__["test"]:
-            return {**ret, "result": None, "comment": "who is told would change"}
-        __salt__["infra_files.publish"](
+        changes = __salt__["infra_config.apply"](
             "alertmanager",
             "/etc",
             files,
-            found,
-            confirm=lambda: __salt__["infra_daemon.reload"](daemon),
-            switch="files",
+            [daemon],
+            __opts__["test"],
+            replace=tuple(files),
+            check=lambda _changed: __salt__["infra_alert.check"](settings),
         )
     except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": comment}
+        return {**ret, "result": False, "comment": str(err)}
+    if changes and __opts__["test"]:
+        return {**ret, "result": None, "changes": changes, "comment": "who is told would change"}
+    return {**ret, "changes": changes, "comment": comment}

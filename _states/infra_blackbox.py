@@ -30,21 +30,19 @@ def managed(
     try:
         configuration = __salt__["infra_blackbox.modules"](settings, custom)
         files = __salt__["infra_blackbox.files"](configuration)
-        found = __salt__["infra_files.compare"]("blackbox", "/etc", files, replace=tuple(files))
-        if not __salt__["infra_files.differs"](found):
-            return {**ret, "comment": f"{len(configuration['modules'])} modules are as asked for"}
-        __salt__["infra_blackbox.check"](configuration, daemon["program"], custom)
-        ret["changes"] = dict(found["diff"])
-        if __opts__["test"]:
-            return {**ret, "result": None, "comment": "the modules would change"}
-        __salt__["infra_files.publish"](
+        check = __salt__["infra_blackbox.check"]
+        changes = __salt__["infra_config.apply"](
             "blackbox",
             "/etc",
             files,
-            found,
-            confirm=lambda: __salt__["infra_daemon.reload"](daemon),
-            switch="files",
+            [daemon],
+            __opts__["test"],
+            replace=tuple(files),
+            check=lambda _changed: check(configuration, daemon["program"], custom),
         )
     except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": f"{len(configuration['modules'])} modules are as asked for"}
+        return {**ret, "result": False, "comment": str(err)}
+    if changes and __opts__["test"]:
+        return {**ret, "result": None, "changes": changes, "comment": "the modules would change"}
+    comment = f"{len(configuration['modules'])} modules are as asked for"
+    return {**ret, "changes": changes, "comment": comment}

@@ -34,25 +34,17 @@ def managed(
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
         files = __salt__["infra_rules.rendered"](settings, custom, logs)
-        found = __salt__["infra_files.compare"](_SET, name, files)
-        if found["foreign"]:
-            told = ", ".join(f"{name}/{rel}" for rel in found["foreign"])
-            raise CommandExecutionError(f"{told}: a file of somebody else's is there; move it away")
-        if not __salt__["infra_files.differs"](found):
-            return {**ret, "comment": f"{len(files)} files of rules are as asked for"}
-        changed = {rel: files[rel] for rel in found["create"] + found["change"]}
-        __salt__["infra_rules.check"](changed, daemons[0]["program"])
-        ret["changes"] = dict(found["diff"])
-        if __opts__["test"]:
-            return {**ret, "result": None, "comment": "the rules would change"}
-        __salt__["infra_files.publish"](
-            _SET, name, files, found, confirm=lambda: _reload(daemons), switch="files"
+        check = __salt__["infra_rules.check"]
+        changes = __salt__["infra_config.apply"](
+            _SET,
+            name,
+            files,
+            daemons,
+            __opts__["test"],
+            check=lambda changed: check(changed, daemons[0]["program"]),
         )
     except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": f"{len(files)} files of rules are as asked for"}
-
-
-def _reload(daemons: list[dict[str, Any]]) -> None:
-    for daemon in daemons:
-        __salt__["infra_daemon.reload"](daemon)
+        return {**ret, "result": False, "comment": str(err)}
+    if changes and __opts__["test"]:
+        return {**ret, "result": None, "changes": changes, "comment": "the rules would change"}
+    return {**ret, "changes": changes, "comment": f"{len(files)} files of rules are as asked for"}

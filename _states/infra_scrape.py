@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     __opts__: dict[str, Any]
 
 _SET = "scrape"
+_CONFIGURATION = "prometheus.yml"
 
 
 def managed(
@@ -43,38 +44,33 @@ def managed(
     where it does not take it, the old one is put back. Files of targets are read by it without.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+
+    def check(changed: dict[str, dict[str, Any]]) -> None:
+        if _CONFIGURATION in changed:
+            __salt__["infra_scrape.check"](configuration, daemon["program"], custom)
+
     try:
         configuration = __salt__["infra_scrape.config"](jobs, values, interval, timeout, custom)
         wanted = __salt__["infra_scrape.own_targets"](**own)
         wanted.update(__salt__["infra_scrape.given_targets"](targets, probes))
         files = __salt__["infra_scrape.files"](configuration, wanted)
-        found = __salt__["infra_files.compare"](_SET, name, files, replace=("prometheus.yml",))
-        if found["foreign"]:
-            told = ", ".join(f"{name}/{rel}" for rel in found["foreign"])
-            raise CommandExecutionError(f"{told}: a file of somebody else's is there; move it away")
-        differs = __salt__["infra_files.differs"](found)
-        if not differs:
-            return {
-                **ret,
-                "comment": f"{len(configuration['scrape_configs'])} jobs are as asked for",
-            }
-        if "prometheus.yml" in found["create"] + found["change"]:
-            __salt__["infra_scrape.check"](configuration, daemon["program"], custom)
-        ret["changes"] = dict(found["diff"])
-        if __opts__["test"]:
-            return {**ret, "result": None, "comment": "what is scraped would change"}
-        reloads = "prometheus.yml" in found["change"] or found["pending"]
-        __salt__["infra_files.publish"](
+        changes = __salt__["infra_config.apply"](
             _SET,
             name,
             files,
-            found,
-            confirm=lambda: __salt__["infra_daemon.reload"](daemon) if reloads else None,
-            switch="files",
+            [daemon],
+            __opts__["test"],
+            replace=(_CONFIGURATION,),
+            read_at_start=(_CONFIGURATION,),
+            check=check,
         )
     except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": f"{len(configuration['scrape_configs'])} jobs are as asked for"}
+        return {**ret, "result": False, "comment": str(err)}
+    if changes and __opts__["test"]:
+        comment = "what is scraped would change"
+        return {**ret, "result": None, "changes": changes, "comment": comment}
+    comment = f"{len(configuration['scrape_configs'])} jobs are as asked for"
+    return {**ret, "changes": changes, "comment": comment}
 
 
 def certified(

@@ -49,26 +49,19 @@ def managed(
         }
         comment = f"logs go to {', '.join(told)}" if told else "logs go nowhere, by the parameters"
         files = __salt__["infra_vector.rendered"](whole, sources)
-        found = __salt__["infra_files.compare"]("vector", name, files, replace=("vector.yaml",))
-        if found["foreign"]:
-            there = ", ".join(f"{name}/{rel}" for rel in found["foreign"])
-            raise CommandExecutionError(
-                f"{there}: a file of somebody else's is there; move it away"
-            )
-        if not __salt__["infra_files.differs"](found):
-            return {**ret, "comment": comment}
-        ret["changes"] = dict(found["diff"])
-        if __opts__["test"]:
-            return {**ret, "result": None, "comment": "what is shipped would change"}
-        __salt__["infra_files.publish"](
+        check = __salt__["infra_vector.check_staged"]
+        changes = __salt__["infra_config.apply"](
             "vector",
             name,
             files,
-            found,
-            check=lambda stage: __salt__["infra_vector.check_staged"](stage, daemon["program"]),
-            confirm=lambda: __salt__["infra_daemon.reload"](daemon),
-            switch="files",
+            [daemon],
+            __opts__["test"],
+            replace=("vector.yaml",),
+            check_staged=lambda stage: check(stage, daemon["program"]),
         )
     except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": comment}
+        return {**ret, "result": False, "comment": str(err)}
+    if changes and __opts__["test"]:
+        told = "what is shipped would change"
+        return {**ret, "result": None, "changes": changes, "comment": told}
+    return {**ret, "changes": changes, "comment": comment}
