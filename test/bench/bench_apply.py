@@ -77,7 +77,7 @@ def under_a_master(pillar):
     with Lab.up("fleet", name="bench-master", pillar=pillar) as lab:
         lab.master.write("/srv/salt/nop.sls", NOP)
         _, (node, *_) = measured(lab.machine("infra-1"))
-        _, (client, *_) = measured(lab.machine("node-1"))
+        _, (client, *_) = measured(lab.machine("infra-2"))
         salt = floor(lab.machine("infra-1"))
     seconds(
         salt,
