@@ -199,7 +199,6 @@ def _with_keys(
         if not Path(upstream["signed_by"]).is_file():
             raise CommandExecutionError(f"{where}: there is no file {upstream['signed_by']}")
         files.append(upstream["signed_by"])
-    blocks = []
     for source in upstream["gpgkey"]:
         source = source.replace("$releasever", target["releasever"])
         source = source.replace("$basearch", target["arch"])
@@ -216,7 +215,6 @@ def _with_keys(
         except (CommandExecutionError, OSError) as exc:
             raise CommandExecutionError(f"{where}: gpgkey {source[:80]}: {exc}") from exc
         files.append(str(kept))
-        blocks.append(kept.read_bytes())
     result = {**upstream, "keys": files}
     if target["family"] == "deb" and not upstream["trusted"]:
         # apt takes one file; keys after one another in it are one keyring.
