@@ -68,7 +68,14 @@ SERVICE = {
 """What each unit says in [Service]; a daemon's own ``service`` overrides it, None drops it."""
 
 _FILES = "salt://infra/daemon/files/"
-_FILTERS = ("@system-service", "~@privileged")  # one directive of two lines: not in the mapping
+_FILTERS = (
+    "~@clock @cpu-emulation @debug @module @mount @obsolete @privileged @raw-io @reboot @swap",
+)
+"""System calls that no daemon may make, by systemd's groups (systemd.exec(5)).
+
+A list of what is allowed would refuse the next call that a new release of a program makes:
+VictoriaMetrics 1.131 calls mincore(2), which @system-service lacks, and dies of the refusal.
+"""
 _QUOTED_LINES = 6
 
 
@@ -125,7 +132,8 @@ def files(daemon: dict[str, Any], template: str) -> dict[str, dict[str, Any]]:
     """
     variable = variable_name(daemon["unit"])
     service = {**SERVICE, **daemon["service"]}
-    allowed = service.pop("SystemCallFilter", None)  # of these lines a later one has the last word
+    # The first line makes it a list of what is denied; a later one takes calls off that list.
+    allowed = service.pop("SystemCallFilter", None)
     lines = [(key, value) for key, value in service.items() if value is not None]
     lines += [("SystemCallFilter", value) for value in (*_FILTERS, allowed) if value is not None]
     environment = jinja2.Environment(  # noqa: S701 (the text of a unit, not of a page)
@@ -144,6 +152,24 @@ def files(daemon: dict[str, Any], template: str) -> dict[str, dict[str, Any]]:
         f"systemd/system/{daemon['unit']}.service": {"text": unit},
         f"default/{daemon['unit']}": {"text": env},
     }
+
+
+def concerns_running(current: str, wanted: str) -> bool:
+    """Whether a running daemon has to be restarted for its changed unit or environment file; pure.
+
+    A filter of system calls holds from the next start on: a daemon that runs makes no call that it
+    did not make before, and is not interrupted for it.
+
+    current
+        Text of the file in place.
+    wanted
+        Text that replaces it.
+    """
+    return _without_filter(current) != _without_filter(wanted)
+
+
+def _without_filter(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith("SystemCallFilter=")]
 
 
 def _word(argument: str) -> str:

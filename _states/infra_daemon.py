@@ -108,8 +108,9 @@ def configured(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
         fault = __salt__["infra_daemon.refusal"](daemon)
         if fault:
             raise CommandExecutionError(fault)
-        # What is remembered of it may be damaged: that is nothing to restart it for.
-        changed = found["create"] or found["change"] or found["remove"] or found["pending"]
+        # A corrupt manifest alone is no reason to restart.
+        changed = found["create"] or found["remove"] or found["pending"]
+        changed = changed or any(_concerns_running(rel, files) for rel in found["change"])
         restarts = runs["active"] and bool(changed or why)
         ret["changes"] = dict(found["diff"])
         if restarts:
@@ -132,6 +133,14 @@ def configured(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{unit} is as it should be"}
+
+
+def _concerns_running(rel: str, files: dict[str, dict[str, Any]]) -> bool:
+    try:
+        current = Path(_ROOT, rel).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True  # a link to nowhere takes the place of the file
+    return bool(__salt__["infra_daemon.concerns_running"](current, files[rel]["text"]))
 
 
 def _taken_up(daemon: dict[str, Any], restarts: bool) -> None:

@@ -176,6 +176,33 @@ def test_the_alertmanagers_of_a_site_know_each_other(daemons):
     assert sent == ["-notifier.url=http://127.0.0.1:9059", "-notifier.url=http://10.10.10.11:9059"]
 
 
+def system_calls(group):
+    """System calls of one of systemd's groups, those of the groups in it too."""
+    told = subprocess.run(
+        ["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, check=True
+    ).stdout
+    words = {line.strip() for line in told.splitlines()[1:] if line.startswith("    ")}
+    names = {word for word in words if word and not word.startswith(("#", "@"))}
+    return names.union(*(system_calls(word) for word in words if word.startswith("@")))
+
+
+def test_the_filter_of_system_calls_denies_what_is_dangerous_and_nothing_that_is_new(
+    modules, daemons
+):
+    template = modules.infra_daemon.unit_template()
+    for name, daemon in daemons.items():
+        files = modules.infra_daemon.files(daemon, template)
+        (text,) = (spec["text"] for rel, spec in files.items() if "systemd" in rel)
+        values = re.findall(r"^SystemCallFilter=(.*)$", text, re.MULTILINE)
+        denied = set().union(*(system_calls(g) for g in values[0].removeprefix("~").split()))
+        denied -= {call for value in values[1:] for call in value.split()}
+        assert {"mount", "ptrace", "bpf", "kexec_load", "init_module", "chroot"} <= denied, name
+        # What @system-service lacks and programs of today call: opening data, reading it, threads.
+        wanted = {"mincore", "io_uring_setup", "landlock_create_ruleset", "seccomp", "cachestat"}
+        assert not wanted & denied, name
+        assert not system_calls("@default") & denied, name
+
+
 def test_systemd_thinks_well_of_each_unit(modules, daemons, tmp_path):
     template = modules.infra_daemon.unit_template()
     # A drop-in is judged together with its package's unit, in the lab.

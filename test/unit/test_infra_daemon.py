@@ -99,20 +99,32 @@ def test_a_unit_is_hardened_and_a_daemon_can_say_otherwise():
     assert "CapabilityBoundingSet=CAP_NET_RAW" in lines
     assert "ProtectHome=read-only" in lines
     assert not [line for line in lines if line.startswith("PrivateTmp")]
-    assert [line for line in lines if line.startswith("SystemCallFilter")] == [
-        "SystemCallFilter=@system-service",
-        "SystemCallFilter=~@privileged",
-    ]
+    assert call_filter(lines)[0].startswith("~@clock ")
 
 
-def test_a_call_that_a_daemon_needs_is_allowed_after_those_that_nobody_may():
+def call_filter(lines):
+    """Values of SystemCallFilter in a unit, in their order."""
+    return [x.partition("=")[2] for x in lines if x.startswith("SystemCallFilter=")]
+
+
+def test_no_unit_has_a_list_of_allowed_system_calls():
+    # systemd takes the first value as the kind of the list: what is allowed, or (~) what is denied.
+    for name, row in ROWS.items():
+        wanted = daemon(name=name, unit=row["unit"], service=row.get("service", {}))
+        unit = infra_daemon.files(wanted, TEMPLATE)[f"systemd/system/{row['unit']}.service"]
+        first, *later = call_filter(unit["text"].splitlines())
+        assert first.startswith("~"), name
+        assert not [value for value in later if value.startswith("~")], name
+        groups = first[1:].split()
+        wanted = {"@clock", "@debug", "@module", "@mount", "@privileged", "@raw-io", "@reboot"}
+        assert wanted <= set(groups), name
+
+
+def test_a_call_that_a_daemon_needs_is_taken_off_the_list_of_denied_calls():
     unit = infra_daemon.files(daemon(service={"SystemCallFilter": "adjtimex"}), TEMPLATE)
     lines = unit["systemd/system/vmetrics.service"]["text"].splitlines()
-    assert [line for line in lines if line.startswith("SystemCallFilter")] == [
-        "SystemCallFilter=@system-service",
-        "SystemCallFilter=~@privileged",
-        "SystemCallFilter=adjtimex",
-    ]
+    assert call_filter(lines)[0].startswith("~@clock ")
+    assert call_filter(lines)[1:] == ["adjtimex"]
 
 
 def test_every_row_names_what_it_needs():
@@ -228,9 +240,13 @@ def compared(**more):
 
 
 @pytest.fixture
-def machine(monkeypatch):
+def machine(monkeypatch, tmp_path):
     """A machine on which the daemon is configured and runs; tests change what it tells."""
+    monkeypatch.setattr(states, "_ROOT", str(tmp_path))
+    (tmp_path / "default").mkdir()
+    (tmp_path / "default/vmetrics").write_text("VMETRICS_OPTS='-other'\n")
     salt = {
+        "infra_daemon.concerns_running": infra_daemon.concerns_running,
         "infra_daemon.unit_template": Mock(return_value=TEMPLATE),
         "infra_daemon.files": infra_daemon.files,
         "infra_files.owned": Mock(return_value={"default/vmetrics": "x"}),
@@ -256,6 +272,38 @@ def test_a_change_restarts_what_runs(machine, monkeypatch, test):
     assert ret["result"] is (None if test else True)
     assert ret["changes"]["vmetrics"] == "restarted: its files changed"
     assert machine["infra_daemon.restart"].called is not test
+
+
+UNIT_FILE = "systemd/system/vmetrics.service"
+
+
+@pytest.mark.parametrize(
+    ("change", "restarted"),
+    [
+        (("SystemCallFilter=", "SystemCallFilter=@system-service\nSystemCallFilter=~"), False),
+        (("NoNewPrivileges=yes", "NoNewPrivileges=no"), True),
+        (("ExecStart=/usr/bin/", "ExecStart=/opt/"), True),
+        (None, True),
+    ],
+)
+def test_a_change_of_the_system_call_filter_alone_restarts_nothing(
+    machine, tmp_path, change, restarted
+):
+    path = tmp_path / UNIT_FILE
+    path.parent.mkdir(parents=True)
+    if change:
+        text = infra_daemon.files(daemon(), TEMPLATE)[UNIT_FILE]["text"]
+        assert change[0] in text
+        path.write_text(text.replace(*change))
+    else:
+        path.symlink_to("nowhere")
+    machine["infra_files.compare"].return_value = compared(change=[UNIT_FILE])
+    ret = states.configured("vmetrics", daemon())
+    assert ret["result"] is True
+    assert UNIT_FILE in ret["changes"]
+    assert ("vmetrics" in ret["changes"]) is restarted
+    assert machine["infra_daemon.restart"].called is restarted
+    assert machine["infra_daemon.systemctl"].called is not restarted
 
 
 def test_what_an_interrupted_run_left_is_taken_up(machine):
