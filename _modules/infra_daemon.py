@@ -335,20 +335,37 @@ def tried(argv: list[str], name: str, text: str) -> tuple[bool, str]:
     return outcome["retcode"] == 0, told.replace(str(path), name)
 
 
+_DIED = re.compile(r"\bpanic\b|\bfatal\b|SIGSEGV|SIGABRT|out of memory", re.IGNORECASE)
+_FAILED = re.compile(
+    r"error|cannot|could not|invalid|not defined|not found|unknown|unexpected|fail|denied|missing"
+    r"|no such|refused|in use|line \d+:",
+    re.IGNORECASE,
+)
+_HARMLESS = re.compile(
+    r"error: Main process exited|\blevel=(info|warn|debug)|^\S+\s+(info|warn|debug)\b",
+    re.IGNORECASE,
+)
+_STAMP = re.compile(r"^(time=|ts=)?\"?\d{4}[-/]\d\d[-/]\d\d[T ][\d:.,]+(Z|[+-]\d\d:?\d\d)?\"?\s*")
+
+
 def words_of(output: str) -> str:
-    """The lines of a program's output that tell what it complains of, as one line."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [
-        line
-        for line in lines
-        if re.search(
-            r"error|fatal|panic|cannot|could not|invalid|not defined|not found|unknown|unexpected"
-            r"|fail|denied|missing|no such|refused|in use|line \d+:", line,
-            re.IGNORECASE,
-        )
-        and "error: Main process exited" not in line
-    ]  # fmt: skip
-    shown = (telling or lines or ["(it said nothing)"])[:_QUOTED_LINES]
+    """Extract the lines of a program's output that tell what it died of, or complains of; pure.
+
+    Lines of a panic come before all others; next come complaints, without those that are logged as
+    mere warnings; where there are only warnings, those. A line that repeats but for its time is
+    quoted once: a unit that keeps restarting writes the same each time.
+
+    Returns them as one line.
+    """
+    lines = list(
+        {_STAMP.sub("", line.strip()): line.strip() for line in output.splitlines() if line.strip()}
+        .values()
+    )  # fmt: skip
+    died = [line for line in lines if _DIED.search(line) and not _HARMLESS.search(line)]
+    complaints = [line for line in lines if _FAILED.search(line)]
+    failed = [line for line in complaints if not _HARMLESS.search(line)]
+    warned = [line for line in complaints if "error: Main process exited" not in line]
+    shown = (died or failed or warned or lines or ["(it said nothing)"])[:_QUOTED_LINES]
     return " | ".join(line[:500] for line in shown)
 
 

@@ -32,16 +32,27 @@ _PROPERTIES = (
     "ActiveEnterTimestamp",
     "ControlGroup",
 )
-_COLUMNS = ("component", "unit", "enabled", "running", "since", "listening", "healthy", "version")
+_COLUMNS = (
+    "component",
+    "unit",
+    "enabled",
+    "running",
+    "since",
+    "restarts",
+    "listening",
+    "healthy",
+    "version",
+)
 
 
 def services() -> dict[str, dict[str, Any]]:
     """Each component of this minion: whether it is asked for, runs, and is well by its own check.
 
     Returns component → ``unit``, ``enabled`` (asked for by its parameter), ``running``, ``since``
-    (as systemd writes it), ``listening`` (list of ``address:port/protocol``), ``healthy`` (bool;
-    None where it is switched off), ``said`` (what its own check said) and ``version`` (where the
-    program tells it). The call ends with a code other than 0 where a component is not well.
+    (as systemd writes it), ``restarts`` (by systemd itself, in the last hour), ``listening`` (list
+    of ``address:port/protocol``), ``healthy`` (bool; None where it is switched off), ``said``
+    (what its own check said) and ``version`` (where the program tells it). The call ends with a
+    code other than 0 where a component is not healthy.
 
     Raises CommandExecutionError where the formula was never applied here.
 
@@ -55,10 +66,12 @@ def services() -> dict[str, dict[str, Any]]:
     rows = known()
     units = _units([row["unit"] for row in rows])
     sockets = _sockets()
+    restarts = __salt__["infra_units.restarts_last_hour"]()
     with ThreadPoolExecutor(max_workers=8) as pool:
         # Salt's dunders live in the context of the thread that was called.
         asked = [
-            pool.submit(contextvars.copy_context().run, _row, row, units, sockets) for row in rows
+            pool.submit(contextvars.copy_context().run, _row, row, units, sockets, restarts)
+            for row in rows
         ]
         told = [answer.result() for answer in asked]
     if any(row["enabled"] and not row["healthy"] for row in told):
@@ -113,6 +126,7 @@ def text(found: dict[str, dict[str, Any]]) -> str:
                 "yes" if row["enabled"] else "no",
                 running if row["unit"] else "-",
                 row["since"] or "-",
+                str(row["restarts"]) if row["unit"] else "-",
                 " ".join(row["listening"]) or "-",
                 well,
                 row["version"] or "-",
@@ -126,7 +140,10 @@ def text(found: dict[str, dict[str, Any]]) -> str:
 
 
 def _row(
-    row: dict[str, Any], units: dict[str, dict[str, str]], sockets: dict[str, list[str]]
+    row: dict[str, Any],
+    units: dict[str, dict[str, str]],
+    sockets: dict[str, list[str]],
+    restarts: dict[str, int],
 ) -> dict[str, Any]:
     unit = units.get(row["unit"], {})
     running = unit.get("ActiveState") == "active"
@@ -136,6 +153,7 @@ def _row(
         "enabled": row["enabled"],
         "running": running,
         "since": unit.get("ActiveEnterTimestamp", "") if running else "",
+        "restarts": restarts.get(unit.get("Id", ""), 0),
         "listening": sockets.get(unit.get("ControlGroup", "-"), []) if running else [],
         "healthy": None,
         "said": "",

@@ -165,6 +165,7 @@ def healthy(name: str, daemon: dict[str, Any], seconds: int = 30) -> dict[str, A
         return {**ret, "comment": "health is asked only in a real run"}
     try:
         __salt__["infra_daemon.wait"](daemon, seconds)
+        __salt__["infra_units.record_healthy"](daemon["unit"])
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     return {**ret, "comment": f"answers on port {daemon['port']}{daemon['health']}"}

@@ -184,6 +184,7 @@ def answering(name: str, lines: list[str], admin_ip: str, port: int) -> dict[str
             for tcp in (False, True):
                 __salt__["infra_dns.query"]("localhost", "A", name, port, tcp=tcp)
             told = "it has no records"
+        __salt__["infra_units.record_healthy"]("dnsmasq")
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{name}:{port} answers over UDP and TCP: {told}"}

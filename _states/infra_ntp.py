@@ -91,6 +91,7 @@ def synchronised(name: str, settings: dict[str, Any], unit: str, wait: int) -> d
         sourced = bool(__salt__["infra_ntp.sources_of"](settings))
         seconds = __salt__["infra_ntp.patience"](unit, 0 if settings["serves"] else wait)
         told = __salt__["infra_ntp.wait_until_well"](settings["serves"], sourced, seconds)
+        __salt__["infra_units.record_healthy"](unit)
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     selected = [s["address"] for s in told["sources"] if s["state"] == "selected"]

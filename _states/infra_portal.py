@@ -299,6 +299,7 @@ def serving(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         wanted = _generation_on_disk()
         __salt__["infra_portal.wait_for_generation"](settings["nginx_port"], wanted)
         home = __salt__["infra_portal.status"](only=["home"])["home"]
+        __salt__["infra_units.record_healthy"]("nginx")
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     wrong = [

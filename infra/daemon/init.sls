@@ -6,6 +6,7 @@
 include:
   - infra.pillar
   - infra.daemon.firewall
+  - infra.daemon.stable
 
 infra-daemon-group-present:
   group.present:

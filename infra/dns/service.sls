@@ -4,6 +4,7 @@
 
 include:
   - infra.dns.config
+  - infra.daemon.stable
 
 infra-dns-service-current:
   infra_service.current:

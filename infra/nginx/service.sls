@@ -5,6 +5,7 @@
 include:
   - infra.nginx.config
   - infra.nginx.webroot
+  - infra.daemon.stable
 
 infra-nginx-service-running:
   service.running:

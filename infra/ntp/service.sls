@@ -4,6 +4,7 @@
 
 include:
   - infra.ntp.config
+  - infra.daemon.stable
 
 infra-ntp-service-current:
   infra_service.current:

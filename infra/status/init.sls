@@ -33,6 +33,10 @@
   {%- endif %}
 {%- endfor %}
 
+{%- set units = ['nginx', 'dnsmasq', infra.ntp_unit] + daemons.values() | map(attribute='unit') | list if server
+      else [infra.ntp_unit, daemons.node_exporter.unit, daemons.vector.unit] %}
+{%- set script = '/usr/local/lib/infra/unit-restarts' %}
+
 include:
   - infra.pillar
 
@@ -44,3 +48,49 @@ infra-status-components-known:
     - group: root
     - mode: '0644'
     - makedirs: true
+
+# How often units restart by themselves, as metrics; the node exporter reads them.
+infra-status-units-script-managed:
+  file.managed:
+    - name: {{ script }}
+    - source: salt://infra/status/files/unit-restarts
+    - mode: '0755'
+    - user: root
+    - group: root
+    - makedirs: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+{%- for kind in ('service', 'timer') %}
+
+infra-status-units-{{ kind }}-managed:
+  file.managed:
+    - name: /etc/systemd/system/infra-units.{{ kind }}
+    - source: salt://infra/status/files/infra-units.{{ kind }}
+    - template: jinja
+    - context:
+        script: {{ script }}
+        folder: /var/lib/infra/textfile
+        metrics: /var/lib/infra/textfile/infra_units.prom
+        units: {{ (units | unique | sort) | tojson }}
+    - mode: '0644'
+    - user: root
+    - group: root
+    - require:
+      - file: infra-status-units-script-managed
+{%- endfor %}
+
+infra-status-units-reloaded:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+      - file: infra-status-units-service-managed
+      - file: infra-status-units-timer-managed
+
+infra-status-units-timer-running:
+  service.running:
+    - name: infra-units.timer
+    - enable: true
+    - require:
+      - file: infra-status-units-service-managed
+      - file: infra-status-units-timer-managed
+      - module: infra-status-units-reloaded

@@ -61,7 +61,11 @@ def machine(tmp_path, monkeypatch):
     known = tmp_path / "status.json"
     known.write_text(json.dumps(ROWS), encoding="utf-8")
     monkeypatch.setattr(status, "KNOWN", known)
-    monkeypatch.setattr(status, "__salt__", {"cmd.run_all": run_all}, raising=False)
+    salt = {
+        "cmd.run_all": run_all,
+        "infra_units.restarts_last_hour": lambda: {"dnsmasq.service": 2, "sshd.service": 1},
+    }
+    monkeypatch.setattr(status, "__salt__", salt, raising=False)
     monkeypatch.setattr(status, "__context__", context, raising=False)
     monkeypatch.setattr(status, "_cgroup", lambda pid: GROUPS[pid])
     monkeypatch.setattr(status.salt.utils.path, "which", lambda name: f"/usr/bin/{name}")
@@ -75,6 +79,7 @@ def test_each_component_is_told_of(machine):
         "enabled": True,
         "running": True,
         "since": "Mon 2026-11-23 22:56:54 UTC",
+        "restarts": 2,
         "listening": ["127.0.0.1:53/tcp", "127.0.0.1:53/udp"],
         "healthy": True,
         "said": "is there",

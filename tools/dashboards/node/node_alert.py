@@ -265,6 +265,13 @@ INFRA = (
         about="vmetrics",
     ),
     Watched(
+        "UnitRestarting",
+        "systemd restarted a unit more than twice within an hour, since it died by itself.",
+        "increase(infra_unit_restarts_total[1h])",
+        limit=2,
+        legend="{{ins}} {{unit}}",
+    ),
+    Watched(
         "StorageReadOnly",
         "A store takes nothing in, since its disk is full.",
         '{__name__=~"vm_storage_is_read_only|vl_storage_is_read_only|vt_storage_is_read_only", ip=~"$ip"}',

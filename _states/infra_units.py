@@ -1,0 +1,51 @@
+"""Units that answered their health check still run at the end of an apply."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __opts__: dict[str, Any]
+
+_PAUSE = 0.25  # seconds between two looks
+
+
+def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
+    """No unit has restarted since it answered its health check in this run, nor waits to restart.
+
+    name
+        Of the state only.
+    settle
+        Seconds: a unit that was started more recently is watched until it has run for so long.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    if __opts__["test"]:
+        return {**ret, "comment": "Restarts are counted in a real run only."}
+    healthy = __salt__["infra_units.healthy"]()
+    try:
+        while True:
+            seen = __salt__["infra_units.observe"](healthy)
+            faults = {
+                unit: fault
+                for unit, invocation in healthy.items()
+                if (fault := __salt__["infra_units.instability"](seen[unit], invocation))
+            }
+            youngest = min((unit["age"] for unit in seen.values()), default=settle)
+            if faults or youngest >= settle:
+                break
+            time.sleep(min(_PAUSE, settle - youngest))
+    except CommandExecutionError as err:
+        return {**ret, "result": False, "comment": str(err)}
+    if not faults:
+        return {**ret, "comment": f"{len(healthy)} units run without a restart."}
+    lines = [f"{unit}: {fault}{_reason(unit)}" for unit, fault in sorted(faults.items())]
+    return {**ret, "result": False, "comment": "\n".join(lines)}
+
+
+def _reason(unit: str) -> str:
+    lines = __salt__["infra_daemon.journal"](unit, "-10min")
+    return f"; it says: {__salt__['infra_daemon.words_of'](lines)}" if lines.strip() else ""

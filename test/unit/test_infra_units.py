@@ -1,0 +1,285 @@
+"""Whether units stay up: what systemd reports, and what becomes of it at the end of an apply."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from salt.exceptions import CommandExecutionError
+
+from _modules import infra_daemon, infra_units
+from _states import infra_units as states
+
+SCRIPT = Path(__file__).resolve().parents[2] / "infra/status/files/unit-restarts"
+
+
+def block(state="active/running", restarts=0, invocation="a", entered=100.0, loaded="loaded"):
+    active, sub = state.split("/")
+    return (
+        f"NRestarts={restarts}\nId=x.service\nLoadState={loaded}\nActiveState={active}\n"
+        f"SubState={sub}\nInvocationID={invocation}\n"
+        f"ActiveEnterTimestampMonotonic={int(entered * 1e6)}\n"
+    )
+
+
+# -- what systemd reports ---
+
+
+def test_properties_of_a_unit_are_read():
+    assert infra_units.facts(block(restarts=3), 130.5) == {
+        "loaded": True,
+        "state": "active/running",
+        "restarts": 3,
+        "invocation": "a",
+        "age": 30.5,
+    }
+    assert infra_units.facts(block("activating/auto-restart", loaded="not-found"), 130.5) == {
+        "loaded": False,
+        "state": "activating/auto-restart",
+        "restarts": 0,
+        "invocation": "a",
+        "age": 0.0,
+    }
+    assert infra_units.facts("", 1.0)["state"] == "unknown/unknown"
+
+
+def test_units_are_asked_about_by_one_call(monkeypatch):
+    calls = []
+
+    def run_all(command, **_):
+        calls.append(command)
+        return {"stdout": block() + "\n" + block("failed/failed"), "stderr": "", "retcode": 0}
+
+    monkeypatch.setattr(infra_units, "__salt__", {"cmd.run_all": run_all}, raising=False)
+    found = infra_units.observe(["vmetrics", "certbot.timer", "vmetrics"])
+    assert [(name, unit["state"]) for name, unit in found.items()] == [
+        ("certbot.timer", "active/running"),
+        ("vmetrics", "failed/failed"),
+    ]
+    assert [call[-2:] for call in calls] == [["certbot.timer", "vmetrics.service"]]
+    assert infra_units.observe([]) == {}
+
+
+def test_a_systemd_that_does_not_answer_is_an_error(monkeypatch):
+    answer = {"stdout": "", "stderr": "Failed to connect to bus", "retcode": 1}
+    monkeypatch.setattr(infra_units, "__salt__", {"cmd.run_all": lambda *_, **__: answer}, False)
+    with pytest.raises(CommandExecutionError, match="Failed to connect to bus"):
+        infra_units.observe(["vmetrics"])
+
+
+@pytest.mark.parametrize(
+    ("seen", "fault"),
+    [
+        ({}, ""),
+        ({"state": "reloading/reload"}, ""),
+        ({"invocation": "b"}, ""),  # somebody restarted it
+        ({"restarts": 7}, ""),  # before its health was asked
+        ({"invocation": "b", "restarts": 1}, "systemd restarted it (once)"),
+        ({"invocation": "b", "restarts": 22}, "systemd restarted it (22 times)"),
+        ({"state": "activating/auto-restart"}, "it is activating/auto-restart"),
+        ({"state": "failed/failed"}, "it is failed/failed"),
+        ({"state": "inactive/dead"}, "it is inactive/dead"),
+        ({"state": "deactivating/stop-sigterm"}, "it is deactivating/stop-sigterm"),
+    ],
+)
+def test_a_unit_that_was_healthy_and_does_not_stay_up_is_noticed(seen, fault):
+    unit = {**infra_units.facts(block(), 200.0), **seen}
+    assert infra_units.instability(unit, "a").startswith(fault)
+    assert bool(infra_units.instability(unit, "a")) is bool(fault)
+
+
+ENTRY = st.one_of(
+    st.text(max_size=20),
+    st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists).map(json.dumps),
+    st.dictionaries(st.just("UNIT"), st.one_of(st.text(max_size=8), st.integers())).map(json.dumps),
+)
+
+
+@given(st.lists(ENTRY))
+def test_restarts_are_counted_by_unit_whatever_else_the_journal_prints(entries):
+    entries = [entry for entry in entries if len(entry.splitlines()) == 1]
+    good = [json.dumps({"UNIT": name, "__CURSOR": "x"}) for name in ("a.service", "a.service")]
+    found = infra_units.counted("\n".join([*entries, *good]))
+    assert found["a.service"] >= 2
+    assert all(isinstance(name, str) and count > 0 for name, count in found.items())
+
+
+# -- at the end of an apply ---
+
+
+class Machine:
+    """Units over time: each look gives the next of the prepared reports, the last one for good."""
+
+    def __init__(self, *reports):
+        self.reports = list(reports)
+        self.now = 200.0
+        self.looks = 0
+
+    def observe(self, units):
+        self.looks += 1
+        report = self.reports.pop(0) if len(self.reports) > 1 else self.reports[0]
+        return {unit: infra_units.facts(block(**report), self.now) for unit in units}
+
+    def sleep(self, seconds):
+        assert seconds > 0
+        self.now += seconds
+
+
+def look(monkeypatch, *reports, healthy=(("vmetrics", "a"),), test=False, journal=""):
+    machine = Machine(*reports)
+    salt = {
+        "infra_units.healthy": lambda: dict(healthy),
+        "infra_units.observe": machine.observe,
+        "infra_units.instability": infra_units.instability,
+        "infra_daemon.journal": lambda unit, since: journal,
+        "infra_daemon.words_of": infra_daemon.words_of,
+    }
+    monkeypatch.setattr(states, "__salt__", salt, raising=False)
+    monkeypatch.setattr(states, "__opts__", {"test": test}, raising=False)
+    monkeypatch.setattr(states.time, "sleep", machine.sleep)
+    return states.stable("x"), machine
+
+
+def test_units_that_run_for_long_are_looked_at_once(monkeypatch):
+    ret, machine = look(monkeypatch, {})
+    assert ret == {
+        "name": "x",
+        "changes": {},
+        "result": True,
+        "comment": "1 units run without a restart.",
+    }
+    assert machine.looks == 1
+
+
+def test_a_unit_that_was_just_started_is_watched_until_it_has_settled(monkeypatch):
+    ret, machine = look(monkeypatch, {"entered": 199.0})
+    assert ret["result"] is True
+    assert machine.now - 199.0 == pytest.approx(8.0, abs=0.01)
+
+
+PANIC = """\
+2026-11-28T10:00:00.000Z\twarn\tlib/x.go:1\tcannot find file, it is not fatal yet
+2026-11-28T10:00:01.000Z\tinfo\tlib/x.go:1\tloading failed parts
+2026-11-28T10:00:02.000Z\tpanic\tlib/fs/mincore.go:18\tFATAL: cannot call mincore(ptr=1, 1)
+panic: FATAL: cannot call mincore(ptr=1, 1)
+goroutine 1 [running]:
+vmetrics.service: Main process exited, code=exited, status=2/INVALIDARGUMENT
+vmetrics.service: Failed with result 'exit-code'.
+2026-11-28T10:00:12.000Z\tpanic\tlib/fs/mincore.go:18\tFATAL: cannot call mincore(ptr=1, 1)
+"""
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"state": "activating/auto-restart"},
+        {"state": "failed/failed"},
+        {"invocation": "b", "restarts": 1, "entered": 204.0},
+    ],
+)
+def test_a_unit_that_dies_while_it_is_watched_fails_the_run(monkeypatch, later):
+    ret, machine = look(monkeypatch, *[{"entered": 199.0}] * 20, later, journal=PANIC)
+    assert ret["result"] is False
+    assert ret["comment"].startswith("vmetrics: ")
+    assert machine.now < 207.0
+    # The panic's line, not the warnings beside it, and not once per restart.
+    assert ret["comment"].count("lib/fs/mincore.go:18\tFATAL: cannot call mincore(ptr=1, 1)") == 1
+    assert "warn" not in ret["comment"]
+    assert "Main process exited" not in ret["comment"]
+
+
+def test_each_unit_is_named_on_a_line_of_its_own(monkeypatch):
+    both = (("vlogs", "a"), ("vmetrics", "a"))
+    ret, _ = look(monkeypatch, {"state": "failed/failed"}, healthy=both)
+    assert [line.partition(":")[0] for line in ret["comment"].splitlines()] == ["vlogs", "vmetrics"]
+
+
+def test_without_a_health_check_there_is_nothing_to_look_at(monkeypatch):
+    ret, machine = look(monkeypatch, {"state": "failed/failed"}, healthy=())
+    assert (ret["result"], machine.looks) == (True, 1)
+
+
+def test_a_test_run_looks_at_nothing(monkeypatch):
+    ret, machine = look(monkeypatch, {"state": "failed/failed"}, test=True)
+    assert (ret["result"], ret["changes"], machine.looks) == (True, {}, 0)
+
+
+def test_what_answered_is_recorded_with_its_invocation(monkeypatch):
+    monkeypatch.setattr(infra_units, "__context__", {}, raising=False)
+    monkeypatch.setattr(
+        infra_units, "observe", lambda names: {n: {"invocation": "z"} for n in names}
+    )
+    assert infra_units.healthy() == {}
+    infra_units.record_healthy("nginx")
+    assert infra_units.healthy() == {"nginx": "z"}
+
+
+# -- the lines of a program that tell why ---
+
+
+@pytest.mark.parametrize(
+    ("output", "quoted"),
+    [
+        (PANIC.splitlines()[0] + "\n", PANIC.splitlines()[0]),
+        ("level=warn msg='cannot x'\nlevel=error msg='cannot y'\n", "level=error msg='cannot y'"),
+        ("fatal error: out of memory\nlevel=error msg=no\n", "fatal error: out of memory"),
+        ("ts=2026-11-28T10:00:00Z level=error err=x\nts=2026-11-28T10:00:09Z level=error err=x\n",
+         "ts=2026-11-28T10:00:09Z level=error err=x"),
+        ("x.service: error: Main process exited\n", "x.service: error: Main process exited"),
+        ("\n", "(it said nothing)"),
+    ],
+)  # fmt: skip
+def test_the_telling_lines_are_quoted(output, quoted):
+    assert infra_daemon.words_of(output) == quoted
+
+
+@given(st.text())
+def test_of_any_output_something_short_is_quoted(output):
+    quoted = infra_daemon.words_of(output)
+    assert quoted
+    assert len(quoted) <= 6 * 503
+
+
+# -- the script that writes the metrics ---
+
+
+def test_restarts_become_metrics(tmp_path):
+    program = tmp_path / "systemctl"
+    shown = [
+        "NRestarts=3\nId=vmetrics.service\nLoadState=loaded\n",
+        'NRestarts=1\nId=x"\\n{}.service\nLoadState=loaded\n',
+        "NRestarts=0\nId=nothing.service\nLoadState=not-found\n",
+        "Id=chrony.service\nLoadState=loaded\nNRestarts=0\n",
+    ]
+    text = "\n".join(shown)
+    program.write_text(f"#!/bin/sh\necho \"$@\" >{tmp_path}/asked\ncat <<'E'\n{text}E\n")
+    program.chmod(0o755)
+    target = tmp_path / "infra_units.prom"
+    subprocess.run(
+        [SCRIPT, target, "vmetrics", "chrony"],
+        check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )  # fmt: skip
+    lines = [x for x in target.read_text().splitlines() if not x.startswith("#")]
+    assert lines == [
+        'infra_unit_restarts_total{unit="vmetrics.service"} 3',
+        'infra_unit_restarts_total{unit="chrony.service"} 0',
+    ]
+    assert target.stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "asked").read_text().endswith("-- vmetrics chrony\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"asked", "systemctl", target.name}
+
+
+def test_metrics_stay_as_they_were_where_systemd_does_not_answer(tmp_path):
+    program = tmp_path / "systemctl"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    target = tmp_path / "infra_units.prom"
+    target.write_text("as before\n")
+    done = subprocess.run(
+        [SCRIPT, target, "vmetrics"], check=False, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    )
+    assert done.returncode != 0
+    assert target.read_text() == "as before\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"systemctl", target.name}
