@@ -7,6 +7,7 @@ real configuration: what is said of logs here is said of the configuration and o
 """
 
 import json
+import re
 import time
 from contextlib import contextmanager
 
@@ -153,6 +154,43 @@ def test_a_lock_of_the_package_manager_that_somebody_has_is_waited_for(applied):
     told, _ = running.communicate()
     assert running.returncode == 0, told
     assert applied.silent() == []
+
+
+# -- a daemon that does not stay up ----------------------------------------------------------------
+
+
+@pytest.mark.fault(
+    "a daemon that answers and dies five seconds after each start (VictoriaMetrics; nginx)",
+    "the apply fails and names it; the restarts are counted, and a metric tells of them",
+)
+@pytest.mark.parametrize("unit", ["vmetrics", "nginx"])
+def test_a_daemon_that_dies_after_its_start_fails_the_apply(applied, unit):
+    machine = applied.infra
+    dropin = f"/etc/systemd/system/{unit}.service.d/dies.conf"
+    dies = "[Unit]\nStartLimitIntervalSec=0\n"
+    dies += "[Service]\nRuntimeMaxSec=5\nRestart=always\nRestartSec=1\n"
+    machine.write(dropin, dies)
+    try:
+        machine.run(["systemctl", "daemon-reload"])
+        machine.run(["systemctl", "restart", unit])
+        for _ in range(2):  # just started, and with some restarts behind it
+            failed = machine.apply(f"infra.{unit}", check=False).failed
+            assert list(failed) == ["infra-daemon-units-stable (infra_units.stable)"]
+            (comment,) = failed.values()
+            assert comment.startswith(f"{unit}: ")
+            assert "Failed with result 'timeout'" in comment
+        table = machine.salt_call("infra_status.services", check=False)
+        assert table[unit]["restarts"] >= 2
+        machine.run(["systemctl", "start", "infra-units.service"])
+        metrics = machine.read("/var/lib/infra/textfile/infra_units.prom")
+        assert re.search(
+            rf'^infra_unit_restarts_total{{unit="{unit}.service"}} [1-9]', metrics, re.M
+        )
+    finally:
+        machine.run(["rm", dropin])
+        machine.run(["systemctl", "daemon-reload"])
+        machine.run(["systemctl", "restart", unit])
+    applied.mended()
 
 
 # -- disks -----------------------------------------------------------------------------------------
