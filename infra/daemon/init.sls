@@ -6,7 +6,6 @@
 include:
   - infra.pillar
   - infra.daemon.firewall
-  - infra.daemon.stable
 
 infra-daemon-group-present:
   group.present:
