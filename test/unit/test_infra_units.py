@@ -192,6 +192,16 @@ def test_a_unit_that_dies_while_it_is_watched_fails_the_run(monkeypatch, later):
     assert "Main process exited" not in ret["comment"]
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_unit_that_is_about_to_end_may_log_why_but_not_for_ever(monkeypatch, ends):
+    stopping = {"state": "deactivating/stop-sigterm"}
+    later = [{"state": "activating/auto-restart"}] if ends else []
+    ret, machine = look(monkeypatch, *[stopping] * 3, *later)
+    assert ret["result"] is False
+    assert ("auto-restart" in ret["comment"]) is ends
+    assert machine.now - 200.0 == pytest.approx(0.75 if ends else 10.0)
+
+
 def test_each_unit_is_named_on_a_line_of_its_own(monkeypatch):
     both = (("vlogs", "a"), ("vmetrics", "a"))
     ret, _ = look(monkeypatch, {"state": "failed/failed"}, healthy=both)
