@@ -98,7 +98,9 @@ PUBLIC = Path(__file__).parent / "golden" / "reactor" / "minion.pub"
 @pytest.fixture(scope="module")
 def master(formula_roots):
     with tempfile.TemporaryDirectory(prefix="sr-", dir="/tmp") as root:
-        yield Master(root, formula_roots)
+        made = Master(root, formula_roots)
+        yield made
+        made.minion.destroy()
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +220,7 @@ def test_without_the_runner_in_the_file_roots_nothing_is_run(master, monkeypatch
 
 
 ANYTHING = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.sampled_from(TEXTS)),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(TEXTS),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )  # fmt: skip
