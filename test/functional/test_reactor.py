@@ -204,7 +204,7 @@ def test_a_folder_that_others_may_write_is_refused(master, caplog):
     master.spool.unlink()
 
 
-def test_without_the_runner_in_the_file_roots_nothing_is_run(master, monkeypatch, caplog):
+def test_without_the_module_in_the_file_roots_nothing_is_run(master, monkeypatch, caplog):
     monkeypatch.delitem(__import__("sys").modules, "infra_fleet_reaction", raising=False)
     fetch = type(master.reactor.minion.functions).__getitem__
 
@@ -212,11 +212,11 @@ def test_without_the_runner_in_the_file_roots_nothing_is_run(master, monkeypatch
         found = fetch(self, name)
         if name != "cp.cache_file":
             return found
-        return lambda path, *a, **k: "" if "_runners" in path else found(path, *a, **k)
+        return lambda path, *a, **k: "" if "infra_fleet" in path else found(path, *a, **k)
 
     monkeypatch.setattr(type(master.reactor.minion.functions), "__getitem__", lookup)
     assert master.reactions(JOIN, {"id": "node-1"}) == []
-    assert "add the formula's _runners to the master's file_roots" in caplog.text
+    assert "add the formula's _modules to the master's file_roots" in caplog.text
 
 
 ANYTHING = st.recursive(

@@ -11,25 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from salt.exceptions import CommandExecutionError
 
-from _runners import infra_fleet as fleet
+from _modules import infra_fleet as fleet
 
 
 class Site:
     """A master with its minions: keys, mine, jobs and a clock that only sleeping moves."""
 
     def __init__(self, folder, monkeypatch):
-        self.opts = {"cachedir": str(folder)}
+        self.opts = {"cachedir": str(folder), "conf_file": "/etc/salt/master"}
         self.clock = 1_000_000.0
         self.accepted, self.mine = set(), {}
         self.jobs, self.returns, self.running = [], {}, set()
-        self.registrations, self.failing = [], 0
+        self.registrations, self.failing, self.looks = [], 0, 0
         self.works = True  # an apply returns, with facts in the mine
         self.during = []  # called one after the other while the run sleeps
         monkeypatch.setattr(fleet, "__opts__", self.opts, raising=False)
-        functions = {"mine.get": self.get, "state.orchestrate": self.orchestrate}
+        functions = {"saltutil.runner": self.runner}
         monkeypatch.setattr(fleet, "__salt__", functions, raising=False)
         monkeypatch.setattr(fleet, "is_accepted", lambda opts, i: i in self.accepted)
-        monkeypatch.setattr(fleet.salt.client, "get_local_client", lambda **options: self)
+        monkeypatch.setattr(fleet.salt.client, "get_local_client", lambda path: self)
         monkeypatch.setattr(
             fleet, "time", SimpleNamespace(time=lambda: self.clock, sleep=self.sleep)
         )
@@ -49,10 +49,13 @@ class Site:
 
     # What a master offers.
 
-    def get(self, target, function, tgt_type="glob"):
-        assert function == "infra_register.facts"
-        assert (target == "*") if tgt_type == "glob" else isinstance(target, list)
-        return {i: f for i, f in self.mine.items() if target == "*" or i in target}
+    def runner(self, name, kwarg):
+        return {"mine.get": self.get, "state.orchestrate": self.orchestrate}[name](**kwarg)
+
+    def get(self, tgt, fun):
+        assert (tgt, fun) == ("*", "infra_register.facts")
+        self.looks += 1
+        return dict(self.mine)
 
     def orchestrate(self, mods):
         assert mods == "infra.orch.register"
@@ -146,6 +149,7 @@ def test_a_thousand_events_while_a_run_works_are_one_run_and_a_registration_each
     assert True not in requested
     times = [when for when, _facts in site.registrations]
     assert report["registrations"] == len(times)
+    assert site.looks <= (times[-1] - times[0]) / fleet.INTERVAL + 2
     assert all(late - early >= fleet.INTERVAL for early, late in itertools.pairwise(times))
     assert str(site.mine["node-7"]["clock"]) in site.registrations[-1][1]
     assert site.jobs == []
@@ -335,8 +339,21 @@ def test_files_are_the_masters_alone(site):
         assert stat.S_IMODE(path.stat().st_mode) in ((0o700,) if path.is_dir() else (0o600,)), path
 
 
-def test_only_the_run_is_offered_to_salt_run():
+def test_a_master_has_the_run_alone_and_a_minion_has_nothing(site):
     assert fleet.__load__ == ["process_events"]
+    assert fleet.__virtual__()[0] is False
+    site.opts["__role"] = "master"
+    assert fleet.__virtual__() is True
+
+
+def test_without_an_answer_of_the_mine_nobody_is_applied(site, monkeypatch):
+    site.event("node-1")
+    with monkeypatch.context() as patch:
+        patch.setattr(site, "get", lambda **options: "Exception occurred in runner mine.get")
+        with pytest.raises(CommandExecutionError, match=r"mine\.get: expected a dictionary"):
+            fleet.process_events()
+    assert site.jobs == []
+    assert fleet.process_events()["registrations"] == 1
 
 
 @given(st.text(max_size=120))

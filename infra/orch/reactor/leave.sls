@@ -19,9 +19,9 @@ def run():
     fleet = sys.modules.get(name)
     # Salt takes longer to look a file up than the rest takes, which counts in a storm of events.
     if fleet is None or time.monotonic() - fleet.loaded >= fresh:
-        path = __salt__["cp.cache_file"]("salt://_runners/infra_fleet.py")
+        path = __salt__["cp.cache_file"]("salt://_modules/infra_fleet.py")
         if not path:
-            raise RuntimeError("infra: add the formula's _runners to the master's file_roots")
+            raise RuntimeError("infra: add the formula's _modules to the master's file_roots")
         spec = importlib.util.spec_from_file_location(name, path)
         fleet = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(fleet)

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-__load__ = ["process_events"]  # what `salt-run` offers; the rest is for the reactor's files
+__load__ = ["process_events"]  # what Salt loads; the rest is for the reactor's files
 
 GATHER = 3
 """Seconds that a run waits at its start, for the events that come along with the first one."""
 
 INTERVAL = 30
-"""Seconds from the end of one registration, or look at the mine, to the start of the next."""
+"""Seconds from one look at the mine, with what it led to, to the next."""
 
 UNCHANGED = 3600
 """Seconds for which a registration is not repeated while the mine holds the same facts."""
@@ -79,6 +79,12 @@ _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 """Ids that the registration takes, too. No wildcard, comma, blank, line break, slash or ``@``."""
 
 
+def __virtual__() -> bool | tuple[bool, str]:
+    if __opts__.get("__role") == "master":
+        return True
+    return (False, "infra_fleet works on a salt-master")
+
+
 # -- in the reactor ------------------------------------------------------------------------------
 
 
@@ -98,19 +104,19 @@ def reaction(opts: dict[str, Any], kind: str, data: Any) -> dict[str, Any]:
     """
     minion_id = data.get("id") if isinstance(data, dict) else None
     if not is_minion_id(minion_id):
-        log.warning("infra: ignored an event that names no valid minion id")
+        _warn("an event that names no valid minion id")
         return {}
     spool = Spool(opts)
     if kind == "start":
         if not spool.has_started(minion_id):
             if not is_accepted(opts, minion_id):
-                log.warning("infra: ignored a start event: no accepted key of %s", minion_id)
+                _warn(f"a start event of {minion_id}, whose key is not accepted")
                 return {}
             spool.add_started(minion_id)
     elif data.get("act") == "delete" and data.get("result") is True:
         if not spool.is_register_noted():
             if is_accepted(opts, minion_id):
-                log.warning("infra: ignored a delete event: the key of %s is accepted", minion_id)
+                _warn(f"an event that the key of {minion_id} was deleted, which is accepted")
                 return {}
             spool.note_register()
     else:
@@ -122,6 +128,17 @@ def reaction(opts: dict[str, Any], kind: str, data: Any) -> dict[str, Any]:
             "runner.state.orchestrate": [{"args": [{"mods": "infra.orch.process_events"}]}]
         }
     }
+
+
+_warned: list[str] = []
+
+
+def _warn(what: str) -> None:
+    # Once for each time that this file is loaded, which is every few seconds: who sends events in
+    # a storm does not fill the log with them.
+    if not _warned:
+        _warned.append(what)
+        log.warning("infra: ignored %s; others in these seconds are not logged", what)
 
 
 def is_minion_id(value: Any) -> TypeGuard[str]:
@@ -184,10 +201,13 @@ class Spool:
     def finish(self, minion_id: str) -> None:
         (self.root / "taken" / minion_id).unlink(missing_ok=True)
 
-    def put_back(self) -> None:
+    def put_back(self, minion_id: str) -> None:
+        (self.root / "taken" / minion_id).replace(self.root / "started" / minion_id)
+
+    def put_all_back(self) -> None:
         """What an interrupted run had taken is to be done."""
         for minion_id in filter(is_minion_id, os.listdir(self.root / "taken")):
-            (self.root / "taken" / minion_id).replace(self.root / "started" / minion_id)
+            self.put_back(minion_id)
 
     # Registration.
 
@@ -201,9 +221,11 @@ class Spool:
         return (self.root / "registering").exists()
 
     def begin_register(self) -> None:
-        # Whatever happens from here on is noted anew.
         with contextlib.suppress(FileNotFoundError):
             (self.root / "register").replace(self.root / "registering")
+
+    def continue_register(self) -> None:
+        (self.root / "registering").touch(mode=0o600)
 
     def end_register(self) -> None:
         (self.root / "registering").unlink(missing_ok=True)
@@ -303,8 +325,7 @@ def process_events() -> dict[str, Any]:
 
     .. code-block:: bash
 
-        salt-run saltutil.sync_runners
-        salt-run infra_fleet.process_events
+        salt-run state.orchestrate infra.orch.process_events
     """
     report: dict[str, Any] = {"applied": [], "failed": {}, "registrations": 0}
     spool = Spool(__opts__)
@@ -331,51 +352,63 @@ class _Run:
     def __init__(self, spool: Spool, report: dict[str, Any]) -> None:
         self.spool, self.report = spool, report
         self.record = spool.record()
-        self.client = salt.client.get_local_client(mopts=__opts__)
+        # By the file: in these options an orchestration has made the user that of its caller.
+        self.client = salt.client.get_local_client(__opts__["conf_file"])
         self.applies: dict[str, _Apply] = {}
         self.asked = time.time()
         self.failures = 0
 
     def work(self) -> None:
-        self.spool.put_back()
+        self.spool.put_all_back()
         time.sleep(GATHER)
         while True:
-            self._see_to_started()
             self._see_to_applies()
-            due = self.spool.is_register_noted() or (
-                self.spool.is_registering() and self.failures < ATTEMPTS
-            )
+            due = self._is_due()
+            started = self.spool.started()
             # A clock that was set back does not stop anything.
-            if due and not 0 <= time.time() - self.record["looked"] < INTERVAL:
-                self._register()
-                continue
-            if not (due or self.applies or self.spool.started()):
+            rested = not 0 <= time.time() - self.record["looked"] < INTERVAL
+            if (due or started) and rested:
+                self._look()
+            elif due or started or self.applies:
+                time.sleep(POLL)
+            else:
                 break
-            time.sleep(POLL)
         if self.failures >= ATTEMPTS:
             raise CommandExecutionError(
                 "infra.orch.register failed each time; the next event tries it again. See "
                 "`salt-run state.orchestrate infra.orch.register`"
             )
 
-    # Minions that have started.
+    def _is_due(self) -> bool:
+        return self.spool.is_register_noted() or (
+            self.spool.is_registering() and self.failures < ATTEMPTS
+        )
 
-    def _see_to_started(self) -> None:
-        waiting = [i for i in self.spool.started() if i not in self.applies]
-        if not waiting:
-            return
-        known = __salt__["mine.get"](waiting, FACTS, tgt_type="list")
-        for minion_id in waiting:
-            if minion_id not in known and not self._may_apply(minion_id):
-                continue  # stays noted
+    def _look(self) -> None:
+        """Compare what was noted so far with keys and mine, and act on it."""
+        if self.spool.is_register_noted():
+            self.failures = 0
+        # Both before the mine is read: what happens from here on is noted anew.
+        self.spool.begin_register()
+        taken = [i for i in self.spool.started() if i not in self.applies]
+        for minion_id in taken:
             self.spool.take(minion_id)
+        facts = _mine()
+        for minion_id in taken:
             if not is_accepted(__opts__, minion_id):
                 self.spool.finish(minion_id)
-            elif minion_id in known:
-                self.spool.note_register()
+            elif minion_id in facts:
+                self.spool.continue_register()
                 self.spool.finish(minion_id)
-            else:
+            elif self._may_apply(minion_id):
                 self._apply(minion_id)
+            else:
+                self.spool.put_back(minion_id)
+        if self.spool.is_registering() and self.failures < ATTEMPTS:
+            self._register(facts)
+        self._write(looked=time.time())
+
+    # Minions that are applied.
 
     def _may_apply(self, minion_id: str) -> bool:
         tried = self.record["attempts"].get(minion_id)
@@ -399,7 +432,7 @@ class _Run:
         if not self.applies:
             return
         for minion_id in list(self.applies):
-            self._look(minion_id)
+            self._check(minion_id)
         if not self.applies or 0 <= time.time() - self.asked < ASK:
             return
         self.asked = time.time()
@@ -410,11 +443,11 @@ class _Run:
         for minion_id, apply in list(self.applies.items()):
             if apply.since > self.asked - ASK or _runs(answers.get(minion_id), apply.jid):
                 continue
-            self._look(minion_id)
+            self._check(minion_id)
             if minion_id in self.applies:
                 self._ended(minion_id, "it runs no longer, and returned nothing")
 
-    def _look(self, minion_id: str) -> None:
+    def _check(self, minion_id: str) -> None:
         apply = self.applies[minion_id]
         returned = self.client.get_cache_returns(apply.jid).get(minion_id)
         if returned is not None:
@@ -436,11 +469,7 @@ class _Run:
 
     # Registration.
 
-    def _register(self) -> None:
-        if self.spool.is_register_noted():
-            self.failures = 0
-        self.spool.begin_register()
-        facts = __salt__["mine.get"]("*", FACTS)
+    def _register(self, facts: dict[str, Any]) -> None:
         digest = hashlib.sha256(
             json.dumps(facts, sort_keys=True, default=str).encode(errors="replace")
         ).hexdigest()
@@ -449,20 +478,31 @@ class _Run:
             self.report["registrations"] += 1
             # What the INFRA nodes have is unknown until this has succeeded.
             self._write(digest="")
-            done = __salt__["state.orchestrate"]("infra.orch.register")
+            done = __salt__["saltutil.runner"](
+                "state.orchestrate", kwarg={"mods": "infra.orch.register"}
+            )
             if not isinstance(done, dict) or done.get("retcode") != 0:
                 self.failures += 1
                 log.error("infra: infra.orch.register failed, %s of %s", self.failures, ATTEMPTS)
-                self._write(looked=time.time())
                 return
             self._write(digest=digest, registered=time.time())
         self.failures = 0
         self.spool.end_register()
-        self._write(looked=time.time())
 
     def _write(self, **changes: Any) -> None:
         self.record.update(changes)
         self.spool.write_record(self.record)
+
+
+def _mine() -> dict[str, Any]:
+    """Id → facts, of all minions whose keys are accepted.
+
+    Raises CommandExecutionError where there is no such answer: every minion would be unknown.
+    """
+    found = __salt__["saltutil.runner"]("mine.get", kwarg={"tgt": "*", "fun": FACTS})
+    if not isinstance(found, dict):
+        raise CommandExecutionError(f"mine.get: expected a dictionary, got {str(found)[:300]}")
+    return found
 
 
 def _runs(answer: Any, jid: str) -> bool:
