@@ -42,11 +42,11 @@ class Site:
     def send(self, minion, events):
         """Events of which the minion chooses all, the id beside the data included."""
         preload = {"events": [{"tag": tag, "data": data} for tag, data in events]}
-        done = minion.salt_call_cli().run("event.send", "any/tag", preload=preload)
+        done = minion.salt_call_cli(timeout=300).run("event.send", "any/tag", preload=preload)
         assert done.returncode == 0, done
 
     def orchestrations(self):
-        found = self.master.salt_run_cli().run("jobs.list_jobs").data
+        found = self.master.salt_run_cli(timeout=300).run("jobs.list_jobs").data
         return [job for job in found.values() if "orchestrate" in job["Function"]]
 
     def idle(self):
@@ -112,7 +112,7 @@ def test_a_storm_of_forged_events_runs_nothing_on_others_and_few_jobs(site):
     storm = [("salt/minion/x/start", {"id": ids[number % len(ids)]}) for number in range(200)]
     storm += [("salt/minion/y/start", {"id": f"node-{number}"}) for number in range(50)]
     site.send(site.minions["node-1"], storm)
-    call = site.minions["node-1"].salt_call_cli()
+    call = site.minions["node-1"].salt_call_cli(timeout=300)
     # One at a time, with the id that the master sets; this way `salt/key` can be sent, too.
     call.run("event.send", "salt/minion/infra-1/start", id=injected)
     for forged in ({"act": "delete", "result": True}, {"act": "delete", "id": injected}):
@@ -142,7 +142,7 @@ def test_a_minion_that_joins_in_a_storm_is_applied_once_and_registered_behind_it
 
 def test_a_minion_whose_key_is_deleted_is_forgotten(site):
     before = len(site.lines())
-    assert site.master.salt_key_cli().run("-y", "-d", "node-2").returncode == 0
+    assert site.master.salt_key_cli(timeout=300).run("-y", "-d", "node-2").returncode == 0
     assert eventually(
         lambda: "registered infra-1" in site.lines()[before:] and site.idle(), seconds=240
     )
@@ -150,7 +150,7 @@ def test_a_minion_whose_key_is_deleted_is_forgotten(site):
 
 
 def test_an_orchestration_by_hand_goes_the_same_way(site):
-    run = site.master.salt_run_cli()
+    run = site.master.salt_run_cli(timeout=300)
     before = len(site.lines())
     for value in (INJECTED, "*", "infra-1,node-1", "nobody"):
         done = run.run("state.orchestrate", "infra.orch.join", pillar={"infra_join": value})
