@@ -335,7 +335,9 @@ def gone_from(machine, name, address):
     assert name not in listed
 
 
-def test_the_reactor_registers_a_machine_that_starts_and_forgets_one_that_is_deleted(lab, applied):
+@pytest.fixture(scope="module")
+def reactor(lab, applied):
+    """The reactor of docs/fleet.md; the last test that takes it switches it off."""
     master = lab.master
     reactions = {
         "reactor": [
@@ -345,6 +347,124 @@ def test_the_reactor_registers_a_machine_that_starts_and_forgets_one_that_is_del
     }
     master.write("/etc/salt/master.d/reactor.conf", json.dumps(reactions))
     master.run(["systemctl", "restart", "salt-master"])
+    answering(lab, {*INFRA, "node-1", NEW[0]})
+    return master
+
+
+def answering(lab, names):
+    assert eventually(lambda: names <= set(lab.salt("--timeout=5", "*", "test.ping", check=False)))
+
+
+def send_events(machine, events):
+    """Send events as a minion that is not what it should be: it chooses all that is in them."""
+    preload = json.dumps({"events": [{"tag": tag, "data": data} for tag, data in events]})
+    machine.write("/root/preload.json", preload)
+    script = 'salt-call event.send any/tag preload="$(cat /root/preload.json)"'
+    machine.run(["sh", "-c", script])
+
+
+def looked(master):
+    """When the run of the reactor looked at the mine last."""
+    path = "/var/cache/salt/master/infra_fleet/record.json"
+    found = master.run(["cat", path], check=False).stdout
+    return json.loads(found)["looked"] if found else 0.0
+
+
+def idle(master):
+    """Nothing is noted, and no run holds the lock."""
+    folder = "/var/cache/salt/master/infra_fleet"
+    script = (
+        f"cd {folder} && ! test -e register && ! test -e registering && ! test -e requested"
+        ' && test -z "$(ls started taken -A | grep -v : )" && flock --nonblock lock true'
+    )
+    return master.run(["sh", "-c", script], check=False).returncode == 0
+
+
+def orchestrations(master):
+    """How many orchestrations the master ran, and how many state runs it sent."""
+    jobs = json.loads(master.run(["salt-run", "--out=json", "jobs.list_jobs"]).stdout)
+    functions = [job["Function"] for job in jobs.values()]
+    return (
+        sum("orchestrate" in function for function in functions),
+        sum(function in ("state.sls", "state.apply") for function in functions),
+    )
+
+
+INJECTED = (
+    "x-applied:\n  salt.function:\n    - name: cmd.run\n    - tgt: '*'\n"
+    "    - arg: ['touch /root/attacked']\n\ny"
+)
+
+
+def test_an_event_of_a_minion_runs_nothing_on_others(lab, applied, reactor):
+    """Ids that end a state and begin another, or are a target, made each minion root everywhere."""
+    machine = lab.machine("node-1")
+    ids = [INJECTED, "*", "infra-1,node-3", "node-1 or *", "E@.*", "infra-1\n", "nobody"]
+    before = orchestrations(reactor)
+    events = [("salt/minion/node-1/start", {"id": value}) for value in ids]
+    send_events(machine, events)
+    # Its own id is set by the master here, and the rest is its own word, tag and data.
+    machine.run(["salt-call", "event.send", "salt/minion/infra-1/start", f"id={INJECTED}"])
+    forged = json.dumps({"act": "delete", "result": True})
+    machine.run(["salt-call", "event.send", "salt/key", f"preload={forged}"])
+
+    def attacked():
+        everyone = [*INFRA, "node-1", NEW[0]]
+        paths = ["test", "-e", "/root/attacked"]
+        return [n for n in everyone if lab.machine(n).run(paths, check=False).returncode == 0]
+
+    # The reactor does one event after the other: the last but one is a true id, and was acted on.
+    assert eventually(lambda: attacked() or (looked(reactor) and idle(reactor)), seconds=120)
+    assert attacked() == []
+    assert machine.run(["test", "-e", "/var/cache/salt/minion/files/base/infra"]).returncode == 0
+    runs, states = (now - then for now, then in zip(orchestrations(reactor), before, strict=True))
+    # One run, and its registration, since nothing was registered by a run before.
+    assert (runs, states) == (1, 1)
+
+
+def test_a_storm_of_events_ends_in_few_runs_and_every_machine_is_registered(lab, applied, reactor):
+    port = 9631
+    for name in ("node-1", NEW[0]):
+        facts = {"targets": [{"job": "pgsql", "port": port, "cls": "storm", "ins": name}]}
+        lab.machine(name).write("/var/lib/infra/register.d/storm.json", json.dumps(facts))
+        lab.machine(name).salt_call("infra_register.send")
+    before = orchestrations(reactor)
+    ids = ["node-1", NEW[0], "infra-1", "infra-2", "nobody", INJECTED]
+    storm = [("salt/minion/x/start", {"id": ids[number % len(ids)]}) for number in range(300)]
+    for name in ("node-1", NEW[0]):
+        send_events(lab.machine(name), storm)
+
+    def registered():
+        return all(
+            f"{address}:{port}" in targets(lab.machine(infra)).get(f"pgsql/{address}.yml", [])
+            for infra in INFRA
+            for address in (CLIENTS["node-1"], NEW[1])
+        )
+
+    assert eventually(registered, seconds=180)
+    assert eventually(lambda: idle(reactor), seconds=180)
+    runs, states = (now - then for now, then in zip(orchestrations(reactor), before, strict=True))
+    # 600 events: as many runs as intervals have passed, one registration, and no apply.
+    assert runs <= 8
+    assert states == 1
+    for name in ("node-1", NEW[0]):
+        lab.machine(name).run(["rm", "/var/lib/infra/register.d/storm.json"])
+        lab.machine(name).salt_call("infra_register.send")
+
+
+def test_an_orchestration_by_hand_refuses_what_is_no_minion(lab, applied):
+    for value in (INJECTED, "*", "infra-1,node-1", "nobody"):
+        pillar = f"pillar={json.dumps({'infra_join': value})}"
+        done = lab.master.run(["salt-run", "state.orchestrate", "infra.orch.join", pillar],
+                              check=False)  # fmt: skip
+        assert done.returncode != 0
+        assert "infra_join: expected " in done.stdout + done.stderr
+
+
+def test_the_reactor_registers_a_machine_that_starts_and_forgets_one_that_is_deleted(
+    lab, applied, reactor
+):
+    master = reactor
     name, address = "node-4", "10.10.10.24"
     lab.add(name, address, internet=False)
 
@@ -371,10 +491,7 @@ def test_the_reactor_registers_a_machine_that_starts_and_forgets_one_that_is_del
     # What joins below is applied by hand.
     master.run(["rm", "/etc/salt/master.d/reactor.conf"])
     master.run(["systemctl", "restart", "salt-master"])
-    staying = {*INFRA, "node-1", NEW[0]}
-    assert eventually(
-        lambda: staying <= set(lab.salt("--timeout=5", "*", "test.ping", check=False))
-    )
+    answering(lab, {*INFRA, "node-1", NEW[0]})
 
 
 def test_a_site_is_deployed_by_orchestration_which_stops_and_resumes(lab, applied):
