@@ -234,12 +234,12 @@ def _credential_problems(portal: dict[Any, Any], settings: dict[str, Any]) -> li
             f"underscores, got {cookie!r}"
         )
     home = portal.get("home", {})
-    if settings["portal_haproxy_logins"] and isinstance(home, dict):
-        if auth_method("home", home, settings) == "basic":
-            errors.append(
-                "portal_haproxy_logins: expected no names beside a home page with basic auth, "
-                "whose password these machines would get; give such a HAProxy an entry of its own"
-            )
+    closed = isinstance(home, dict) and auth_method("home", home, settings) == "basic"
+    if closed and settings["portal_haproxy_logins"]:
+        errors.append(
+            "portal_haproxy_logins: expected no names beside a home page with basic auth, "
+            "whose password these machines would get; give such a HAProxy an entry of its own"
+        )
     return errors
 
 
@@ -470,7 +470,7 @@ def files(
         if view["kind"] == "known":
             continue
         name = view["conf"] if view["kind"] == "custom" else f"{view['kind']}.conf.j2"
-        context = {**common, "entry": view, "entries": shown}
+        context: dict[str, Any] = {**common, "entry": view, "entries": shown}
         where = f"infra_portal.{key}" + (".conf" if view["kind"] == "custom" else "")
         out[f"conf.d/{key}.conf"] = {"text": _fill(environment, name, context, where), **owner}
         if view["tls"] and not view["own_cert"]:

@@ -4,7 +4,9 @@ The server behind the portal keeps every byte that reaches it; its answers are h
 """
 
 import base64
+import signal
 import socket
+import time
 
 import pytest
 from lab.standins import oauth2_proxy
@@ -14,21 +16,22 @@ HOME = "i.pigsty"
 ANN = "Basic " + base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
 SESSION = "_oauth2_proxy=ann"
 CONSOLE = "/haproxy/node-1/"
-MADE_UP = """
-    X-Real-IP X-Real-Scheme X-Forwarded-For X-Forwarded-Proto X-Forwarded-Host X-Forwarded-Port
-    X-Forwarded-Prefix X-Forwarded-Server X-Forwarded-Scheme X-Forwarded-Ssl X-Forwarded-User
-    X-Forwarded-Groups X-Forwarded-Email X-Forwarded-Preferred-Username
-    X-Forwarded-Access-Token X-Forwarded-Uri X-Forwarded-Method X-Forwarded-Client-Cert Forwarded
-    X-Auth-Request-User X-Auth-Request-Email X-Auth-Request-Groups
-    X-Auth-Request-Preferred-Username X-Auth-Request-Access-Token X-Auth-Request-Redirect
-    Remote-User Remote-Groups Remote-Email Remote-Name X-Remote-User X-Remote-Group
-    X-Remote-Groups X-Remote-Email X-Auth-User X-Auth-Username X-Authenticated-User X-User
-    X-WEBAUTH-USER X-WEBAUTH-NAME X-WEBAUTH-EMAIL X-WEBAUTH-GROUPS X-WEBAUTH-ROLE
-    X-Original-URL X-Original-URI X-Original-Host X-Rewrite-URL X-Override-URL True-Client-IP
-    X-Client-IP X-Cluster-Client-IP Client-IP CF-Connecting-IP Fastly-Client-IP X-Host
-    X-SSL-Client-Cert X-SSL-Client-Verify X-SSL-Client-S-DN Proxy Proxy-Authorization
-    X-Accel-Mapping X-Sendfile-Type Via
-""".split()
+MADE_UP = (
+    "X-Real-IP", "X-Real-Scheme", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
+    "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Scheme",
+    "X-Forwarded-Ssl", "X-Forwarded-User", "X-Forwarded-Groups", "X-Forwarded-Email",
+    "X-Forwarded-Preferred-Username", "X-Forwarded-Access-Token", "X-Forwarded-Uri",
+    "X-Forwarded-Method", "X-Forwarded-Client-Cert", "Forwarded", "X-Auth-Request-User",
+    "X-Auth-Request-Email", "X-Auth-Request-Groups", "X-Auth-Request-Preferred-Username",
+    "X-Auth-Request-Access-Token", "X-Auth-Request-Redirect", "Remote-User", "Remote-Groups",
+    "Remote-Email", "Remote-Name", "X-Remote-User", "X-Remote-Group", "X-Remote-Groups",
+    "X-Remote-Email", "X-Auth-User", "X-Auth-Username", "X-Authenticated-User", "X-User",
+    "X-WEBAUTH-USER", "X-WEBAUTH-NAME", "X-WEBAUTH-EMAIL", "X-WEBAUTH-GROUPS", "X-WEBAUTH-ROLE",
+    "X-Original-URL", "X-Original-URI", "X-Original-Host", "X-Rewrite-URL", "X-Override-URL",
+    "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "Client-IP", "CF-Connecting-IP",
+    "Fastly-Client-IP", "X-Host", "X-SSL-Client-Cert", "X-SSL-Client-Verify", "X-SSL-Client-S-DN",
+    "Proxy", "Proxy-Authorization", "X-Accel-Mapping", "X-Sendfile-Type", "Via",
+)  # fmt: skip
 """Headers that a visitor makes up; servers of all kinds believe one or the other."""
 
 ASKED_WITH = {  # place → name and path
@@ -348,6 +351,13 @@ OBEYED = {
 }  # fmt: skip
 """Headers that a browser, or nginx, acts on; none of a machine's page may arrive."""
 
+DESTINATIONS = (
+    "audio", "audioworklet", "embed", "empty", "fencedframe", "font", "frame", "iframe", "image",
+    "json", "manifest", "object", "paintworklet", "report", "script", "serviceworker",
+    "sharedworker", "style", "track", "video", "webidentity", "worker", "xslt",
+)  # fmt: skip
+"""What a browser may want an answer for, apart from a page (Sec-Fetch-Dest)."""
+
 OURS = {
     "Content-Security-Policy": "default-src *", "X-Frame-Options": "ALLOWALL",
     "X-Content-Type-Options": "sniff", "Referrer-Policy": "unsafe-url",
@@ -454,10 +464,7 @@ def test_a_machines_page_leads_to_itself_only(servers, upstream, location, arriv
         ("HEAD", {}, 200),
         ("POST", {"Content-Length": "0"}, 200),
         ("GET", {"Sec-Fetch-Dest": "document"}, 200),
-        *[("GET", {"Sec-Fetch-Dest": dest}, 403) for dest in (
-            "audio audioworklet embed empty fencedframe font frame iframe image json manifest "
-            "object paintworklet report script serviceworker sharedworker style track video "
-            "webidentity worker xslt").split()],
+        *[("GET", {"Sec-Fetch-Dest": dest}, 403) for dest in DESTINATIONS],
         ("GET", {"Service-Worker": "script"}, 403),
         ("GET", {"Service-Worker": "script", "Sec-Fetch-Dest": "document"}, 403),
         *[(method, {"Content-Length": "0"}, 403) for method in
@@ -488,7 +495,8 @@ def test_a_form_of_a_machines_page_reaches_that_machine(servers, upstream):
     }
     assert upstream.seen[-1].endswith(body)
     said = servers[""].raw(
-        f"POST {CONSOLE} HTTP/1.1\r\nHost: {HOME}\r\nContent-Length: 99999999\r\n\r\n".encode()
+        f"POST {CONSOLE} HTTP/1.1\r\nHost: {HOME}\r\nConnection: close\r\n"
+        "Content-Length: 99999999\r\n\r\n".encode()
     )
     assert said.startswith(b"HTTP/1.1 413")
 
@@ -542,6 +550,27 @@ def test_a_machine_that_is_named_gets_the_login_that_it_asks_for(
     assert ("www-authenticate" in told) is path.endswith("node.2/")
     assert received(upstream).get("authorization") == (shown if arrives else None)
     assert "cookie" not in received(upstream)
+
+
+def test_what_pigsty_left_of_a_machine_is_in_the_sandbox_too(start, upstream):
+    server = start("")
+    folder = server.root / "etc/conf.d/haproxy"
+    there = f"server 127.0.0.1:{upstream.port} max_fails=0;"
+    (folder / "upstream-db-1.conf").write_text(f"upstream haproxy-db-1 {{ {there} }}\n")
+    (folder / "location-db-1.conf").write_text(
+        "location ^~/haproxy/db-1/ { proxy_pass http://haproxy-db-1; proxy_connect_timeout 1; }\n"
+    )
+    server.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 20
+    shown = {"Authorization": ANN, "Cookie": SESSION, "X-Forwarded-User": "root"}
+    upstream.answer("Set-Cookie: a=b", "Location: /", "X-Accel-Redirect: /index.html", body="page")
+    while (answer := server.get(HOME, "/haproxy/db-1/", **shown))[0] != 200:
+        assert time.monotonic() < deadline
+    _, told, body = answer
+    assert body == "page"
+    assert received(upstream) == {"host": "haproxy-db-1"}
+    assert "form-action https://i.pigsty/haproxy/db-1/" in told["content-security-policy"]
+    assert not {"set-cookie", "location"} & set(told)
 
 
 def test_a_websocket_carries_the_same_headers(servers, upstream):

@@ -27,15 +27,16 @@ FIXED = {
     "x-forwarded-proto": "$scheme",
     "x-forwarded-port": "$server_port",
 }
-REMOVED = """
-    Forwarded Proxy Proxy-Authorization True-Client-IP X-Client-IP X-Forwarded-Prefix
-    X-Forwarded-Groups X-Forwarded-Preferred-Username X-Forwarded-Access-Token
-    X-Auth-Request-User X-Auth-Request-Email X-Auth-Request-Groups
-    X-Auth-Request-Preferred-Username X-Auth-Request-Access-Token Remote-User Remote-Groups
-    Remote-Email X-Remote-User X-Remote-Group X-Original-URL X-Rewrite-URL X-WEBAUTH-NAME
-    X-WEBAUTH-EMAIL X-WEBAUTH-GROUPS X-WEBAUTH-ROLE X-Forwarded-Client-Cert X-SSL-Client-Cert
-    X-Authenticated-User X-Accel-Mapping X-Sendfile-Type
-""".split()
+REMOVED = (
+    "Forwarded", "Proxy", "Proxy-Authorization", "True-Client-IP", "X-Client-IP",
+    "X-Forwarded-Prefix", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username",
+    "X-Forwarded-Access-Token", "X-Auth-Request-User", "X-Auth-Request-Email",
+    "X-Auth-Request-Groups", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Access-Token",
+    "Remote-User", "Remote-Groups", "Remote-Email", "X-Remote-User", "X-Remote-Group",
+    "X-Original-URL", "X-Rewrite-URL", "X-WEBAUTH-NAME", "X-WEBAUTH-EMAIL", "X-WEBAUTH-GROUPS",
+    "X-WEBAUTH-ROLE", "X-Forwarded-Client-Cert", "X-SSL-Client-Cert", "X-Authenticated-User",
+    "X-Accel-Mapping", "X-Sendfile-Type",
+)  # fmt: skip
 IDENTITY = ("x-forwarded-user", "x-forwarded-email", "x-webauth-user")
 USERS = {"": {""}, "basic": {"", "$remote_user"}, "oidc": {"", "$signed_in_user"}}
 CONFIG = "location /x/ {\n    proxy_pass http://127.0.0.1:9;\n}"
