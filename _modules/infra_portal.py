@@ -60,6 +60,7 @@ ENTRY = {
     "proxy_connect_timeout": {"type": "timeout"},
     "proxy_read_timeout": {"type": "timeout"},
     "proxy_send_timeout": {"type": "timeout"},
+    "accel_redirect": {"type": "bool"},
     "proxy_ssl_verify": {"type": "bool"},
     "proxy_ssl_trusted_certificate": {"type": "path"},
     "proxy_ssl_name": {"type": "domain"},
@@ -75,6 +76,8 @@ _CERT_DIR = "conf.d/cert"
 _HTTP2_DIRECTIVE = (1, 25, 1)  # from here on `http2 on;`, before it a parameter of `listen`
 _GENERATION_NAME = "generation.infra.localhost"
 _ACME_NAME = "acme.infra.localhost"
+_PROXY_HEADERS = "infra-proxy-headers.conf"
+_CONSOLE_HEADERS = "infra-console-headers.conf"
 _ERROR_LOG = Path("/var/log/nginx-error.log")
 _TEMPLATES = "salt://infra/nginx/files/"
 
@@ -90,7 +93,8 @@ def problems(portal: Any, settings: dict[str, Any], check: Callable[..., list[st
     settings
         Parameters that the portal depends on: ``nginx_sslmode``, ``nginx_port``,
         ``nginx_ssl_port``, ``nginx_users``, ``admin_ip``, ``portal_auth``,
-        ``oauth2_proxy_endpoint``, ``addresses``, ``components``.
+        ``oauth2_proxy_endpoint``, ``oauth2_proxy_cookie_name``, ``portal_haproxy_logins``,
+        ``addresses``, ``components``.
     check
         ``infra_schema.check``.
 
@@ -102,6 +106,7 @@ def problems(portal: Any, settings: dict[str, Any], check: Callable[..., list[st
     if settings["nginx_port"] == settings["nginx_ssl_port"]:
         errors.append("nginx_ssl_port: expected another port than nginx_port")
     errors += _login_problems("portal_auth", settings["portal_auth"], settings)
+    errors += _credential_problems(portal, settings)
     owners = {} if "home" in portal else {HOME_DOMAIN: "infra_portal.home"}
     folded: dict[str, str] = {}
     for key, raw in portal.items():
@@ -217,6 +222,25 @@ def _login_problems(path: str, method: str, settings: dict[str, Any]) -> list[st
     if method == "oidc" and not settings["oauth2_proxy_endpoint"]:
         return [f"{path}: expected an oauth2_proxy_endpoint, which is empty"]
     return []
+
+
+def _credential_problems(portal: dict[Any, Any], settings: dict[str, Any]) -> list[str]:
+    """Why credentials of the portal could not be told from those of a server behind it."""
+    errors = []
+    cookie = settings["oauth2_proxy_cookie_name"]
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", cookie):
+        errors.append(
+            "oauth2_proxy_cookie_name: expected a name of letters, digits, dots, hyphens and "
+            f"underscores, got {cookie!r}"
+        )
+    home = portal.get("home", {})
+    closed = isinstance(home, dict) and auth_method("home", home, settings) == "basic"
+    if closed and settings["portal_haproxy_logins"]:
+        errors.append(
+            "portal_haproxy_logins: expected no names beside a home page with basic auth, "
+            "whose password these machines would get; give such a HAProxy an entry of its own"
+        )
+    return errors
 
 
 def auth_method(key: str, entry: dict[str, Any], settings: dict[str, Any]) -> str:
@@ -366,6 +390,7 @@ def _view(key: str, entry: dict[str, Any], s: dict[str, Any]) -> dict[str, Any]:
         "config": entry.get("config", "").strip("\n"),
         "conf": entry.get("conf", ""),
         "hsts": _HSTS_DEFAULT if hsts is True else int(hsts),
+        "accel_redirect": entry.get("accel_redirect", False),
         "proxy_ssl_verify": entry.get("proxy_ssl_verify", False),
         "proxy_ssl_trusted_certificate": entry.get("proxy_ssl_trusted_certificate", s["ca_bundle"]),
         "given": entry,
@@ -438,22 +463,29 @@ def files(
     shown = views(portal, settings)
     common = {"settings": settings, "facts": facts, "http2": _http2(facts["nginx_version"])}
     common["acme_name"] = _ACME_NAME
+    common["proxy_headers"], common["console_headers"] = _PROXY_HEADERS, _CONSOLE_HEADERS
     owner = {"group": settings["nginx_group"]}
     out: dict[str, dict[str, Any]] = {}
     for key, view in shown.items():
         if view["kind"] == "known":
             continue
         name = view["conf"] if view["kind"] == "custom" else f"{view['kind']}.conf.j2"
-        context = {**common, "entry": view, "entries": shown}
+        context: dict[str, Any] = {**common, "entry": view, "entries": shown}
         where = f"infra_portal.{key}" + (".conf" if view["kind"] == "custom" else "")
         out[f"conf.d/{key}.conf"] = {"text": _fill(environment, name, context, where), **owner}
         if view["tls"] and not view["own_cert"]:
             out.update(_certificate_links(view, facts["lineages"]))
     for node, address in sorted(settings["haproxy"].items()):
         context = {**common, "node": node, "address": address, "entry": shown["home"]}
+        context["login"] = node in settings["portal_haproxy_logins"]
         for part in ("upstream", "location"):
             text = _fill(environment, f"haproxy-{part}.conf.j2", context, f"haproxy.{node}")
             out[f"conf.d/haproxy/{part}-{node}.conf"] = {"text": text, **owner}
+    for name, target in (
+        ("proxy-headers.conf.j2", _PROXY_HEADERS),
+        ("console-headers.conf.j2", _CONSOLE_HEADERS),
+    ):
+        out[target] = {"text": _fill(environment, name, common, name), **owner}
     generation = _generation(out, facts["certificates"])
     common["generation"] = generation
     for name, target in (

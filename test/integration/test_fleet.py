@@ -256,6 +256,58 @@ def test_without_the_first_infra_node_everything_works_through_the_second(lab, a
     assert all("service-running" in name for name in changed), changed
 
 
+HAPROXY = """
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+frontend metrics
+  bind :9101
+  # What the portal must not hand to a machine that asked for its page by itself.
+  http-request deny if { req.hdr(authorization) -m found } || { req.hdr(cookie) -m found }
+  http-request deny if { req.hdr(x-forwarded-user) -m found } || { req.hdr(x-secret) -m found }
+  stats enable
+  stats uri /haproxy/node-1/
+  stats admin if TRUE
+backend web
+  server first 10.10.10.10:80 check
+"""
+
+
+def test_the_page_of_a_real_haproxy_is_shown_without_what_a_visitor_shows(lab, applied):
+    client = lab.machine("node-1")  # HAProxy was installed above
+    client.write("/etc/haproxy/haproxy.cfg", HAPROXY)
+    client.run(["systemctl", "restart", "haproxy"])
+    shown = ["--user", "ann:secret", "--cookie", "_oauth2_proxy=ann",
+             "--header", "X-Forwarded-User: root", "--header", "X-Secret: x"]  # fmt: skip
+    for infra in INFRA:
+        machine = lab.machine(infra)
+
+        def ask(path="", *more, machine=machine):
+            url = f"http://127.0.0.1/haproxy/node-1/{path}"
+            return machine.run(["curl", "-fsS", "--include", *shown, *more, url]).stdout
+
+        page = ask()
+        assert "<title>Statistics Report for HAProxy</title>" in page
+        assert "Content-Security-Policy: sandbox allow-forms; default-src 'none'" in page
+        assert "# pxname,svname" in ask(";csv")
+        # Its forms work, and lead back to it.
+        backend = re.search(r'name="b" value="(#\d+)"', page).group(1)
+        for action, state in (("maint", "MAINT"), ("ready", "UP")):
+            form = ["--data", "s=first", "--data", f"action={action}",
+                    "--data-urlencode", f"b={backend}"]  # fmt: skip
+            answer = ask("", *form)
+            assert "303 See Other" in answer
+            assert "Location: /haproxy/node-1/;st=DONE" in answer
+
+            def status(state=state, ask=ask):
+                (row,) = (x for x in ask(";csv").splitlines() if x.startswith("web,first,"))
+                return state in row
+
+            assert eventually(status)
+
+
 def test_hostile_and_stale_mine_data_is_refused_by_name_and_the_rest_applied(lab, applied):
     machine = lab.machine("node-2")
     evil = {
