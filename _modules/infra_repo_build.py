@@ -12,7 +12,7 @@ import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from salt.exceptions import CommandExecutionError
 
@@ -295,6 +295,7 @@ def _with_keys(
     if upstream["signed_by"]:
         if not Path(upstream["signed_by"]).is_file():
             raise CommandExecutionError(f"{where}: there is no file {upstream['signed_by']}")
+        _refuse_untrusted(f"{where}: signed_by", upstream["signed_by"])
         files.append(upstream["signed_by"])
     for source in upstream["gpgkey"]:
         source = source.replace("$releasever", target["releasever"])
@@ -303,6 +304,8 @@ def _with_keys(
         kept = next(iter(root.glob(f"keys/{tag}.*")), None)
         try:
             if kept is None or force or not source.startswith("http"):
+                if source.startswith(("/", "file:")):
+                    _refuse_untrusted("expected a file of root's", source)
                 data = _key_data(source, proxy_env)
                 kept = Path(
                     __salt__["infra_repo_sign.keyring"](
@@ -325,6 +328,14 @@ def _with_keys(
             )
             result["keyring"] = str(joined)
     return result
+
+
+def _refuse_untrusted(where: str, source: str) -> None:
+    """A file that nothing verifies is one that only root can write."""
+    path = unquote(urlsplit(source).path) if source.startswith("file:") else source
+    fault = __salt__["infra_files.root_only_fault"](path)
+    if fault:
+        raise CommandExecutionError(f"{where}: {fault}")
 
 
 def _key_data(source: str, proxy_env: dict[str, str]) -> bytes:
@@ -374,6 +385,9 @@ def _fetch(
     wanted = {p["sha256"]: p["size"] for p in packages if p["sha256"]}
     present = set(__salt__["infra_repo_tree.stored"](home, name, wanted))
     todo = {p["key"]: p for p in packages if p["sha256"] not in present}
+    for package in todo.values():
+        if package["url"].startswith("file:") and not package["checksum"]:
+            _refuse_untrusted(f"repo_url_packages: {package['url']}", package["url"])
     items = [
         {
             "url": package["url"],
