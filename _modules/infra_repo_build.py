@@ -146,7 +146,7 @@ def sign_folder(folder: str, name: str, cache: str, key: dict[str, Any]) -> str:
 
     .. code-block:: bash
 
-        salt-call infra_repo_build.sign_folder /www/.pigsty/generations/.new-… pigsty /tmp/cache '{}'
+        salt-call infra_repo_build.sign_folder /srv/stage pigsty /srv/cache '{}'
     """
     stage = Path(folder)
     signer = _signer(name, key)

@@ -182,7 +182,10 @@ def _compressor(path: Path, name: str) -> Iterator[IO[bytes]]:
     # The folder may be one like /tmp, where others may have put a file or a link of this name.
     path.unlink(missing_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-    with os.fdopen(fd, "wb") as out, subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out) as job:
+    with (
+        os.fdopen(fd, "wb") as out,
+        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out) as job,
+    ):
         sink = job.stdin
         if sink is None:
             raise CommandExecutionError(f"{argv[0]}: no pipe to it")
@@ -228,9 +231,7 @@ def _opened(archive: Path, fd: int) -> Iterator[IO[bytes]]:
         raise CommandExecutionError(f"{archive}: is no archive compressed by gzip or zstd")
     if not shutil.which(argv[0]):
         raise CommandExecutionError(f"{argv[0]} is not installed")
-    with subprocess.Popen(
-        argv, stdin=fd, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as job:
+    with subprocess.Popen(argv, stdin=fd, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job:
         out, err = job.stdout, job.stderr
         if out is None or err is None:
             raise CommandExecutionError(f"{argv[0]}: no pipe from it")

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from repo_samples import Client, deb, rpm, run
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from _modules import infra_files
 
@@ -30,7 +30,7 @@ STRANGER = 12345
 def place():
     """A folder that only root can write to, and others can enter."""
     folder = tempfile.mkdtemp(prefix="ra-", dir="/tmp")
-    os.chmod(folder, 0o755)
+    Path(folder).chmod(0o755)
     yield Path(folder)
     shutil.rmtree(folder)
 
@@ -86,7 +86,7 @@ def folder_of(mode, owner=0, depth=1):
         folder = base.joinpath(*"abc"[:depth])
         folder.mkdir(parents=True)
         os.chown(base / "a", owner, owner)
-        os.chmod(base / "a", mode)
+        (base / "a").chmod(mode)
         return Path(shutil.move(file, folder / "pkg.tgz"))
 
     return prepare
@@ -119,7 +119,7 @@ def linked_folder(owner):
 def linked_in_sticky(base, file):
     """Root's link, which its owner cannot have put into this folder for sure."""
     (base / "sticky").mkdir()
-    os.chmod(base / "sticky", 0o1777)
+    (base / "sticky").chmod(0o1777)
     (base / "real").mkdir()
     shutil.move(file, base / "real/pkg.tgz")
     (base / "sticky/way").symlink_to(base / "real")
@@ -141,8 +141,8 @@ def bound_socket(path):
 
 UNTRUSTED = {
     "another user's file": (changed(lambda f: os.chown(f, STRANGER, 0)), "it belongs to 12345"),
-    "group may write": (changed(lambda f: os.chmod(f, 0o664)), "others can write to it"),
-    "all may write": (changed(lambda f: os.chmod(f, 0o646)), "others can write to it"),
+    "group may write": (changed(lambda f: f.chmod(0o664)), "others can write to it"),
+    "all may write": (changed(lambda f: f.chmod(0o646)), "others can write to it"),
     "one more may write": (changed(acl), "others can write to it .*ACL"),
     "symbolic link": (linked, "it is a symbolic link"),
     "hard link": (changed(lambda f: os.link(f, f.with_name("2"))), r"it has 2 names"),
@@ -302,10 +302,10 @@ def test_what_is_trusted_a_stranger_cannot_change(folders, owner, mode, place):
     file = names[-1] / "pkg.tgz"
     file.write_text("root's")
     os.chown(file, owner, owner)
-    os.chmod(file, mode)
+    file.chmod(mode)
     for folder, (uid, bits) in zip(names, folders, strict=True):
         os.chown(folder, uid, uid)
-        os.chmod(folder, bits)
+        folder.chmod(bits)
     fault = infra_files.root_only_fault(str(file), links=False)
     attack(file, names)
     if not fault:
@@ -541,7 +541,9 @@ def test_a_signature_that_could_not_be_verified_is_verified_later(
     make_whole()
     if forged:
         real = Path(other, "pigsty").resolve()
-        (real / "InRelease").write_bytes((real / "InRelease").read_bytes().replace(b"Suite", b"suite"))
+        (real / "InRelease").write_bytes(
+            (real / "InRelease").read_bytes().replace(b"Suite", b"suite")
+        )
     arguments = {"name": "pigsty", "home": other, "key": repo_key}
     assert states.infra_repo.signed(**arguments, test=True).result is None
     done = states.infra_repo.signed(**arguments)
@@ -599,7 +601,7 @@ def former(sample, states, modules, other):
     return note
 
 
-@pytest.mark.parametrize("archive", ["/root/nonexistent.tgz", "/tmp/nonexistent.tgz"])  # noqa: S108
+@pytest.mark.parametrize("archive", ["/root/nonexistent.tgz", "/tmp/nonexistent.tgz"])
 def test_a_site_of_before_is_left_as_it_is(archive, former, unpack, states, other, spec, repo_key):
     arguments = {"name": "pigsty", "home": other}
     for ret in (
@@ -624,9 +626,7 @@ def test_an_archive_that_was_published_before_is_not_judged_again(
     assert "is what" in ret.comment
 
 
-def test_it_is_signed_by_hand_and_stays_so(
-    former, unpack, states, modules, other, spec, repo_key
-):
+def test_it_is_signed_by_hand_and_stays_so(former, unpack, states, modules, other, spec, repo_key):
     done = modules.infra_repo.sign("pigsty", other, repo_key)
     assert done["changed"]
     assert published(modules, other) == (done["path"], done["key"], [])
@@ -670,7 +670,7 @@ def test_a_folder_that_root_put_there_is_signed_by_hand(
 @pytest.mark.parametrize("trap", ["link", "file", "pipe"])
 def test_packing_into_a_folder_of_everybody_follows_nothing(trap, build, modules, spec, place):
     build()
-    os.chmod(place, 0o1777)
+    place.chmod(0o1777)
     victim = place / "victim"
     victim.write_text("precious")
     temporary = place / ".pkg.tgz.new"
@@ -681,3 +681,90 @@ def test_packing_into_a_folder_of_everybody_follows_nothing(trap, build, modules
     assert victim.read_text() == "precious"
     assert infra_files.root_only_fault(str(place / "pkg.tgz"), links=False) == ""
     assert not os.path.lexists(temporary)
+
+
+# -- other files that root reads and believes ----------------------------------------------------
+
+
+def own_key(modules, spec, file, **_):
+    modules.infra_repo_sign.key(str(file.parent / "gnupg"), secret_file=str(file))
+
+
+def passphrase(modules, spec, file, **_):
+    modules.infra_repo_sign.key(str(file.parent / "gnupg"), passphrase_file=str(file))
+
+
+def keyring(modules, spec, file, build):
+    upstream = {**spec["upstream"][0], "signed_by": str(file)}
+    del upstream["gpgkey"]
+    build(upstream=[upstream])
+
+
+def key_by_path(modules, spec, file, build):
+    build(upstream=[{**spec["upstream"][0], "gpgkey": str(file)}])
+
+
+def package(modules, spec, file, build):
+    build(url_packages=[f"file://{file}"])
+
+
+def key_of_clients(modules, spec, file, **_):
+    upstream = {"name": "base", "signed_by": str(file), "gpgkey": [], "fingerprint": []}
+    modules.infra_node.upstream_key(upstream, str(file.parent))
+
+
+def key_of_clients_by_path(modules, spec, file, **_):
+    upstream = {"name": "base", "signed_by": "", "gpgkey": [str(file)], "fingerprint": []}
+    modules.infra_node.upstream_key(upstream, str(file.parent))
+
+
+BELIEVED = [
+    own_key,
+    passphrase,
+    keyring,
+    key_by_path,
+    package,
+    key_of_clients,
+    key_of_clients_by_path,
+]
+
+
+@pytest.mark.parametrize("reader", BELIEVED)
+@pytest.mark.parametrize("door", ["owner", "mode", "folder"])
+def test_whatever_root_believes_only_root_may_have_written(
+    reader, door, place, modules, spec, build, upstream_key
+):
+    (place / "a").mkdir()
+    file = place / "a" / "thing.asc"
+    file.write_text(upstream_key.public)
+    if reader is package:
+        file = Path(shutil.move(deb(place / "a", "loose", "1.0"), place / "a/loose_1.0_all.deb"))
+    if door == "owner":
+        os.chown(file, STRANGER, 0)
+    else:
+        (file if door == "mode" else file.parent).chmod(0o777)
+    with pytest.raises((CommandExecutionError, SaltInvocationError), match="is not trusted: "):
+        reader(modules, spec, file, build=build)
+    assert not Path(spec["home"], "pigsty").exists()
+
+
+@pytest.mark.parametrize("reader", [keyring, key_by_path, package])
+def test_a_link_of_roots_to_what_only_root_can_write_is_followed(
+    reader, place, modules, spec, build, upstream_key
+):
+    """Keys and certificates are commonly links, as below /etc/ssl and /etc/letsencrypt."""
+    (place / "real").write_text(upstream_key.public)
+    link = place / ("loose_1.0_all.deb" if reader is package else "thing.asc")
+    if reader is package:
+        shutil.move(deb(place, "loose", "1.0"), place / "real")
+    link.symlink_to("real")
+    reader(modules, spec, link, build=build)
+    assert Path(spec["home"], "pigsty/repo_complete").is_file()
+
+
+def test_a_package_with_a_checksum_may_lie_anywhere(place, build):
+    file = deb(place, "loose", "1.0")
+    digest = run("sha256sum", file).split()[0]
+    os.chown(file, STRANGER, 0)
+    result = build(url_packages=[{"url": f"file://{file}", "checksum": f"sha256:{digest}"}])
+    assert "pool/bookworm/l/loose_1.0_all.deb" in result["added"]

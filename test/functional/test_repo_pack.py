@@ -150,8 +150,14 @@ def _linked(members):
         (lambda ms: [*ms, (_member("../evil"), b"x")], "outside of its folder"),
         (lambda ms: [*ms, (_member("pigsty/a\nb"), b"x")], "outside of its folder"),
         (lambda ms: [*ms, (_member("evil"), b"x")], "does not lie in a folder"),
-        (lambda ms: [*ms, (_member("pigsty/l", tarfile.SYMTYPE, ".."), b""),
-                     (_member("pigsty/l/evil"), b"x")], "symbolic link"),
+        (
+            lambda ms: [
+                *ms,
+                (_member("pigsty/l", tarfile.SYMTYPE, ".."), b""),
+                (_member("pigsty/l/evil"), b"x"),
+            ],
+            "symbolic link",
+        ),
         (lambda ms: [*ms, (_member(f"{ms[1][0].name}/evil"), b"x")], "not in its manifest"),
         (lambda ms: [*ms, (_member("pigsty/more"), b"x")], "not in its manifest"),
         (lambda ms: [*ms, (_member("other/more"), b"x")], "two folders"),

@@ -53,8 +53,10 @@ def machine(tmp_path, monkeypatch):
         Path(name).chmod(int(mode, 8))
         return {"result": True, "comment": "", "changes": {}}
 
-    functions = {f"infra_cert.{n}": getattr(infra_cert, n)
-                 for n in ("pair_fault", "text_fault", "time_fault")}
+    functions = {
+        f"infra_cert.{n}": getattr(infra_cert, n)
+        for n in ("pair_fault", "text_fault", "time_fault")
+    }
     functions["infra_files.root_only_fault"] = infra_files.root_only_fault
     monkeypatch.setattr(state, "__salt__", functions, raising=False)
     monkeypatch.setattr(state, "__states__", {"file.managed": managed}, raising=False)
