@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import ssl
 import time
@@ -188,6 +189,12 @@ def upstream_key(upstream: dict[str, Any], folder: str) -> str:
 
     Raises CommandExecutionError where it cannot be had, or is another than its fingerprint says.
     """
+    for source in [upstream["signed_by"], *upstream["gpgkey"]]:
+        path = source.removeprefix("file://")
+        if path.startswith("/") and os.path.lexists(path):
+            fault = __salt__["infra_files.root_only_fault"](path)
+            if fault:
+                raise CommandExecutionError(f"key of {upstream['name']}: {fault}")
     if upstream["signed_by"] or not upstream["gpgkey"]:
         return upstream["signed_by"]
     stem = Path(folder, f"infra-{upstream['name']}")
