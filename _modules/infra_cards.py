@@ -41,6 +41,9 @@ ALERTMANAGER_PAGE = "/alertmgr/#/alerts"
 ALERTS_PAGE = "/vmalert/vmalert/alerts"
 """Shows the alerts where Alertmanager has no page, to which the messages of its alerts lead."""
 
+ALERT_PAGES = (ALERTMANAGER_PAGE, ALERTS_PAGE)
+"""Asked for whether the home page has a card of them or not."""
+
 USER_AGENT = "infra-formula"
 """What requests of this formula to the portal call themselves; see ``infra.conf.j2``."""
 
@@ -91,6 +94,28 @@ def asked(
         }
 
 
+def record(cards: Iterable[Mapping[str, str]], settings: dict[str, Any]) -> dict[str, Any]:
+    """Ask for the pages of cards, and for those to which alerts lead.
+
+    cards
+        Cards, each with ``name`` and ``url``.
+    settings
+        As for :func:`asked`.
+
+    Returns what the state records: see :func:`remembered`.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cards.record '[{name: Wiki, url: "https://wiki/"}]' '{components: {}}'
+    """
+    named = [{"name": card["name"], "url": card["url"]} for card in cards]
+    wanted = [card["url"] for card in named]
+    wanted += [u for u in ALERT_PAGES if target(u, settings)[0] == "program"]
+    return {"asked": asked(wanted, settings), "cards": named}
+
+
 def alerts_page(settings: dict[str, Any]) -> str:
     """Path of the page that stands in for Alertmanager's; empty where Alertmanager has its own.
 
@@ -105,9 +130,10 @@ def alerts_page(settings: dict[str, Any]) -> str:
     """
     if not {"alertmanager", "vmalert"} <= set(settings["components"]):
         return ""
+    answers = asked(ALERT_PAGES, settings)
     # Known to have none; where it was never asked, it is left alone.
-    served = asked([ALERTMANAGER_PAGE], settings)[ALERTMANAGER_PAGE]["served"]
-    return ALERTS_PAGE if served is False else ""
+    missing = answers[ALERTMANAGER_PAGE]["served"] is False
+    return ALERTS_PAGE if missing and answers[ALERTS_PAGE]["served"] else ""
 
 
 def remembered_path() -> Path:

@@ -668,8 +668,7 @@ def pages(
 
     Of these cards, a page has those whose page is served (see ``infra_cards.asked``).
 
-    Returns the files, and what to record of the cards: ``asked``, the programs' answers by URL, and
-    ``cards``, all cards that were to be shown.
+    Returns the files, and what to record of the cards (see ``infra_cards.record``).
 
     Raises SaltInvocationError for a card or a page that is not as it should be.
     """
@@ -683,17 +682,12 @@ def pages(
         extra_services,
         {"repo_name": settings["repo_name"]},
     )
-    links = [card["url"] for card in cards]
-    if "alertmanager" in settings["components"]:
-        # Messages of its alerts lead there, whether there is a card or not.
-        links.append("/alertmgr/#/alerts")
-    asked = __salt__["infra_cards.asked"](links, settings)
-    context["cards"] = [card for card in cards if asked[card["url"]]["served"]]
+    record = __salt__["infra_cards.record"](cards, settings)
+    context["cards"] = [card for card in cards if record["asked"][card["url"]]["served"]]
     rendered_pages = __salt__["infra_pages.render"](context, template)
     group = settings["nginx_group"]
     files = {name: {"text": text, "group": group} for name, text in rendered_pages.items()}
-    named = [{"name": card["name"], "url": card["url"]} for card in cards]
-    return files, {"asked": asked, "cards": named}
+    return files, record
 
 
 def facts(portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

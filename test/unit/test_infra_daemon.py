@@ -232,6 +232,7 @@ def machine(monkeypatch):
     """A machine on which the daemon is configured and runs; tests change what it tells."""
     salt = {
         "infra_daemon.unit_template": Mock(return_value=TEMPLATE),
+        "infra_daemon.with_supported_flags": infra_daemon.with_supported_flags,
         "infra_daemon.files": infra_daemon.files,
         "infra_files.owned": Mock(return_value={"default/vmetrics": "x"}),
         "infra_files.compare": Mock(return_value=compared(change=["default/vmetrics"])),
