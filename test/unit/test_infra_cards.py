@@ -214,7 +214,7 @@ def test_an_alertmanager_that_is_switched_off_has_no_page_to_stand_in_for(progra
     assert list(infra_cards.record([], given)["asked"]) == [infra_cards.ALERTS_PAGE]
 
 
-@bounds(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@bounds(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     status=st.integers(200, 599),
     kind=st.sampled_from(["", HTML, "text/plain", "TEXT/HTML"]),
