@@ -2,11 +2,12 @@
 
 A *daemon* is a row of ``infra/daemons.yaml`` as ``infra/map/daemons.jinja`` fills it in: ``name``,
 ``title``, ``unit``, ``user``, ``program``, ``flags`` (each ``text`` and the ``template`` it came
-from, and ``help`` for a conditional one, see :func:`with_supported_flags`), ``options`` (further flags, one string), ``options_parameter``, ``version`` (the flag that
-prints it), ``port``, ``port_parameter``, ``health`` (path), ``after`` (units), ``writes``
-(directories), ``writes_parameter`` and ``service`` (directives of its own). With ``dropin`` the
-unit is its package's own, flags and all, and what is ours is a drop-in; ``seconds`` is how long it
-may take to start.
+from; one with ``help`` is conditional, see :func:`with_supported_flags`), ``options`` (further
+flags, one string), ``options_parameter``, ``version`` (the flag that prints it), ``port``,
+``port_parameter``, ``health`` (path), ``after`` (units), ``writes`` (directories),
+``writes_parameter`` and ``service`` (directives of its own). With ``dropin`` the unit is its
+package's own, flags and all, and what is ours is a drop-in; ``seconds`` is how long it may take to
+start.
 """
 
 from __future__ import annotations
@@ -88,9 +89,7 @@ def arguments(daemon: dict[str, Any]) -> list[str]:
     options = shlex.split(daemon["options"])
     given = {_flag_name(option) for option in options if option.startswith("-")}
     flags = [
-        f["text"]
-        for f in daemon["flags"]
-        if "help" not in f and _flag_name(f["text"]) not in given
+        f["text"] for f in daemon["flags"] if "help" not in f and _flag_name(f["text"]) not in given
     ]
     return [daemon["program"], *flags, *options]
 

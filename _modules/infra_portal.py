@@ -988,9 +988,7 @@ def _entry_status(entry: dict[str, Any], ports: dict[str, int], timeout: float) 
     }
 
 
-def _card_code(
-    url: str, home: dict[str, Any], ports: dict[str, int], timeout: float
-) -> int | None:
+def _card_code(url: str, home: dict[str, Any], ports: dict[str, int], timeout: float) -> int | None:
     """What the portal answers to who follows a card; None for another site's, and for nothing."""
     if not url.startswith("/"):
         return None

@@ -1,4 +1,4 @@
-"""What is in nginx's access logs: every visitor, and not what this formula asks every few seconds."""
+"""What is in nginx's access logs: every visitor, and none of this formula's own questions."""
 
 import http.client
 import socket
@@ -114,5 +114,5 @@ def test_no_header_makes_a_visitor_an_infra_node(server):
     connection.close()
     assert logged(server, "i.pigsty", "/y", VISITOR, "curl")
     first = _lines(server, "access.log")[before]
-    assert f'{VISITOR} - - ' in first
+    assert f"{VISITOR} - - " in first
     assert '"GET / HTTP/1.1"' in first

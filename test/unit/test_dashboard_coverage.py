@@ -17,7 +17,8 @@ SETTINGS = {
     "vector_port": 9598,
     "portal_url": "https://i.pigsty",
     "nodes": 2,
-    "timeout_seconds": 8, "dashboards": True,
+    "timeout_seconds": 8,
+    "dashboards": True,
     "alertmanager_cluster_port": 9094,
     "logs": True,
 }

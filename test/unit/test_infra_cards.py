@@ -111,8 +111,8 @@ def record(answers):
         ("/vmetrics/vmui/", {"/vmui/": (302, "", "", "https://elsewhere/")}, False, "leads away"),
         ("/vmetrics/vmui/", {"/vmui/": (302, "", "", "//[")}, False, "no URL"),
         ("/vmetrics/vmui/", {"/vmui/": (302, "", "", "/vmui/")}, False, "HTTP 302"),
-        ("/vmetrics/vmui", {"/vmui": (301, "", "", "vmui/?"), "/vmui/": (200, HTML, "<script>", "")},
-         True, "HTTP 200"),
+        ("/vmetrics/vmui", {"/vmui": (301, "", "", "vmui/?"), "/vmui/": (200, HTML, "<script>", "")
+                            }, True, "HTTP 200"),
         ("/vmetrics/vmui/", {"/vmui/": (401, "text/plain", "", "")}, True, "login"),
         ("/vmetrics/vmui/", {"/vmui/": (403, "text/plain", "", "")}, False, "HTTP 403"),
         ("/vmetrics/vmui/", {"/vmui/": (500, "text/plain", "", "")}, None, "HTTP 500"),
@@ -214,7 +214,9 @@ def test_an_alertmanager_that_is_switched_off_has_no_page_to_stand_in_for(progra
     assert list(infra_cards.record([], given)["asked"]) == [infra_cards.ALERTS_PAGE]
 
 
-@bounds(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@bounds(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     status=st.integers(200, 599),
     kind=st.sampled_from(["", HTML, "text/plain", "TEXT/HTML"]),
@@ -224,7 +226,12 @@ def test_an_alertmanager_that_is_switched_off_has_no_page_to_stand_in_for(progra
 )
 def test_no_answer_of_a_program_fails_the_rest(program, status, kind, body, location, url):
     wanted = status if status not in (204, 205, 304) else 404  # these have no body
-    program.answers[infra_cards.target(url, given_settings(1))[1][1]] = (wanted, kind, body, location)
+    program.answers[infra_cards.target(url, given_settings(1))[1][1]] = (
+        wanted,
+        kind,
+        body,
+        location,
+    )
     told = asked(program, url)
     assert told["served"] in (True, False, None)
     if told["served"]:

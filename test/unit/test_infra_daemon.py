@@ -399,13 +399,19 @@ def test_what_is_switched_off_is_stopped_and_nothing_else(monkeypatch, test):
 
 # What each release of the blackbox exporter prints of its flag, and what the flag does there:
 # 0.23 has none; 0.25 logs nothing of probes by default; 0.26 and 0.28 log all that a probe does; in
-# 0.27 the flag is not a threshold but the level that these lines get, so `warn` would show them all.
+# 0.27 the flag is no threshold but the level that these lines get: `warn` would show all of them.
 BLACKBOX_HELP = {
     "0.23": ("      --log.level=info           Only log messages with the given severity", False),
-    "0.25": ('      --log.prober="none"        Log level from probe requests. One of: [debug,', False),
-    "0.26": ('      --log.prober="info"        Log level from probe requests. One of: [debug,', True),
-    "0.27": ('      --log.prober="debug"       Log level for probe request logs. One of: [', False),
-    "0.28": ('      --log.prober="info"        Log level for probe request logs. One of: [', True),
+    "0.25": (
+        '      --log.prober="none"        Log level from probe requests. One of',
+        False,
+    ),
+    "0.26": (
+        '      --log.prober="info"        Log level from probe requests. One of',
+        True,
+    ),
+    "0.27": ('      --log.prober="debug"       Log level for probe request logs.', False),
+    "0.28": ('      --log.prober="info"        Log level for probe request logs.', True),
 }
 
 

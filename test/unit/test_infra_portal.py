@@ -367,8 +367,10 @@ def test_every_access_log_leaves_out_what_this_formula_asks():
     entries = {"p": {"domain": "p.p", "endpoint": "a:1"}, "s": {"domain": "s.p", "path": "/www/s"}}
     for rel, spec in render(entries, components=ALL_COMPONENTS, closed_ports=[9428]).items():
         for line in re.findall(r"access_log [^;]+;", spec.get("text", "")):
-            assert line == "access_log off;" or line.endswith(" if=$access_logged;") or (
-                rel == "conf.d/home.conf" and line.endswith(" if=$insert_logged;")
+            assert (
+                line == "access_log off;"
+                or line.endswith(" if=$access_logged;")
+                or (rel == "conf.d/home.conf" and line.endswith(" if=$insert_logged;"))
             ), (rel, line)
 
 
