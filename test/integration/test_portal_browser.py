@@ -14,7 +14,7 @@ from browser import Browser
 from lab import Lab, standins
 from waiting import eventually
 
-from .test_portal import ADDRESS, EXAMPLE, SERVED, Portal
+from .test_portal import ADDRESS, EXAMPLE, SERVED, TOOLS, Portal
 
 PAGES = {"/": "en", "/zh": "zh", "/nothing-is-here": "en"}
 HOME = "https://home.pigsty.cc"
@@ -33,13 +33,13 @@ def attached(request, tmp_path_factory):
         portal = Portal(lab)
         portal.packaging = packaging
         if packaging == "distro":
-            portal.start_upstreams("8428", "9059")
+            portal.start_upstreams(TOOLS)
             portal.machine.set_pillar({"infra": PARAMETERS})
             portal.machine.apply()
             yield _with_sites(portal)
             return
         repo = standins.build(tmp_path_factory.mktemp("vendor"))
-        portal.start_upstreams("3000", "8428", "9059")
+        portal.start_upstreams((*TOOLS, "grafana"))
         everything = dict.fromkeys(vendors.NOT_SHIPPED, True)
         parameters = {**PARAMETERS, **vendors.vendor(repo), **everything}
         portal.machine.set_pillar({"infra": parameters})

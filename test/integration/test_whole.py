@@ -7,7 +7,7 @@ import pytest
 from lab.applied import Applied
 from waiting import eventually
 
-from .test_portal import Portal
+from .test_portal import TOOLS, Portal
 
 HERE = Path(__file__).resolve().parent
 UNITS = ["systemctl", "show", "--property=Id,InvocationID,NRestarts", "*.service"]
@@ -57,11 +57,11 @@ def test_a_highstate_agrees(machine):
 
 def test_an_idle_node_writes_next_to_nothing(lab, machine):
     # Nothing is idle while its probes fail: what the demo's portal leads to is started.
-    Portal(lab).start_upstreams("8428", "9059")
+    Portal(lab).start_upstreams(TOOLS)
     for site in ("web.io", "web.cc"):
         machine.write(f"/www/{site}/index.html", "<title>site</title>a site")
     question = ["-d", 'query=min(probe_success{job="probe"})', "http://127.0.0.1:8428/api/v1/query"]
-    eventually(lambda: '"1"' in machine.run(["curl", "-sSG", *question]).stdout)
+    assert eventually(lambda: '"1"' in machine.run(["curl", "-sSG", *question]).stdout)
     machine.put(HERE / "written_lines.py", "/root/written_lines.py")
     counted = machine.run(["/opt/salt/bin/python3", "/root/written_lines.py", "30"]).stdout
     lines = json.loads(counted)
