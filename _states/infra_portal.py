@@ -262,7 +262,7 @@ def _hidden_cards(cards: dict[str, Any]) -> str:
 
 def _record_cards(cards: dict[str, Any]) -> None:
     path = __salt__["infra_cards.remembered_path"]()
-    __salt__["infra_files.write"](str(path), json.dumps(cards, indent=1), 0o644)
+    __salt__["infra_files.write"](str(path), json.dumps(cards, indent=1), 0o600)
 
 
 def sites_present(
