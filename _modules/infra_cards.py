@@ -54,6 +54,8 @@ _URL_CHARACTERS = "%/:?&=+,;@!$'()*~#[]-._"
 _SCRIPT = re.compile(r"<script\b", re.IGNORECASE)
 _SCRIPT_SOURCE = re.compile(r"""<script\b[^>]*?\ssrc\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
 
+_NOTHING: dict[str, Any] = {"asked": {}, "cards": [], "alerts_page": ""}
+
 Answer = dict[str, Any]
 
 
@@ -113,7 +115,8 @@ def record(cards: Iterable[Mapping[str, str]], settings: dict[str, Any]) -> dict
     named = [{"name": card["name"], "url": card["url"]} for card in cards]
     wanted = [card["url"] for card in named]
     wanted += [u for u in ALERT_PAGES if target(u, settings)[0] == "program"]
-    return {"asked": asked(wanted, settings), "cards": named}
+    answers = asked(wanted, settings)
+    return {"asked": answers, "cards": named, "alerts_page": _alerts_page(answers)}
 
 
 def alerts_page(settings: dict[str, Any]) -> str:
@@ -130,7 +133,12 @@ def alerts_page(settings: dict[str, Any]) -> str:
     """
     if not {"alertmanager", "vmalert"} <= set(settings["components"]):
         return ""
-    answers = asked(ALERT_PAGES, settings)
+    return _alerts_page(asked(ALERT_PAGES, settings))
+
+
+def _alerts_page(answers: Mapping[str, Mapping[str, Any]]) -> str:
+    if not set(ALERT_PAGES) <= set(answers):
+        return ""
     # Known to have none; where it was never asked, it is left alone.
     missing = answers[ALERTMANAGER_PAGE]["served"] is False
     return ALERTS_PAGE if missing and answers[ALERTS_PAGE]["served"] else ""
@@ -142,7 +150,8 @@ def remembered_path() -> Path:
 
 
 def remembered() -> dict[str, Any]:
-    """What was recorded last: ``asked`` (see :func:`asked`) and ``cards`` (``name`` and ``url``).
+    """What was recorded last: ``asked`` (see :func:`asked`), ``cards`` (``name`` and ``url``) and
+    ``alerts_page`` (see :func:`alerts_page`).
 
     A record that is missing or damaged is an empty one: the programs are asked again anyway.
     """
@@ -151,12 +160,13 @@ def remembered() -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         rows = {str(url): dict(row) for url, row in found["asked"].items()}
         cards = [{"name": str(c["name"]), "url": str(c["url"])} for c in found["cards"]]
+        page = str(found["alerts_page"])
     except FileNotFoundError:
-        return {"asked": {}, "cards": []}
+        return dict(_NOTHING)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         log.warning("%s is damaged (%s); the programs are asked anew", path, err)
-        return {"asked": {}, "cards": []}
-    return {"asked": rows, "cards": cards}
+        return dict(_NOTHING)
+    return {"asked": rows, "cards": cards, "alerts_page": page}
 
 
 def target(url: str, settings: dict[str, Any]) -> tuple[str, Any]:

@@ -237,11 +237,17 @@ def pages(
             found = __salt__["infra_files.compare"]("pages", root, files)
             ret["warnings"] = [comment]
         hidden = _hidden_cards(cards)
+        last = __salt__["infra_cards.remembered"]()
         if not __opts__["test"]:
             _record_cards(cards)
+        if cards["alerts_page"] != last["alerts_page"]:
+            # The portal's configuration follows this, where the pages themselves stay as they are.
+            ret["changes"] = {"alerts lead to": cards["alerts_page"] or "Alertmanager"}
         if not __salt__["infra_files.differs"](found):
+            if ret["changes"] and __opts__["test"]:
+                return {**ret, "result": None, "comment": f"alerts would lead elsewhere{hidden}"}
             return {**ret, "comment": f"the pages are as they should be{hidden}"}
-        ret["changes"] = _summary(found)
+        ret["changes"].update(_summary(found))
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"the pages would change{hidden}"}
         __salt__["infra_files.publish"]("pages", root, files, found, switch="files")

@@ -16,6 +16,7 @@ from portal_samples import settings
 from _modules import infra_cards, infra_files
 from _modules import infra_pages as pages
 from _modules import infra_portal as portal
+from _states import infra_portal as state
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = yaml.safe_load((ROOT / "infra/nginx/pages.yaml").read_text(encoding="utf-8"))
@@ -89,7 +90,9 @@ def asked(program, url, **components):
 def record(answers):
     path = infra_cards.remembered_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"asked": answers, "cards": []}), encoding="utf-8")
+    path.write_text(
+        json.dumps({"asked": answers, "cards": [], "alerts_page": ""}), encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,7 +182,7 @@ def test_a_damaged_record_is_an_empty_one(program, damage):
     path = infra_cards.remembered_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(damage)
-    assert infra_cards.remembered() == {"asked": {}, "cards": []}
+    assert infra_cards.remembered() == {"asked": {}, "cards": [], "alerts_page": ""}
     assert asked(program, "/vmetrics/vmui/")["served"] is False
 
 
@@ -280,6 +283,30 @@ def test_a_home_page_links_to_nothing_that_its_programs_do_not_serve(program, mo
         links = set(re.findall(r'href="(/[^"#]+)', text))
         assert links <= {"/vmetrics/targets", "/zh", "/ca.crt"}
     assert "/vmetrics/targets" in texts[0]
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_a_change_of_where_alerts_lead_is_told_even_if_no_page_shows_it(
+    program, tmp_path, test, monkeypatch
+):
+    program.answers.update({"/": (200, HTML, STUB, ""), "/vmalert/alerts": (200, HTML, "x", "")})
+    given = given_settings(program.port) | {"nginx_group": "root"}
+    salt = {f"infra_files.{k}": v for k, v in vars(infra_files).items() if k[0] != "_"}
+    salt |= {f"infra_cards.{k}": v for k, v in vars(infra_cards).items() if k[0] != "_"}
+    salt["infra_portal.pages"] = lambda *_: ({}, infra_cards.record([], given))
+    monkeypatch.setattr(infra_files, "LOCK_DIR", tmp_path / "lock")
+    monkeypatch.setattr(state, "__salt__", salt, raising=False)
+    monkeypatch.setattr(state, "__opts__", {"test": test}, raising=False)
+
+    def apply():
+        told = state.pages("x", {}, given, "v1", nodes=[])
+        return told["result"], told["changes"]
+
+    moved = {"alerts lead to": infra_cards.ALERTS_PAGE}
+    assert apply() == ((None, moved) if test else (True, moved))
+    assert apply() == ((None, moved) if test else (True, {}))
+    program.answers["/health"] = (503, "", "", "")
+    assert apply() == (True, {})  # it says nothing, and what was known of it is as before
 
 
 def test_cards_that_the_site_gives_are_asked_for_as_well(program, monkeypatch):
