@@ -52,9 +52,9 @@ STATE_DIR = Path("/var/lib/infra")
 LOCK_DIR = Path("/run/infra-formula")
 MARK = "Managed by Salt (infra formula)"
 """Stands in the first lines of each generated file; tells ours when a manifest is lost."""
-NO_SETS = ("portal-entries",)
+NO_SETS = ("portal-entries", "portal-cards")
 CLEANED = "cleaned-"
-"""What else lies among the manifests (see infra_portal and infra_daemon)."""
+"""What else lies among the manifests (see infra_portal, infra_cards and infra_daemon)."""
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2

@@ -98,7 +98,7 @@ def fetch(address: str, path: str, port: int, ca: str | None, timeout: float = 5
         connection = http.client.HTTPConnection(address, port, timeout=timeout)
     shown = f"{'https' if ca else 'http'}://{address}:{port}{path}"
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers={"User-Agent": "infra-formula"})
         response = connection.getresponse()
         body = response.read(_LARGEST + 1)
     except (OSError, http.client.HTTPException) as err:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import jinja2
 import salt.utils.path
@@ -80,6 +81,7 @@ _PROXY_HEADERS = "infra-proxy-headers.conf"
 _CONSOLE_HEADERS = "infra-console-headers.conf"
 _ERROR_LOG = Path("/var/log/nginx-error.log")
 _TEMPLATES = "salt://infra/nginx/files/"
+_USER_AGENT = "infra-formula"  # infra.conf.j2 keeps such requests of this node out of the log
 
 
 # -- validation ----------------------------------------------------------------------------------
@@ -668,7 +670,11 @@ def rendered(portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, dict
         raise SaltInvocationError("\n".join(outcome["errors"]))
     # Consoles of HAProxy: those of the machines that are registered here, and given ones.
     registered = __salt__["infra_register.haproxy"](__salt__["infra_register.nodes"]())
-    settings = {**settings, "haproxy": {**registered, **settings["haproxy"]}}
+    settings = {
+        **settings,
+        "haproxy": {**registered, **settings["haproxy"]},
+        "alerts_page": __salt__["infra_cards.alerts_page"](settings),
+    }
     return files(portal, settings, facts(portal, settings), template)
 
 
@@ -684,7 +690,7 @@ def pages(
     version: str,
     services: list[dict[str, Any]] | None,
     extra_services: list[dict[str, Any]],
-) -> dict[str, dict[str, Any]]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Render the portal's own pages to an infra_files set below ``nginx_home``.
 
     portal, settings, nodes, version
@@ -692,21 +698,28 @@ def pages(
     services, extra_services
         Cards that replace the default ones (None: keep those), and cards that are appended.
 
+    Of these cards, a page has those whose page is served (see ``infra_cards.asked``).
+
+    Returns the files, and what to record of the cards (see ``infra_cards.record``).
+
     Raises SaltInvocationError for a card or a page that is not as it should be.
     """
     data = salt.utils.yaml.safe_load(__salt__["cp.get_file_str"]("salt://infra/nginx/pages.yaml"))
     context = pages_context(portal, settings, nodes, version)
     context["strings"], context["icons"] = data["strings"], data["icons"]
-    context["cards"] = __salt__["infra_pages.cards"](
+    cards = __salt__["infra_pages.cards"](
         data["cards"],
         settings["components"],
         services,
         extra_services,
         {"repo_name": settings["repo_name"]},
     )
+    record = __salt__["infra_cards.record"](cards, settings)
+    context["cards"] = [card for card in cards if record["asked"][card["url"]]["served"]]
     rendered_pages = __salt__["infra_pages.render"](context, template)
     group = settings["nginx_group"]
-    return {name: {"text": text, "group": group} for name, text in rendered_pages.items()}
+    files = {name: {"text": text, "group": group} for name, text in rendered_pages.items()}
+    return files, record
 
 
 def facts(portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -952,7 +965,10 @@ def status(only: list[str] | None = None, timeout: float = 8.0) -> dict[str, Any
 
     Returns entry → ``domain``, ``http`` and ``https`` (status code, None where nothing answers),
     ``upstream`` (the endpoint), ``upstream_status`` (``ok``, ``refused``, ``timeout``, ``error``)
-    and ``seconds`` that the asking took.
+    and ``seconds`` that the asking took. ``home`` has ``cards`` besides, one row for each card of
+    the home page: ``card``, ``url``, ``code`` (what the portal answers there, None for a link to
+    another site, which is not asked), ``shown`` and ``reason`` (what its program answered when the
+    pages were applied last).
 
     CLI Example:
 
@@ -969,7 +985,18 @@ def status(only: list[str] | None = None, timeout: float = 8.0) -> dict[str, Any
     }
     with ThreadPoolExecutor(max_workers=16) as pool:
         found = pool.map(lambda e: _entry_status(e, known["ports"], timeout), served.values())
-        return dict(zip(served, found, strict=True))
+        told = dict(zip(served, found, strict=True))
+        if "home" in told:
+            recorded = __salt__["infra_cards.remembered"]()
+            home, ports = served["home"], known["ports"]
+            codes = pool.map(
+                lambda card: _card_code(card["url"], home, ports, timeout), recorded["cards"]
+            )
+            told["home"]["cards"] = [
+                _card_status(card, code, recorded["asked"].get(card["url"], {}))
+                for card, code in zip(recorded["cards"], codes, strict=True)
+            ]
+        return told
 
 
 def _entry_status(entry: dict[str, Any], ports: dict[str, int], timeout: float) -> dict[str, Any]:
@@ -990,6 +1017,32 @@ def _entry_status(entry: dict[str, Any], ports: dict[str, int], timeout: float) 
         "upstream": upstream,
         "upstream_status": _upstream_status(upstream, timeout) if upstream else None,
         "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+def _card_code(url: str, home: dict[str, Any], ports: dict[str, int], timeout: float) -> int | None:
+    """What the portal answers to who follows a card; None for another site's, and for nothing."""
+    if not url.startswith("/"):
+        return None
+    scheme = "https" if home["tls"] else "http"
+    path = quote(url.partition("#")[0], safe="%/:?&=+,;@!$'()*~-._")
+    try:
+        code, _body = _ask(
+            "127.0.0.1", ports[scheme], home["domain"], path, scheme == "https", timeout
+        )
+    except OSError as err:
+        log.debug("card %s: %s", url, err)
+        return None
+    return code
+
+
+def _card_status(card: dict[str, str], code: int | None, asked: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "card": card["name"],
+        "url": card["url"],
+        "code": code,
+        "shown": asked.get("served") is True,
+        "reason": str(asked.get("reason", "")),
     }
 
 
@@ -1026,7 +1079,8 @@ def _ask(
             context.verify_mode = ssl.CERT_NONE
             raw = socket.create_connection((address, port), timeout)
             connection.sock = context.wrap_socket(raw, server_hostname=host)
-        connection.request("GET", path, headers={"Host": host, "Connection": "close"})
+        headers = {"Host": host, "Connection": "close", "User-Agent": _USER_AGENT}
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read(65536).decode("utf-8", "replace")
     except http.client.HTTPException as err:

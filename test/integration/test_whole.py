@@ -1,8 +1,15 @@
 """The whole formula on one machine, with the pillar that `make demo` shows."""
 
+import json
+from pathlib import Path
+
 import pytest
 from lab.applied import Applied
+from waiting import eventually
 
+from .test_portal import TOOLS, Portal
+
+HERE = Path(__file__).resolve().parent
 UNITS = ["systemctl", "show", "--property=Id,InvocationID,NRestarts", "*.service"]
 
 
@@ -46,6 +53,20 @@ def test_a_highstate_agrees(machine):
     assert told.ok, told.complaint()
     assert told.changes == {}
     assert any("infra-nginx-portal-managed" in key for key in told)
+
+
+def test_an_idle_node_writes_next_to_nothing(lab, machine):
+    # Nothing is idle while its probes fail: what the demo's portal leads to is started.
+    Portal(lab).start_upstreams(TOOLS)
+    for site in ("web.io", "web.cc"):
+        machine.write(f"/www/{site}/index.html", "<title>site</title>a site")
+    question = ["-d", 'query=min(probe_success{job="probe"})', "http://127.0.0.1:8428/api/v1/query"]
+    assert eventually(lambda: '"1"' in machine.run(["curl", "-sSG", *question]).stdout)
+    machine.put(HERE / "written_lines.py", "/root/written_lines.py")
+    counted = machine.run(["/opt/salt/bin/python3", "/root/written_lines.py", "30"]).stdout
+    lines = json.loads(counted)
+    # 20 a minute, of which every probe, scrape and rule has its turn in half of one.
+    assert len(lines) < 10, "\n".join(lines)
 
 
 def test_everything_comes_back_after_a_power_cut(machine):

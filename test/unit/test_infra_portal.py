@@ -293,7 +293,7 @@ def test_static_site():
     body = text({"s": {"domain": "s.p", "path": "/www/s", "index": True, "log": "x.log"}}, "s")
     assert "root /www/s;" in body
     assert "autoindex on;" in body
-    assert "access_log /var/log/nginx/x.log;" in body
+    assert "access_log /var/log/nginx/x.log combined if=$access_logged;" in body
     quiet = text({"s": {"domain": "s.p", "path": "/www/s"}}, "s")
     assert "autoindex" not in quiet
     assert "access_log" not in quiet
@@ -344,6 +344,26 @@ def test_grafana_trusts_the_sign_in_of_the_portal_only_where_there_is_one():
 )
 def test_an_entry_of_grafana_is_trusted_as_the_home_page_is(more, components, wanted):
     assert USER.findall(text(proxy(**more), "wiki", components=components)) == wanted
+
+
+def test_an_alertmanager_without_a_page_leads_to_the_one_that_stands_in():
+    there = "location = /alertmgr/ {\n        return 302 /vmalert/vmalert/alerts;"
+    known = {"alertmanager": {"port": 9059}, "vmalert": {"port": 8880}}
+    assert there not in text({}, "home", components=known)
+    page = {"alerts_page": "/vmalert/vmalert/alerts"}
+    assert there in text({}, "home", components=known, **page)
+    assert there not in text({}, "home", components={"vmalert": {"port": 8880}}, **page)
+
+
+def test_every_access_log_leaves_out_what_this_formula_asks():
+    entries = {"p": {"domain": "p.p", "endpoint": "a:1"}, "s": {"domain": "s.p", "path": "/www/s"}}
+    for rel, spec in render(entries, components=ALL_COMPONENTS, closed_ports=[9428]).items():
+        for line in re.findall(r"access_log [^;]+;", spec.get("text", "")):
+            assert (
+                line == "access_log off;"
+                or line.endswith(" if=$access_logged;")
+                or (rel == "conf.d/home.conf" and line.endswith(" if=$insert_logged;"))
+            ), (rel, line)
 
 
 def test_haproxy_consoles():

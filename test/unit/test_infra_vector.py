@@ -121,7 +121,8 @@ def test_a_fault_is_told_by_its_key(parameters, path):
 def rules(**changes):
     base = REPO / "infra/vmalert/files/rules"
     settings = {"node_exporter_port": 9100, "vector_port": 9598, "portal_url": "http://i.pigsty",
-                "nodes": 1, "timeout_seconds": 8, "alertmanager_cluster_port": 9094,
+                "nodes": 1, "timeout_seconds": 8, "dashboards": True,
+                "alertmanager_cluster_port": 9094,
                 "logs": True}  # fmt: skip
     custom = changes.pop("custom", None)
     logs = changes.pop("own_logs", None)

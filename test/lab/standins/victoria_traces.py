@@ -33,7 +33,7 @@ class Handler(serving.Handler):
             body = json.dumps({"data": names, "total": len(names), "errors": None})
             self.answer(200, body, "application/json")
         elif path.startswith("/select/vmui"):
-            self.answer(200, "VictoriaTraces (stand-in)")
+            self.application(path, "VictoriaTraces (stand-in)")
         else:
             self.answer(400, f"unsupported path requested: {path}")
 
