@@ -63,16 +63,22 @@ def text(rows: Iterable[Mapping[str, Any]]) -> str:
 
         salt infra-1 infra_nft.text '[{service: vmetrics, ports: [8428/tcp], sources: [10.0.0.2]}]'
     """
-    groups: dict[tuple[str, tuple[str, ...]], dict[int, str]] = {}
+    # A port that several rows have is reached by those of each: a drop ends the way of a packet.
+    everyone: dict[tuple[str, int], list[str]] = {}
+    services: dict[tuple[str, int], set[str]] = {}
     for row in rows:
-        sources = tuple(_collapsed(row["sources"]))
         for port in row["ports"]:
             number, protocol = _port(port)
-            groups.setdefault((protocol, sources), {})[number] = row["service"]
+            everyone.setdefault((protocol, number), []).extend(row["sources"])
+            services.setdefault((protocol, number), set()).add(row["service"])
+    groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    for (protocol, number), sources in sorted(everyone.items()):
+        groups.setdefault((protocol, tuple(_collapsed(sources))), []).append(number)
     lines = []
     for (protocol, sources), ports in sorted(groups.items()):
-        match = f"{protocol} dport {_set(map(str, sorted(ports)))}"
-        lines += ["", f"# {', '.join(sorted(set(ports.values())))}"]
+        match = f"{protocol} dport {_set(map(str, ports))}"
+        names = {name for port in ports for name in services[protocol, port]}
+        lines += ["", f"# {', '.join(sorted(names))}"]
         for family, version in (("ip", 4), ("ip6", 6)):
             some = [s for s in sources if ipaddress.ip_network(s).version == version]
             if some:
@@ -247,6 +253,11 @@ class _Packet:
         if not isinstance(left, Mapping) or len(left) != 1:
             return _UNKNOWN
         ((kind, what),) = left.items()
+        if kind == "&" and isinstance(what, list) and len(what) == 2:
+            flags = self.value(what[0])
+            return flags & _words(what[1]) if isinstance(flags, set) else flags
+        if not isinstance(what, Mapping):
+            return _UNKNOWN
         if kind == "meta":
             return self._meta(what.get("key"))
         if kind == "payload" and "field" in what:
@@ -255,9 +266,6 @@ class _Packet:
             return {"new" if self.begins else "established"}
         if kind == "ct" and what.get("key") == "status":
             return set()
-        if kind == "&" and isinstance(what, list) and len(what) == 2:
-            flags = self.value(what[0])
-            return flags & _words(what[1]) if isinstance(flags, set) else flags
         return _UNKNOWN
 
     def _meta(self, key: Any) -> Any:
@@ -365,7 +373,9 @@ class _Ruleset:
                 fits = None
                 continue
             ((kind, what),) = statement.items()
-            if kind == "match":
+            if kind in _WITH_DETAILS and not isinstance(what, Mapping):
+                fits = None
+            elif kind == "match":
                 found = self._match(place, what, packet)
                 if found is False:
                     return False, []
@@ -397,15 +407,19 @@ class _Ruleset:
         data = what.get("data")
         if isinstance(data, str) and data.startswith("@"):
             data = {"set": self.sets.get((*place[:2], data[1:]), [])}
+        elements = data.get("set") if isinstance(data, Mapping) else None
         verdicts, sure = [], True
-        for element in (data or {}).get("set", []):
-            key, verdict = element
+        for element in elements if isinstance(elements, list) else [None]:
+            try:
+                key, verdict = element
+                ((kind, target),) = verdict.items()
+            except (TypeError, ValueError, AttributeError):
+                return [("accept", ""), ("drop", "")], False
             found = self._equal(place, packet.value(what.get("key")), key)
             if found is False:
                 continue
-            ((kind, target),) = verdict.items()
-            kind = "drop" if kind == "reject" else kind
-            verdicts.append((kind, str((target or {}).get("target", ""))))
+            name = target.get("target", "") if isinstance(target, Mapping) else ""
+            verdicts.append(("drop" if kind == "reject" else kind, str(name)))
             if found:
                 return verdicts, sure
             sure = False
@@ -441,7 +455,8 @@ class _Ruleset:
             each = [self._equal(place, value, element) for element in elements]
             return True if True in each else None if None in each else False
         if isinstance(right, Mapping) and "elem" in right:
-            return self._equal(place, value, right["elem"].get("val"))
+            inner = right["elem"]
+            return self._equal(place, value, inner.get("val")) if isinstance(inner, Mapping) else None
         if isinstance(value, set):
             # `in` and a list of states ask for one of them; flags that are masked, for all.
             return bool(value & _words(right)) if within else value == _words(right)
@@ -450,6 +465,7 @@ class _Ruleset:
         return _one(value, right)
 
 
+_WITH_DETAILS = ("match", "jump", "goto", "vmap", "xt")
 _HARMLESS = ("counter", "log", "comment", "notrack", "mangle", "ct helper", "meter", "set")
 _XT_HARMLESS = ("LOG", "NFLOG", "MARK", "CONNMARK", "CT", "TRACE")
 """Targets of iptables that decide nothing."""
@@ -457,7 +473,7 @@ _XT_HARMLESS = ("LOG", "NFLOG", "MARK", "CONNMARK", "CT", "TRACE")
 
 def _words(right: Any) -> set[str]:
     if isinstance(right, Mapping) and "|" in right:
-        return {str(word) for word in right["|"]}
+        right = right["|"]
     return {str(word) for word in right} if isinstance(right, list) else {str(right)}
 
 

@@ -130,7 +130,7 @@ def _follow(ret: dict[str, Any], firewall: str, rows: list[dict[str, Any]]) -> N
     wanted = __salt__["infra_firewall.granted"](rows)
     for row in rows:
         for port in row["ports"]:
-            if port in have and row["sources"] is not None:
+            if port in have and row["ours"] and row["sources"] is not None:
                 ret["warnings"].append(
                     f"{firewall} lets everybody reach {port} ({row['service']}); close it there, "
                     "and name who needs it in infra_firewall_allow"
@@ -154,10 +154,10 @@ def _follow(ret: dict[str, Any], firewall: str, rows: list[dict[str, Any]]) -> N
         for rule, owner in gone.items():
             __salt__["infra_firewall.close_port"](firewall, rule)
             __salt__["infra_before.forget"](owner, "ports", [rule])
-    ports = sorted({port for row in rows for port in row["ports"]})
+    ports = _ports([row for row in rows if row["opened"]])
     _say(
         ret,
-        f"{firewall} lets in {', '.join(ports) or 'nothing'} for those who are entitled",
+        f"{firewall} lets in {ports or 'nothing'} for those who are entitled",
         f"{firewall} would follow who is entitled",
     )
 
@@ -183,7 +183,7 @@ def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
     if fault:
         _without(ret, fault, mode)
         return
-    if "nft" not in ret["changes"] and __salt__["infra_nft.unavailable"]() is None:
+    if __salt__["infra_nft.unavailable"]() is None:
         fault = __salt__["infra_nft.refusal"](files[_RULES]["text"])
         if fault:
             _without(ret, f"nft refuses {_TABLE}: {fault}", mode)
@@ -205,7 +205,12 @@ def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
         if component:
             was = {"file": "", "active": False}
             __salt__["infra_before.note"]({component: {"units": {_UNIT: was}}})
-        __salt__["infra_files.publish"](_SET, _ROOT, files, found, confirm=_load, switch="files")
+        if differs:
+            __salt__["infra_files.publish"](
+                _SET, _ROOT, files, found, confirm=_load, switch="files"
+            )
+        else:
+            _load()
         text = json.dumps(_state(files[_RULES]["text"]), sort_keys=True)
         __salt__["infra_files.write"](str(_LOADED), text + "\n", 0o644)
     _say(ret, f"{_TABLE} confines {_ports(rows)}", f"{_TABLE} would confine {_ports(rows)}")
@@ -245,17 +250,18 @@ def _installed(ret: dict[str, Any]) -> str | None:
     """Have nft on this machine; returns why it cannot be used, None where it can."""
     if salt.utils.path.which("nft"):
         return __salt__["infra_nft.unavailable"]()
-    if not __opts__["test"]:
-        component = __salt__["infra_before.component_of"](__low__.get("__sls__", ""))
-        if component:
-            __salt__["infra_before.note"]({component: {"packages": {_PACKAGE: False}}})
+    component = __salt__["infra_before.component_of"](__low__.get("__sls__", ""))
+    if component and not __opts__["test"]:
+        __salt__["infra_before.note"]({component: {"packages": {_PACKAGE: False}}})
     done = __states__["pkg.installed"](name=_PACKAGE, install_recommends=False)
+    if done["result"] is False:
+        if component and not __opts__["test"]:
+            __salt__["infra_before.forget"](component, "packages", [_PACKAGE])
+        return f"{_PACKAGE} cannot be installed: {done['comment']}"
     ret["changes"].update(done.get("changes", {}))
     if __opts__["test"]:
         ret["changes"].setdefault(_PACKAGE, "would be installed")
         return None
-    if done["result"] is False:
-        return f"{_PACKAGE} cannot be installed: {done['comment']}"
     return __salt__["infra_nft.unavailable"]()
 
 
