@@ -466,7 +466,7 @@ class _Ruleset:
 
 
 _WITH_DETAILS = ("match", "jump", "goto", "vmap", "xt")
-_HARMLESS = ("counter", "log", "comment", "notrack", "mangle", "ct helper", "meter", "set")
+_HARMLESS = ("counter", "log", "comment", "notrack", "mangle", "ct helper", "set")
 _XT_HARMLESS = ("LOG", "NFLOG", "MARK", "CONNMARK", "CT", "TRACE")
 """Targets of iptables that decide nothing."""
 

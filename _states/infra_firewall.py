@@ -253,7 +253,8 @@ def _installed(ret: dict[str, Any]) -> str | None:
     component = __salt__["infra_before.component_of"](__low__.get("__sls__", ""))
     if component and not __opts__["test"]:
         __salt__["infra_before.note"]({component: {"packages": {_PACKAGE: False}}})
-    done = __states__["pkg.installed"](name=_PACKAGE, install_recommends=False)
+    # Nobody else may have had the package lists refreshed in this run.
+    done = __states__["pkg.installed"](name=_PACKAGE, install_recommends=False, refresh=True)
     if done["result"] is False:
         if component and not __opts__["test"]:
             __salt__["infra_before.forget"](component, "packages", [_PACKAGE])
