@@ -288,7 +288,9 @@ def ufw_rules(status: str) -> tuple[bool, list[tuple[str, str, str]]]:
     """
     default = re.search(r"^Default: (\w+) \(incoming\)", status, re.MULTILINE)
     lines = re.findall(
-        r"^(\S.*?)\s+(ALLOW|DENY|REJECT|LIMIT)(?: IN)?\s{2,}(\S.*?)(?:\s+#.*)?$", status, re.MULTILINE
+        r"^(\S.*?)\s+(ALLOW|DENY|REJECT|LIMIT)(?: IN)?\s{2,}(\S.*?)(?:\s+#.*)?$",
+        status,
+        re.MULTILINE,
     )
     return default is not None and default[1] != "allow", lines
 

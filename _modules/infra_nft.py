@@ -456,7 +456,9 @@ class _Ruleset:
             return True if True in each else None if None in each else False
         if isinstance(right, Mapping) and "elem" in right:
             inner = right["elem"]
-            return self._equal(place, value, inner.get("val")) if isinstance(inner, Mapping) else None
+            return (
+                self._equal(place, value, inner.get("val")) if isinstance(inner, Mapping) else None
+            )
         if isinstance(value, set):
             # `in` and a list of states ask for one of them; flags that are masked, for all.
             return bool(value & _words(right)) if within else value == _words(right)

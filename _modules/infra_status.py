@@ -226,7 +226,9 @@ def access_text(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Lay out what :func:`access` returned; pure."""
     lines = [["port", "service", "listens", "for", "reached by", "decided by"]]
     for port, row in found.items():
-        reached = [f"{who} (NOT ENTITLED)" if who in row["beyond"] else who for who in row["reached_by"]]
+        reached = [
+            f"{who} (NOT ENTITLED)" if who in row["beyond"] else who for who in row["reached_by"]
+        ]
         reached += [f"{who}?" for who in row["unknown"]]
         place = " ".join(row["listens"])
         lines.append([port, row["service"], place, row["entitled"], ", ".join(reached), row["by"]])

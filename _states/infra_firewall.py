@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 _SET, _ROOT, _UNIT = "firewall", "/etc", "infra-firewall"
 _RULES = "infra-firewall.nft"
-_UNIT_FILE = f"systemd/system/{_UNIT}.service"
-_UNIT_SOURCE = f"salt://infra/firewall/files/{_UNIT}.service"
+_UNITS = {
+    f"systemd/system/{_UNIT}.service": f"salt://infra/firewall/files/{_UNIT}.service",
+    "systemd/system/nftables.service.d/infra.conf": "salt://infra/firewall/files/nftables.conf",
+}
 _LOADED = Path("/var/lib/infra/firewall.json")
 """How the table looked when it was loaded: nft words it in its own way, which differs by release."""
 _PACKAGE = "nftables"
@@ -89,7 +91,13 @@ def confined(
     taken back. Where no firewall drops by default, a table of nftables does it: one of our own,
     which never lets in what others drop.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": "", "warnings": []}
+    ret: dict[str, Any] = {
+        "name": name,
+        "changes": {},
+        "result": True,
+        "comment": "",
+        "warnings": [],
+    }
     try:
         firewall = __salt__["infra_firewall.active"]()
         if firewall and opens:
@@ -166,14 +174,16 @@ def _follow(ret: dict[str, Any], firewall: str, rows: list[dict[str, Any]]) -> N
 
 
 def _files(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    unit = __salt__["cp.get_file_str"](_UNIT_SOURCE)
-    if not unit:
-        raise CommandExecutionError(f"{_UNIT_SOURCE} is not served")
     try:
-        rules = __salt__["infra_nft.text"](rows)
+        files = {_RULES: {"text": __salt__["infra_nft.text"](rows), "mode": "0644"}}
     except ValueError as err:
         raise CommandExecutionError(str(err)) from err
-    return {_RULES: {"text": rules, "mode": "0644"}, _UNIT_FILE: {"text": unit, "mode": "0644"}}
+    for path, source in _UNITS.items():
+        text = __salt__["cp.get_file_str"](source)
+        if not text:
+            raise CommandExecutionError(f"{source} is not served")
+        files[path] = {"text": text, "mode": "0644"}
+    return files
 
 
 def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
@@ -192,8 +202,12 @@ def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
     differs = __salt__["infra_files.differs"](found)
     runs = __salt__["infra_daemon.running"](_UNIT)["active"]
     state = _state(files[_RULES]["text"])
-    why = "its rules changed" if differs else "" if runs and state == _remembered() else (
-        "it was not in force" if not runs or state["table"] is None else "it was changed"
+    why = (
+        "its rules changed"
+        if differs
+        else ""
+        if runs and state == _remembered()
+        else ("it was not in force" if not runs or state["table"] is None else "it was changed")
     )
     if not why:
         _say(ret, f"{_TABLE} confines {_ports(rows)}", "")

@@ -345,7 +345,12 @@ _CALLERS = {
     "peers": "the other INFRA nodes",
     "infra": "the INFRA nodes",
 }
-_ALONE = {"peers": "127.0.0.1", "all": "all addresses", "site": "all addresses", "infra": "all addresses"}
+_ALONE = {
+    "peers": "127.0.0.1",
+    "all": "all addresses",
+    "site": "all addresses",
+    "infra": "all addresses",
+}
 
 
 def security(schema: dict[str, dict[str, Any]], page: str) -> str:
@@ -362,12 +367,20 @@ def security(schema: dict[str, dict[str, Any]], page: str) -> str:
     _, end, after = rest.partition(_END)
     if not begin or not end:
         raise ValueError(f"docs/security.md: expected {_BEGIN} and {_END}")
-    head = ["who reaches it", "service (its name in `infra_firewall_allow`)", "port", "on", "alone it listens on"]
+    head = [
+        "who reaches it",
+        "service (its name in `infra_firewall_allow`)",
+        "port",
+        "on",
+        "alone it listens on",
+    ]
     return f"{before}{begin}\n\n{_table(head, _reached(schema))}\n{end}{after}"
 
 
 def _reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
-    defaults = {name: rule["default"] for section in schema.values() for name, rule in section.items()}
+    defaults = {
+        name: rule["default"] for section in schema.values() for name, rule in section.items()
+    }
     daemons = yaml.safe_load(DAEMONS.read_text(encoding="utf-8"))
     rows = [
         {
@@ -384,11 +397,11 @@ def _reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
     rows.sort(key=lambda row: order.index(row["reached_by"]))
     out = []
     for row in rows:
-        kinds = "/".join(row.get("protocols", ["tcp"]))
-        port = row["port"]
-        number = f"{port}/{kinds}" if isinstance(port, int) else f"{defaults[port]}/{kinds} (`{port}`)"
+        number = row["port"] if isinstance(row["port"], int) else defaults[row["port"]]
+        ports = ", ".join(f"{number}/{kind}" for kind in row.get("protocols", ["tcp"]))
+        ports += "" if isinstance(row["port"], int) else f" (`{row['port']}`)"
         alone = "off" if row.get("when") == "clustered" else _ALONE[row["reached_by"]]
         where = "every minion" if row["role"] == "every" else "INFRA nodes"
         who = _CALLERS[row["reached_by"]]
-        out.append([who, f"{row['title']} (`{row['service']}`)", number, where, alone])
+        out.append([who, f"{row['title']} (`{row['service']}`)", ports, where, alone])
     return out

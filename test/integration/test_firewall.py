@@ -44,7 +44,7 @@ def test_services_are_open_for_those_who_reach_them_and_nobody_else(guarded):
     machine = guarded.machine
     hosts = {ADDRESS: {"infra_seq": 1}, "10.10.10.11": {"infra_seq": 2}}
     machine.set_pillar({"infra": {"infra_hosts": hosts, "ca_create": False}})
-    machine.apply("infra.daemon.firewall")
+    machine.apply("infra.firewall")
     firewall = machine.salt_call("infra_firewall.active")
     rules = machine.salt_call("infra_firewall.open_ports", firewall)
     assert {rule for rule in rules if rule.startswith(("8428/", "9094/"))} == {
@@ -63,4 +63,4 @@ def test_services_are_open_for_those_who_reach_them_and_nobody_else(guarded):
     # The lab's host is in the site's networks, and no INFRA node.
     assert guarded.lab.net([*ask, f"http://{ADDRESS}:9428/"], check=False).returncode == 0
     assert guarded.lab.net([*ask, f"http://{ADDRESS}:8428/"], check=False).returncode in (7, 28)
-    assert machine.apply("infra.daemon.firewall").changes == {}
+    assert machine.apply("infra.firewall").changes == {}

@@ -292,7 +292,12 @@ XT = [{"xt": {"type": "match", "name": "conntrack"}}, {"accept": None}]
         (chain("ip", "drop"), True, "", None),
         (chain("ip", "drop"), False, "", "nftables"),
         (chain("ip", "drop") + chain("ip6", "drop"), True, "", "nftables"),
-        (chain("ip", "drop", "filter", XT) + chain("ip6", "drop", "filter", XT), True, "", "nftables"),
+        (
+            chain("ip", "drop", "filter", XT) + chain("ip6", "drop", "filter", XT),
+            True,
+            "",
+            "nftables",
+        ),
         (chain("ip", "accept", "filter", XT), False, "", None),
         (chain("inet", "drop", "infra"), True, "", None),  # the table of ours
         ([], False, "-P INPUT DROP\n-A INPUT -i lo -j ACCEPT", "iptables"),
@@ -382,7 +387,9 @@ class Confined:
         return {"result": self.has_nft, "changes": changes, "comment": "no candidate"}
 
     def compare(self, _name, _root, files, replace=()):
-        return {"diff": {rel: "created" for rel, spec in files.items() if self.files.get(rel) != spec}}
+        return {
+            "diff": {rel: "created" for rel, spec in files.items() if self.files.get(rel) != spec}
+        }
 
     def publish(self, _name, _root, files, _found, confirm, switch):
         self.files = files
@@ -420,13 +427,15 @@ def test_a_bare_machine_is_told_the_truth_and_confined_once(confined):
     assert done["result"] is True
     assert set(done["changes"]) == set(would["changes"])
     assert done["changes"]["table inet infra"].startswith("loaded")
-    assert confined.noted == {"firewall": {"units": {"infra-firewall": {"file": "", "active": False}}}}
+    assert confined.noted == {
+        "firewall": {"units": {"infra-firewall": {"file": "", "active": False}}}
+    }
     for test in (True, False):
         again = confined.apply(test=test)
         assert (again["changes"], again["result"]) == ({}, True)
-    assert before.came({"infra_firewall_|-x_|-x_|-confined": {**done, "__sls__": "infra.firewall"}}) == {
-        "firewall": {"installed": {"nftables": False}, "displaced": {}}
-    }
+    assert before.came(
+        {"infra_firewall_|-x_|-x_|-confined": {**done, "__sls__": "infra.firewall"}}
+    ) == {"firewall": {"installed": {"nftables": False}, "displaced": {}}}
 
 
 @pytest.mark.parametrize("live", [None, [{"text": "somebody's own"}]])

@@ -54,7 +54,9 @@ def in_force(*contents):
     # A minion's own loader is not needed for that: this is the real program and the real kernel.
     script = 'for f; do printf %s "$f" | nft -f - || exit 1; done; nft --json list ruleset'
     # nft wants a line of its own behind a bracket that closes a block.
-    lines = [re.sub(r"([;}]) }( |$)", r"\1\n}\n", re.sub(r"([;}]) }", r"\1\n}", c)) for c in contents]
+    lines = [
+        re.sub(r"([;}]) }( |$)", r"\1\n}\n", re.sub(r"([;}]) }", r"\1\n}", c)) for c in contents
+    ]
     lines = [re.sub(r"\n} (chain|table)", r"\n}\n\1", c) for c in lines]
     done = subprocess.run(
         ["unshare", "--net", "sh", "-c", script, "sh", *lines],
@@ -133,7 +135,9 @@ def test_loading_it_again_replaces_it_and_leaves_the_tables_of_others():
     again = in_force(others, nft.text(ROWS[:1]), nft.text(ROWS))
     assert nft.own(once) == nft.own(again)
     assert nft.own(once) != []
-    named = {value["name"] for item in nft.foreign(once) for value in item.values() if "name" in value}
+    named = {
+        value["name"] for item in nft.foreign(once) for value in item.values() if "name" in value
+    }
     assert {"nat", "docker"} <= named
     assert nft.own(nft.foreign(once)) == []
 
@@ -226,7 +230,9 @@ def program(monkeypatch):
 def test_why_nft_cannot_be_used_is_said(program, monkeypatch):
     assert nft.unavailable() is None
     program.update(retcode=1, stderr="Operation not permitted (you must be root)\nmore")
-    assert nft.unavailable() == "nft cannot be used here: Operation not permitted (you must be root)"
+    assert (
+        nft.unavailable() == "nft cannot be used here: Operation not permitted (you must be root)"
+    )
     monkeypatch.setattr(nft.salt.utils.path, "which", lambda name: None)
     assert nft.unavailable() == "nft is not installed"
 

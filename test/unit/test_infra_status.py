@@ -186,7 +186,11 @@ udp UNCONN 0 0 [::1]:53 [::]:*
 
 def reach(*rows):
     keys = ("service", "ports", "reached_by", "sources")
-    return {"rows": [dict(zip(keys, row, strict=True)) for row in rows], "nodes": NODES, "site": SITE}
+    return {
+        "rows": [dict(zip(keys, row, strict=True)) for row in rows],
+        "nodes": NODES,
+        "site": SITE,
+    }
 
 
 @pytest.fixture
@@ -195,7 +199,10 @@ def judged(machine, monkeypatch):
     rules = {}
     salt = {
         "cmd.run_all": lambda *a, **k: {"retcode": 0, "stdout": SOCKETS, "stderr": ""},
-        "infra_firewall.judge": lambda: ("table inet infra", lambda *asked: rules.get(asked[0], False)),
+        "infra_firewall.judge": lambda: (
+            "table inet infra",
+            lambda *asked: rules.get(asked[0], False),
+        ),
     }
     monkeypatch.setattr(status, "__salt__", salt)
     data = reach(
