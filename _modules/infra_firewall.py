@@ -3,8 +3,8 @@
 A rule reads ``80/tcp``, for everybody, or ``9428/tcp from 10.0.0.0/8``.
 
 A *row* is one of ``infra/map/reach.jinja``: ``service``, ``ports`` (like ``8428/tcp``),
-``reached_by`` (``all``, ``site``, ``peers``, ``infra``), ``sources`` (addresses and networks that are
-entitled; None for everybody), ``opened`` (those that a firewall is told to let in) and ``ours``
+``reached_by`` (``all``, ``site``, ``peers``, ``infra``), ``sources`` (addresses and networks that
+are entitled; None for everybody), ``opened`` (those that a firewall is told to let in) and ``ours``
 (False: what listens there is not of this formula, and is not confined).
 
 ``ufw_ports``, ``ufw_rules``, ``ufw_admits``, ``rich_ports``, ``granted``, ``confinable`` and
@@ -216,8 +216,8 @@ def confinable(
 def guard() -> str | None:
     """The firewall of this machine, other than ours, that drops what it was not told to let in.
 
-    Returns ``firewalld``, ``ufw``, ``nftables``, ``iptables``, or None where there is none, or where
-    it lets in by default.
+    Returns ``firewalld``, ``ufw``, ``nftables``, ``iptables``, or None where there is none, or
+    where it lets in by default.
 
     CLI Example:
 

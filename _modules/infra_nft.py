@@ -16,7 +16,6 @@ import ipaddress
 import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import salt.utils.path
@@ -72,17 +71,17 @@ def text(rows: Iterable[Mapping[str, Any]]) -> str:
             everyone.setdefault((protocol, number), []).extend(row["sources"])
             services.setdefault((protocol, number), set()).add(row["service"])
     groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
-    for (protocol, number), sources in sorted(everyone.items()):
-        groups.setdefault((protocol, tuple(_collapsed(sources))), []).append(number)
+    for (protocol, number), some in sorted(everyone.items()):
+        groups.setdefault((protocol, tuple(_collapsed(some))), []).append(number)
     lines = []
     for (protocol, sources), ports in sorted(groups.items()):
         match = f"{protocol} dport {_set(map(str, ports))}"
         names = {name for port in ports for name in services[protocol, port]}
         lines += ["", f"# {', '.join(sorted(names))}"]
         for family, version in (("ip", 4), ("ip6", 6)):
-            some = [s for s in sources if ipaddress.ip_network(s).version == version]
-            if some:
-                lines.append(f"{match} {family} saddr {_set(some)} accept")
+            same = [s for s in sources if ipaddress.ip_network(s).version == version]
+            if same:
+                lines.append(f"{match} {family} saddr {_set(same)} accept")
         lines.append(f"{match} counter drop")
     body = "".join(f"\t\t{line}\n" if line else "\n" for line in lines)
     return f"{_HEAD}{_REPLACED}{body}\t}}\n}}\n"
@@ -409,7 +408,7 @@ class _Ruleset:
             data = {"set": self.sets.get((*place[:2], data[1:]), [])}
         elements = data.get("set") if isinstance(data, Mapping) else None
         verdicts, sure = [], True
-        for element in elements if isinstance(elements, list) else [None]:
+        for element in elements if isinstance(elements, list) else [()]:
             try:
                 key, verdict = element
                 ((kind, target),) = verdict.items()

@@ -93,11 +93,11 @@ def access() -> dict[str, dict[str, Any]]:
     INFRA node, from an address of each network that has a say, and from one that is in none.
 
     Returns port (like ``8428/tcp``) → ``service``, ``listens`` (addresses), ``entitled`` (``all``,
-    ``site``, ``peers``, ``infra``), ``reached_by`` (of whom was asked for; ``this machine`` where it
-    listens on loopback alone), ``beyond`` (those of them who are not entitled), ``unknown`` (those of
-    whom the rules leave it open) and ``by`` (the firewall that decides). A port on which nothing
-    listens is left out. The call ends with a code other than 0 where somebody gets in who is not
-    entitled.
+    ``site``, ``peers``, ``infra``, ``machine``), ``reached_by`` (of whom was asked for; ``this
+    machine`` where nobody else gets in), ``beyond`` (those of them who are not entitled),
+    ``unknown`` (those of whom the rules leave it open) and ``by`` (the firewall that decides). A
+    port on which nothing listens is left out. The call ends with a code other than 0 where somebody
+    gets in who is not entitled.
 
     Raises CommandExecutionError where the formula was never applied here, or the rules cannot be
     read.

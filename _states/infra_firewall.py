@@ -23,7 +23,7 @@ _UNITS = {
     "systemd/system/nftables.service.d/infra.conf": "salt://infra/firewall/files/nftables.conf",
 }
 _LOADED = Path("/var/lib/infra/firewall.json")
-"""How the table looked when it was loaded: nft words it in its own way, which differs by release."""
+"""How the table looked when it was loaded: nft words it in its own way, by its release."""
 _PACKAGE = "nftables"
 _TABLE = "table inet infra"
 

@@ -337,7 +337,10 @@ def pigsty_names(schema: dict[str, dict[str, Any]], table: dict[str, Any]) -> st
 
 # -- docs/security.md: who reaches what ------------------------------------------------------------
 
-_BEGIN = "<!-- Written by `make generate` from infra/daemons.yaml and infra/reach.yaml; change those. -->"
+_BEGIN = (
+    "<!-- Written by `make generate` from infra/daemons.yaml and infra/reach.yaml; "
+    "change those. -->"
+)
 _END = "<!-- End of what is written by `make generate`. -->"
 _CALLERS = {
     "all": "everybody",
