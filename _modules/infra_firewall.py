@@ -328,7 +328,7 @@ def _ufw_port(where: str, port: int, protocol: str) -> bool | None:
     where = where.replace("(v6)", "").strip()
     if where == "Anywhere":
         return True
-    match = re.fullmatch(r"([\d,:]+)(?:/(tcp|udp))?", where)
+    match = re.fullmatch(r"([0-9]+(?::[0-9]+)?(?:,[0-9]+(?::[0-9]+)?)*)(?:/(tcp|udp))?", where)
     if match is None:
         return None
     parts = (part.partition(":") for part in match[1].split(","))

@@ -406,9 +406,9 @@ class _Ruleset:
         data = what.get("data")
         if isinstance(data, str) and data.startswith("@"):
             data = {"set": self.sets.get((*place[:2], data[1:]), [])}
-        elements = data.get("set") if isinstance(data, Mapping) else None
+        elements: Any = data.get("set") if isinstance(data, Mapping) else None
         verdicts, sure = [], True
-        for element in elements if isinstance(elements, list) else [()]:
+        for element in elements if isinstance(elements, list) else [elements]:
             try:
                 key, verdict = element
                 ((kind, target),) = verdict.items()
