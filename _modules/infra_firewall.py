@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _ANYBODY = {4: "9.9.9.9", 6: "2620:fe::9"}
 """Addresses that are of no site: whom a firewall that drops by default does not let in."""
 _UNUSED = 30999  # a port that nobody has opened
+_SSH = 22
 _LEGACY = "/proc/net/ip{}_tables_names"
 _INTERFACES = "/proc/net/if_inet6"
 
@@ -211,6 +212,36 @@ def confinable(
         f"INFRA node) is in none of them; {', '.join(left)} stay open to everybody until it is"
     )
     return [row for row in ours if row["reached_by"] != "site"], [told] if left else []
+
+
+def locked_out(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Of rows to be confined, the ports that SSH has on this machine, which never are.
+
+    rows
+        See the module's own description.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_firewall.locked_out '[{service: x, ports: [22/tcp]}]'
+    """
+    found = []
+    for row in rows:
+        for port in row["ports"]:
+            number = int(port.partition("/")[0])
+            names = {_process(pid) for pid in __salt__["infra_daemon.listeners"](number)}
+            # systemd itself listens for sshd where it starts it for each connection.
+            if number == _SSH or names & {"sshd", "dropbear", "systemd"}:
+                found.append(f"{port} ({row['service']})")
+    return found
+
+
+def _process(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def guard() -> str | None:

@@ -188,6 +188,12 @@ def _files(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
     """Have the table in force, now and after a restart."""
+    locked_out = __salt__["infra_firewall.locked_out"](rows)
+    if locked_out:
+        raise CommandExecutionError(
+            f"{', '.join(locked_out)}: SSH listens there, and would be confined; nothing was "
+            "changed. Give the service another port"
+        )
     files = _files(rows)
     fault = _installed(ret)
     if fault:

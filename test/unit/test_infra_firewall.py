@@ -342,7 +342,7 @@ class Confined:
         self.firewall = self.guard = self.fault = None
         self.files, self.live, self.noted, self.calls = {}, None, {}, []
         self.has_nft, self.active = True, False
-        self.record, self.ports = {}, []
+        self.record, self.ports, self.locked_out = {}, [], []
         monkeypatch.setattr(state, "_LOADED", tmp_path / "firewall.json")
         monkeypatch.setattr(
             state.salt.utils.path, "which", lambda name: "/usr/sbin/nft" if self.has_nft else None
@@ -356,6 +356,7 @@ class Confined:
             "infra_firewall.guard": lambda: self.guard,
             "infra_firewall.confinable": firewall.confinable,
             "infra_firewall.granted": firewall.granted,
+            "infra_firewall.locked_out": lambda rows: self.locked_out,
             "infra_firewall.open_ports": lambda _: self.ports,
             "infra_firewall.open_port": lambda _, rule: self.ports.append(rule),
             "infra_firewall.close_port": lambda _, rule: self.ports.remove(rule),
@@ -510,3 +511,17 @@ def test_a_port_that_a_firewall_opens_to_everybody_is_warned_of(confined):
     confined.ports = ["8428/tcp"]
     told = "\n".join(confined.apply()["warnings"])
     assert "ufw lets everybody reach 8428/tcp (vmetrics)" in told
+
+
+def test_ssh_is_never_confined(confined, monkeypatch):
+    listeners = {2222: {7}, 8428: {8}, 9: {1}}
+    names = {7: "sshd", 8: "victoria-metric", 1: "systemd"}
+    functions = {"infra_daemon.listeners": lambda port: listeners.get(port, set())}
+    monkeypatch.setattr(firewall, "__salt__", functions, raising=False)
+    monkeypatch.setattr(firewall, "_process", names.get)
+    rows = [{"service": "x", "ports": [f"{n}/tcp" for n in (22, 2222, 8428, 9, 80)]}]
+    assert firewall.locked_out(rows) == ["22/tcp (x)", "2222/tcp (x)", "9/tcp (x)"]
+    confined.locked_out = ["2222/tcp (x)"]
+    done = confined.apply()
+    assert (done["result"], done["changes"], confined.files) == (False, {}, {})
+    assert "SSH listens there" in done["comment"]
