@@ -282,6 +282,11 @@ def problems(parameters: dict[str, Any], family: str) -> list[str]:
             errors.append(f"{row['options']}: {fault}")
     if given["infra_listen"] == "127.0.0.1" and len(given["infra_hosts"]) > 1:
         errors.append("infra_listen: expected auto or 0.0.0.0 with several INFRA nodes")
+    reached = [
+        *rows,
+        *(row["service"] for row in _data("reach.yaml") if row["reached_by"] != "all"),
+    ]
+    errors += __salt__["infra_firewall.problems"](given, reached)
     for index, network in enumerate(given["node_firewall_intranet"]):
         try:
             ipaddress.ip_network(network)

@@ -5,7 +5,7 @@
 
 include:
   - infra.pillar
-  - infra.daemon.firewall
+  - infra.firewall
 
 infra-daemon-group-present:
   group.present:

@@ -206,6 +206,155 @@ def test_every_machine_is_scraped_shown_and_named_on_both(lab, applied):
             assert f"/haproxy/{minion}/" in page
 
 
+# -- who reaches the INFRA nodes' services past the portal
+
+PEERS = {8428: "vmetrics", 8880: "vmalert", 9059: "alertmanager", 9113: "nginx_exporter",
+         9115: "blackbox"}  # fmt: skip
+
+
+def reached(machine, address, ports):
+    """Of TCP ports of an address, those on which a machine gets a connection."""
+    script = (
+        "import socket, sys\n"
+        "for port in sys.argv[2:]:\n"
+        "    try:\n"
+        "        socket.create_connection((sys.argv[1], int(port)), 1).close()\n"
+        "        print(port)\n"
+        "    except OSError:\n"
+        "        pass\n"
+    )
+    told = machine.run(["/opt/salt/bin/python3", "-c", script, address, *map(str, ports)]).stdout
+    return {int(port) for port in told.split()}
+
+
+def closed_to_others(lab, infra=INFRA):
+    """INFRA nodes reach another's services; a client does not, over neither IPv4 nor IPv6."""
+    ports = {*PEERS, 9094, 9100}
+    for name, address in infra.items():
+        machine = lab.machine(name)
+        (other,) = (lab.machine(n) for n in infra if n != name)
+        for source in (address, machine.spec.address6):
+            assert reached(lab.machine("node-1"), source, [*ports, 22, 80]) <= {22, 80}, source
+        assert reached(other, address, ports) == ports
+        assert reached(machine, "127.0.0.1", PEERS) == set(PEERS)
+        assert reached(machine, address, ports) == ports
+    assert reached(lab.machine("node-1"), "10.10.10.10", [80]) == {80}
+
+
+def test_services_of_infra_nodes_are_reached_by_infra_nodes_alone(lab, applied):
+    closed_to_others(lab)
+    # An exporter of a client's is the INFRA nodes' to read, and no other client's.
+    assert reached(lab.machine("node-2"), "10.10.10.21", [9100]) == set()
+    assert reached(lab.machine("infra-2"), "10.10.10.21", [9100]) == {9100}
+
+
+SILENCE = json.dumps(
+    {
+        "matchers": [{"name": "alertname", "value": ".+", "isRegex": True}],
+        "startsAt": "2026-01-01T00:00:00Z",
+        "endsAt": "2030-01-01T00:00:00Z",
+        "createdBy": "somebody",
+        "comment": "quiet",
+    }
+)
+
+
+def silence(machine, address):
+    """Have a machine post a silence to an Alertmanager; returns the HTTP status."""
+    return machine.run(
+        ["curl", "--silent", "--max-time", "2", "--output", "/dev/null", "--write-out",
+         "%{http_code}", "--header", "Content-Type: application/json", "--data", SILENCE,
+         f"http://{address}:9059/api/v2/silences"],
+        check=False,
+    ).stdout  # fmt: skip
+
+
+def test_a_client_cannot_silence_an_alert_and_the_alertmanagers_are_one(lab, applied):
+    for address in INFRA.values():
+        assert silence(lab.machine("node-1"), address) == "000"
+    assert silence(lab.machine("infra-2"), INFRA["infra-1"]) == "200"
+
+    def silences(name):
+        told = lab.machine(name).run(["curl", "-fsS", "http://127.0.0.1:9059/api/v2/silences"])
+        return [row["id"] for row in json.loads(told.stdout)]
+
+    assert eventually(lambda: silences("infra-1") == silences("infra-2") != [])
+
+
+def test_who_reaches_what_is_told_from_the_rules_in_force(lab, applied):
+    found = lab.salt("*", "infra_status.access")
+    for name, address in INFRA.items():
+        (other,) = (a for a in INFRA.values() if a != address)
+        for port, service in PEERS.items():
+            row = found[name][f"{port}/tcp"]
+            assert (row["service"], row["reached_by"]) == (service, [other])
+        assert found[name]["9094/udp"]["reached_by"] == [other]
+        assert "any machine" in found[name]["80/tcp"]["reached_by"]
+        assert {row["by"] for row in found[name].values()} == {"table inet infra"}
+    assert set(found["node-1"]["9100/tcp"]["reached_by"]) == set(INFRA.values())
+    machine = lab.machine("infra-1")
+    # As `flush ruleset` of somebody else's file does it: the next apply has it again.
+    machine.run(["nft", "flush", "ruleset"])
+    told = machine.run(
+        ["salt-call", "--retcode-passthrough", "--out=json", "infra_status.access"], check=False
+    )
+    row = json.loads(told.stdout)["local"]["8428/tcp"]
+    assert told.returncode != 0
+    assert "any machine" in row["beyond"]
+    assert row["by"] == "no firewall"
+    done = lab.salt("infra-1", "state.apply", "infra.firewall")["infra-1"]
+    assert [s["__id__"] for s in done.values() if s["changes"]] == [
+        "infra-firewall-services-confined"
+    ]
+    closed_to_others(lab)
+
+
+def test_the_table_outlives_what_nftables_itself_loads(lab, applied):
+    machine = lab.machine("infra-1")
+    machine.write("/etc/nftables.conf", "flush ruleset\ntable inet mine {\n}\n")
+    for action in ("start", "reload", "restart", "reload"):
+        machine.run(["systemctl", action, "nftables"])
+        tables = machine.run(["nft", "list", "tables"]).stdout
+        assert eventually(
+            lambda: "table inet infra" in machine.run(["nft", "list", "tables"]).stdout
+        ), action
+        assert "table inet mine" in tables
+    done = lab.salt("infra-1", "state.apply", "infra.firewall")["infra-1"]
+    assert [s["__id__"] for s in done.values() if s["changes"]] == []
+    assert "table inet mine" in machine.run(["nft", "list", "tables"]).stdout
+    machine.run(["systemctl", "stop", "nftables"])
+    lab.salt("infra-1", "state.apply", "infra.firewall")
+    closed_to_others(lab)
+
+
+def test_whoever_is_named_besides_gets_in_without_a_connection_cut(lab, applied, pillar):
+    machine, client = lab.machine("infra-1"), lab.machine("node-1")
+    hold = (
+        "import socket, sys, time\n"
+        "s = socket.create_connection(('10.10.10.10', 8428), 5)\n"
+        "open('/run/held', 'w').close()\n"
+        "while not __import__('os').path.exists('/run/ask'): time.sleep(0.1)\n"
+        "s.sendall(b'GET /health HTTP/1.0\\r\\n\\r\\n')\n"
+        "open('/run/said', 'w').write(s.recv(99).decode())\n"
+    )
+    machine2 = lab.machine("infra-2")
+    machine2.run(["systemd-run", "/opt/salt/bin/python3", "-c", hold])
+    assert eventually(lambda: machine2.run(["ls", "/run/held"], check=False).returncode == 0)
+    allowed = {"infra_firewall_allow": {"vmetrics": ["10.10.10.21"]}}
+    words = ("infra-1", "state.apply", "infra.firewall", f"pillar={json.dumps({'infra': allowed})}")
+    lab.salt(*words)
+    assert reached(client, INFRA["infra-1"], [8428, 9059]) == {8428}
+    # Nobody at all: what is connected already goes on.
+    hosts = {"infra_hosts": {"10.10.10.10": {"infra_seq": 1}, "10.10.10.99": {"infra_seq": 2}}}
+    lab.salt(*words[:3], f"pillar={json.dumps({'infra': hosts})}")
+    assert reached(machine2, INFRA["infra-1"], [8428]) == set()
+    machine2.run(["touch", "/run/ask"])
+    assert eventually(lambda: "200" in machine2.run(["cat", "/run/said"], check=False).stdout)
+    lab.salt(*words[:3])
+    closed_to_others(lab)
+    assert machine.salt_call("infra_status.access")["8428/tcp"]["beyond"] == []
+
+
 def test_every_component_is_well_and_says_so(lab, applied):
     found = lab.salt("*", "infra_status.services")
     for name, components in found.items():
@@ -254,6 +403,8 @@ def test_without_the_first_infra_node_everything_works_through_the_second(lab, a
     done = lab.salt("--timeout=600", "infra-1", "state.apply", "infra")["infra-1"]
     changed = [s["__id__"] for s in done.values() if s["changes"]]
     assert all("service-running" in name for name in changed), changed
+    # After the power cut the table is there by itself.
+    closed_to_others(lab)
 
 
 HAPROXY = """
@@ -636,11 +787,15 @@ def test_another_admin_address_is_followed_by_names_and_clients(lab, applied):
 
 def test_the_way_back_leaves_a_client_as_it_was(lab, applied):
     client = lab.machine("node-1")
-    for state in ("infra.register.clean", "infra.node.clean", "infra.ntp.clean"):
+    assert "table inet infra" in client.run(["nft", "list", "tables"]).stdout
+    for state in ("infra.register.clean", "infra.node.clean", "infra.ntp.clean",
+                  "infra.firewall.clean"):  # fmt: skip
         allowed = "pillar={'infra': {'infra_safeguard': False}}"
         words = ("--timeout=300", "node-1", "state.apply", state, allowed)
         done = lab.salt(*words, check=False)["node-1"]
         assert [s["comment"] for s in done.values() if s["result"] is False] == []
+    assert "table inet infra" not in client.run(["nft", "list", "tables"]).stdout
+    assert reached(lab.machine(NEW[0]), "10.10.10.21", [9100]) == {9100}
     assert "pigsty" not in client.run(["ls", "/etc/apt/sources.list.d"]).stdout
     assert not set(INFRA.values()) & set(
         re.findall(r"^nameserver (\S+)", client.read("/etc/resolv.conf"), re.MULTILINE)
