@@ -11,6 +11,7 @@ taken out of Debian's packages and packed under the vendor's names and paths.
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,7 @@ class Package:
         shared: folders of Debian's package that the program needs beside it.
         standins: path in the package → program of this folder.
         beside: further modules of this folder that they import.
+        libraries: packages of the tests' own Python that they import.
         files: path in the package → text.
         installed: what its script does once it is unpacked.
         depends: what it needs.
@@ -45,6 +47,7 @@ class Package:
     shared: tuple[str, ...] = ()
     standins: dict[str, str] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     installed: str = ""
     depends: str = ""
@@ -142,8 +145,13 @@ PACKAGES = {
     "grafana-plugins": _plugins("marcusolsson-static-datasource", "volkovlabs-echarts-panel"),
     "grafana-victoriametrics-ds": _plugins("victoriametrics-metrics-datasource"),
     "grafana-victorialogs-ds": _plugins("victoriametrics-logs-datasource"),
-    "vector": Package(standins={"usr/bin/vector": "vector.py"}, depends="python3, python3-yaml",
-                      users=("vector",)),
+    "vector": Package(
+        standins={"usr/bin/vector": "vector.py"},
+        beside=("vector_reference.py", "vector_reference.json"),
+        libraries=("vrl_python",),
+        depends="python3, python3-yaml",
+        users=("vector",),
+    ),
 }  # fmt: skip
 
 
@@ -177,6 +185,8 @@ def _pack(name: str, package: Package, version: str, root: Path, pool: Path) -> 
         _install(HERE / script, root / path)
         for module in ("serving.py", "flags.json", *package.beside):
             _install(HERE / module, shared / module, 0o644)
+        for library in package.libraries:
+            _copy_library(library, shared)
     for path, text in package.files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
@@ -204,6 +214,14 @@ def _pack(name: str, package: Package, version: str, root: Path, pool: Path) -> 
         postinst.write_text(f"#!/bin/sh\nset -e\n{package.installed}")
         postinst.chmod(0o755)
     _run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(root), str(pool))
+
+
+def _copy_library(name: str, target: Path) -> None:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"{name} is not installed: see test/requirements.txt")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(spec.origin).parent, target / name, dirs_exist_ok=True, ignore=ignored)
 
 
 def _install(source: Path, target: Path, mode: int = 0o755) -> None:
