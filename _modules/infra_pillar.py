@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,10 +52,10 @@ def validate(
     """
     if path is None and pillar is None:
         arguments = _applied_arguments()
-        role = {key: arguments.pop(key) for key in ("infra_node", "strict")}
-        told = secret_messages(arguments["parameters"], arguments["secrets"], **role)
-        if not role["infra_node"]:
-            del arguments["secrets"]  # its names only, and it is not merged there
+        given, apart, infra_node = (
+            arguments[key] for key in ("parameters", "secrets", "infra_node")
+        )
+        told = secret_messages(given, apart, infra_node, arguments.pop("strict"))
         errors = told["errors"] + check(**arguments)
     else:
         given = pillar if path is None else _read(path)
@@ -86,6 +87,7 @@ def check(
     portal: Any = None,
     portal_settings: dict[str, Any] | None = None,
     secrets: Any = None,
+    infra_node: bool = True,
 ) -> list[str]:
     """Check everything that one minion makes of the pillar.
 
@@ -101,6 +103,9 @@ def check(
         The portal and its settings, on a minion that serves one.
     secrets
         ``infra_secrets`` of an INFRA node, which is merged over ``parameters``.
+    infra_node
+        Whether this minion is an INFRA node. Another one has not the secrets, so that nothing is asked
+        for that may be one of them.
 
     Returns one message per error, each beginning with the key path, which is ``infra_secrets:…`` for
     what comes from there; empty for a good pillar.
@@ -111,8 +116,9 @@ def check(
 
         salt infra-1 infra_pillar.check '{nginx_port: 80}'
     """
+    secrets = secrets if infra_node else None
     parameters = _merged(parameters, secrets)
-    errors = problems(parameters, own)
+    errors = problems(parameters, own, infra_node)
     if not errors and hosts is not None:
         errors = __salt__["infra_register.hosts_problems"](hosts, admin_ip)
     if not errors and portal is not None:
@@ -194,13 +200,17 @@ def split(parameters: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return public, secret
 
 
-def problems(parameters: Any, own: dict[str, Any] | None = None) -> list[str]:
+def problems(
+    parameters: Any, own: dict[str, Any] | None = None, infra_node: bool = True
+) -> list[str]:
     """Check parameters against ``infra/schema.yaml``, and for what they get wrong together.
 
     parameters
         The dictionary below ``infra:`` in pillar.
     own
         What its ``nodes`` have of one minion, for which the rest is checked together with it.
+    infra_node
+        As for :func:`check`.
 
     Returns one message per error, each beginning with the key path; empty for a good pillar.
 
@@ -213,10 +223,12 @@ def problems(parameters: Any, own: dict[str, Any] | None = None) -> list[str]:
         salt infra-1 infra_pillar.problems '{nginx_port: 80}'
     """
     rules = _rules()
+    if not infra_node:
+        rules = {name: _partial(rule) for name, rule in rules.items()}
     errors = __salt__["infra_schema.check"]("infra", parameters, {"type": "map", "keys": rules})
     if isinstance(parameters, dict):
         errors += _twin_sequences(parameters.get("infra_hosts"))
-        errors = errors or _beyond_types({**parameters, **(own or {})})
+        errors = errors or _beyond_types({**parameters, **(own or {})}, infra_node)
     # Below `infra:` everything is a parameter: the messages name them as the documents do.
     return [error.removeprefix("infra.") for error in errors]
 
@@ -355,27 +367,29 @@ def _portal_problems(merged: dict[str, Any]) -> list[str]:
     )
 
 
-def _beyond_types(parameters: dict[str, Any]) -> list[str]:
+def _beyond_types(parameters: dict[str, Any], infra_node: bool = True) -> list[str]:
     """What is wrong with parameters of which each has the right type."""
     errors = []
     for parameter in ("infra_services", "infra_extra_services"):
         if parameters.get(parameter) is not None:
             errors += __salt__["infra_pages.card_problems"](parameter, parameters[parameter])
     errors += __salt__["infra_daemon.problems"](parameters, __grains__["os_family"])
-    errors += __salt__["infra_certbot.problems"](parameters)
     errors += __salt__["infra_cert_sign.problems"](parameters)
     errors += __salt__["infra_repo_catalogue.upstream_problems"](parameters.get("repo_upstream"))
-    errors += __salt__["infra_scrape.problems"](parameters)
     errors += __salt__["infra_dns.setting_problems"](parameters)
     errors += __salt__["infra_ntp.problems"](parameters)
     errors += __salt__["infra_resolver.option_problems"](parameters.get("node_dns_options"))
     errors += __salt__["infra_resolver.host_problems"](parameters)
     errors += __salt__["infra_register.pillar_problems"](parameters)
-    errors += __salt__["infra_alert.problems"](parameters)
     errors += __salt__["infra_rules.problems"](parameters)
     errors += __salt__["infra_vector.problems"](parameters)
-    errors += __salt__["infra_grafana.problems"](parameters)
-    errors += __salt__["infra_grafana_content.problems"](parameters)
+    if infra_node:
+        # Of these, one parameter refers to another that may be among the secrets.
+        errors += __salt__["infra_certbot.problems"](parameters)
+        errors += __salt__["infra_scrape.problems"](parameters)
+        errors += __salt__["infra_alert.problems"](parameters)
+        errors += __salt__["infra_grafana.problems"](parameters)
+        errors += __salt__["infra_grafana_content.problems"](parameters)
     return errors
 
 
@@ -383,6 +397,11 @@ def _served(path: str) -> dict[str, Any]:
     text = __salt__["cp.get_file_str"](path)
     if not text:
         raise CommandExecutionError(f"{path} is not served; is the formula in file_roots?")
+    return _parsed(text)
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(text: str) -> dict[str, Any]:
     return salt.utils.yaml.safe_load(text)
 
 

@@ -252,7 +252,7 @@ def check(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
         return _check_map(path, value, rule)
     if kind == "list":
         if not isinstance(value, list):
-            return [problem(path, "a list", value)]
+            return [_kind_problem(path, "a list", value, rule)]
         item = rule.get("items", {})
         return [e for i, v in enumerate(value) for e in check(f"{path}[{i}]", v, item)]
     expected = _SCALARS[kind](value)
@@ -379,7 +379,7 @@ def _inner(rule: dict[str, Any], value: Any) -> Callable[[Any], dict[str, Any]]:
 
 
 def is_secret(rules: dict[str, Any], keys: list[Any]) -> bool:
-    """Whether a value, or what it is part of, may not be quoted in a message.
+    """Whether a value may not be quoted in a message, as it is, holds or belongs to a secret.
 
     rules
         Rule of each parameter by its name.
@@ -391,7 +391,7 @@ def is_secret(rules: dict[str, Any], keys: list[Any]) -> bool:
         rule = _inner(rule, [] if isinstance(key, int) else {})(key)
         if rule.get("secret"):
             return True
-    return False
+    return bool(keys) and _has_secret(rule)
 
 
 def locate(message: str, value: Any) -> list[Any]:
@@ -447,9 +447,23 @@ def _check_either(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
     return [problem(path, " or ".join(dict.fromkeys(expected)), value)]
 
 
+def _kind_problem(path: str, expected: str, value: Any, rule: dict[str, Any]) -> str:
+    """The message for what is no list or dictionary; where secrets belong in one, without a value."""
+    message = problem(path, expected, value)
+    return message.split(", got ", 1)[0] if _has_secret(rule) else message
+
+
+def _has_secret(rule: dict[str, Any]) -> bool:
+    """Whether a value of a rule may be a secret, or hold one."""
+    if rule.get("secret") or rule.get("entries", {}).get("secret"):
+        return True
+    below = [*rule.get("keys", {}).values(), *rule.get("either", [])]
+    return any(map(_has_secret, below)) or ("items" in rule and _has_secret(rule["items"]))
+
+
 def _check_map(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
     if not isinstance(value, dict):
-        return [problem(path, "a dictionary", value)]
+        return [_kind_problem(path, "a dictionary", value, rule)]
     errors = []
     keys = rule.get("keys")
     for key, item in value.items():

@@ -66,7 +66,8 @@ def valid(
             admin_ip,
             portal,
             portal_settings,
-            secrets if infra_node else None,
+            secrets,
+            infra_node,
         )
     except (SaltInvocationError, CommandExecutionError) as err:
         errors = [str(err)]

@@ -19,7 +19,7 @@ CASES = yaml.safe_load(
     (Path(__file__).parent / "cases" / "schema_scalars.yaml").read_text(encoding="utf-8")
 )
 EDITORS = parameters.pillar(SCHEMA)
-ANNOTATIONS = {"about", "default", "unset", "since", "unit", "example", "entries"}
+ANNOTATIONS = {"about", "default", "unset", "since", "unit", "example", "entries", "clients"}
 RULE_KEYS = {"type", "enum", "min", "max", "items", "keys", "required", "either", "secret"}
 LAX = {"endpoint", "url", "any"}  # more passes in an editor than in a run
 ANYTHING = st.recursive(
