@@ -1,9 +1,9 @@
 """From a Pigsty inventory, ``pigsty.yml``, to the pillars of this formula, with a report.
 
-What all minions may know is the pillar ``infra``; what is secret is the pillar ``infra_secrets``, for
-INFRA nodes alone. The report has every variable of the inventory exactly once, under what became of
-it, and never a value: what is secret in the inventory is in that second pillar, and nowhere else.
-"""
+What all minions may know is the pillar ``infra``; what is secret is the pillar ``infra_secrets``,
+for INFRA nodes alone. The report has every variable of the inventory exactly once, under what
+became of it, and never a value: what is secret in the inventory is in that second pillar, and
+nowhere else."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def convert(path: str, out: str | None = None) -> dict[str, Any]:
     path
         The inventory, ``pigsty.yml``.
     out
-        File to write the pillar ``infra`` to. Where there are secrets, the pillar ``infra_secrets`` is
-        written to ``infra_secrets.sls`` beside it. Both have the mode 0600. Without it the pillar
-        ``infra`` is in the answer, and the secrets are not: an answer is kept in the job cache.
+        File to write the pillar ``infra`` to. Where there are secrets, the pillar ``infra_secrets``
+        is written to ``infra_secrets.sls`` beside it. Both have the mode 0600. Without it the
+        pillar ``infra`` is in the answer, and the secrets are not: a master keeps the answer.
 
-    Returns ``pillar`` (data), or ``out`` and ``secrets`` (the files that were written; ``secrets`` is
-    None where there are none), and ``report``: ``variables`` (``name``, ``at``, ``line``, ``became``
-    (see ``KINDS``), ``to``, ``note``), ``notes`` and ``defaults``.
+    Returns ``pillar`` (data), or ``out`` and ``secrets`` (the files that were written; ``secrets``
+    is None where there are none), and ``report``: ``variables`` (``name``, ``at``, ``line``,
+    ``became`` (see ``KINDS``), ``to``, ``note``), ``notes`` and ``defaults``.
 
     Raises SaltInvocationError that names the place of what no pillar can be made from.
 
@@ -137,8 +137,8 @@ def from_text(inventory: str) -> tuple[dict[str, Any], dict[str, Any]]:
     inventory
         Its YAML.
 
-    Returns the pillar, with ``infra`` and, where there are secrets, ``infra_secrets``; and the report,
-    as :func:`convert` does.
+    Returns the pillar, with ``infra`` and, where there are secrets, ``infra_secrets``; and the
+    report, as :func:`convert` does.
     """
     schema = __salt__["infra_schema.parameters"](_served("schema.yaml"))
     work = _Conversion(__salt__["infra_inventory.read"](inventory), schema, _served("pigsty.yaml"))

@@ -36,8 +36,8 @@ def validate(
         File with the pillar ``infra_secrets``, to check with the other. By itself, as ``path``, its
         names and types are checked.
 
-    Returns ``{"valid": bool, "errors": [message, …], "warnings": [message, …]}``, each error beginning
-    with the key path. The call ends with an error where the pillar is not valid.
+    Returns ``{"valid": bool, "errors": [message, …], "warnings": [message, …]}``, each error
+    beginning with the key path. The call ends with an error where the pillar is not valid.
 
     Raises SaltInvocationError for a file that cannot be read, or is no pillar.
 
@@ -47,7 +47,7 @@ def validate(
 
         salt infra-1 infra_pillar.validate
         salt-call --local infra_pillar.validate /srv/pillar/infra.sls
-        salt-call --local infra_pillar.validate /srv/pillar/infra.sls secrets=/srv/pillar/secrets.sls
+        salt-call --local infra_pillar.validate /srv/infra.sls secrets=/srv/infra_secrets.sls
         salt-call --local infra_pillar.validate pillar='{infra: {nginx_port: 80}}'
     """
     if path is None and pillar is None:
@@ -104,11 +104,11 @@ def check(
     secrets
         ``infra_secrets`` of an INFRA node, which is merged over ``parameters``.
     infra_node
-        Whether this minion is an INFRA node. Another one has not the secrets, so that nothing is asked
-        for that may be one of them.
+        Whether this minion is an INFRA node. Another one has not the secrets, so that nothing is
+        asked for that may be one of them.
 
-    Returns one message per error, each beginning with the key path, which is ``infra_secrets:…`` for
-    what comes from there; empty for a good pillar.
+    Returns one message per error, each beginning with the key path, which is ``infra_secrets:…``
+    for what comes from there; empty for a good pillar.
 
     CLI Example:
 
@@ -131,8 +131,8 @@ def secret_problems(secrets: Any) -> list[str]:
     """What is wrong with ``infra_secrets`` by itself: names and types, and never a value.
 
     secrets
-        The dictionary below ``infra_secrets:`` in pillar. An entry of it may be a part of one, whose
-        rest stands below ``infra:``.
+        The dictionary below ``infra_secrets:`` in pillar. An entry of it may be a part of one,
+        whose rest stands below ``infra:``.
 
     Returns what :func:`check` does.
 
@@ -176,8 +176,9 @@ def secret_messages(
     _, _, paths = __salt__["infra_schema.split_secrets"](_rules(), _mapping(parameters))
     if paths:
         found.append(
-            f"This minion is no INFRA node, but its pillar holds secrets: {', '.join(paths)}. Move them "
-            "from `infra` to `infra_secrets`, which the pillar's top.sls assigns to INFRA nodes only."
+            f"This minion is no INFRA node, but its pillar holds secrets: {', '.join(paths)}. "
+            "Move them from `infra` to `infra_secrets`, and assign that to INFRA nodes only, in "
+            "the pillar's top.sls."
         )
     if secrets:
         names = ", ".join(map(str, secrets))
@@ -326,8 +327,8 @@ def _overruled(parameters: dict[str, Any], secrets: dict[str, Any], path: str) -
             found += _overruled(below, value, here)
         elif below != value:
             found.append(
-                f"infra_secrets:{here} replaces another value of infra:{here} on this INFRA node; all "
-                "other minions have that one. Remove one of the two."
+                f"infra_secrets:{here} replaces another value of infra:{here} on this INFRA node; "
+                "all other minions have that one. Remove one of the two."
             )
     return found
 

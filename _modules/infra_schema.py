@@ -328,11 +328,10 @@ def split_secrets(
     values
         The parameters, right or wrong.
 
-    Returns the former, the latter, and the key path of each secret, in the parameters' order. Merged
-    again, dictionary by dictionary, the two are what was given. A list is not divided. A parameter
-    that is set to its default is no secret, since everybody knows that, and neither is one that
-    clients need.
-    """
+    Returns the former, the latter, and the key path of each secret, in the parameters' order.
+    Merged again, dictionary by dictionary, the two are what was given. A list is not divided. A
+    parameter that is set to its default is no secret, since everybody knows that, and neither is
+    one that clients need."""
     public, secret, paths = _split({"type": "map", "keys": rules}, values, "")
     return public or {}, secret or {}, paths
 
@@ -448,7 +447,7 @@ def _check_either(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
 
 
 def _kind_problem(path: str, expected: str, value: Any, rule: dict[str, Any]) -> str:
-    """The message for what is no list or dictionary; where secrets belong in one, without a value."""
+    """The message for what is no list or dictionary; without a value where that holds secrets."""
     message = problem(path, expected, value)
     return message.split(", got ", 1)[0] if _has_secret(rule) else message
 

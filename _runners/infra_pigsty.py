@@ -16,8 +16,9 @@ def convert(path: str, out: str | None = None) -> dict[str, Any]:
     path
         The inventory, ``pigsty.yml``, on the master.
     out
-        File to write the pillar ``infra`` to; its secrets go to ``infra_secrets.sls`` beside it. Both
-        have the mode 0600. Without it the pillar ``infra`` is in the answer, without its secrets.
+        File to write the pillar ``infra`` to; its secrets go to ``infra_secrets.sls`` beside it.
+        Both have the mode 0600. Without it the pillar ``infra`` is in the answer, without its
+        secrets.
 
     Returns what the execution module's function of this name does.
 

@@ -39,8 +39,8 @@ def valid(
     portal, portal_settings
         The portal (a dictionary or JSON text) and its settings, on a minion that serves one.
     secrets
-        The dictionary below ``infra_secrets:`` in pillar, or the same as JSON text; on a minion that is
-        no INFRA node the names in it.
+        The dictionary below ``infra_secrets:`` in pillar, or the same as JSON text; on a minion
+        that is no INFRA node the names in it.
     infra_node
         Whether this minion is an INFRA node. On another one a warning names each secret that its
         pillar holds.

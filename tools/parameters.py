@@ -14,7 +14,7 @@ import yaml
 from tools import json_schema
 
 FOR_ALL = ("infra_hosts", "infra_secrets_strict")
-"""Parameters that are not taken from `infra_secrets`: by them a minion finds out what it may have."""
+"""Parameters that are not taken from `infra_secrets`: they tell a minion what it may have."""
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "infra" / "schema.yaml"
 PIGSTY = ROOT / "infra" / "pigsty.yaml"
@@ -201,7 +201,7 @@ def _partial(name: str, rule: dict[str, Any]) -> dict[str, Any]:
 
 
 def secrets(schema: dict[str, dict[str, Any]]) -> list[tuple[str, str, bool, bool]]:
-    """Return each secret: its parameter, where in it, whether it always is one, whether clients need it."""
+    """Return each secret: parameter, where in it, whether it always is one, if clients need it."""
     found = []
     for section in schema.values():
         for name, rule in section.items():
@@ -276,15 +276,16 @@ def document(schema: dict[str, dict[str, Any]]) -> str:
 _SECRETS = """\
 ## Secrets
 
-An INFRA node merges `infra_secrets` over `infra`: dictionaries key by key, so that a part of an entry
-may stand there; a list or any other value replaces the one below `infra`. `nodes` of a minion goes
-over both. Names and types are the same, but for `infra_hosts` and `infra_secrets_strict`, by which a
-minion finds out whether it is an INFRA node.
+An INFRA node merges `infra_secrets` over `infra`: dictionaries key by key, so that a part of an
+entry may stand there; a list or any other value replaces the one below `infra`. `nodes` of a minion
+goes over both. Names and types are the same, but for `infra_hosts` and `infra_secrets_strict`, by
+which a minion finds out whether it is an INFRA node.
 
 What "may hold one" is taken for a secret where there is a URL with a password, a private key, or a
-setting, a flag or a header whose name ends in `password`, `token`, `secret`, `credentials`, `api_key`
-or the like. A minion that is no INFRA node and has a secret in its pillar warns of it at every apply;
-with `infra_secrets_strict` it refuses the pillar. [How to keep secrets](security.md#secrets).
+setting, a flag or a header whose name ends in `password`, `token`, `secret`, `credentials`,
+`api_key` or the like. A minion that is no INFRA node and has a secret in its pillar warns of it at
+every apply; with `infra_secrets_strict` it refuses the pillar.
+[How to keep secrets](security.md#secrets).
 """
 
 

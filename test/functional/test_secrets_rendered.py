@@ -114,8 +114,19 @@ def test_a_client_without_a_secret_is_not_warned(modules, states, given_pillar):
     assert not told.get("warnings")
 
 
-@pytest.mark.parametrize("secrets", [None, "x", ["x"], {"nginx_port": {"a": 1}}, {"infra_portal": 1},
-                                     {"infra_hosts": {}}, {"nodes": "x"}, {1: 2}])  # fmt: skip
+@pytest.mark.parametrize(
+    "secrets",
+    [
+        None,
+        "x",
+        ["x"],
+        {"nginx_port": {"a": 1}},
+        {"infra_portal": 1},
+        {"infra_hosts": {}},
+        {"nodes": "x"},
+        {1: 2},
+    ],
+)
 @pytest.mark.parametrize("infra", [INFRA, CLIENT])
 def test_whatever_infra_secrets_are_all_renders_and_the_gate_names_them(
     modules, states, infra, secrets

@@ -1,9 +1,9 @@
 """No secret of a pillar is told or kept but in the file that needs it, on a whole site.
 
 A salt-master applies to an INFRA node and a client, with the vendor's package names and everything
-on. Secrets are in `infra_secrets`, which the INFRA node alone gets. Minions log at their most talkative,
-every process is watched, and so is the master's event bus. A client has no secret anywhere, Salt's own
-caches included; at last one is given to it on purpose, and it warns of that.
+on. Secrets are in `infra_secrets`, which the INFRA node alone gets. Minions log at their most
+talkative, every process is watched, and so is the master's event bus. A client has no secret
+anywhere, Salt's own caches included; at last one is given to it on purpose, and it warns of that.
 """
 
 import json
@@ -50,8 +50,9 @@ OTHERS = re.compile(
     r"|/var/cache/salt/master/(minions|pillar)/.*\.p"
     r"|/var/lib/grafana/grafana\.db"
 )
-"""Salt's own, on the master and the INFRA node: what a pillar is read from, and its caches, which none
-but root opens. And what Grafana keeps, who encrypts the secrets of data sources there; its stand-in does not."""
+"""Salt's own, on the master and the INFRA node: what a pillar is read from, and its caches, which
+none but root opens. And what Grafana keeps, who encrypts the secrets of data sources there; its
+stand-in does not."""
 
 TALK = "log_level_logfile: debug\n"
 
@@ -288,7 +289,7 @@ def test_a_client_that_is_given_a_secret_warns_of_it_by_name(lab, applied, pilla
     )
     lab.master.write("/srv/pillar/top.sls", json.dumps(top))
     lab.salt(NODE[0], "saltutil.refresh_pillar", "wait=True")
-    done = lab.salt(NODE[0], "--timeout=600", "state.apply", "infra", check=False)[NODE[0]]
+    done = lab.salt("--timeout=600", NODE[0], "state.apply", "infra", check=False)[NODE[0]]
     failed = [state["comment"] for state in done.values() if state["result"] is False]
     assert any("nginx_users" in comment for comment in failed)
     assert secret("password of nginx_users") not in str(done)

@@ -121,7 +121,14 @@ HELD = [
     {"params": {"access_token": ["x"]}},
 ]
 NOT_HELD = [
-    "http://10.10.10.10:9428/insert", "infra", "", None, 5, True, [], {},
+    "http://10.10.10.10:9428/insert",
+    "infra",
+    "",
+    None,
+    5,
+    True,
+    [],
+    {},
     "-insert.maxLineSizeBytes=1MB -search.maxQueryDuration=120s",
     "--no-collector.softnet --collector.processes",
     "-httpAuth.password=file:///etc/x",
@@ -133,7 +140,7 @@ NOT_HELD = [
     {"smtp": {"enabled": True, "host": "mail.example.com:25"}},
     {"auth.anonymous": {"enabled": True}},
     {"targets": ["a@b.example", "http://[::1]:80/"]},
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("value", HELD, ids=repr)
@@ -146,8 +153,20 @@ def test_what_is_harmless_is_not_taken_for_a_secret(value):
     assert not infra_schema.holds_credentials(value)
 
 
-NAMES = ["password", "bearer_token", "client_secret", "secret_key", "X-Api-Key", "authToken", "passwd",
-         "credentials", "private_key", "Authorization", "smtp_pass", "basicAuthPassword"]  # fmt: skip
+NAMES = [
+    "password",
+    "bearer_token",
+    "client_secret",
+    "secret_key",
+    "X-Api-Key",
+    "authToken",
+    "passwd",
+    "credentials",
+    "private_key",
+    "Authorization",
+    "smtp_pass",
+    "basicAuthPassword",
+]
 PLAIN = st.text("abcdefgh", min_size=1, max_size=6)
 
 
@@ -166,8 +185,10 @@ def test_a_flag_and_an_address_with_a_secret_are_recognized(name, prefix, value)
     assert infra_schema.holds_credentials(f"-remoteWrite.url=https://{prefix}:{value}@h.example/x")
 
 
-@given(st.sampled_from(["admin_password", "client_secret", "secret_key", "url", "token", "license"]),
-       st.sampled_from(["plain", "http://u:p@h/", "x y"]))  # fmt: skip
+@given(
+    st.sampled_from(["admin_password", "client_secret", "secret_key", "url", "token", "license"]),
+    st.sampled_from(["plain", "http://u:p@h/", "x y"]),
+)
 def test_what_grafana_keeps_in_a_file_of_its_own_is_a_secret_here(key, value):
     if infra_grafana.is_secret(key, value):
         assert infra_schema.holds_credentials({"section": {key: value}})
@@ -232,7 +253,8 @@ def test_each_marked_secret_is_taken_out_of_what_all_may_have(salt_, name):
         assert CANARY not in repr(public)
         assert salt.utils.dictupdate.merge(public, secret, strategy="recurse") == values
         (message,) = told["warnings"]
-        assert path in message and "infra_secrets" in message
+        assert path in message
+        assert "infra_secrets" in message
         assert CANARY not in message
         assert strict == {"errors": [message], "warnings": []}
         # An INFRA node may have it.
@@ -269,13 +291,15 @@ def test_whatever_is_divided_is_whole_again_when_it_is_merged(values):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
-@given(values=st.dictionaries(st.sampled_from(sorted(MARKED)), st.just(None), max_size=3),
-       data=st.data())  # fmt: skip
+@given(
+    values=st.dictionaries(st.sampled_from(sorted(MARKED)), st.just(None), max_size=3),
+    data=st.data(),
+)
 def test_no_error_shows_a_value_of_infra_secrets_or_of_a_marked_parameter(salt_, values, data):
     shapes = [
         CANARY,
         [CANARY],
-        {CANARY[:0] + "a": CANARY},
+        {"a": CANARY},
         {"a": {"type": CANARY}},
         f"{CANARY}\n",
         [{"name": CANARY}],
@@ -298,25 +322,47 @@ def test_no_error_shows_a_value_of_infra_secrets_or_of_a_marked_parameter(salt_,
 WRONG = [
     ({}, {"nginx_port": CANARY}, "infra_secrets:nginx_port: expected a port"),
     ({}, {"nginx_prot": 80}, "infra_secrets:nginx_prot: unknown key; did you mean 'nginx_port'?"),
-    ({}, {"infra_hosts": {"a": {"infra_seq": 1}}}, "infra_secrets:infra_hosts: expected below `infra`"),
-    ({}, {"infra_secrets_strict": True}, "infra_secrets:infra_secrets_strict: expected below `infra`"),
+    (
+        {},
+        {"infra_hosts": {"a": {"infra_seq": 1}}},
+        "infra_secrets:infra_hosts: expected below `infra`",
+    ),
+    ({}, {"infra_secrets_strict": True}, "infra_secrets:infra_secrets_strict: expected below"),
     ({}, [CANARY], "infra_secrets: expected a dictionary"),
     ({}, CANARY, "infra_secrets: expected a dictionary"),
-    ({}, {"infra_portal": {"web.io": {"domain": CANARY + "_"}}}, "infra_secrets:infra_portal.web.io."),
-    ({"infra_portal": {"w": {"domain": "w.pigsty", "path": "/w"}}},
-     {"infra_portal": {"w": {"realm": CANARY + '"'}}}, "infra_secrets:infra_portal.w.realm: expected"),
-    ({}, {"nodes": {"10.10.10.11": {"nginx_port": CANARY}}},
-     "infra_secrets:nodes['10.10.10.11'].nginx_port: expected a port"),
-    ({}, {"vector_log_endpoint": ["infra", f"ftp://u:{CANARY}@h"]},
-     "infra_secrets:vector_log_endpoint[1]: expected infra or"),
-    ({"grafana_datasources": {"Shop": {"type": "prometheus"}}},
-     {"grafana_datasources": {"Shop": {"secureJsonData": {"x": [CANARY]}}}},
-     "infra_secrets:grafana_datasources.Shop.secureJsonData.x: expected"),
+    (
+        {},
+        {"infra_portal": {"web.io": {"domain": CANARY + "_"}}},
+        "infra_secrets:infra_portal.web.io.",
+    ),
+    (
+        {"infra_portal": {"w": {"domain": "w.pigsty", "path": "/w"}}},
+        {"infra_portal": {"w": {"realm": CANARY + '"'}}},
+        "infra_secrets:infra_portal.w.realm: expected",
+    ),
+    (
+        {},
+        {"nodes": {"10.10.10.11": {"nginx_port": CANARY}}},
+        "infra_secrets:nodes['10.10.10.11'].nginx_port: expected a port",
+    ),
+    (
+        {},
+        {"vector_log_endpoint": ["infra", f"ftp://u:{CANARY}@h"]},
+        "infra_secrets:vector_log_endpoint[1]: expected infra or",
+    ),
+    (
+        {"grafana_datasources": {"Shop": {"type": "prometheus"}}},
+        {"grafana_datasources": {"Shop": {"secureJsonData": {"x": [CANARY]}}}},
+        "infra_secrets:grafana_datasources.Shop.secureJsonData.x: expected",
+    ),
     # What is wrong is below `infra`, whatever stands beside it.
-    ({"infra_portal": {"w": {"domain": "w_"}}}, {"infra_portal": {"w": {"realm": "r"}}},
-     "infra_portal.w.domain: expected a domain"),
+    (
+        {"infra_portal": {"w": {"domain": "w_"}}},
+        {"infra_portal": {"w": {"realm": "r"}}},
+        "infra_portal.w.domain: expected a domain",
+    ),
     ({"nginx_port": "x"}, {"nginx_users": {"a": "b"}}, "nginx_port: expected a port"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("infra", "secrets", "wanted"), WRONG)
@@ -353,10 +399,18 @@ def test_a_part_of_an_entry_may_stand_in_infra_secrets(salt_):
 
 
 def test_what_both_pillars_set_differently_is_warned_about_by_its_key_path(salt_):
-    infra = {"nginx_port": 80, "proxy_env": {"http_proxy": "http://a:1"}, "dns_records": ["10.0.0.1 a"],
-             "nginx_users": {"ann": "same"}}  # fmt: skip
-    secrets = {"nginx_port": 81, "proxy_env": {"http_proxy": f"http://u:{CANARY}@a:1"},
-               "dns_records": ["10.0.0.2 a"], "nginx_users": {"ann": "same", "bob": CANARY}}  # fmt: skip
+    infra = {
+        "nginx_port": 80,
+        "proxy_env": {"http_proxy": "http://a:1"},
+        "dns_records": ["10.0.0.1 a"],
+        "nginx_users": {"ann": "same"},
+    }
+    secrets = {
+        "nginx_port": 81,
+        "proxy_env": {"http_proxy": f"http://u:{CANARY}@a:1"},
+        "dns_records": ["10.0.0.2 a"],
+        "nginx_users": {"ann": "same", "bob": CANARY},
+    }
     told = salt_["infra_pillar.secret_messages"](infra, secrets, infra_node=True)
     assert [message.split(" ")[0] for message in told["warnings"]] == [
         "infra_secrets:nginx_port",
