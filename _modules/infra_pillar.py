@@ -58,16 +58,10 @@ def validate(
         told = secret_messages(given, apart, infra_node, arguments.pop("strict"))
         errors = told["errors"] + check(**arguments)
     else:
-        given = pillar if path is None else _read(path)
-        apart = {} if secrets is None else _read(secrets)
-        for name, data, keys in (
-            (path or "pillar", given, ("infra", "infra_secrets")),
-            (secrets, apart, ("infra_secrets",)),
-        ):
-            if not isinstance(data, dict) or (name and not set(data) & set(keys)):
-                expected = "infra" if len(keys) > 1 else keys[0]
-                raise SaltInvocationError(f"{name}: expected a dictionary with the key {expected}")
-        given = {**given, **apart}
+        data = pillar if path is None else _read(path)
+        given = _with_one_of(data, path or "pillar", "infra", "infra_secrets")
+        if secrets is not None:
+            given = {**given, **_with_one_of(_read(secrets), secrets, "infra_secrets")}
         told = {"warnings": []}
         if "infra" not in given:
             errors = secret_problems(given["infra_secrets"])
@@ -413,6 +407,12 @@ def _read(path: str) -> Any:
         return __salt__["slsutil.renderer"](path=path, default_renderer="jinja|yaml")
     except Exception as err:  # Salt's renderers raise whatever their libraries do
         raise SaltInvocationError(f"{path}: {err}") from err
+
+
+def _with_one_of(data: Any, name: str, *keys: str) -> dict[str, Any]:
+    if not isinstance(data, dict) or not set(data) & set(keys):
+        raise SaltInvocationError(f"{name}: expected a dictionary with the key {keys[0]}")
+    return data
 
 
 def _applied_arguments() -> dict[str, Any]:

@@ -344,11 +344,14 @@ def _split(rule: dict[str, Any], value: Any, path: str) -> tuple[Any, Any, list[
         return None, value, [path]
     inner = _inner(rule, value)
     if isinstance(value, list):
-        found = any(_split(inner(i), item, "")[2] for i, item in enumerate(value))
-        return (None, value, [path]) if found else (value, None, [])
+        if any(_split(inner(i), item, "")[2] for i, item in enumerate(value)):
+            return None, value, [path]
+        return value, None, []
     if not isinstance(value, dict):
         return value, None, []
-    public, secret, paths = {}, {}, []
+    public: dict[str, Any] = {}
+    secret: dict[str, Any] = {}
+    paths: list[str] = []
     for key, item in value.items():
         below = inner(key)
         left, right, found = _split(below, item, join(path, key))
@@ -372,7 +375,7 @@ def _inner(rule: dict[str, Any], value: Any) -> Callable[[Any], dict[str, Any]]:
     kind = "list" if isinstance(value, list) else "map"
     entry = {name: {"secret": "maybe"} for name in rule.get("entries", {}).get("secret", [])}
     choices = [rule, *rule.get("either", [])]
-    chosen = next((choice for choice in choices if choice.get("type") == kind), {})
+    chosen: dict[str, Any] = next((choice for choice in choices if choice.get("type") == kind), {})
     items = {"type": "map", "keys": entry} if entry else chosen.get("items", {})
     return lambda key: chosen["keys"].get(key, {}) if "keys" in chosen else items
 
