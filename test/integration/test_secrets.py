@@ -262,6 +262,16 @@ def test_no_secret_is_kept_but_in_its_own_closed_file(lab, applied, secrets, nam
             assert not others_may_read(machine, path), path
 
 
+def test_questions_about_the_pillar_are_answered_by_both(lab, applied):
+    machine = lab.machine(INFRA[0])
+    assert machine.salt_call("infra_portal.diff") == {}
+    assert machine.salt_call("infra_pillar.validate") == {
+        "valid": True,
+        "errors": [],
+        "warnings": [],
+    }
+
+
 def others_may_read(machine, path):
     """Whether an account without privileges, of none of our groups, can open a file."""
     words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat", path]
@@ -276,7 +286,7 @@ def test_a_client_that_is_given_a_secret_warns_of_it_by_name(lab, applied, pilla
     lab.master.write("/srv/pillar/top.sls", json.dumps(top))
     lab.salt(NODE[0], "saltutil.refresh_pillar", "wait=True")
     # As a person sees it.
-    words = ["salt", "--timeout=600", "--force-color", NODE[0], "state.apply", "infra"]
+    words = ["salt", "--timeout=600", NODE[0], "state.apply", "infra"]
     shown = lab.master.run(words, timeout=900).stdout
     assert "Warnings:" in shown
     assert "no INFRA node, but its pillar holds secrets: nginx_users." in " ".join(shown.split())
