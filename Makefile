@@ -13,7 +13,8 @@ SALT ?= 3006 3007
 # Benchmarks to run; all of test/bench if not given.
 BENCH ?=
 
-# A Pigsty inventory, and the file to write its pillar to; standard output if not given.
+# A Pigsty inventory, and the file to write its pillar to; standard output if not given. Its secrets
+# are written to infra_secrets.sls beside that file.
 INVENTORY ?= pigsty.yml
 OUT ?=
 
@@ -32,7 +33,7 @@ demo-stop:  ## take the demo's machine down
 apply:  ## apply the formula to this very machine, if systemd runs it (PILLAR=FILE)
 	@"$$(tools/venv)/bin/python" tools/apply $(if $(PILLAR),'$(PILLAR)')
 
-convert:  ## turn a Pigsty inventory into a pillar (INVENTORY=pigsty.yml, OUT=FILE)
+convert:  ## turn a Pigsty inventory into pillars (INVENTORY=pigsty.yml, OUT=FILE)
 	@"$$(tools/venv)/bin/python" tools/convert '$(INVENTORY)' $(if $(OUT),'$(OUT)')
 
 generate:  ## write defaults.yaml, pillar.schema.json and docs/parameters.md from infra/schema.yaml

@@ -1,8 +1,9 @@
-"""From a Pigsty inventory, ``pigsty.yml``, to the pillar of this formula, with a report.
+"""From a Pigsty inventory, ``pigsty.yml``, to the pillars of this formula, with a report.
 
-The report has every variable of the inventory exactly once, under what became of it, and never a
-value: what is secret in the inventory is in the pillar, and nowhere else.
-"""
+What all minions may know is the pillar ``infra``; what is secret is the pillar ``infra_secrets``,
+for INFRA nodes alone. The report has every variable of the inventory exactly once, under what
+became of it, and never a value: what is secret in the inventory is in that second pillar, and
+nowhere else."""
 
 from __future__ import annotations
 
@@ -37,13 +38,20 @@ KINDS = {
 }
 """What may become of a variable, in the order in which the report tells it."""
 
+SECRETS = "infra_secrets.sls"
+"""Name of the file for the secrets, beside that for the rest."""
+
 LOCKED = "$6$locked$no-password-makes-this"
 """Stands for a password that is encrypted in the inventory: a hash that no password has."""
 
 _HEAD = """\
 #!yaml
-# From {source}, by infra_pigsty.convert. Passwords of the inventory are in here.
+# From {source}, by infra_pigsty.convert. {about}
 """
+_ABOUT = {
+    "infra": "For all minions; its secrets are in infra_secrets.",
+    "infra_secrets": "Passwords of the inventory: assign it to INFRA nodes only.",
+}
 _TRUE, _FALSE = ("true", "yes", "on", "1", "y", "t"), ("false", "no", "off", "0", "n", "f")
 _EVERYWHERE = ("node_", "nodename", "haproxy_", "vector_", "register")
 _SITE = ("patroni_ssl_enabled", "minio_https", "redis_exporter_port")
@@ -63,16 +71,18 @@ _RETENTION = {
 
 
 def convert(path: str, out: str | None = None) -> dict[str, Any]:
-    """Turn a Pigsty inventory into the pillar of this formula.
+    """Turn a Pigsty inventory into the pillars of this formula.
 
     path
         The inventory, ``pigsty.yml``.
     out
-        File to write the pillar to, mode 0600. Without it the pillar is in the answer.
+        File to write the pillar ``infra`` to. Where there are secrets, the pillar ``infra_secrets``
+        is written to ``infra_secrets.sls`` beside it. Both have the mode 0600. Without it the
+        pillar ``infra`` is in the answer, and the secrets are not: a master keeps the answer.
 
-    Returns ``pillar`` (data; ``out``, where it was written) and ``report``: ``variables``
-    (``name``, ``at``, ``line``, ``became`` (see ``KINDS``), ``to``, ``note``), ``notes`` and
-    ``defaults``.
+    Returns ``pillar`` (data), or ``out`` and ``secrets`` (the files that were written; ``secrets``
+    is None where there are none), and ``report``: ``variables`` (``name``, ``at``, ``line``,
+    ``became`` (see ``KINDS``), ``to``, ``note``), ``notes`` and ``defaults``.
 
     Raises SaltInvocationError that names the place of what no pillar can be made from.
 
@@ -84,10 +94,17 @@ def convert(path: str, out: str | None = None) -> dict[str, Any]:
         salt-call --local infra_pigsty.convert ~/pigsty/pigsty.yml out=/srv/pillar/infra.sls
     """
     pillar, told = _converted(path)
+    secrets = pillar.pop("infra_secrets", None)
     if out is None:
         return {"pillar": pillar, "report": told}
-    _write(out, document(pillar, os.path.basename(path)))
-    return {"out": out, "report": told}
+    source = os.path.basename(path)
+    beside = str(Path(out).with_name(SECRETS)) if secrets else None
+    if beside and os.path.realpath(beside) == os.path.realpath(out):
+        raise SaltInvocationError(f"{out}: expected another name; {SECRETS} is for the secrets")
+    if beside:
+        _write(beside, document({"infra_secrets": secrets}, source))
+    _write(out, document(pillar, source))
+    return {"out": out, "secrets": beside, "report": told}
 
 
 def report(path: str) -> str:
@@ -121,7 +138,8 @@ def from_text(inventory: str) -> tuple[dict[str, Any], dict[str, Any]]:
     inventory
         Its YAML.
 
-    Returns pillar and report, as :func:`convert` does.
+    Returns the pillar, with ``infra`` and, where there are secrets, ``infra_secrets``; and the
+    report, as :func:`convert` does.
     """
     schema = __salt__["infra_schema.parameters"](_served("schema.yaml"))
     work = _Conversion(__salt__["infra_inventory.read"](inventory), schema, _served("pigsty.yaml"))
@@ -231,7 +249,7 @@ class _Conversion:
     # What becomes of it.
 
     def pillar(self) -> dict[str, Any]:
-        """The whole pillar, valid by ``infra_pillar``."""
+        """Both pillars, valid by ``infra_pillar``."""
         self.parameters["infra_hosts"] = {
             self.key(host): {"infra_seq": seq} for host, seq in self.infra.items()
         }
@@ -245,7 +263,16 @@ class _Conversion:
             if id(variable) not in self.rows:
                 self._leftover(variable)
         order = [n for n in self.schema if n in self.parameters]
-        return {"infra": {name: self.parameters[name] for name in order}}
+        infra, secrets = __salt__["infra_pillar.split"]({n: self.parameters[n] for n in order})
+        if not secrets:
+            return {"infra": infra}
+        names = [name for name in secrets if name != "nodes"]
+        for node, values in secrets.get("nodes", {}).items():
+            names += [f"nodes[{node!r}].{name}" for name in values]
+        self.notes.append(
+            f"in infra_secrets, which only INFRA nodes may have: {', '.join(map(str, names))}"
+        )
+        return {"infra": infra, "infra_secrets": secrets}
 
     def _row(
         self, variable: dict[str, Any], became: str, to: str | None = None, note: str | None = None
@@ -742,7 +769,7 @@ def document(pillar: dict[str, Any], source: str = "an inventory") -> str:
     """The pillar as a file for ``pillar_roots``; Jinja is off, so that braces in it are braces.
 
     pillar
-        What :func:`from_text` returned.
+        ``infra`` or ``infra_secrets`` of what :func:`from_text` returned.
     source
         What it was made from, for the comment on top.
     """
@@ -751,7 +778,8 @@ def document(pillar: dict[str, Any], source: str = "an inventory") -> str:
         width=100,
     )  # fmt: skip
     name = re.sub(r"[^\w. -]", "?", source)
-    return _HEAD.format(source=name) + body
+    about = " ".join(_ABOUT[key] for key in pillar)
+    return _HEAD.format(source=name, about=about) + body
 
 
 def text(told: dict[str, Any]) -> str:

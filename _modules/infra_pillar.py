@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import salt.utils.dictupdate
 import salt.utils.yaml
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -17,18 +19,25 @@ if TYPE_CHECKING:
 _SCHEMA = "salt://infra/schema.yaml"
 _IDENTITY = ("nodename", "node_cluster", "node_ip", "register")
 _DEFAULTS = "salt://infra/defaults.yaml"
+_FOR_ALL = ("infra_hosts", "infra_secrets_strict")
+"""Parameters by which a minion finds out whether it may have secrets."""
 
 
-def validate(path: str | None = None, pillar: dict[str, Any] | None = None) -> dict[str, Any]:
+def validate(
+    path: str | None = None, pillar: dict[str, Any] | None = None, secrets: str | None = None
+) -> dict[str, Any]:
     """Say what is wrong with a pillar, without changing anything.
 
     path
         File with a pillar, as it would stand in ``pillar_roots``: YAML or JSON, Jinja works in it.
     pillar
         A pillar as data, in place of a file. Without either, that of this minion.
+    secrets
+        File with the pillar ``infra_secrets``, to check with the other. By itself, as ``path``, its
+        names and types are checked.
 
-    Returns ``{"valid": bool, "errors": [message, …]}``, each message beginning with the key path.
-    The call ends with an error where the pillar is not valid.
+    Returns ``{"valid": bool, "errors": [message, …], "warnings": [message, …]}``, each error
+    beginning with the key path. The call ends with an error where the pillar is not valid.
 
     Raises SaltInvocationError for a file that cannot be read, or is no pillar.
 
@@ -38,20 +47,30 @@ def validate(path: str | None = None, pillar: dict[str, Any] | None = None) -> d
 
         salt infra-1 infra_pillar.validate
         salt-call --local infra_pillar.validate /srv/pillar/infra.sls
+        salt-call --local infra_pillar.validate /srv/infra.sls secrets=/srv/infra_secrets.sls
         salt-call --local infra_pillar.validate pillar='{infra: {nginx_port: 80}}'
     """
     if path is None and pillar is None:
-        errors = check(**_applied_arguments())
+        arguments = _applied_arguments()
+        given, apart, infra_node = (
+            arguments[key] for key in ("parameters", "secrets", "infra_node")
+        )
+        told = secret_messages(given, apart, infra_node, arguments.pop("strict"))
+        errors = told["errors"] + check(**arguments)
     else:
-        given = pillar if path is None else _read(path)
-        if not isinstance(given, dict) or "infra" not in given:
-            raise SaltInvocationError(
-                f"{path or 'pillar'}: expected a dictionary with the key infra"
-            )
-        errors = given_problems(given["infra"])
+        data = pillar if path is None else _read(path)
+        given = _with_one_of(data, path or "pillar", "infra", "infra_secrets")
+        if secrets is not None:
+            given = {**given, **_with_one_of(_read(secrets), secrets, "infra_secrets")}
+        told = {"warnings": []}
+        if "infra" not in given:
+            errors = secret_problems(given["infra_secrets"])
+        else:
+            errors = given_problems(given["infra"], given.get("infra_secrets"))
+            told = secret_messages(given["infra"], given.get("infra_secrets"), infra_node=True)
     if errors:
         __context__["retcode"] = 1
-    return {"valid": not errors, "errors": errors}
+    return {"valid": not errors, "errors": errors, "warnings": told["warnings"]}
 
 
 def check(
@@ -61,6 +80,8 @@ def check(
     admin_ip: str = "10.10.10.10",
     portal: Any = None,
     portal_settings: dict[str, Any] | None = None,
+    secrets: Any = None,
+    infra_node: bool = True,
 ) -> list[str]:
     """Check everything that one minion makes of the pillar.
 
@@ -74,8 +95,14 @@ def check(
         The parameter, with its default.
     portal, portal_settings
         The portal and its settings, on a minion that serves one.
+    secrets
+        ``infra_secrets`` of an INFRA node, which is merged over ``parameters``.
+    infra_node
+        Whether this minion is an INFRA node. Another one has not the secrets, so that nothing is
+        asked for that may be one of them.
 
-    Returns one message per error, each beginning with the key path; empty for a good pillar.
+    Returns one message per error, each beginning with the key path, which is ``infra_secrets:…``
+    for what comes from there; empty for a good pillar.
 
     CLI Example:
 
@@ -83,21 +110,102 @@ def check(
 
         salt infra-1 infra_pillar.check '{nginx_port: 80}'
     """
-    errors = problems(parameters, own)
+    secrets = secrets if infra_node else None
+    parameters = _merged(parameters, secrets)
+    errors = problems(parameters, own, infra_node)
     if not errors and hosts is not None:
         errors = __salt__["infra_register.hosts_problems"](hosts, admin_ip)
     if not errors and portal is not None:
         errors = __salt__["infra_portal.validate"](portal, portal_settings)["errors"]
-    return errors
+    errors = _without_values(errors, parameters, own, _mapping(secrets))
+    return _misplaced(secrets) + errors
 
 
-def problems(parameters: Any, own: dict[str, Any] | None = None) -> list[str]:
+def secret_problems(secrets: Any) -> list[str]:
+    """What is wrong with ``infra_secrets`` by itself: names and types, and never a value.
+
+    secrets
+        The dictionary below ``infra_secrets:`` in pillar. An entry of it may be a part of one,
+        whose rest stands below ``infra:``.
+
+    Returns what :func:`check` does.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call --local infra_pillar.secret_problems '{grafana_admin_password: 1}'
+    """
+    rules = {name: _partial(rule) for name, rule in _rules().items()}
+    rule = {"type": "map", "keys": rules, "secret": True}
+    errors = __salt__["infra_schema.check"]("", _mapping(secrets), rule)
+    return _misplaced(secrets) + [f"infra_secrets:{error}" for error in errors]
+
+
+def secret_messages(
+    parameters: Any, secrets: Any = None, infra_node: bool = False, strict: bool = False
+) -> dict[str, list[str]]:
+    """Which secrets are where they should not be, by their names.
+
+    parameters
+        The dictionary below ``infra:`` in pillar.
+    secrets
+        ``infra_secrets``; of a minion that is no INFRA node its names are enough.
+    infra_node
+        Whether this minion is an INFRA node.
+    strict
+        Whether a secret on another minion is an error and no warning (``infra_secrets_strict``).
+
+    Returns ``{"errors": […], "warnings": […]}``, without any value.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node-1 infra_pillar.secret_messages '{nginx_users: {ann: hash}}'
+    """
+    if infra_node:
+        return {"errors": [], "warnings": _overruled(_mapping(parameters), _mapping(secrets), "")}
+    found = []
+    _, _, paths = __salt__["infra_schema.split_secrets"](_rules(), _mapping(parameters))
+    if paths:
+        found.append(
+            f"This minion is no INFRA node, but its pillar holds secrets: {', '.join(paths)}. "
+            "Move them from `infra` to `infra_secrets`, and assign that to INFRA nodes only, in "
+            "the pillar's top.sls."
+        )
+    if secrets:
+        names = ", ".join(map(str, secrets))
+        found.append(
+            f"This minion is no INFRA node, but its pillar holds infra_secrets ({names}). Assign "
+            "`infra_secrets` to INFRA nodes only, in the pillar's top.sls."
+        )
+    return {"errors": found, "warnings": []} if strict else {"errors": [], "warnings": found}
+
+
+def split(parameters: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide parameters into those for all minions and the secrets of INFRA nodes.
+
+    parameters
+        The dictionary below ``infra:``.
+
+    Returns what belongs below ``infra`` and what belongs below ``infra_secrets``.
+    """
+    public, secret, _ = __salt__["infra_schema.split_secrets"](_rules(), parameters)
+    return public, secret
+
+
+def problems(
+    parameters: Any, own: dict[str, Any] | None = None, infra_node: bool = True
+) -> list[str]:
     """Check parameters against ``infra/schema.yaml``, and for what they get wrong together.
 
     parameters
         The dictionary below ``infra:`` in pillar.
     own
         What its ``nodes`` have of one minion, for which the rest is checked together with it.
+    infra_node
+        As for :func:`check`.
 
     Returns one message per error, each beginning with the key path; empty for a good pillar.
 
@@ -109,22 +217,24 @@ def problems(parameters: Any, own: dict[str, Any] | None = None) -> list[str]:
 
         salt infra-1 infra_pillar.problems '{nginx_port: 80}'
     """
-    rules = __salt__["infra_schema.parameters"](_served(_SCHEMA))
-    each = {name: rule for name, rule in rules.items() if name not in ("infra_hosts", "nodes")}
-    rules = {**rules, "nodes": {"type": "map", "items": {"type": "map", "keys": each}}}
+    rules = _rules()
+    if not infra_node:
+        rules = {name: _partial(rule) for name, rule in rules.items()}
     errors = __salt__["infra_schema.check"]("infra", parameters, {"type": "map", "keys": rules})
     if isinstance(parameters, dict):
         errors += _twin_sequences(parameters.get("infra_hosts"))
-        errors = errors or _beyond_types({**parameters, **(own or {})})
+        errors = errors or _beyond_types({**parameters, **(own or {})}, infra_node)
     # Below `infra:` everything is a parameter: the messages name them as the documents do.
     return [error.removeprefix("infra.") for error in errors]
 
 
-def given_problems(parameters: Any) -> list[str]:
+def given_problems(parameters: Any, secrets: Any = None) -> list[str]:
     """What is wrong with a pillar by itself, whichever minion it is for.
 
     parameters
         The dictionary below ``infra:``.
+    secrets
+        The dictionary below ``infra_secrets:``, if there is one.
 
     Returns what :func:`check` does.
 
@@ -134,6 +244,12 @@ def given_problems(parameters: Any) -> list[str]:
 
         salt-call --local infra_pillar.given_problems '{nginx_port: 80}'
     """
+    parameters = _merged(parameters, secrets)
+    errors = _without_values(_merged_problems(parameters), parameters, None, _mapping(secrets))
+    return _misplaced(secrets) + errors
+
+
+def _merged_problems(parameters: Any) -> list[str]:
     errors = problems(parameters)
     if errors:
         return errors
@@ -157,33 +273,118 @@ def given_problems(parameters: Any) -> list[str]:
     return errors
 
 
+def _rules() -> dict[str, Any]:
+    """The rule of each parameter, ``nodes`` with those that a node may have."""
+    rules = __salt__["infra_schema.parameters"](_served(_SCHEMA))
+    each = {name: rule for name, rule in rules.items() if name not in ("infra_hosts", "nodes")}
+    return {**rules, "nodes": {"type": "map", "items": {"type": "map", "keys": each}}}
+
+
+def _merged(parameters: Any, secrets: Any) -> Any:
+    """What an INFRA node goes by; infra/map/parameters.jinja merges in the same way."""
+    if not isinstance(parameters, dict) or not _mapping(secrets):
+        return parameters
+    return salt.utils.dictupdate.merge(parameters, secrets, strategy="recurse")
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _partial(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule that an entry fulfils of which a part stands elsewhere; lists are always whole."""
+    out = {key: part for key, part in rule.items() if key != "required"}
+    if "items" in out and out.get("type") == "map":
+        out["items"] = _partial(out["items"])
+    if "keys" in out:
+        out["keys"] = {key: _partial(inner) for key, inner in out["keys"].items()}
+    return out
+
+
+def _misplaced(secrets: Any) -> list[str]:
+    if secrets is not None and not isinstance(secrets, dict):
+        return ["infra_secrets: expected a dictionary"]
+    return [
+        f"infra_secrets:{name}: expected below `infra`, where every minion finds it"
+        for name in _FOR_ALL
+        if name in _mapping(secrets)
+    ]
+
+
+def _overruled(parameters: dict[str, Any], secrets: dict[str, Any], path: str) -> list[str]:
+    """Key paths that both pillars set, to different values."""
+    found = []
+    for key, value in secrets.items():
+        here = __salt__["infra_schema.join"](path, key)
+        below = parameters.get(key, value)
+        if isinstance(value, dict) and isinstance(below, dict):
+            found += _overruled(below, value, here)
+        elif below != value:
+            found.append(
+                f"infra_secrets:{here} replaces another value of infra:{here} on this INFRA node; "
+                "all other minions have that one. Remove one of the two."
+            )
+    return found
+
+
+def _without_values(
+    errors: list[str], parameters: Any, own: dict[str, Any] | None, secrets: dict[str, Any]
+) -> list[str]:
+    """Errors without the values of secrets; ``infra_secrets:`` before what comes from there."""
+    rules = _rules() if errors else {}
+    whole = {**_mapping(parameters), **(own or {})}
+    locate = __salt__["infra_schema.locate"]
+    out = []
+    for error in errors:
+        keys = locate(error, whole)
+        apart = locate(error, secrets)
+        prefix = "infra_secrets:" if _is_from(secrets, apart, whole) else ""
+        if keys and own and keys[0] in own:
+            for node, values in _mapping(secrets.get("nodes")).items():
+                inner = locate(error, _mapping(values))
+                if _is_from(_mapping(values), inner, own):
+                    prefix = f"infra_secrets:{__salt__['infra_schema.join']('nodes', node)}."
+        hidden = prefix or apart or __salt__["infra_schema.is_secret"](rules, keys)
+        out.append(prefix + (error.split(", got ", 1)[0] if hidden else error))
+    return list(dict.fromkeys(out))
+
+
+def _is_from(secrets: Any, found: list[Any], whole: Any) -> bool:
+    """Whether what a message is about stands in these secrets, and not only a part of it."""
+    for key in found:
+        secrets, whole = secrets[key], whole[key]
+    return bool(found) and (not isinstance(secrets, dict) or secrets == whole)
+
+
 def _portal_problems(merged: dict[str, Any]) -> list[str]:
     return __salt__["infra_portal.problems"](
         merged["infra_portal"], merged, __salt__["infra_schema.check"]
     )
 
 
-def _beyond_types(parameters: dict[str, Any]) -> list[str]:
+def _beyond_types(parameters: dict[str, Any], infra_node: bool = True) -> list[str]:
     """What is wrong with parameters of which each has the right type."""
     errors = []
     for parameter in ("infra_services", "infra_extra_services"):
         if parameters.get(parameter) is not None:
             errors += __salt__["infra_pages.card_problems"](parameter, parameters[parameter])
     errors += __salt__["infra_daemon.problems"](parameters, __grains__["os_family"])
-    errors += __salt__["infra_certbot.problems"](parameters)
     errors += __salt__["infra_cert_sign.problems"](parameters)
     errors += __salt__["infra_repo_catalogue.upstream_problems"](parameters.get("repo_upstream"))
-    errors += __salt__["infra_scrape.problems"](parameters)
     errors += __salt__["infra_dns.setting_problems"](parameters)
     errors += __salt__["infra_ntp.problems"](parameters)
     errors += __salt__["infra_resolver.option_problems"](parameters.get("node_dns_options"))
     errors += __salt__["infra_resolver.host_problems"](parameters)
     errors += __salt__["infra_register.pillar_problems"](parameters)
-    errors += __salt__["infra_alert.problems"](parameters)
     errors += __salt__["infra_rules.problems"](parameters)
     errors += __salt__["infra_vector.problems"](parameters)
-    errors += __salt__["infra_grafana.problems"](parameters)
-    errors += __salt__["infra_grafana_content.problems"](parameters)
+    if infra_node:
+        # Of these, one parameter refers to another that may be among the secrets.
+        errors += __salt__["infra_certbot.problems"](parameters)
+        errors += __salt__["infra_scrape.problems"](parameters)
+        errors += __salt__["infra_alert.problems"](parameters)
+        errors += __salt__["infra_grafana.problems"](parameters)
+        errors += __salt__["infra_grafana_content.problems"](parameters)
     return errors
 
 
@@ -191,6 +392,11 @@ def _served(path: str) -> dict[str, Any]:
     text = __salt__["cp.get_file_str"](path)
     if not text:
         raise CommandExecutionError(f"{path} is not served; is the formula in file_roots?")
+    return _parsed(text)
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(text: str) -> dict[str, Any]:
     return salt.utils.yaml.safe_load(text)
 
 
@@ -201,6 +407,12 @@ def _read(path: str) -> Any:
         return __salt__["slsutil.renderer"](path=path, default_renderer="jinja|yaml")
     except Exception as err:  # Salt's renderers raise whatever their libraries do
         raise SaltInvocationError(f"{path}: {err}") from err
+
+
+def _with_one_of(data: Any, name: str, *keys: str) -> dict[str, Any]:
+    if not isinstance(data, dict) or not set(data) & set(keys):
+        raise SaltInvocationError(f"{name}: expected a dictionary with the key {keys[0]}")
+    return data
 
 
 def _applied_arguments() -> dict[str, Any]:
@@ -216,6 +428,9 @@ def _applied_arguments() -> dict[str, Any]:
                 "admin_ip": chunk["admin_ip"],
                 "portal": json.loads(chunk["portal"]) if "portal" in chunk else None,
                 "portal_settings": chunk.get("portal_settings"),
+                "secrets": json.loads(chunk["secrets"]) if "secrets" in chunk else None,
+                "infra_node": chunk["infra_node"],
+                "strict": chunk["strict"],
             }
     raise CommandExecutionError("infra.pillar does not check a pillar on this minion")
 

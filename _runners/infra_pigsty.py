@@ -11,12 +11,14 @@ if TYPE_CHECKING:
 
 
 def convert(path: str, out: str | None = None) -> dict[str, Any]:
-    """Turn a Pigsty inventory into the pillar of this formula.
+    """Turn a Pigsty inventory into the pillars of this formula.
 
     path
         The inventory, ``pigsty.yml``, on the master.
     out
-        File to write the pillar to, mode 0600. Without it the pillar is in the answer.
+        File to write the pillar ``infra`` to; its secrets go to ``infra_secrets.sls`` beside it.
+        Both have the mode 0600. Without it the pillar ``infra`` is in the answer, without its
+        secrets.
 
     Returns what the execution module's function of this name does.
 

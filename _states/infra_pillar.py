@@ -19,6 +19,9 @@ def valid(
     admin_ip: str = "10.10.10.10",
     portal: dict[str, Any] | None = None,
     portal_settings: dict[str, Any] | None = None,
+    secrets: dict[str, Any] | list[str] | str | None = None,
+    infra_node: bool = True,
+    strict: bool = False,
 ) -> dict[str, Any]:
     """The parameters are of the names, types and values that they should be.
 
@@ -35,20 +38,41 @@ def valid(
         The parameter, with its default.
     portal, portal_settings
         The portal (a dictionary or JSON text) and its settings, on a minion that serves one.
+    secrets
+        The dictionary below ``infra_secrets:`` in pillar, or the same as JSON text; on a minion
+        that is no INFRA node the names in it.
+    infra_node
+        Whether this minion is an INFRA node. On another one a warning names each secret that its
+        pillar holds.
+    strict
+        Fail for such a secret, in place of the warning.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    messages: dict[str, list[str]] = {"warnings": []}
     if isinstance(parameters, str):
         parameters = json.loads(parameters)
     if isinstance(own, str):
         own = json.loads(own)
     if isinstance(portal, str):
         portal = json.loads(portal)
+    if isinstance(secrets, str):
+        secrets = json.loads(secrets)
     try:
-        errors = __salt__["infra_pillar.check"](
-            parameters, own, hosts, admin_ip, portal, portal_settings
+        messages = __salt__["infra_pillar.secret_messages"](parameters, secrets, infra_node, strict)
+        errors = messages["errors"] + __salt__["infra_pillar.check"](
+            parameters,
+            own,
+            hosts,
+            admin_ip,
+            portal,
+            portal_settings,
+            secrets,
+            infra_node,
         )
     except (SaltInvocationError, CommandExecutionError) as err:
         errors = [str(err)]
+    if messages["warnings"]:
+        ret["warnings"] = messages["warnings"]
     if errors:
         told = "\n".join(errors)
         return {**ret, "result": False, "comment": f"nothing was changed; in pillar:\n{told}"}

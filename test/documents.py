@@ -192,15 +192,16 @@ def pillar(block: Block) -> dict[str, Any] | None:
         data = yaml.safe_load(block.text)
     except yaml.YAMLError as error:
         raise DocumentError(f"{block.place}: {error}") from error
-    ours = isinstance(data, dict) and list(data) == ["infra"]
+    ours = isinstance(data, dict) and bool(data) and set(data) <= {"infra", "infra_secrets"}
     if "not pillar" in block.notes or ("file" in block.notes and not ours):
         return None
     options = block.notes.get("pillar", {})
     if "at" in options:
         data = {"infra": {options["at"]: data}}
-    if not isinstance(data, dict) or list(data) != ["infra"]:
+        ours = True
+    if not ours:
         raise DocumentError(
-            f"{block.place}: expected a pillar with the one key `infra`, or a comment `file`, "
+            f"{block.place}: expected a pillar, `infra` or `infra_secrets`, or a comment `file`, "
             "`not pillar` or `pillar: {at: …}` before it"
         )
     return merged({"infra": options.get("with", {})}, data)

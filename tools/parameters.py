@@ -13,6 +13,8 @@ import yaml
 
 from tools import json_schema
 
+FOR_ALL = ("infra_hosts", "infra_secrets_strict")
+"""Parameters that are not taken from `infra_secrets`: they tell a minion what it may have."""
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "infra" / "schema.yaml"
 PIGSTY = ROOT / "infra" / "pigsty.yaml"
@@ -174,9 +176,56 @@ def pillar(schema: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "$comment": _NOTICE,
         "type": "object",
         "properties": {
-            "infra": {"type": "object", "properties": properties, "additionalProperties": False}
+            "infra": {"type": "object", "properties": properties, "additionalProperties": False},
+            "infra_secrets": {
+                "type": "object",
+                "properties": {
+                    name: _partial(name, properties[name])
+                    for name in properties
+                    if name not in FOR_ALL
+                },
+                "additionalProperties": False,
+            },
         },
     }
+
+
+def _partial(name: str, rule: dict[str, Any]) -> dict[str, Any]:
+    """What holds of a parameter of which a part stands below `infra`: nothing is required in it."""
+    inner = rule.get("additionalProperties")
+    if name == "nodes":
+        return {**rule, "additionalProperties": {"$ref": "#/properties/infra_secrets"}}
+    if isinstance(inner, dict) and "required" in inner:
+        part = {key: value for key, value in inner.items() if key != "required"}
+        return {**rule, "additionalProperties": part}
+    return {"$ref": f"#/properties/infra/properties/{name}"}
+
+
+# -- secrets ---------------------------------------------------------------------------------------
+
+
+def secrets(schema: dict[str, dict[str, Any]]) -> list[tuple[str, str, bool, bool]]:
+    """Return each secret: parameter, where in it, whether it always is one, if clients need it."""
+    found = []
+    for section in schema.values():
+        for name, rule in section.items():
+            for path, always in _marks(rule, ""):
+                found.append((name, path, always, bool(rule.get("clients"))))
+    return found
+
+
+def _marks(rule: dict[str, Any], path: str) -> list[tuple[str, bool]]:
+    if "secret" in rule:
+        return [(path, rule["secret"] is True)]
+    found = [
+        (f"{path}.….{key}".lstrip("."), False) for key in rule.get("entries", {}).get("secret", [])
+    ]
+    if "items" in rule:
+        inner = rule["items"]
+        found += _marks(inner, path if "secret" in inner else f"{path}.…".lstrip("."))
+    for key, inner in rule.get("keys", {}).items():
+        found += _marks(inner, f"{path}.{key}".lstrip("."))
+    return found
 
 
 # -- docs/parameters.md ----------------------------------------------------------------------------
@@ -185,8 +234,10 @@ _INTRO = f"""\
 <!-- {_NOTICE} -->
 # Parameters
 
-All of them stand below `infra:` in the pillar. What is set there replaces its default whole. The
-text `${{admin_ip}}` in endpoints and records is replaced by the parameter of that name.
+All of them stand below `infra:` in the pillar, which is the same for all minions. What is set there
+replaces its default whole. The text `${{admin_ip}}` in endpoints and records is replaced by the
+parameter of that name. Secrets stand below `infra_secrets:`, which INFRA nodes alone get:
+[Secrets](#secrets).
 
 *Since* is the version that brought a parameter: of Pigsty where Pigsty knows it by this name
 ("Pigsty" alone: before 4.0, or not known), else of this formula.
@@ -214,7 +265,9 @@ Salt reads YAML 1.1, in which a bare `off` is a boolean; tell the editor so with
 def document(schema: dict[str, dict[str, Any]]) -> str:
     """Return the documentation of all parameters as Markdown."""
     parts = [_INTRO]
-    parts.append("\n".join(f"* [{title}](#{_anchor(title)})" for title in schema) + "\n")
+    titles = ["Secrets", *schema]
+    parts.append("\n".join(f"* [{title}](#{_anchor(title)})" for title in titles) + "\n")
+    parts.append(_secrets(schema))
     for title, section in schema.items():
         rows = [_row(name, parameter) for name, parameter in section.items()]
         parts.append(f"## {title}\n\n" + _table(["parameter", "what it does", "type", "default",
@@ -222,6 +275,32 @@ def document(schema: dict[str, dict[str, Any]]) -> str:
         for name, parameter in section.items():
             parts += _nested(name, entry_rule(parameter) or _entries(parameter))
     return "\n".join(parts)
+
+
+_SECRETS = """\
+## Secrets
+
+An INFRA node merges `infra_secrets` over `infra`: dictionaries key by key, so that a part of an
+entry may stand there; a list or any other value replaces the one below `infra`. `nodes` of a minion
+goes over both. Names and types are the same, but for `infra_hosts` and `infra_secrets_strict`, by
+which a minion finds out whether it is an INFRA node.
+
+What "may hold one" is taken for a secret where there is a URL with a password, a private key, or a
+setting, a flag or a header whose name ends in `password`, `token`, `secret`, `credentials`,
+`api_key` or the like. A minion that is no INFRA node and has a secret in its pillar warns of it at
+every apply; with `infra_secrets_strict` it refuses the pillar.
+[How to keep secrets](security.md#secrets).
+"""
+
+
+def _secrets(schema: dict[str, dict[str, Any]]) -> str:
+    rows = []
+    for name, path, always, clients in secrets(schema):
+        where = f"`{name}`" + (f", `{path}`" if path else "")
+        kind = "a secret" if always else "may hold one"
+        place = "`infra`: clients need it, and are not warned" if clients else "`infra_secrets`"
+        rows.append([where, kind, place])
+    return f"{_SECRETS}\n" + _table(["parameter, and where in it", "", "belongs below"], rows)
 
 
 def _entries(rule: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,13 @@
 """Salt's real loader and state compiler, in this process."""
 
 import functools
+import importlib.util
+import json
+from pathlib import Path
 
 import jinja2
 import pytest
+import salt.pillar
 from jinja2.sandbox import SandboxedEnvironment
 from saltfactories.utils.functional import Loaders
 
@@ -58,3 +62,27 @@ def states(loaders):
 @pytest.fixture
 def modules(loaders):
     return loaders.modules
+
+
+@pytest.fixture(params=["with the call", "by a master"])
+def given_pillar(request, formula_roots, monkeypatch):
+    """How a run is given its pillar; returns what to name with the call."""
+    if request.param == "with the call":
+        yield lambda pillar: pillar
+        return
+    compiled = salt.pillar.Pillar.compile_pillar
+    # Salt 3008 masks what a master compiles, and `pillar.get` copies it each time.
+    hide = salt.utils.secret.hide if importlib.util.find_spec("salt.utils.secret") else dict
+    monkeypatch.setattr(
+        salt.pillar.Pillar, "compile_pillar", lambda *a, **k: hide(compiled(*a, **k))
+    )
+    (folder,) = map(Path, formula_roots["pillar_roots"]["base"])
+    top = folder / "top.sls"
+    before = top.read_text(encoding="utf-8")
+    top.write_text("base: {'*': [site]}", encoding="utf-8")
+
+    def compiled_from(pillar):
+        (folder / "site.sls").write_text(json.dumps(pillar), encoding="utf-8")
+
+    yield compiled_from
+    top.write_text(before, encoding="utf-8")

@@ -22,12 +22,23 @@ def test_pillar(loaders, modules, states, block, pillar):
     given = {"infra_hosts": {}, **pillar["infra"]}
     ours = {loaders.opts["id"]: {"infra_seq": 99, "ip": "10.10.10.99"}}
     given["infra_hosts"] = {**ours, **given["infra_hosts"]}
-    chunks = modules.state.show_low_sls("infra.pillar", pillar={"infra": given})
+    secrets = pillar.get("infra_secrets", {})
+    chunks = modules.state.show_low_sls(
+        "infra.pillar", pillar={"infra": given, "infra_secrets": secrets}
+    )
     assert all(isinstance(chunk, dict) for chunk in chunks), chunks
     (gate,) = [chunk for chunk in chunks if chunk["state"] == "infra_pillar"]
-    known = ("name", "parameters", "own", "hosts", "admin_ip", "portal", "portal_settings")
+    known = (
+        "name", "parameters", "own", "hosts", "admin_ip", "portal", "portal_settings", "secrets",
+        "infra_node", "strict",
+    )  # fmt: skip
     told = states.infra_pillar.valid(**{key: gate[key] for key in known if key in gate})
     assert told.result is True, f"{block.place}: {told.comment}"
+    # What the page shows below `infra` is for all minions: no secret is among it.
+    besides = block.notes.get("pillar", {}).get("with", {})
+    shown = {key: value for key, value in pillar["infra"].items() if key not in besides}
+    messages = modules.infra_pillar.secret_messages(shown)
+    assert messages["warnings"] == [], f"{block.place}: {messages['warnings']}"
 
 
 def test_the_gate_is_one_that_refuses(states):

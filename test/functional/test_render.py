@@ -5,13 +5,11 @@ its difference read before it is committed.
 """
 
 import copy
-import importlib.util
 import json
 import os
 from pathlib import Path
 
 import pytest
-import salt.pillar
 import salt.state
 import yaml
 from salt.utils.jinja import SaltCacheLoader
@@ -123,30 +121,6 @@ def test_each_sls_renders_by_itself_and_includes_what_it_requires(loaders, platf
             chunks, more = compiled if isinstance(compiled, tuple) else (compiled, [])
             assert errors + more == [], sls
             assert unmet(chunks) == set(), sls
-
-
-@pytest.fixture(params=["with the call", "by a master"])
-def given_pillar(request, formula_roots, monkeypatch):
-    """How a run is given its pillar; returns what to name with the call."""
-    if request.param == "with the call":
-        yield lambda pillar: pillar
-        return
-    compiled = salt.pillar.Pillar.compile_pillar
-    # Salt 3008 masks what a master compiles, and `pillar.get` copies it each time.
-    hide = salt.utils.secret.hide if importlib.util.find_spec("salt.utils.secret") else dict
-    monkeypatch.setattr(
-        salt.pillar.Pillar, "compile_pillar", lambda *a, **k: hide(compiled(*a, **k))
-    )
-    (folder,) = map(Path, formula_roots["pillar_roots"]["base"])
-    top = folder / "top.sls"
-    before = top.read_text(encoding="utf-8")
-    top.write_text("base: {'*': [site]}", encoding="utf-8")
-
-    def compiled_from(pillar):
-        (folder / "site.sls").write_text(json.dumps(pillar), encoding="utf-8")
-
-    yield compiled_from
-    top.write_text(before, encoding="utf-8")
 
 
 def test_parameters_are_not_read_by_every_sls_but_anew_in_each_run(

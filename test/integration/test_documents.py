@@ -61,7 +61,13 @@ SITE = {
     "repo_extra_packages": [],
     "repo_upstream": aptconf.upstreams({12: "bookworm"}),
 }
-REPLICAS = yaml.safe_load((CHECKOUT / "test/lab/pillar/fleet.yml").read_text(encoding="utf-8"))
+REPLICAS = {
+    key: value
+    for name in ("fleet", "fleet-secrets")
+    for key, value in yaml.safe_load(
+        (CHECKOUT / f"test/lab/pillar/{name}.yml").read_text(encoding="utf-8")
+    ).items()
+}
 LABS = {
     "site": LabPlan(
         {"infra-1": "10.10.10.10", "node-1": "10.10.10.21"},
@@ -80,7 +86,10 @@ LABS = {
     ),
     "replicas": LabPlan(
         {"infra-1": "10.10.10.10", "infra-2": "10.10.10.11", "node-1": "10.10.10.21"},
-        {"infra": {**REPLICAS["infra"], "infra_hosts": {"10.10.10.10": {"infra_seq": 1}}}},
+        {
+            "infra": {**REPLICAS["infra"], "infra_hosts": {"10.10.10.10": {"infra_seq": 1}}},
+            "infra_secrets": REPLICAS["infra_secrets"],
+        },
         master=True,
         apply=True,
         soak=True,

@@ -1,9 +1,12 @@
 """No secret of a pillar is told or kept but in the file that needs it, on a whole site.
 
 A salt-master applies to an INFRA node and a client, with the vendor's package names and everything
-on. Minions log at their most talkative, every process is watched, and so is the master's event bus.
+on. Secrets are in `infra_secrets`, which the INFRA node alone gets. Minions log at their most
+talkative, every process is watched, and so is the master's event bus. A client has no secret
+anywhere, Salt's own caches included; at last one is given to it on purpose, and it warns of that.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -32,19 +35,30 @@ SECRETS = {
     "password of Grafana's administrator": (f"{MARK}-grafana", [ADMINISTRATOR]),
     "password of a data source": (f"{MARK}-source", [SOURCE]),
 }
+BESIDE = {
+    "password of Grafana's mail server": f"{MARK}-config",
+    "header of a probe": f"{MARK}-probe",
+    "password of the CMDB's reader": f"{MARK}-reader",
+    "header of an entry of the portal": f"{MARK}-entry",
+    "option of certbot": f"{MARK}-certbot",
+    "token of a scrape job": f"{MARK}-bearer",
+    "address of a data source": f"{MARK}-address",
+}
+"""Further ones, in files of the INFRA node that are not listed one by one."""
 OTHERS = re.compile(
-    r"/srv/pillar/infra\.sls|/var/cache/salt/minion/(high|low)state\.cache\.p"
+    r"/srv/pillar/infra_secrets\.sls|/var/cache/salt/minion/(high|low)state\.cache\.p"
     r"|/var/cache/salt/master/(minions|pillar)/.*\.p"
     r"|/var/lib/grafana/grafana\.db"
 )
-"""Salt's own: what a pillar is read from, and its caches, which none but root opens. And what
-Grafana keeps, who encrypts the secrets of data sources there; its stand-in does not."""
+"""Salt's own, on the master and the INFRA node: what a pillar is read from, and its caches, which
+none but root opens. And what Grafana keeps, who encrypts the secrets of data sources there; its
+stand-in does not."""
 
 TALK = "log_level_logfile: debug\n"
 
 
 def secret(what):
-    return SECRETS[what][0]
+    return BESIDE[what] if what in BESIDE else SECRETS[what][0]
 
 
 pytestmark = pytest.mark.soak
@@ -64,7 +78,8 @@ def ca(tmp_path_factory):
 def secrets(ca):
     """What → the secret and its files; of the CA's key a line of it."""
     line = ca["ca_key"].splitlines()[10]
-    return {**SECRETS, "key of the CA": (line, ["/etc/pki/ca/ca.key"])}
+    beside = {what: (word, None) for what, word in BESIDE.items()}
+    return {**SECRETS, **beside, "key of the CA": (line, ["/etc/pki/ca/ca.key"])}
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +89,37 @@ def pillar(repo, ca):
         "http_config": {"authorization": {"credentials": secret("token of a webhook")}},
     }
     login = {"username": "ann", "password": secret("password of a scrape job")}
+    bearer = {"authorization": {"credentials": secret("token of a scrape job")}}
+    header = {"headers": {"Authorization": secret("header of a probe")}}
+    entry = f'proxy_set_header X-Token "{secret("header of an entry of the portal")}";'
     return {
         "infra": {
             "infra_hosts": {INFRA[1]: {"infra_seq": 1}},
             **vendors.vendor(repo),
-            **ca,
+            "ca_crt": ca["ca_crt"],
             "portal_auth": "basic",
+            "infra_portal": {
+                "home": {"domain": "i.pigsty"},
+                "wiki": {"domain": "wiki.pigsty", "endpoint": "10.10.10.21:9002"},
+            },
+            "alertmanager_severities": {"CRIT": "hook"},
+            "grafana_datasources": {
+                "Shop": {
+                    "type": "prometheus", "url": "http://10.10.10.30:9090", "basicAuth": True,
+                    "basicAuthUser": "scraper",
+                },
+            },
+        },
+        "infra_secrets": {
+            "ca_key": ca["ca_key"],
             "nginx_users": {"ann": secret("password of nginx_users")},
-            "infra_portal": {"home": {"domain": "i.pigsty"}},
+            "infra_portal": {"wiki": {"config": entry}},
+            "grafana_config": {
+                "smtp": {"password": secret("password of Grafana's mail server")},
+            },
+            "grafana_view_password": secret("password of the CMDB's reader"),
+            "blackbox_modules": {"shop": {"prober": "http", "http": header}},
+            "certbot_options": f"--eab-hmac-key {secret('option of certbot')}",
             "alertmanager_receivers": {"hook": {"webhook": hook}},
             "alertmanager_global": {
                 "smtp_smarthost": "mail:25",
@@ -89,18 +127,23 @@ def pillar(repo, ca):
                 "smtp_auth_username": "ann",
                 "smtp_auth_password": secret("password of the mail server"),
             },
-            "vmetrics_scrape_jobs": [{"job_name": "shop", "targets": "shop", "basic_auth": login}],
+            "vmetrics_scrape_jobs": [
+                {"job_name": "shop", "targets": "shop", "basic_auth": login},
+                {"job_name": "wiki", "targets": "wiki", **bearer},
+            ],
             "certbot_dns_credentials": f"token = {secret('credentials of a plugin')}",
             "proxy_env": {"http_proxy": f"http://u:{secret('password of a proxy')}@127.0.0.1:9"},
             "grafana_admin_password": secret("password of Grafana's administrator"),
             "grafana_datasources": {
                 "Shop": {
-                    "type": "prometheus", "url": "http://10.10.10.30:9090", "basicAuth": True,
-                    "basicAuthUser": "scraper",
                     "secureJsonData": {"basicAuthPassword": secret("password of a data source")},
                 },
+                "Wiki": {
+                    "type": "prometheus",
+                    "url": f"http://ann:{secret('address of a data source')}@10.10.10.30:9090",
+                },
             },
-        }
+        },
     }  # fmt: skip
 
 
@@ -189,7 +232,7 @@ def holders(machine, secrets):
     texts = {path: machine.run(["cat", path]).stdout for path in found}
     machine.run(["rm", "/run/secrets"])
     return {
-        what: sorted(p for p, text in texts.items() if word in text and not OTHERS.fullmatch(p))
+        what: sorted(path for path, text in texts.items() if word in text)
         for what, (word, _) in secrets.items()
     }, found
 
@@ -200,8 +243,17 @@ def test_no_secret_is_kept_but_in_its_own_closed_file(lab, applied, secrets, nam
     if name != "master":
         assert "[DEBUG" in machine.read("/var/log/salt/minion")  # as talkative as asked for
     kept, every = holders(machine, secrets)
-    wanted = {what: files if name == INFRA[0] else [] for what, (_, files) in secrets.items()}
-    assert kept == wanted
+    if name == NODE[0]:
+        # Not even in Salt's caches: a client is not given it.
+        assert every == []
+    else:
+        # The INFRA node and the master have them, so that what was looked for can be found.
+        assert all(kept.values())
+        ours = {what: [p for p in paths if not OTHERS.fullmatch(p)] for what, paths in kept.items()}
+        listed = {what: files for what, (_, files) in secrets.items() if files is not None}
+        wanted = {what: files if name == INFRA[0] else [] for what, files in listed.items()}
+        assert {what: ours[what] for what in listed} == wanted
+        assert name == INFRA[0] or not any(ours.values())
     journal = machine.run(["journalctl", "--no-pager", "--output=json"]).stdout
     for what, (word, _) in secrets.items():
         assert word not in journal, what
@@ -210,7 +262,44 @@ def test_no_secret_is_kept_but_in_its_own_closed_file(lab, applied, secrets, nam
             assert not others_may_read(machine, path), path
 
 
+def test_questions_about_the_pillar_are_answered_by_both(lab, applied):
+    machine = lab.machine(INFRA[0])
+    assert machine.salt_call("infra_portal.diff") == {}
+    assert machine.salt_call("infra_pillar.validate") == {
+        "valid": True,
+        "errors": [],
+        "warnings": [],
+    }
+
+
 def others_may_read(machine, path):
     """Whether an account without privileges, of none of our groups, can open a file."""
     words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat", path]
     return machine.run(words, check=False).returncode == 0
+
+
+def test_a_client_that_is_given_a_secret_warns_of_it_by_name(lab, applied, pillar, secrets):
+    """As a site does that has all of it in one pillar."""
+    apart = {"nginx_users": pillar["infra_secrets"]["nginx_users"]}
+    lab.master.write("/srv/pillar/old.sls", json.dumps({"infra": apart}))
+    top = {"base": {"*": ["infra"], "infra-*": ["infra_secrets"], "node-*": ["old"]}}
+    lab.master.write("/srv/pillar/top.sls", json.dumps(top))
+    lab.salt(NODE[0], "saltutil.refresh_pillar", "wait=True")
+    # As a person sees it.
+    words = ["salt", "--timeout=600", NODE[0], "state.apply", "infra"]
+    shown = lab.master.run(words, timeout=900).stdout
+    assert "Warnings:" in shown
+    assert "no INFRA node, but its pillar holds secrets: nginx_users." in " ".join(shown.split())
+    assert "Failed:    0" in shown
+    assert "changed=" not in shown
+    assert secret("password of nginx_users") not in shown
+    top["base"]["node-*"] = ["old", "strict"]
+    lab.master.write(
+        "/srv/pillar/strict.sls", json.dumps({"infra": {"infra_secrets_strict": True}})
+    )
+    lab.master.write("/srv/pillar/top.sls", json.dumps(top))
+    lab.salt(NODE[0], "saltutil.refresh_pillar", "wait=True")
+    done = lab.salt("--timeout=600", NODE[0], "state.apply", "infra", check=False)[NODE[0]]
+    failed = [state["comment"] for state in done.values() if state["result"] is False]
+    assert any("nginx_users" in comment for comment in failed)
+    assert secret("password of nginx_users") not in str(done)

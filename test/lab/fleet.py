@@ -17,7 +17,10 @@ ANSWER_SECONDS = 120
 
 
 def files(
-    spec: MachineSpec, master: MachineSpec | None, pillar: Mapping[str, Any] | Path | None
+    spec: MachineSpec,
+    master: MachineSpec | None,
+    pillar: Mapping[str, Any] | Path | None,
+    secrets: Path | None = None,
 ) -> dict[str, str]:
     """Return Salt's files for a machine that has not booted yet.
 
@@ -25,16 +28,17 @@ def files(
         spec: the machine.
         master: the machine with the salt-master; None means that each works for itself.
         pillar: the pillar, for the machine that serves it.
+        secrets: the file with the pillar of INFRA nodes, likewise.
     """
     minion: dict[str, Any] = {"id": spec.name}
     if master is None:
-        return {"/etc/salt/minion": _yaml(minion), **pillars.files(pillar)}
+        return {"/etc/salt/minion": _yaml(minion), **pillars.files(pillar, secrets)}
     # A minion that is turned away at first asks again after this many seconds, not ten.
     minion |= {"master": master.address, "acceptance_wait_time": 1, "random_reauth_delay": 1}
     made = {"/etc/salt/minion": _yaml(minion)} if spec.minion else {}
     if spec.name == master.name:
         made["/etc/salt/master"] = _yaml({"auto_accept": True, "interface": "0.0.0.0"})  # noqa: S104
-        made |= pillars.files(pillar)
+        made |= pillars.files(pillar, secrets)
     return made
 
 

@@ -111,7 +111,10 @@ class Lab:
                 for key in sorted({record.platform, *(spec.platform for spec in wanted)} - {""}):
                     record.images[key] = str(image.ensure(kitchen.platform(key), progress))
             with lab.timed("boot"):
-                lab._boot(wanted, chosen.pillar if content is None else content, progress)
+                if content is None:
+                    lab._boot(wanted, chosen.pillar, progress, chosen.secrets)
+                else:
+                    lab._boot(wanted, content, progress)
             lab._warn_if_shut_in(progress)
             if master:
                 progress(f"starting the salt-master on {master}, and the minions")
@@ -397,7 +400,13 @@ class Lab:
                     )
                 return
 
-    def _boot(self, specs: Sequence[MachineSpec], pillar: Any, progress: Progress) -> None:
+    def _boot(
+        self,
+        specs: Sequence[MachineSpec],
+        pillar: Any,
+        progress: Progress,
+        secrets: Path | None = None,
+    ) -> None:
         """Make machines and boot them, all at once."""
         added = [Machine(self._record, spec) for spec in specs]
         taken = {machine.address for machine in self.machines}
@@ -412,7 +421,7 @@ class Lab:
         progress(f"booting {', '.join(machine.name for machine in added)}")
         for machine in added:
             network.add_machine(self._record, machine.spec)
-            machine.prepare(fleet.files(machine.spec, master, pillar))
+            machine.prepare(fleet.files(machine.spec, master, pillar, secrets))
             machine.launch()
         for machine in added:
             machine.wait()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import archive, container, image, network, paths
+from . import pillar as pillars
 from .applied import Applied
 from .host import CommandError, LabError, kill, run, text
 from .record import Process, Record
@@ -358,7 +359,14 @@ class Machine:
 
     def set_pillar(self, pillar: Mapping[str, Any]) -> None:
         """Replace the pillar that the machine serves to itself, or as a master to all."""
-        self.write("/srv/pillar/infra.sls", "#!json\n" + json.dumps(pillar, indent=2) + "\n")
+        made = pillars.files(pillar)
+        if "infra_secrets" not in pillar:
+            del made["/srv/pillar/top.sls"]  # a test may have one of its own
+            secrets = "/srv/pillar/infra_secrets.sls"
+            if self.run(["test", "-e", secrets], check=False).returncode == 0:
+                made[secrets] = "{}\n"  # of the pillar before
+        for path, content in made.items():
+            self.write(path, content)
 
     def add_pillar(self, name: str, text: str) -> None:
         """Put a further file over the pillar that the machine serves to itself.
@@ -368,7 +376,11 @@ class Machine:
             text: what is in it.
         """
         self.write(f"/srv/pillar/{name}.sls", text)
-        self.write("/srv/pillar/top.sls", json.dumps({"base": {"*": ["infra", name]}}))
+        top: dict[str, list[str]] = {"*": ["infra", name]}
+        secrets = ["test", "-e", "/srv/pillar/infra_secrets.sls"]
+        if self.run(secrets, check=False).returncode == 0:
+            top["infra-*"] = ["infra_secrets"]
+        self.write("/srv/pillar/top.sls", json.dumps({"base": top}))
 
     def _salt_call(
         self,

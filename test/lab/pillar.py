@@ -1,4 +1,4 @@
-"""The pillar that machines get: from a file in YAML or JSON, or from data."""
+"""The pillars that machines get: from files in YAML or JSON, or from data."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import Any
 from .host import LabError
 
 TOP = "base:\n  '*':\n    - infra\n"
+SECRETS = "  'infra-*':\n    - infra_secrets\n"
+"""What INFRA nodes get besides: in labs their names begin so."""
 
 
-def files(pillar: Mapping[str, Any] | Path | None) -> dict[str, str]:
+def files(pillar: Mapping[str, Any] | Path | None, secrets: Path | None = None) -> dict[str, str]:
     """Return a pillar as the files below /srv/pillar of the machine that serves it.
 
     Args:
         pillar: data, or a file: `.json` is JSON and nothing else; anything else is Salt's own
-            form, YAML in which Jinja works.
+            form, YAML in which Jinja works. `infra_secrets` of data is for INFRA nodes only.
+        secrets: a file with the pillar `infra_secrets`, likewise.
 
     Returns:
         Text by absolute path; without a pillar, an empty one.
@@ -25,7 +28,15 @@ def files(pillar: Mapping[str, Any] | Path | None) -> dict[str, str]:
     Raises:
         LabError: the file cannot be read, or is no JSON though it says so.
     """
-    return {"/srv/pillar/top.sls": TOP, "/srv/pillar/infra.sls": _text(pillar)}
+    apart: Mapping[str, Any] | Path | None = secrets
+    if isinstance(pillar, Mapping) and "infra_secrets" in pillar:
+        apart = {"infra_secrets": pillar["infra_secrets"]}
+        pillar = {key: value for key, value in pillar.items() if key != "infra_secrets"}
+    made = {"/srv/pillar/top.sls": TOP, "/srv/pillar/infra.sls": _text(pillar)}
+    if apart is not None:
+        made["/srv/pillar/top.sls"] += SECRETS
+        made["/srv/pillar/infra_secrets.sls"] = _text(apart)
+    return made
 
 
 def _text(pillar: Mapping[str, Any] | Path | None) -> str:

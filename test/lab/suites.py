@@ -89,12 +89,14 @@ class Suite:
         name: its name.
         machines: what is booted.
         pillar: the pillar's file.
+        secrets: the file of the pillar that INFRA nodes alone get.
         master: the machine that runs a salt-master; empty means that all are masterless.
     """
 
     name: str
     machines: tuple[MachineSpec, ...]
     pillar: Path | None = None
+    secrets: Path | None = None
     master: str = ""
 
 
@@ -176,6 +178,7 @@ def _suite(entry: dict[str, Any], root: Path) -> Suite:
             MachineSpec(name, **(settings or {})) for name, settings in lab["machines"].items()
         ),
         pillar=root / pillars["infra.sls"] if "infra.sls" in pillars else None,
+        secrets=root / pillars["infra_secrets.sls"] if "infra_secrets.sls" in pillars else None,
         master=lab.get("master", ""),
     )
     if suite.master and suite.master not in {machine.name for machine in suite.machines}:

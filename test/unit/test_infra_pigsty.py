@@ -42,23 +42,32 @@ def test_the_table_names_parameters_that_there_are():
 
 @pytest.mark.parametrize("path", INVENTORIES, ids=lambda path: path.stem)
 def test_pillar_and_report_are_golden(salt_, path):
-    found = salt_["infra_pigsty.convert"](str(path))
+    pillar, report = salt_["infra_pigsty.from_text"](path.read_text(encoding="utf-8"))
+    secrets = {key: pillar.pop(key) for key in list(pillar) if key == "infra_secrets"}
     texts = {
-        ".sls": salt_["infra_pigsty.document"](found["pillar"], path.name),
-        ".report": salt_["infra_pigsty.text"](found["report"]),
+        ".sls": salt_["infra_pigsty.document"](pillar, path.name),
+        ".report": salt_["infra_pigsty.text"](report),
     }
+    if secrets:
+        texts[".secrets.sls"] = salt_["infra_pigsty.document"](secrets, path.name)
+        assert yaml.safe_load(texts[".secrets.sls"]) == secrets
     for suffix, text in texts.items():
         golden = path.with_suffix(suffix)
         if os.environ.get("INFRA_GOLDEN") == "write":
             golden.write_text(text, encoding="utf-8")
         assert text == golden.read_text(encoding="utf-8")
-    assert yaml.safe_load(texts[".sls"]) == found["pillar"]
+    assert yaml.safe_load(texts[".sls"]) == pillar
 
 
 @pytest.mark.parametrize("path", INVENTORIES, ids=lambda path: path.stem)
 def test_the_pillar_is_valid(salt_, path):
-    pillar = salt_["infra_pigsty.convert"](str(path))["pillar"]
-    assert salt_["infra_pillar.given_problems"](pillar["infra"]) == []
+    pillar, _ = salt_["infra_pigsty.from_text"](path.read_text(encoding="utf-8"))
+    assert salt_["infra_pillar.given_problems"](pillar["infra"], pillar.get("infra_secrets")) == []
+    # Clients, and an INFRA node, have nothing to warn of.
+    assert salt_["infra_pillar.check"](pillar["infra"], infra_node=False) == []
+    for arguments in ((pillar["infra"],), (pillar["infra"], pillar.get("infra_secrets"), True)):
+        told = salt_["infra_pillar.secret_messages"](*arguments)
+        assert told == {"errors": [], "warnings": []}
 
 
 @pytest.mark.parametrize(("text", "error"), BROKEN)
@@ -89,8 +98,12 @@ def test_secrets_are_in_no_report(salt_, tmp_path):
         "    node_timezone: \"{{ 'hunter2' | b64decode }}\"\n    dns_records: [hunter2 hunter2]\n",
         encoding="utf-8",
     )
-    told = salt_["infra_pigsty.convert"](str(path))["report"]
+    found = salt_["infra_pigsty.convert"](str(path))
+    told = found["report"]
     assert "hunter2" not in json.dumps(told) + salt_["infra_pigsty.text"](told)
+    # Nor in an answer, which a master keeps.
+    assert "hunter2" not in json.dumps(found["pillar"])
+    assert any("grafana_admin_password" in note for note in told["notes"])
     assert {row["became"] for row in told["variables"]} >= {"refused", "unresolved", "without"}
 
 
@@ -101,7 +114,8 @@ def check(salt_, text):
     except SaltInvocationError as err:
         assert str(err)  # noqa: PT017 - a clean error is one of the two answers
         return None
-    assert salt_["infra_pillar.given_problems"](pillar["infra"]) == []
+    assert salt_["infra_pillar.given_problems"](pillar["infra"], pillar.get("infra_secrets")) == []
+    assert salt_["infra_pillar.check"](pillar["infra"], infra_node=False) == []
     written = salt_["infra_pigsty.document"](pillar)
     assert yaml.safe_load(written) == pillar
     variables = salt_["infra_inventory.read"](text)["variables"]

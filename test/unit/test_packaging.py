@@ -1,11 +1,13 @@
 """What the ecosystem expects of a formula: its metadata, its licence, kitchen's options."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from lab import pillar as pillars
 from lab.paths import CHECKOUT
 
 FORMULA = yaml.safe_load((CHECKOUT / "FORMULA").read_text(encoding="utf-8"))
@@ -47,6 +49,18 @@ def test_the_pillars_of_kitchen_are_there():
     for suite in KITCHEN["suites"]:
         for path in suite["provisioner"].get("pillars_from_files", {}).values():
             assert (CHECKOUT / path).is_file()
+
+
+@pytest.mark.parametrize("secrets", [None, {"nginx_users": {"ann": "hush"}}])
+def test_a_lab_gives_secrets_to_infra_nodes_alone(secrets):
+    given = {"infra": {"nginx_port": 80}, **({"infra_secrets": secrets} if secrets else {})}
+    made = pillars.files(given)
+    top = yaml.safe_load(made["/srv/pillar/top.sls"])["base"]
+    assert top == {"*": ["infra"], **({"infra-*": ["infra_secrets"]} if secrets else {})}
+    assert "hush" not in made["/srv/pillar/infra.sls"]
+    for name in ("infra", "infra_secrets"):
+        text = made.get(f"/srv/pillar/{name}.sls", "{}").removeprefix("#!json\n")
+        assert json.loads(text) == {key: value for key, value in given.items() if key == name}
 
 
 def test_make_help_names_every_target_for_people():

@@ -19,7 +19,7 @@ CASES = yaml.safe_load(
     (Path(__file__).parent / "cases" / "schema_scalars.yaml").read_text(encoding="utf-8")
 )
 EDITORS = parameters.pillar(SCHEMA)
-ANNOTATIONS = {"about", "default", "unset", "since", "unit", "example", "entries"}
+ANNOTATIONS = {"about", "default", "unset", "since", "unit", "example", "entries", "clients"}
 RULE_KEYS = {"type", "enum", "min", "max", "items", "keys", "required", "either", "secret"}
 LAX = {"endpoint", "url", "any"}  # more passes in an editor than in a run
 ANYTHING = st.recursive(
@@ -90,6 +90,29 @@ def test_the_json_schema_is_one():
 
 def test_the_example_is_a_pillar_to_an_editor_too():
     pillar = yaml.safe_load((REPO / "pillar.example").read_text(encoding="utf-8"))
+    assert [e.message for e in validator(EDITORS).iter_errors(pillar)] == []
+
+
+@pytest.mark.parametrize(
+    ("secrets", "where"),
+    [
+        # The rest of an entry stands below `infra`.
+        ({"grafana_datasources": {"Shop": {"secureJsonData": {"a": "b"}}}}, None),
+        ({"nodes": {"a": {"grafana_datasources": {"Shop": {"url": "x"}}}}}, None),
+        ({"nginx_users": {"ann": 1}}, ["nginx_users", "ann"]),
+        ({"nginx_prot": 80}, []),
+        ({"infra_hosts": {}}, []),
+    ],
+)
+def test_an_editor_knows_infra_secrets(secrets, where):
+    found = list(validator(EDITORS).iter_errors({"infra": {}, "infra_secrets": secrets}))
+    wanted = [] if where is None else [["infra_secrets", *where]]
+    assert [list(error.absolute_path) for error in found] == wanted
+
+
+def test_the_example_of_secrets_is_a_pillar_to_an_editor_too():
+    pillar = yaml.safe_load((REPO / "pillar-secrets.example").read_text(encoding="utf-8"))
+    assert list(pillar) == ["infra_secrets"]
     assert [e.message for e in validator(EDITORS).iter_errors(pillar)] == []
 
 

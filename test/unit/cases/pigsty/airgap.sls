@@ -1,5 +1,5 @@
 #!yaml
-# From airgap.yml, by infra_pigsty.convert. Passwords of the inventory are in here.
+# From airgap.yml, by infra_pigsty.convert. For all minions; its secrets are in infra_secrets.
 infra:
   admin_ip: 10.10.10.10
   infra_hosts:

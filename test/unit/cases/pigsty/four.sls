@@ -1,5 +1,5 @@
 #!yaml
-# From four.yml, by infra_pigsty.convert. Passwords of the inventory are in here.
+# From four.yml, by infra_pigsty.convert. For all minions; its secrets are in infra_secrets.
 infra:
   version: v4.5.0
   admin_ip: 10.10.10.10

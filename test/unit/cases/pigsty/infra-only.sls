@@ -1,13 +1,11 @@
 #!yaml
-# From infra-only.yml, by infra_pigsty.convert. Passwords of the inventory are in here.
+# From infra-only.yml, by infra_pigsty.convert. For all minions; its secrets are in infra_secrets.
 infra:
   admin_ip: 10.10.10.10
   infra_hosts:
     10.10.10.10:
       infra_seq: 1
   nginx_sslmode: enforce
-  nginx_users:
-    admin: pigsty
   infra_portal:
     home:
       domain: i.pigsty

@@ -1,5 +1,5 @@
 #!yaml
-# From odd.yml, by infra_pigsty.convert. Passwords of the inventory are in here.
+# From odd.yml, by infra_pigsty.convert. For all minions; its secrets are in infra_secrets.
 infra:
   admin_ip: 10.10.10.10
   region: europe
@@ -15,8 +15,6 @@ infra:
         - jq
         - htop
   nginx_home: /www
-  nginx_users:
-    admin: '12345'
   infra_portal:
     home:
       domain: i.corp.example
