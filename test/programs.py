@@ -130,7 +130,9 @@ def given() -> dict[str, tuple[Path, str]]:
 def unused() -> list[str]:
     """Names in the given folder that are no program's."""
     setting = os.environ.get("INFRA_PROGRAMS", "")
-    return sorted({path.name for path in Path(setting).iterdir()} - set(PROGRAMS)) if setting else []
+    return (
+        sorted({path.name for path in Path(setting).iterdir()} - set(PROGRAMS)) if setting else []
+    )
 
 
 _MACHINES = {"x86_64": 62, "aarch64": 183}  # e_machine of ELF
@@ -153,7 +155,9 @@ def _checked(name: str, path: Path) -> str:
         if machine != _MACHINES[here]:
             names = {number: key for key, number in _MACHINES.items()}
             made_for = names.get(machine, f"ELF machine {machine}")
-            raise ProgramsError(f"{name}: expected a program for {here}, this one is for {made_for}")
+            raise ProgramsError(
+                f"{name}: expected a program for {here}, this one is for {made_for}"
+            )
     if not os.access(path, os.X_OK):
         raise ProgramsError(f"{name}: expected an executable file (chmod +x)")
     try:
@@ -397,7 +401,9 @@ def summary(properties: Iterable[Iterable[tuple[str, Any]]]) -> list[str]:
     lines = []
     for place, origins in sorted(files.items()):
         lines.append(place)
-        lines += [f"  {origin}: {', '.join(sorted(names))}" for origin, names in sorted(origins.items())]
+        lines += [
+            f"  {origin}: {', '.join(sorted(names))}" for origin, names in sorted(origins.items())
+        ]
     return lines
 
 

@@ -35,7 +35,10 @@ def own_jobs():
     return [job for job in JOBS if "tls_config" not in job]
 
 
-@pytest.fixture(params=["", "trixie"], ids=["own release", "Debian 13"])
+VARIANTS = programs.variants("victoria-metrics")
+
+
+@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS.keys())
 def victoriametrics(request):
     """Two releases: the newer passes over what it cannot read."""
     return programs.program("victoria-metrics", request.param)
@@ -124,7 +127,7 @@ def test_a_fault_is_named_and_amtool_quoted(modules, changes, named):
 
 
 def test_the_blackbox_exporter_accepts_our_modules_and_quotes_what_it_does_not(modules):
-    program = programs.program("prometheus-blackbox-exporter")
+    program = programs.program("blackbox_exporter")
     settings = {"ca_bundle": "/etc/ssl/certs/ca-certificates.crt", "dns_name": "i.pigsty"}
     modules.infra_blackbox.check(modules.infra_blackbox.modules(settings), program)
     bad = {"mine": {"prober": "http", "http": {"no_such_key": 1}}}
@@ -152,10 +155,10 @@ def daemons(modules, loaders):
 REAL = {
     "vmetrics": "victoria-metrics",
     "vmalert": "vmalert",
-    "alertmanager": "prometheus-alertmanager",
-    "blackbox": "prometheus-blackbox-exporter",
-    "nginx_exporter": "prometheus-nginx-exporter",
-    "node_exporter": "prometheus-node-exporter",
+    "alertmanager": "alertmanager",
+    "blackbox": "blackbox_exporter",
+    "nginx_exporter": "nginx_exporter",
+    "node_exporter": "node_exporter",
 }
 
 

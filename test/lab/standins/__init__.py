@@ -4,9 +4,9 @@ Debian ships no VictoriaLogs, VictoriaTraces, Vector and Grafana. What stands in
 small programs that refuse every flag that the real ones do not document and answer only what a test
 asks.
 Nothing in the formula knows of them. The other packages of the vendor hold the real programs,
-taken out of Debian's packages and packed under the vendor's names and paths. A program that is given
-(INFRA_PROGRAMS, see programs.py) is packed in the place of either. Which programs a package holds is
-in its description.
+taken out of Debian's packages and packed under the vendor's names and paths. A program that is
+given (INFRA_PROGRAMS, see programs.py) is packed in the place of either. Which programs a package
+holds is in its description.
 
 `build` makes all of them, and a signed apt repository of them as the vendor's looks.
 """
