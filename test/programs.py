@@ -1,15 +1,16 @@
 """Programs that tests run: given ones, Debian's, or stand-ins, and which of them each test ran.
 
 `INFRA_PROGRAMS` (`make test PROGRAMS=DIR`) names a folder of programs under the vendor's names. One
-that is there takes the place of Debian's and of the stand-in, in the tests that run it themselves and
-in the vendor's repository that machines of the lab install from (test/lab/standins). Otherwise
+that is there takes the place of Debian's and of the stand-in, in the tests that run it themselves
+and in the vendor's repository that machines of the lab install from (test/lab/standins). Otherwise
 Debian's package is downloaded and unpacked (not installed: nothing starts) below the cache,
 `${INFRA_CACHE:-~/.cache/infra-formula}/programs`.
 
 `INFRA_PACKAGING=upstream` (`make test PACKAGING=upstream`) has machines of the lab install from the
 vendor's own repository instead.
 
-Run as a program it checks both settings and prints what is given; pytest does the same at its start.
+Run as a program it checks both settings and prints what is given; pytest does the same when it
+starts.
 """
 
 from __future__ import annotations
