@@ -151,8 +151,7 @@ def _checked(name: str, path: Path) -> str:
         head = stream.read(20)
     here = platform.machine()
     if head[:4] == b"\x7fELF" and here in _MACHINES:
-        order = "little" if head[5] == 1 else "big"
-        machine = int.from_bytes(head[18:20], order)
+        machine = int.from_bytes(head[18:20], "little" if head[5] == 1 else "big")
         if machine != _MACHINES[here]:
             names = {number: key for key, number in _MACHINES.items()}
             made_for = names.get(machine, f"ELF machine {machine}")
