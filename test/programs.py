@@ -430,7 +430,8 @@ def of_packages(listing: str, release: str) -> list[Use]:
         release: Debian's name of the machine's release.
     """
     found = []
-    for entry in listing.split("\0"):
+    # Lines of a description begin with a blank, all but the first one.
+    for entry in re.split(r"\n(?! )", listing):
         name, _, rest = entry.strip().partition("\t")
         version, _, rest = rest.partition("\t")
         maintainer, _, description = rest.partition("\t")
@@ -444,7 +445,7 @@ def of_packages(listing: str, release: str) -> list[Use]:
     return found
 
 
-LISTING = "${Package}\t${Version}\t${Maintainer}\t${Description}\\0"
+LISTING = "${Package}\t${Version}\t${Maintainer}\t${Description}\\n"
 """Format of dpkg-query that `of_packages` reads."""
 
 

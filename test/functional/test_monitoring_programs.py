@@ -136,20 +136,25 @@ def test_the_blackbox_exporter_accepts_our_modules_and_quotes_what_it_does_not(m
         modules.infra_blackbox.check(made, program, bad)
 
 
-@pytest.fixture
-def daemons(modules, loaders):
-    """The daemons of an INFRA node with Debian's packages, as their SLS hands them over."""
+def daemons_of(modules, loaders, packaging):
+    """The daemons of an INFRA node, as their SLS hands them over."""
     pillar = {
         "infra": {
             "infra_hosts": {loaders.opts["id"]: {"infra_seq": 1, "ip": "10.10.10.10"},
                             "other": {"infra_seq": 2, "ip": "10.10.10.11"}},
-            "infra_packaging": "distro",
+            "infra_packaging": packaging,
         }
     }  # fmt: skip
     low = modules.state.show_low_sls("infra", pillar=pillar)
     return {
         c["name"]: c["daemon"] for c in low if c.get("state") == "infra_daemon" and "daemon" in c
     }
+
+
+@pytest.fixture
+def daemons(modules, loaders):
+    """Those of Debian's packages."""
+    return daemons_of(modules, loaders, "distro")
 
 
 REAL = {
@@ -169,6 +174,22 @@ def test_the_real_program_accepts_our_flags_and_refuses_another(modules, daemons
     fault = modules.infra_daemon.refusal({**daemon, "options": "--noSuchFlag=1"})
     assert "noSuchFlag" in fault
     assert fault.startswith(f"{daemon['options_parameter']}: ")
+
+
+# The vendor's alone: real ones where they are given, elsewhere stand-ins that are as strict.
+VENDORS = {
+    "vlogs": "victoria-logs",
+    "vtraces": "victoria-traces",
+    **({"vector": "vector"} if programs.is_real("vector") else {}),
+}
+
+
+@pytest.mark.parametrize("name", VENDORS)
+def test_the_vendors_program_accepts_our_flags_and_refuses_another(modules, loaders, name):
+    daemons = daemons_of(modules, loaders, "upstream")
+    daemon = {**daemons[name], "program": programs.program(VENDORS[name])}
+    assert modules.infra_daemon.refusal(daemon) is None
+    assert "noSuchFlag" in modules.infra_daemon.refusal({**daemon, "options": "--noSuchFlag=1"})
 
 
 def test_the_alertmanagers_of_a_site_know_each_other(daemons):

@@ -183,7 +183,7 @@ def test_the_programs_of_a_machine_are_read_from_its_packages():
         ("chrony", "", "x@debian.org", "removed"),
         ("bash", "5.2", "x@debian.org", "no program of ours"),
     ]
-    listing = "".join("\t".join(row) + "\0" for row in packages)
+    listing = "".join("\t".join(row) + "\n" for row in packages)
     assert programs.of_packages(listing, "bookworm") == [
         *uses,
         programs.Use("nginx", "1.22.1-9", "Debian bookworm"),

@@ -100,6 +100,8 @@ class Handler(serving.Handler):
     def insert(self, body: bytes) -> None:
         names = {k: self.headers.get(f"VL-{k}") for k in ("Msg-Field", "Time-Field")}
         ignored = (self.headers.get("VL-Ignore-Fields") or "").split(",")
+        if self.headers.get("Content-Type") == "application/x-www-form-urlencoded":
+            body = b""  # it is read as a form
         out = []
         for raw in body.decode("utf-8", "replace").splitlines():
             whole = parsed(raw)
