@@ -413,13 +413,17 @@ def summary(properties: Iterable[Iterable[tuple[str, Any]]]) -> list[str]:
     return lines
 
 
-PACKAGE_NAMES = {
-    "victoria-metrics", "vmutils", "victoria-logs", "victoria-traces", "alertmanager",
-    "blackbox-exporter", "nginx-exporter", "node-exporter", "vector", "grafana",
-    *(known.package for known in PROGRAMS.values() if known.package),
+DEBIANS = {
+    *(known.package for known in PROGRAMS.values() if known.package != "victoria-metrics"),
     "nginx", "dnsmasq-base", "chrony",
 }  # fmt: skip
-"""Packages with programs that a site runs, the vendor's and Debian's."""
+"""Packages with programs that a site runs, of names that Debian alone has."""
+PACKAGE_NAMES = {
+    *DEBIANS,
+    "victoria-metrics", "vmutils", "victoria-logs", "victoria-traces", "alertmanager",
+    "blackbox-exporter", "nginx-exporter", "node-exporter", "vector", "grafana",
+}  # fmt: skip
+"""All packages with programs that a site runs, the vendor's and Debian's."""
 DESCRIBED = re.compile(r"^ program (\S+) (\S*) \((.+)\)$", re.MULTILINE)
 
 
@@ -446,7 +450,7 @@ def of_packages(listing: str, release: str) -> list[Use]:
         described = DESCRIBED.findall(description)
         found += [Use(n, "" if v == "-" else v, origin) for n, v, origin in described]
         if not described:
-            debians = "debian.org" in maintainer
+            debians = name in DEBIANS or "debian" in maintainer.lower()
             found.append(Use(name, version, f"Debian {release}" if debians else VENDOR))
     return found
 

@@ -41,7 +41,10 @@ def lines(machine, query):
 
 
 def fill(machine, mark, stores=ALL):
-    """Write something with a mark of its own into each store, and see that it can be found."""
+    """Write something with a mark of its own into each store, and see that it can be found.
+
+    It is on disk some seconds later, or once a store is stopped: a flush is into memory alone.
+    """
     if "vmetrics" in stores:
         body = "".join(f'filled{{mark="{mark}",n="{n}"}} {n}\n' for n in range(1000))
         send(machine, "vmetrics", "/api/v1/import/prometheus", body, "text/plain")
@@ -75,13 +78,19 @@ def missing(machine, mark, stores=ALL):
     return [store for store, there in found.items() if not there]
 
 
+def units(machine):
+    """Units of the services of the formula that are switched on there."""
+    rows = machine.salt_call("infra_status.services", check=False).values()
+    return [row["unit"] for row in rows if row["enabled"] and row["unit"]]
+
+
 def unsteady(machine):
     """What of the formula's services is not healthy, or was restarted by systemd, and why."""
-    told = machine.salt_call("infra_status.services", check=False)
-    ill = {row["unit"]: row["said"] for row in told.values()
+    rows = machine.salt_call("infra_status.services", check=False)
+    ill = {name: row["said"] for name, row in rows.items()
            if row["enabled"] and not row["healthy"]}  # fmt: skip
-    units = [f"{row['unit'].removesuffix('.service')}.service" for row in told.values()
-             if row["enabled"]]  # fmt: skip
+    units = [f"{row['unit'].removesuffix('.service')}.service" for row in rows.values()
+             if row["enabled"] and row["unit"]]  # fmt: skip
     shown = machine.run(["systemctl", "show", "--property=NRestarts", "--value", *units]).stdout
     counts = dict(zip(units, shown.split(), strict=True))
     return {**ill, **{unit: f"restarted {n} times" for unit, n in counts.items() if n != "0"}}

@@ -177,7 +177,8 @@ def test_the_programs_of_a_machine_are_read_from_its_packages():
     test = "tests of the infra formula <root@localhost>"
     packages = [
         ("alertmanager", "9.0.0-1", test, f"alertmanager, for tests{programs.describe(uses)}"),
-        ("nginx", "1.22.1-9", "Debian Nginx Maintainers <x@alioth-lists.debian.org>", "a server"),
+        ("nginx", "1.22.1-9", "Somebody <x@example.org>", "a server"),
+        ("victoria-metrics", "1.79.5", "Team <team+pkg-go@tracker.debian.org>", "a store"),
         ("victoria-logs", "1.52.0-2", "Ruohang Feng <rh@vonng.com>", "VictoriaLogs"),
         ("grafana-plugins", "9.0.0-1", test, "grafana-plugins, for tests"),
         ("chrony", "", "x@debian.org", "removed"),
@@ -187,6 +188,7 @@ def test_the_programs_of_a_machine_are_read_from_its_packages():
     assert programs.of_packages(listing, "bookworm") == [
         *uses,
         programs.Use("nginx", "1.22.1-9", "Debian bookworm"),
+        programs.Use("victoria-metrics", "1.79.5", "Debian bookworm"),
         programs.Use("victoria-logs", "1.52.0-2", programs.VENDOR),
     ]
 
