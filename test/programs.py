@@ -414,7 +414,7 @@ def summary(properties: Iterable[Iterable[tuple[str, Any]]]) -> list[str]:
 
 
 DEBIANS = {
-    *(known.package for known in PROGRAMS.values() if known.package != "victoria-metrics"),
+    *({known.package for known in PROGRAMS.values()} - {"", "victoria-metrics"}),
     "nginx", "dnsmasq-base", "chrony",
 }  # fmt: skip
 """Packages with programs that a site runs, of names that Debian alone has."""

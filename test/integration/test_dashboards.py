@@ -151,7 +151,8 @@ def lab(boot_lab, tmp_path_factory):
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as told,
     ):
         try:
-            for done in (site.machine("infra-2").apply("infra.alertmanager"), machine.apply()):
+            peer = "infra.node.repo,infra.alertmanager" if vendor else "infra.alertmanager"
+            for done in (site.machine("infra-2").apply(peer), machine.apply()):
                 assert done.ok, done.complaint()
             if "vlogs" not in ELSEWHERE:
                 send_logs(machine)
