@@ -320,17 +320,10 @@ def from_vendor() -> bool:
     return os.environ.get("INFRA_PACKAGING") == "upstream"
 
 
-@lru_cache(maxsize=1)
-def vendor_definition() -> dict[str, Any]:
+def vendor_archive() -> Archive:
     """The vendor's repository, as the formula's own list of upstreams has it."""
     listed = yaml.safe_load((REPO / "infra/repo/data/upstream.yaml").read_text(encoding="utf-8"))
     (entry,) = (one for one in listed if one["name"] == "pigsty-infra" and 12 in one["releases"])
-    return dict(entry)
-
-
-def vendor_archive() -> Archive:
-    """The vendor's repository, as apt is told of it."""
-    entry = vendor_definition()
     uri, suite, components = entry["baseurl"]["default"].split(" ", 2)
     return Archive(uri.rstrip("/"), suite, components, entry["gpgkey"])
 

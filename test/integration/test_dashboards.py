@@ -119,16 +119,16 @@ PILLAR = {
 
 @pytest.fixture(scope="module")
 def lab(boot_lab, tmp_path_factory):
-    packages = {**vendors.DISTRO, "repo_upstream": upstreams()}
+    packages = vendors.DISTRO
     vendor = vendors.repository(tmp_path_factory.mktemp("vendor")) if vendors.replaced() else None
     if vendor:
+        # Which machines know of beside the repository that they build.
         packages = {
-            **vendor.parameters(),
+            "infra_packaging": "upstream",
+            "node_repo_remove": False,
             **vendors.real_ones(),
-            "repo_enabled": True,
-            "repo_upstream": [*upstreams(), vendor.definition()],
         }
-    pillar = {"infra": {**PILLAR["infra"], **packages}}
+    pillar = {"infra": {**PILLAR["infra"], **packages, "repo_upstream": upstreams()}}
     machines = [MachineSpec("infra-1", IP), MachineSpec("infra-2", PEER)]
     site = boot_lab(platform="debian-13", pillar=pillar, machines=machines)
     machine = site.machine("infra-1")
@@ -151,8 +151,9 @@ def lab(boot_lab, tmp_path_factory):
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as told,
     ):
         try:
-            peer = "infra.node.repo,infra.alertmanager" if vendor else "infra.alertmanager"
-            for done in (site.machine("infra-2").apply(peer), machine.apply()):
+            for each in site.machines if vendor else ():
+                vendor.add_to(each)
+            for done in (site.machine("infra-2").apply("infra.alertmanager"), machine.apply()):
                 assert done.ok, done.complaint()
             if "vlogs" not in ELSEWHERE:
                 send_logs(machine)

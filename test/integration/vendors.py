@@ -47,20 +47,21 @@ class Vendor:
             "node_repo_remove": False,
             "node_repo_modules": "infra",
         }
-        return own if self.repo is None else {**own, "repo_upstream": [self.definition()]}
-
-    def definition(self):
-        """The repository as an element of `repo_upstream`."""
         if self.repo is None:
-            return programs.vendor_definition()
+            return own
         return {
-            "name": "pigsty-infra",
-            "module": "infra",
-            "releases": [12, 13],
-            "arch": ["x86_64"],
-            "baseurl": {"default": f"{URL}/ generic main"},
-            "gpgkey": f"{URL}/key.asc",
-            "fingerprint": standins.fingerprint(self.repo),
+            **own,
+            "repo_upstream": [
+                {
+                    "name": "pigsty-infra",
+                    "module": "infra",
+                    "releases": [12, 13],
+                    "arch": ["x86_64"],
+                    "baseurl": {"default": f"{URL}/ generic main"},
+                    "gpgkey": f"{URL}/key.asc",
+                    "fingerprint": standins.fingerprint(self.repo),
+                }
+            ],
         }
 
     def served(self, lab):
