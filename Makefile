@@ -18,8 +18,15 @@ BENCH ?=
 INVENTORY ?= pigsty.yml
 OUT ?=
 
-# distro or upstream; what the pillar says if not given.
+# distro or upstream; what the pillar says if not given. For the tests: upstream is the vendor's own
+# repository in the place of the one that the tests make, which takes a way to it.
 PACKAGING ?=
+
+# A folder of programs under the vendor's names that the tests run in the place of Debian's and of
+# stand-ins: victoria-metrics, vmalert, vmagent, victoria-logs, victoria-traces, alertmanager, amtool,
+# blackbox_exporter, node_exporter, nginx_exporter, vector, and grafana as an unpacked tree.
+PROGRAMS ?=
+export INFRA_PROGRAMS = $(if $(PROGRAMS),$(abspath $(PROGRAMS)))
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +52,9 @@ dashboards: prepare  ## write Grafana's dashboards, and the page about them, fro
 prepare:
 	@tools/prepare
 
-test: prepare  ## everything: lint, types, unit, functional and integration tests
+test: export INFRA_PACKAGING = $(PACKAGING)
+test: prepare  ## everything: lint, types, unit, functional and integration tests (PROGRAMS=DIR, PACKAGING=upstream)
+	@$(if $(PROGRAMS)$(PACKAGING),"$$(tools/venv)/bin/python" test/programs.py)
 	@status=0; \
 	tools/lint || status=1; \
 	test/lab/lab build; \
@@ -63,7 +72,8 @@ test-salt: prepare  ## unit and functional tests on other releases of Salt (SALT
 package:  ## build/infra-VERSION-RELEASE.spm of what is committed
 	@tools/package
 
-soak: prepare  ## the long runs: alerts from end to end, kills, and the table of all faults
+soak: export INFRA_PACKAGING = $(PACKAGING)
+soak: prepare  ## the long runs: alerts from end to end, kills, and the table of all faults (PROGRAMS=DIR, PACKAGING=upstream)
 	@INFRA_FAULTS=write "$$(tools/venv)/bin/pytest" -m 'soak or fault' --timeout=1800 \
 	  test/integration test/functional
 

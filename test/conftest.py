@@ -14,7 +14,8 @@ REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))  # from _modules import …
 sys.path.insert(0, str(REPO / "test"))  # from lab import …
 
-import fault_table  # noqa: E402 - it is in that folder
+import fault_table  # noqa: E402 - they are in that folder
+import programs  # noqa: E402
 
 # A busy machine is no fault of the code. On CI the same examples every time; at a desk new ones.
 settings.register_profile("desk", deadline=None)
@@ -43,8 +44,35 @@ def pytest_collection_modifyitems(items):
     )
 
 
+def pytest_configure(config):
+    """Say before anything runs that a given program is of no use; workers need not ask again."""
+    if hasattr(config, "workerinput"):
+        return
+    try:
+        config.programs = programs.check()
+    except programs.ProgramsError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_report_header(config):
+    return getattr(config, "programs", [])
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    """Let a report carry which programs its test ran, also from another process."""
+    outcome = yield
+    outcome.get_result().user_properties += programs.noted()
+
+
 def pytest_terminal_summary(terminalreporter):
     fault_table.tell(terminalreporter)
+    reports = [r for stats in terminalreporter.stats.values() for r in stats]
+    lines = programs.summary(getattr(r, "user_properties", []) for r in reports)
+    if lines:
+        terminalreporter.section("programs")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import time
 from urllib.error import HTTPError
 
 import panels
+import programs
 import pytest
 from victoriametrics import Store
 
@@ -14,7 +15,10 @@ CHOICES = {"all": ".*", "several": r"(10\\.10\\.10\\.10|infra-1)"}
 VALUES_OF = re.compile(r"label_values\((?P<series>.*), (?P<label>\w+)\)")
 
 
-@pytest.fixture(scope="module", params=["", "trixie"], ids=["own release", "Debian 13"])
+VARIANTS = programs.variants("victoria-metrics")
+
+
+@pytest.fixture(scope="module", params=VARIANTS.values(), ids=VARIANTS.keys())
 def store(request, tmp_path_factory):
     running = Store(tmp_path_factory.mktemp("store"), request.param)
     yield running

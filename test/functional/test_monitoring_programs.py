@@ -35,7 +35,10 @@ def own_jobs():
     return [job for job in JOBS if "tls_config" not in job]
 
 
-@pytest.fixture(params=["", "trixie"], ids=["own release", "Debian 13"])
+VARIANTS = programs.variants("victoria-metrics")
+
+
+@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS.keys())
 def victoriametrics(request):
     """Two releases: the newer passes over what it cannot read."""
     return programs.program("victoria-metrics", request.param)
@@ -125,7 +128,7 @@ def test_a_fault_is_named_and_amtool_quoted(modules, changes, named):
 
 
 def test_the_blackbox_exporter_accepts_our_modules_and_quotes_what_it_does_not(modules):
-    program = programs.program("prometheus-blackbox-exporter")
+    program = programs.program("blackbox_exporter")
     settings = {"ca_bundle": "/etc/ssl/certs/ca-certificates.crt", "dns_name": "i.pigsty"}
     modules.infra_blackbox.check(modules.infra_blackbox.modules(settings), program)
     bad = {"mine": {"prober": "http", "http": {"no_such_key": 1}}}
@@ -134,14 +137,13 @@ def test_the_blackbox_exporter_accepts_our_modules_and_quotes_what_it_does_not(m
         modules.infra_blackbox.check(made, program, bad)
 
 
-@pytest.fixture
-def daemons(modules, loaders):
-    """The daemons of an INFRA node with Debian's packages, as their SLS hands them over."""
+def daemons_of(modules, loaders, packaging):
+    """The daemons of an INFRA node, as their SLS hands them over."""
     pillar = {
         "infra": {
             "infra_hosts": {loaders.opts["id"]: {"infra_seq": 1, "ip": "10.10.10.10"},
                             "other": {"infra_seq": 2, "ip": "10.10.10.11"}},
-            "infra_packaging": "distro",
+            "infra_packaging": packaging,
         }
     }  # fmt: skip
     low = modules.state.show_low_sls("infra", pillar=pillar)
@@ -150,13 +152,19 @@ def daemons(modules, loaders):
     }
 
 
+@pytest.fixture
+def daemons(modules, loaders):
+    """Those of Debian's packages."""
+    return daemons_of(modules, loaders, "distro")
+
+
 REAL = {
     "vmetrics": "victoria-metrics",
     "vmalert": "vmalert",
-    "alertmanager": "prometheus-alertmanager",
-    "blackbox": "prometheus-blackbox-exporter",
-    "nginx_exporter": "prometheus-nginx-exporter",
-    "node_exporter": "prometheus-node-exporter",
+    "alertmanager": "alertmanager",
+    "blackbox": "blackbox_exporter",
+    "nginx_exporter": "nginx_exporter",
+    "node_exporter": "node_exporter",
 }
 
 
@@ -167,6 +175,22 @@ def test_the_real_program_accepts_our_flags_and_refuses_another(modules, daemons
     fault = modules.infra_daemon.refusal({**daemon, "options": "--noSuchFlag=1"})
     assert "noSuchFlag" in fault
     assert fault.startswith(f"{daemon['options_parameter']}: ")
+
+
+# The vendor's alone: real ones where they are given, elsewhere stand-ins that are as strict.
+VENDORS = {
+    "vlogs": "victoria-logs",
+    "vtraces": "victoria-traces",
+    **({"vector": "vector"} if programs.is_real("vector") else {}),
+}
+
+
+@pytest.mark.parametrize("name", VENDORS)
+def test_the_vendors_program_accepts_our_flags_and_refuses_another(modules, loaders, name):
+    daemons = daemons_of(modules, loaders, "upstream")
+    daemon = {**daemons[name], "program": programs.program(VENDORS[name])}
+    assert modules.infra_daemon.refusal(daemon) is None
+    assert "noSuchFlag" in modules.infra_daemon.refusal({**daemon, "options": "--noSuchFlag=1"})
 
 
 def test_the_alertmanagers_of_a_site_know_each_other(daemons):

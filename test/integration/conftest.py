@@ -8,12 +8,40 @@ import os
 from contextlib import ExitStack
 
 import documents
+import programs
 import pytest
 from lab import Lab
+from lab.host import LabError
 from lab.suites import load
 
 KITCHEN = load()
 NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs_of_machines():
+    """Note which programs a lab's machines have, before it is taken down."""
+    down = Lab.down
+
+    def noting(lab):
+        for machine in lab.machines:
+            if machine.running():
+                _note_programs(machine)
+        down(lab)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lab, "down", noting)
+        yield
+
+
+def _note_programs(machine):
+    listed = ["dpkg-query", "--show", f"--showformat={programs.LISTING}"]
+    release = ["sh", "-c", ". /etc/os-release && echo $VERSION_CODENAME"]
+    try:
+        found = [machine.run(words, check=False).stdout for words in (listed, release)]
+    except LabError:  # what a test broke is not ours to judge
+        return
+    programs.note(programs.of_packages(found[0], found[1].strip()))
 
 
 @pytest.fixture(scope="session", params=list(KITCHEN.platforms))

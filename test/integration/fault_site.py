@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import vendors
 from authority import authority
-from lab import Lab, standins
+from lab import Lab
 from lab.suites import MachineSpec
 
 INFRA = MachineSpec("infra-1", "10.10.10.10", disk=3000)
@@ -35,12 +35,12 @@ LEFT = [
 ]
 
 
-def pillar(repo, given):
+def pillar(vendor, given):
     """The pillar of the site: everything on but what has tests of its own."""
     return {
         "infra": {
             "infra_hosts": {INFRA.address: {"infra_seq": 1}},
-            **vendors.vendor(repo),
+            **vendor.parameters(),
             "grafana_enabled": False,
             **given,
         }
@@ -166,12 +166,12 @@ class Site:
 @contextmanager
 def site(folder, client=False, name=None):
     """Boot the site; nothing is applied yet."""
-    repo = standins.build(folder)
+    vendor = vendors.repository(folder)
     # Older than what a clock may be wrong by.
-    whole = pillar(repo, authority(folder, days_ago=30))
+    whole = pillar(vendor, authority(folder, days_ago=30))
     machines = [INFRA, *([NODE] if client else [])]
     with (
         Lab.up("default", name=name, pillar=whole, machines=machines) as lab,
-        vendors.served(lab, repo),
+        vendor.served(lab),
     ):
         yield Site(lab, whole)

@@ -1,9 +1,10 @@
-"""Every panel about a program of Debian shows something, on a machine that runs all of them.
+"""Every panel about a program that is here shows something, on a machine that runs all of them.
 
-The questions are asked of the machine's own VictoriaMetrics, with the variables filled in as
+Those are Debian's, and what is given beside (INFRA_PROGRAMS). The questions are asked of the
+machine's own VictoriaMetrics, VictoriaLogs and VictoriaTraces, with the variables filled in as
 Grafana does it. What cannot be seen here is said below, each with its reason. A second machine has
 an Alertmanager, so that there is a mesh, and the node exporter reads what not every kernel tells
-from files of ours (kernel.py).
+from files of ours (kernel.py). The lines of logs are ours, in the form that Vector ships them in.
 """
 
 import json
@@ -11,15 +12,18 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from fnmatch import fnmatchcase
 
+import filled
 import metric_names
 import panels
+import programs
 import pytest
+import vendors
 from lab import aptconf
 from lab.paths import CHECKOUT
 from lab.suites import MachineSpec
-from vendors import DISTRO
 
 sys.path.insert(0, str(CHECKOUT / "tools"))
 
@@ -29,18 +33,33 @@ IP, PEER = "10.10.10.10", "10.10.10.11"
 KERNEL = "/run/kernel"
 BOARDS = panels.load()
 CODE = {board.uid: board for board in catalogue.boards()}
+VENDORS = {"grafana": "grafana", "vlogs": "victoria-logs", "vtraces": "victoria-traces",
+           "vector": "vector"}  # fmt: skip
+"""What Debian has no package of (Panel.about), and the program of it."""
+
 ELSEWHERE = {
-    "grafana": "Debian has no package of it",
-    "vlogs": "Debian has no package of it",
-    "vtraces": "Debian has no package of it",
-    "vector": "Debian has no package of it",
+    **{about: "Debian has no package of it, and none is given"
+       for about, name in VENDORS.items() if not programs.is_real(name)},
     "docker": "no part of the formula",
     "keepalived": "no part of the formula, and Debian has no exporter of it",
     "others": "families of targets that Pigsty's other modules bring",
-    "recent VictoriaMetrics": "Debian's is older than its metrics of pressure",
-}
+    "recent VictoriaMetrics": "Debian's is older than its metrics of pressure, and the newer one "
+    "has them where the kernel tells a control group's pressure",
+}  # fmt: skip
 """Programs that do not run on this machine (Panel.about)."""
 
+SERVICE = "shop"
+TYPED = {"search": "*", "service": SERVICE}
+"""What is typed in for the variables of that kind."""
+LOGS = {
+    "instant": ("query", {"limit": "100"}),
+    "stats": ("stats_query", {}),
+    "statsRange": ("stats_query_range", {"step": "15s"}),
+}
+"""Paths of VictoriaLogs' query API by a question's form, and what is asked beside it."""
+VARIABLES = {"fieldValue": "field_values"}
+UNITS = ("alertmanager", "blackbox_exporter", "chrony", "dnsmasq", "haproxy", "keepalived",
+         "vector", "vlogs", "vmalert", "vmetrics", "vtraces")  # fmt: skip
 VALUES_OF = re.compile(r"label_values\((?P<series>.*), (?P<label>\w+)\)")
 HAPROXY = f"""
 defaults
@@ -82,7 +101,6 @@ PILLAR = {
         "vmetrics_scrape_timeout": "2s",
         "node_exporter_options": "--no-collector.softnet --no-collector.nvme --collector.tcpstat "
         f"--collector.processes --path.procfs={KERNEL}",
-        **DISTRO,
         "repo_modules": "node",
         "repo_packages": ["tree"],
         "repo_extra_packages": [],
@@ -101,7 +119,16 @@ PILLAR = {
 
 @pytest.fixture(scope="module")
 def lab(boot_lab, tmp_path_factory):
-    pillar = {"infra": {**PILLAR["infra"], "repo_upstream": upstreams()}}
+    packages = vendors.DISTRO
+    vendor = vendors.repository(tmp_path_factory.mktemp("vendor")) if vendors.replaced() else None
+    if vendor:
+        # Which machines know of beside the repository that they build.
+        packages = {
+            "infra_packaging": "upstream",
+            "node_repo_remove": False,
+            **vendors.real_ones(),
+        }
+    pillar = {"infra": {**PILLAR["infra"], **packages, "repo_upstream": upstreams()}}
     machines = [MachineSpec("infra-1", IP), MachineSpec("infra-2", PEER)]
     site = boot_lab(platform="debian-13", pillar=pillar, machines=machines)
     machine = site.machine("infra-1")
@@ -119,21 +146,55 @@ def lab(boot_lab, tmp_path_factory):
     machine.run(["systemctl", "restart", "haproxy"])
     hooks = [sys.executable, str(CHECKOUT / "test/integration/hooks.py"), "10.10.10.1", "5001"]
     command = site.net_command([*hooks, str(tmp_path_factory.mktemp("hooks") / "calls")])
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as told:
+    with (
+        vendor.served(site) if vendor else nullcontext(),
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as told,
+    ):
         try:
+            for each in site.machines if vendor else ():
+                vendor.add_to(each)
             for done in (site.machine("infra-2").apply("infra.alertmanager"), machine.apply()):
                 assert done.ok, done.complaint()
+            if "vlogs" not in ELSEWHERE:
+                send_logs(machine)
+            if "vtraces" not in ELSEWHERE:
+                filled.send_trace(machine, SERVICE)
             yield site
         finally:
             told.kill()
 
 
-def asked(lab, questions):
-    """Ask the machine's VictoriaMetrics; the parsed answers, which have to be good ones."""
+def send_logs(machine):
+    """Give VictoriaLogs lines of every source, with the fields that Vector gives them."""
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    rows = []
+
+    def line(job, message, **fields):
+        rows.append({"_time": moment, "_msg": message, "job": job, "ip": IP, **fields})
+
+    for unit in UNITS:
+        for level in ("info", "warning", "err"):
+            line("syslog", f"{unit} says {level} 1", unit=unit, app=unit, level=level,
+                 ins="infra-1", cls="infra")  # fmt: skip
+    line("syslog", "Out of memory: Killed process 1", unit="", app="kernel", level="err",
+         ins="infra-1", cls="infra")  # fmt: skip
+    line("grafana", "level=error", level="error", ins="grafana-1", cls="grafana")
+    for status, level in ((200, "info"), (404, "warning"), (502, "error")):
+        line("nginx", "a request", request=f"GET /pigsty/{status} HTTP/1.1", status=status,
+             client="10.10.10.21", server="i.pigsty", level=level, ins="nginx-1",
+             cls="nginx")  # fmt: skip
+    line("nginx", "an error", level="error", ins="nginx-1", cls="nginx-error")
+    path = "/insert/jsonline?_stream_fields=job,ins,ip"
+    body = "".join(f"{json.dumps(row)}\n" for row in rows)
+    filled.send(machine, "vlogs", path, body, "application/stream+json")
+
+
+def ask_store(lab, store, questions):
+    """Ask a store of the machine; the texts of the answers, which have to be good ones."""
     # On the machine itself: a store of one INFRA node listens nowhere else.
     machine = lab.machine("infra-1")
     machine.write("/root/ask.py", (CHECKOUT / "test/ask.py").read_text(encoding="utf-8"))
-    words = ["python3", "/root/ask.py", "http://127.0.0.1:8428"]
+    words = ["python3", "/root/ask.py", f"http://127.0.0.1:{filled.PORTS[store]}"]
     answers = json.loads(machine.run(words, input=json.dumps(questions)).stdout)
     refused = {
         str(parameters): body
@@ -141,7 +202,12 @@ def asked(lab, questions):
         if status != 200
     }
     assert refused == {}, refused
-    return [json.loads(body)["data"] for _, body in answers]
+    return [body for _, body in answers]
+
+
+def asked(lab, questions):
+    """Ask the machine's VictoriaMetrics; the parsed answers."""
+    return [json.loads(body)["data"] for body in ask_store(lab, "vmetrics", questions)]
 
 
 def chosen(lab):
@@ -157,9 +223,10 @@ def chosen(lab):
         if variable["type"] == "query" and isinstance(variable["query"], str)
     ]
     everything = {
-        uid: {variable["name"]: ".*" for variable in board["templating"]["list"]}
+        uid: {variable["name"]: TYPED.get(variable["name"], ".*")
+              for variable in board["templating"]["list"]}
         for uid, board in BOARDS.items()
-    }
+    }  # fmt: skip
     questions = [
         [f"/api/v1/label/{way['label']}/values",
          {"match[]": panels.filled(way["series"], everything[uid])}]
@@ -190,7 +257,49 @@ def answers(lab):
             else:
                 span = {"start": str(now - 300), "end": str(now), "step": "15"}
                 questions.append(["/api/v1/query_range", {**query, **span}])
-    return [(t, data["result"]) for t, data in zip(targets, asked(lab, questions), strict=True)]
+    found = [(t, data["result"]) for t, data in zip(targets, asked(lab, questions), strict=True)]
+    return [*found, *log_answers(lab, values, now), *trace_answers(lab, values)]
+
+
+def log_answers(lab, values, now):
+    """Every question for logs, and what came back, where there is a real VictoriaLogs."""
+    if "vlogs" in ELSEWHERE:
+        return []
+    span = {"start": str(now - 300), "end": str(now + 1)}
+    targets, questions = [], []
+    for uid, board in BOARDS.items():
+        for target in panels.targets(board):
+            if target.source != "ds-vlogs":
+                continue
+            path, more = LOGS[target.form]
+            targets.append(target)
+            query = panels.filled(target.expr, values[uid])
+            questions.append([f"/select/logsql/{path}", {"query": query, **span, **more}])
+    assert len(targets) > 40
+    bodies = ask_store(lab, "vlogs", questions)
+    return [
+        (t, [json.loads(line) for line in body.splitlines()] if t.form == "instant"
+         else json.loads(body)["data"]["result"])
+        for t, body in zip(targets, bodies, strict=True)
+    ]  # fmt: skip
+
+
+def trace_answers(lab, values):
+    """Every search for traces, and what came back, where there is a real VictoriaTraces."""
+    if "vtraces" in ELSEWHERE:
+        return []
+    targets = [(uid, target) for uid, board in BOARDS.items() for target in panels.targets(board)
+               if target.source == "ds-vtraces"]  # fmt: skip
+    questions = [
+        [
+            "/select/jaeger/api/traces",
+            {"service": panels.filled(t.expr, values[uid]), "limit": "20"},
+        ]
+        for uid, t in targets
+    ]
+    assert questions
+    bodies = ask_store(lab, "vtraces", questions)
+    return [(t, json.loads(b)["data"]) for (_, t), b in zip(targets, bodies, strict=True)]
 
 
 def panel_of(target):
@@ -215,7 +324,7 @@ def seen(lab):
         time.sleep(5)
 
 
-def test_every_panel_about_a_program_of_debian_shows_something(seen, capsys):
+def test_every_panel_about_a_program_here_shows_something(seen, capsys):
     empty, table = [], {}
     for target, result in seen:
         row = table.setdefault(target.board, {"all": set(), "here": set(), "with": set()})
@@ -247,7 +356,8 @@ def test_values_fit_their_units(seen):
     """A share of one is not a percentage, and a date is in milliseconds."""
     wrong = []
     for target, result in seen:
-        found = list(numbers(result)) if target.kind != "table" else []
+        ours = target.source == "ds-metrics" and target.kind != "table"
+        found = list(numbers(result)) if ours else []
         if not found:
             continue
         if target.unit == "percentunit" and not -1 <= min(found) <= max(found) <= 2:
@@ -257,9 +367,32 @@ def test_values_fit_their_units(seen):
     assert wrong == [], wrong
 
 
+def logs_without(lab):
+    """Names of variables that VictoriaLogs has no value for, of what is about a program here."""
+    values, _ = chosen(lab)
+    variables = [
+        (uid, variable)
+        for uid, board in BOARDS.items()
+        for variable in board["templating"]["list"]
+        if variable["type"] == "query"
+        and not isinstance(variable["query"], str)
+        and "vlogs" not in ELSEWHERE
+    ]
+    questions = [
+        [f"/select/logsql/{VARIABLES[query['type']]}",
+         {"query": panels.filled(query["query"], values[uid]), "field": query["field"],
+          "limit": str(query["limit"]), "start": str(int(time.time()) - 3600)}]
+        for uid, query in ((uid, variable["query"]) for uid, variable in variables)
+    ]  # fmt: skip
+    bodies = ask_store(lab, "vlogs", questions)
+    return [(uid, variable["name"]) for (uid, variable), body in zip(variables, bodies, strict=True)
+            if not json.loads(body)["values"]]  # fmt: skip
+
+
 def test_every_variable_of_a_dashboard_about_a_program_here_has_values(lab, seen):
     _, without = chosen(lab)
     assert {n: w for n, w in without.items() if w and CODE[n].about not in ELSEWHERE} == {}
+    assert logs_without(lab) == []
 
 
 def test_each_metric_here_that_pigsty_shows_is_shown_or_left_out_for_a_reason(lab, seen):

@@ -16,7 +16,7 @@ import documents
 import pytest
 import vendors
 import yaml
-from lab import Lab, aptconf, standins
+from lab import Lab, aptconf
 from lab.host import LabError, run
 from lab.paths import CHECKOUT
 from lab.suites import MachineSpec
@@ -32,7 +32,7 @@ class LabPlan:
         machines: addresses by name; commands are run on the first where nothing else is said.
         master: the first of them runs a salt-master; else each works for itself.
         pillar: what the machines have when a document begins.
-        vendor: machines get the vendor's packages (stand-ins, see test/lab/standins).
+        vendor: machines get the vendor's packages (see vendors.py).
         apply: the formula is applied before the first document.
         checkout: machines have a clone of this checkout, and a package of it, but no states yet.
         shut_in: machines without a way out.
@@ -196,7 +196,10 @@ class Reader:
             for machine in lab.machines:
                 machine.put(clone, "/srv/infra-formula")
         if plan.vendor:
-            _serve_vendor(self._stack, lab, standins.build(folder))
+            vendor = vendors.repository(folder)
+            self._stack.enter_context(vendor.served(lab))
+            for machine in lab.machines:
+                vendor.add_to(machine)
         if plan.apply:
             for machine in lab.machines:
                 machine.apply()
@@ -259,16 +262,6 @@ def _clone(folder):
     run([*git, "-C", str(folder), "commit", "--quiet", "--message=All of it"])
     run([str(folder / "tools/package")])
     return folder
-
-
-def _serve_vendor(stack, lab, repo):
-    """Serve the stand-ins' repository to the lab, and have its machines know it."""
-    stack.enter_context(vendors.served(lab, repo))
-    line = f"deb [signed-by=/etc/apt/keyrings/pigsty.asc] {vendors.URL}/ generic main\n"
-    for machine in lab.machines:
-        machine.write("/etc/apt/keyrings/pigsty.asc", (repo / "key.asc").read_text())
-        machine.write("/etc/apt/sources.list.d/pigsty-infra.list", line)
-        machine.run(["apt-get", "update"])
 
 
 @pytest.fixture(scope="module")

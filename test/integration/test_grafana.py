@@ -1,7 +1,8 @@
 """Grafana on an INFRA node: its settings, its administrator, what it shows, and who may see it.
 
-No registry carries Grafana: what is installed is the stand-in (test/lab/standins/grafana.py), which
-reads the real one's settings and provisioning files and answers its documented API.
+No registry carries Grafana: unless one is given, what is installed is the stand-in
+(test/lab/standins/grafana.py), which reads the real one's settings and provisioning files and
+answers its documented API.
 One machine goes through the tests of this file in their order.
 """
 
@@ -9,7 +10,6 @@ import json
 
 import pytest
 import vendors
-from lab import standins
 
 PASSWORD = "first-Pass$word"  # noqa: S105 (of a machine that is thrown away)
 SITES = {
@@ -40,18 +40,18 @@ PILLAR = {
 
 @pytest.fixture(scope="module")
 def vendor(tmp_path_factory):
-    return standins.build(tmp_path_factory.mktemp("vendor"))
+    return vendors.repository(tmp_path_factory.mktemp("vendor"))
 
 
 @pytest.fixture(scope="module")
 def pillar(vendor):
-    return {"infra": {**vendors.vendor(vendor), **PILLAR}}
+    return {"infra": {**vendor.parameters(), **PILLAR}}
 
 
 @pytest.fixture(scope="module")
 def lab(boot_lab, pillar, vendor):
     site = boot_lab(pillar=pillar)
-    with vendors.served(site, vendor):
+    with vendor.served(site):
         yield site
 
 

@@ -1,7 +1,8 @@
 """Metrics, logs, traces and alerts of a site with two INFRA nodes, with the vendor's package names.
 
-The programs are real but for VictoriaLogs, VictoriaTraces, Vector and Grafana, for which stand-ins
-are installed (test/lab/standins). One lab goes through the tests of this file in their order.
+The programs are real but for VictoriaLogs, VictoriaTraces, Vector and Grafana: unless real ones are
+given, stand-ins of them are installed (test/lab/standins). One lab goes through the tests of this
+file in their order.
 """
 
 import json
@@ -9,10 +10,11 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+import filled
 import pytest
+import traces
 import vendors
 from authority import authority
-from lab import standins
 from lab.paths import CHECKOUT
 from lab.suites import MachineSpec
 from waiting import eventually
@@ -43,8 +45,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def vendor(folder):
-    """The vendor's repository, of stand-ins and of Debian's programs under the vendor's names."""
-    return standins.build(folder)
+    return vendors.repository(folder)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def pillar(folder, vendor):
     return {
         "infra": {
             "infra_hosts": {ip: {"infra_seq": n} for n, ip in enumerate(INFRA.values(), 1)},
-            **vendors.vendor(vendor),
+            **vendor.parameters(),
             **authority(folder),
             "alertmanager_receivers": {"hook": {"webhook": {"url": "http://10.10.10.1:5001/"}}},
             # What is told must not wait longer than a test has to.
@@ -67,7 +68,7 @@ def lab(boot_lab, pillar, folder, vendor):
     specs = [MachineSpec(name, ip) for name, ip in [*INFRA.items(), NODE]]
     site = boot_lab("fleet", pillar=pillar, machines=specs)
     with (
-        vendors.served(site, vendor),
+        vendor.served(site),
         vendors.background(
             site, str(HERE / "hooks.py"), "10.10.10.1", "5001", str(folder / "calls")
         ),
@@ -171,6 +172,13 @@ def grafana(machine, path):
     return json.loads(machine.run(words).stdout)
 
 
+def lines(machine, query):
+    """Lines of logs that a query finds by the portal."""
+    code, body = get(machine, 80, f"/vlogs/select/logsql/query?query={quote(query)}")
+    assert code == 200, body
+    return [json.loads(line) for line in body.splitlines()]
+
+
 def sources(machine):
     return {one["uid"]: one["made"] for one in grafana(machine, "/datasources")}
 
@@ -189,9 +197,8 @@ def test_grafana_has_the_sources_of_every_node_and_all_dashboards(lab, applied, 
 
 def test_grafana_s_log_is_among_the_logs(lab, applied):
     machine = lab.machine("infra-1")
-    query = "/select/logsql/query?query=" + quote('job:grafana "HTTP Server Listen"')
-    line = json.loads(eventually(lambda: get(machine, 80, "/vlogs" + query)[1]).splitlines()[0])
-    assert line["cls"] == "grafana"
+    found = eventually(lambda: lines(machine, 'job:grafana "HTTP Server Listen"'))
+    assert {line["cls"] for line in found} == {"grafana"}
 
 
 def test_a_second_time_changes_and_restarts_nothing(lab, applied):
@@ -218,10 +225,9 @@ def test_each_unit_is_hardened(lab, applied, capsys):
 
 def test_logs_of_a_client_reach_both_stores(lab, applied):
     lab.machine(NODE[0]).run(["logger", "-t", "probe", "a line like no other"])
-    query = "/select/logsql/query?query=" + quote('app:probe "a line like no other"')
     for name in INFRA:
         machine = lab.machine(name)
-        line = json.loads(eventually(lambda m=machine: get(m, 80, "/vlogs" + query)[1]))
+        (line,) = eventually(lambda m=machine: lines(m, 'app:probe "a line like no other"'))
         assert line["ins"] == NODE[0]
         assert line["job"] == "syslog"
         assert line["level"] == "notice"
@@ -253,22 +259,44 @@ def test_requests_to_the_portal_are_logged_with_their_fields(lab, applied):
     assert line["client"] == "127.0.0.1"
 
 
-def send_trace(machine):
-    span = {"resource": {"attributes": [
-        {"key": "service.name", "value": {"stringValue": "shop"}}]}, "scopeSpans": []}  # fmt: skip
-    body = json.dumps({"resourceSpans": [span]})
+def send_trace(machine, service):
+    """Send a trace by the portal, as an application does."""
+    machine.write("/root/trace", traces.request(service))
     machine.run(
-        ["curl", "-sf", "-d", body, "-H", "Content-Type: application/json",
-         "http://127.0.0.1/vtraces/insert/opentelemetry/v1/traces"]
+        ["curl", "-sSf", "--data-binary", "@/root/trace", "-H", f"Content-Type: {traces.TYPE}",
+         f"http://127.0.0.1/vtraces{traces.PATH}"]
     )  # fmt: skip
+
+
+def traced(machine, path):
+    """What VictoriaTraces answers to a question of Jaeger's API, by the portal."""
+    code, body = get(machine, 80, f"/vtraces/select/jaeger/api/{path}")
+    assert code == 200, body
+    return json.loads(body)["data"]
 
 
 def test_traces_go_in_over_otlp_and_come_out_as_jaeger(lab, applied):
     machine = lab.machine("infra-1")
-    send_trace(machine)
-    code, told = get(machine, 80, "/vtraces/select/jaeger/api/services")
-    assert code == 200
-    assert json.loads(told)["data"] == ["shop"]
+    send_trace(machine, "shop")
+    assert eventually(lambda: "shop" in traced(machine, "services"))
+    assert eventually(lambda: traced(machine, "services/shop/operations") == ["query", "request"])
+    (trace,) = eventually(lambda: traced(machine, "traces?service=shop"))
+    spans = {span["operationName"]: span for span in trace["spans"]}
+    assert spans["query"]["references"][0]["spanID"] == spans["request"]["spanID"]
+    assert {span["duration"] for span in trace["spans"]} == {200_000}
+    (again,) = traced(machine, f"traces/{trace['traceID']}")
+    assert {span["spanID"] for span in again["spans"]} == {
+        span["spanID"] for span in trace["spans"]
+    }
+
+
+def test_each_service_starts_again_on_filled_data(lab, applied):
+    machine = lab.machine("infra-1")
+    filled.assert_steady(machine)  # after the start on empty directories
+    filled.fill(machine, "observed")
+    machine.run(["systemctl", "restart", *UNITS])
+    filled.assert_steady(machine)
+    assert filled.missing(machine, "observed") == []
 
 
 @pytest.mark.soak
@@ -470,13 +498,14 @@ def test_upgrading_a_program_restarts_that_service_alone(lab, applied):
 @pytest.mark.soak
 def test_data_is_destroyed_only_when_it_is_named_and_once(lab, applied):
     machine = lab.machine("infra-1")
-    send_trace(machine)
+    send_trace(machine, "doomed")
+    assert eventually(lambda: "doomed" in traced(machine, "services"))
     refused = machine.apply(pillar={"infra": {"vtraces_clean": True}}, check=False)
     assert "vtraces_clean_confirm: /data/infra/traces" in refused.complaint()
-    assert "services" in machine.run(["ls", "/data/infra/traces"]).stdout.split()
+    assert "doomed" in traced(machine, "services")
     asked = {"infra": {"vtraces_clean": True, "vtraces_clean_confirm": "/data/infra/traces"}}
     assert machine.apply(pillar=asked).ok
-    assert "services" not in machine.run(["ls", "/data/infra/traces"]).stdout.split()
+    assert "doomed" not in traced(machine, "services")
     assert machine.apply(pillar=asked).changes == {}
     assert machine.apply().changes == {}
 
@@ -497,9 +526,10 @@ def test_what_is_switched_off_stops_and_is_no_target(lab, applied):
 @pytest.mark.soak
 def test_the_way_back_keeps_the_data(lab, applied):
     machine = lab.machine("infra-2")
+    filled.fill(machine, "kept", ("vlogs",))
     assert machine.apply("infra.vlogs.clean", pillar={"infra": {"infra_safeguard": False}}).ok
     assert get(machine, 9428, "/health")[0] == 0
     assert machine.run(["test", "-e", "/etc/systemd/system/vlogs.service"], check=False).returncode
-    assert "lines" in machine.run(["ls", "/data/infra/logs"]).stdout.split()
     assert machine.apply().ok
     assert get(machine, 9428, "/health")[0] == 200
+    assert filled.missing(machine, "kept", ("vlogs",)) == []

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import pytest
 import vendors
 from authority import authority
-from lab import fleet, standins
+from lab import fleet
 from lab.suites import MachineSpec
 
 INFRA = ("infra-1", "10.10.10.10")
@@ -65,8 +65,8 @@ pytestmark = pytest.mark.soak
 
 
 @pytest.fixture(scope="module")
-def repo(tmp_path_factory):
-    return standins.build(tmp_path_factory.mktemp("vendor"))
+def vendor(tmp_path_factory):
+    return vendors.repository(tmp_path_factory.mktemp("vendor"))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def secrets(ca):
 
 
 @pytest.fixture(scope="module")
-def pillar(repo, ca):
+def pillar(vendor, ca):
     hook = {
         "url": f"http://10.10.10.1:5001/{secret('address of a webhook')}",
         "http_config": {"authorization": {"credentials": secret("token of a webhook")}},
@@ -95,7 +95,7 @@ def pillar(repo, ca):
     return {
         "infra": {
             "infra_hosts": {INFRA[1]: {"infra_seq": 1}},
-            **vendors.vendor(repo),
+            **vendor.parameters(),
             "ca_crt": ca["ca_crt"],
             "portal_auth": "basic",
             "infra_portal": {
@@ -148,14 +148,14 @@ def pillar(repo, ca):
 
 
 @pytest.fixture(scope="module")
-def lab(boot_lab, pillar, repo):
+def lab(boot_lab, pillar, vendor):
     machines = [MachineSpec(*INFRA), MachineSpec(*NODE)]
     site = boot_lab("fleet", pillar=pillar, machines=machines)
     for minion in site.minions:
         minion.write("/etc/salt/minion.d/talk.conf", TALK)
         minion.run(["systemctl", "restart", "salt-minion"])
     fleet.start(site.minions, site.master)
-    with vendors.served(site, repo):
+    with vendor.served(site):
         yield site
 
 

@@ -1,21 +1,37 @@
-"""The whole formula on one machine, with the pillar that `make demo` shows."""
+"""The whole formula on one machine, with the pillar that `make demo` shows.
+
+The programs are Debian's. Where programs are given (or PACKAGING=upstream), they are the vendor's
+packages, and what Debian does not ship is on as well.
+"""
 
 import json
 from pathlib import Path
 
+import filled
 import pytest
+import vendors
+import yaml
 from lab.applied import Applied
 from waiting import eventually
 
 from .test_portal import TOOLS, Portal
 
 HERE = Path(__file__).resolve().parent
+STORES = filled.ALL if vendors.replaced() else ("vmetrics",)
 UNITS = ["systemctl", "show", "--property=Id,InvocationID,NRestarts", "*.service"]
 
 
 @pytest.fixture(scope="module")
-def lab(boot_lab, platform):
-    return boot_lab(platform=platform)
+def lab(boot_lab, platform, tmp_path_factory):
+    site = boot_lab(platform=platform)
+    if not vendors.replaced():
+        yield site
+        return
+    vendor = vendors.repository(tmp_path_factory.mktemp("vendor"))
+    parameters = {**vendor.parameters(), **dict.fromkeys(vendors.NOT_SHIPPED, True)}
+    site.machine("infra-1").add_pillar("packaging", yaml.safe_dump({"infra": parameters}))
+    with vendor.served(site):
+        yield site
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +85,20 @@ def test_an_idle_node_writes_next_to_nothing(lab, machine):
     assert len(lines) < 10, "\n".join(lines)
 
 
+def test_each_service_starts_again_on_filled_data(machine):
+    filled.assert_steady(machine)  # after the start on empty directories
+    filled.fill(machine, "whole", STORES)
+    machine.run(["systemctl", "restart", *filled.units(machine)])
+    filled.assert_steady(machine)
+    assert filled.missing(machine, "whole", STORES) == []
+
+
 def test_everything_comes_back_after_a_power_cut(machine):
+    filled.fill(machine, "late", STORES)  # which is in memory still, and may be lost
     machine.kill()
     machine.boot()
+    filled.assert_steady(machine)
+    assert filled.missing(machine, "whole", STORES) == []
     applied = machine.apply()
     restarted = [title for title in applied.changes if "service.running" not in title]
     assert restarted == []

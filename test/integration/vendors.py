@@ -1,17 +1,26 @@
 """Where a site of the lab has its programs from: Debian, or the vendor.
 
-The vendor's repository is one of stand-ins and of Debian's programs under the vendor's names. It is
-made by test/lab/standins, and served to a lab from the address of the host.
+The vendor's repository is made by test/lab/standins, of given programs, of Debian's under the
+vendor's names and of stand-ins, and served to a lab from the address of the host. With
+INFRA_PACKAGING=upstream it is the vendor's own, which machines of a lab then have to reach.
 """
 
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 
+import programs
 from lab import standins
 
-NOT_SHIPPED = ("grafana_enabled", "vector_enabled", "vlogs_enabled", "vtraces_enabled")
-"""Switches of what Debian has no package of."""
+NOT_SHIPPED = {
+    "grafana_enabled": "grafana",
+    "vector_enabled": "vector",
+    "vlogs_enabled": "victoria-logs",
+    "vtraces_enabled": "victoria-traces",
+}
+"""Switches of what Debian has no package of, and the programs."""
 
 DISTRO = {"infra_packaging": "distro", **dict.fromkeys(NOT_SHIPPED, False)}
 """Parameters of a site of Debian's packages."""
@@ -20,25 +29,75 @@ PORT = 8088
 URL = f"http://10.10.10.1:{PORT}"
 
 
-def vendor(repo):
-    """Parameters of a site of the vendor's packages, beside Debian's own."""
-    return {
-        "infra_packaging": "upstream",
-        "repo_enabled": False,
-        "node_repo_remove": False,
-        "node_repo_modules": "infra",
-        "repo_upstream": [
-            {
-                "name": "pigsty-infra",
-                "module": "infra",
-                "releases": [12],
-                "arch": ["x86_64"],
-                "baseurl": {"default": f"{URL}/ generic main"},
-                "gpgkey": f"{URL}/key.asc",
-                "fingerprint": standins.fingerprint(repo),
-            }
-        ],
-    }
+@dataclass(frozen=True)
+class Vendor:
+    """The vendor's repository.
+
+    Attributes:
+        repo: the folder of one that was made here; None for the vendor's own.
+    """
+
+    repo: Path | None
+
+    def parameters(self):
+        """Parameters of a site of the vendor's packages, beside Debian's own."""
+        own = {
+            "infra_packaging": "upstream",
+            "repo_enabled": False,
+            "node_repo_remove": False,
+            "node_repo_modules": "infra",
+        }
+        if self.repo is None:
+            return own
+        return {
+            **own,
+            "repo_upstream": [
+                {
+                    "name": "pigsty-infra",
+                    "module": "infra",
+                    "releases": [12, 13],
+                    "arch": ["x86_64"],
+                    "baseurl": {"default": f"{URL}/ generic main"},
+                    "gpgkey": f"{URL}/key.asc",
+                    "fingerprint": standins.fingerprint(self.repo),
+                }
+            ],
+        }
+
+    def served(self, lab):
+        """Serve the repository to a lab, as long as this is entered."""
+        if self.repo is None:
+            return nullcontext()
+        words = ("-m", "http.server", "--directory", str(self.repo))
+        return background(lab, *words, "--bind", "10.10.10.1", str(PORT))
+
+    def add_to(self, machine):
+        """Have a machine's apt know the repository, as somebody does it by hand."""
+        if self.repo is None:
+            archive = programs.vendor_archive()
+            key = programs.fetch(archive.key)
+            place = f"{archive.uri}/ {archive.suite} {archive.components}"
+        else:
+            key, place = (self.repo / "key.asc").read_bytes(), f"{URL}/ generic main"
+        line = f"deb [signed-by=/etc/apt/keyrings/pigsty.asc] {place}\n"
+        machine.write("/etc/apt/keyrings/pigsty.asc", key)
+        machine.write("/etc/apt/sources.list.d/pigsty-infra.list", line)
+        machine.run(["apt-get", "update"])
+
+
+def repository(folder):
+    """Return the vendor's repository, made in an empty folder where it is not the vendor's own."""
+    return Vendor(None if programs.from_vendor() else standins.build(folder))
+
+
+def replaced():
+    """Whether something other than Debian's programs and stand-ins was asked for."""
+    return programs.from_vendor() or bool(programs.given())
+
+
+def real_ones():
+    """Switches of what Debian has no package of, on where machines get the real program of it."""
+    return {switch: programs.is_real(name) for switch, name in NOT_SHIPPED.items()}
 
 
 @contextmanager
@@ -51,9 +110,3 @@ def background(lab, *words):
             yield process
         finally:
             process.kill()
-
-
-def served(lab, repo):
-    """Serve the repository to a lab, as long as this is entered."""
-    words = ("-m", "http.server", "--directory", str(repo), "--bind", "10.10.10.1", str(PORT))
-    return background(lab, *words)

@@ -4,7 +4,9 @@ Debian ships no VictoriaLogs, VictoriaTraces, Vector and Grafana. What stands in
 small programs that refuse every flag that the real ones do not document and answer only what a test
 asks.
 Nothing in the formula knows of them. The other packages of the vendor hold the real programs,
-taken out of Debian's packages and packed under the vendor's names and paths.
+taken out of Debian's packages and packed under the vendor's names and paths. A program that is
+given (INFRA_PROGRAMS, see programs.py) is packed in the place of either. Which programs a package
+holds is in its description.
 
 `build` makes all of them, and a signed apt repository of them as the vendor's looks.
 """
@@ -32,31 +34,35 @@ class Package:
     """A package of the vendor.
 
     Attributes:
-        real: path in the package → Debian's program that it is.
-        shared: folders of Debian's package that the program needs beside it.
-        standins: path in the package → program of this folder.
-        beside: further modules of this folder that they import.
-        libraries: packages of the tests' own Python that they import.
+        programs: path in the package → the vendor's name of the program that it is.
+        optional: as `programs`, of those that are packed only where they are given.
+        shared: folders of Debian's package that Debian's program needs beside it.
+        tree: path in the package of a program that is given as a tree.
+        beside: further modules of this folder that a stand-in imports.
+        libraries: packages of the tests' own Python that a stand-in imports.
         files: path in the package → text.
         installed: what its script does once it is unpacked.
         depends: what it needs.
+        standin_depends: what a stand-in needs.
         users: accounts that its script makes, as the vendor's does.
     """
 
-    real: dict[str, str] = field(default_factory=dict)
+    programs: dict[str, str] = field(default_factory=dict)
+    optional: dict[str, str] = field(default_factory=dict)
     shared: tuple[str, ...] = ()
-    standins: dict[str, str] = field(default_factory=dict)
+    tree: str = ""
     beside: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     installed: str = ""
     depends: str = ""
+    standin_depends: str = "python3"
     users: tuple[str, ...] = ()
 
 
 # The vendor's unit, as far as it concerns a test; its own hardening is left to our drop-in to show.
 GRAFANA_UNIT = """[Unit]
-Description=Grafana instance (stand-in)
+Description=Grafana instance (of the test)
 Wants=network-online.target
 After=network-online.target
 
@@ -89,7 +95,7 @@ PID_FILE_DIR=/run/grafana
 # What the vendor's script does: samples where nothing is there, and owners.
 GRAFANA_INSTALLED = """
 cd /etc/grafana
-[ -e grafana.ini ] || echo '; the sample of the stand-in' >grafana.ini
+[ -e grafana.ini ] || echo '; the sample of the package' >grafana.ini
 mkdir -p provisioning/datasources provisioning/dashboards /var/log/grafana /var/lib/grafana/plugins
 sample=provisioning/datasources/sample.yaml
 [ -e $sample ] || echo 'apiVersion: 1' >$sample
@@ -111,34 +117,33 @@ PACKAGES = {
     "victoria-metrics": Package(
         {"usr/bin/victoria-metrics": "victoria-metrics"}, depends="libzstd1"
     ),
-    "vmutils": Package({"usr/bin/vmalert": "vmalert"}, depends="libzstd1"),
+    "vmutils": Package(
+        {"usr/bin/vmalert": "vmalert"}, {"usr/bin/vmagent": "vmagent"}, depends="libzstd1"
+    ),
     "alertmanager": Package(
-        {"usr/bin/alertmanager": "prometheus-alertmanager", "usr/bin/amtool": "amtool"},
+        {"usr/bin/alertmanager": "alertmanager", "usr/bin/amtool": "amtool"},
         shared=("usr/share/prometheus/alertmanager",),
         users=("prometheus",),
     ),
     "blackbox-exporter": Package(
-        {"usr/bin/blackbox_exporter": "prometheus-blackbox-exporter"}, users=("prometheus",)
+        {"usr/bin/blackbox_exporter": "blackbox_exporter"}, users=("prometheus",)
     ),
-    "nginx-exporter": Package(
-        {"usr/bin/nginx_exporter": "prometheus-nginx-exporter"}, users=("prometheus",)
+    "nginx-exporter": Package({"usr/bin/nginx_exporter": "nginx_exporter"}, users=("prometheus",)),
+    "node-exporter": Package({"usr/bin/node_exporter": "node_exporter"}, users=("prometheus",)),
+    "victoria-logs": Package(
+        {"usr/bin/victoria-logs": "victoria-logs"}, beside=("../../logsql.py",)
     ),
-    "node-exporter": Package(
-        {"usr/bin/node_exporter": "prometheus-node-exporter"}, users=("prometheus",)
-    ),
-    "victoria-logs": Package(standins={"usr/bin/victoria-logs": "victoria_logs.py"},
-                             depends="python3"),
-    "victoria-traces": Package(standins={"usr/bin/victoria-traces": "victoria_traces.py"},
-                               depends="python3"),
+    "victoria-traces": Package({"usr/bin/victoria-traces": "victoria-traces"}, beside=("otlp.py",)),
     "grafana": Package(
-        standins={"usr/share/grafana/bin/grafana": "grafana.py"},
+        {"usr/share/grafana/bin/grafana": "grafana"},
+        tree="usr/share/grafana",
         beside=("grafana_settings.py", "grafana_store.py"),
         files={
             "usr/lib/systemd/system/grafana-server.service": GRAFANA_UNIT,
             "etc/default/grafana-server": GRAFANA_DEFAULTS,
-            "etc/grafana/ldap.toml": "# of the stand-in\n",
+            "etc/grafana/ldap.toml": "# of the test\n",
         },
-        depends="python3, python3-yaml",
+        standin_depends="python3, python3-yaml",
         users=("grafana",),
         installed=GRAFANA_INSTALLED,
     ),
@@ -146,10 +151,10 @@ PACKAGES = {
     "grafana-victoriametrics-ds": _plugins("victoriametrics-metrics-datasource"),
     "grafana-victorialogs-ds": _plugins("victoriametrics-logs-datasource"),
     "vector": Package(
-        standins={"usr/bin/vector": "vector.py"},
+        {"usr/bin/vector": "vector"},
         beside=("vector_reference.py", "vector_reference.json"),
         libraries=("vrl_python",),
-        depends="python3, python3-yaml",
+        standin_depends="python3, python3-yaml",
         users=("vector",),
     ),
 }  # fmt: skip
@@ -175,29 +180,37 @@ def build(folder: Path, version: str = VERSION) -> Path:
 
 def _pack(name: str, package: Package, version: str, root: Path, pool: Path) -> None:
     (root / "DEBIAN").mkdir(parents=True)
-    for path, program in package.real.items():
-        _install(Path(programs.program(program, RELEASE)), root / path)
-        for tree in package.shared:
-            source = programs.unpacked(programs.PACKAGES[program], RELEASE) / tree
-            shutil.copytree(source, root / tree, dirs_exist_ok=True, symlinks=True)
-    shared = root / "usr/share" / f"{name}-stand-in"
-    for path, script in package.standins.items():
-        _install(HERE / script, root / path)
+    optional = {path: one for path, one in package.optional.items() if one in programs.given()}
+    uses = []
+    for path, program in {**package.programs, **optional}.items():
+        source, use = programs.locate(program, RELEASE)
+        uses.append(use)
+        if use.origin == programs.GIVEN and package.tree:
+            shutil.copytree(source, root / package.tree, dirs_exist_ok=True, symlinks=True)
+        else:
+            _install(Path(source), root / path)
+    depends = package.depends
+    if any(use.origin == programs.STANDIN for use in uses):
+        depends = package.standin_depends
         for module in ("serving.py", "flags.json", *package.beside):
-            _install(HERE / module, shared / module, 0o644)
+            shared = root / "usr/share" / f"{name}-stand-in"
+            _install(HERE / module, shared / Path(module).name, 0o644)
         for library in package.libraries:
-            _copy_library(library, shared)
+            _copy_library(library, root / "usr/share" / f"{name}-stand-in")
+    for tree in package.shared:
+        debians = programs.PROGRAMS[next(iter(package.programs.values()))].package
+        source_tree = programs.unpacked(debians, RELEASE) / tree
+        shutil.copytree(source_tree, root / tree, dirs_exist_ok=True, symlinks=True)
     for path, text in package.files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
-    kind = "Debian's program under the vendor's name" if package.real else "stand-in for tests"
     lines = {
         "Package": name,
         "Version": version,
         "Architecture": "amd64",
         "Maintainer": "tests of the infra formula <root@localhost>",
-        "Depends": package.depends,
-        "Description": f"{name} ({kind})",
+        "Depends": depends,
+        "Description": f"{name}, for tests{programs.describe(uses)}",
     }
     control = "".join(f"{key}: {value}\n" for key, value in lines.items() if value)
     (root / "DEBIAN/control").write_text(control)

@@ -1,5 +1,8 @@
 #!/usr/bin/python3
-"""Stand-in for VictoriaLogs: takes JSON lines in, finds them again by word and by field."""
+"""Stand-in for VictoriaLogs: takes JSON lines in, finds them again by word and by field.
+
+It refuses what is no LogsQL, but of pipes and of `stats` it computes nothing.
+"""
 
 import json
 import re
@@ -10,6 +13,8 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 sys.path.insert(0, "/usr/share/victoria-logs-stand-in")
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # where it is run from the checkout
+import logsql
 import serving
 
 GIVEN = serving.flags("victoria-logs", sys.argv[1:])
@@ -33,13 +38,24 @@ def matches(line: dict[str, Any], query: str) -> bool:
     return True
 
 
+def refusal(query: str) -> str:
+    """Why VictoriaLogs would refuse a query; empty where it would not."""
+    if not query.strip():
+        return "missing query"
+    try:
+        logsql.parse(query)
+    except logsql.LogsQLError as error:
+        return str(error)
+    return ""
+
+
 def parsed(line: str) -> dict[str, Any]:
     """What is kept in a line; nothing of one that was cut off."""
     try:
         found: dict[str, Any] = json.loads(line)
     except ValueError:
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 class Handler(serving.Handler):
@@ -65,10 +81,14 @@ class Handler(serving.Handler):
                 f"vl_rows_ingested_total {rows}\nvl_rows_dropped_total 0\n"
                 "vl_storage_is_read_only 0\n",
             )
+        elif url.path == "/internal/force_flush":
+            self.answer(200, "")
         elif url.path == "/insert/jsonline":
             self.insert(body)
+        elif url.path.startswith("/select/logsql/") and (fault := refusal(given.get("query", ""))):
+            self.answer(400, f"cannot parse query [{given.get('query', '')}]: {fault}")
         elif url.path == "/select/logsql/query":
-            self.query(given.get("query", "*"), int(given.get("limit", 1000)))
+            self.query(given["query"], int(given.get("limit", 1000)))
         elif url.path == "/select/logsql/stats_query":
             empty = {"status": "success", "data": {"resultType": "vector", "result": []}}
             self.answer(200, json.dumps(empty), "application/json")
@@ -80,11 +100,14 @@ class Handler(serving.Handler):
     def insert(self, body: bytes) -> None:
         names = {k: self.headers.get(f"VL-{k}") for k in ("Msg-Field", "Time-Field")}
         ignored = (self.headers.get("VL-Ignore-Fields") or "").split(",")
+        if self.headers.get("Content-Type") == "application/x-www-form-urlencoded":
+            body = b""  # it is read as a form
         out = []
         for raw in body.decode("utf-8", "replace").splitlines():
-            if not raw.strip():
+            whole = parsed(raw)
+            if not whole:
                 continue
-            line = {k: v for k, v in json.loads(raw).items() if k not in ignored}
+            line = {k: v for k, v in whole.items() if k not in ignored}
             line["_msg"] = line.pop(names["Msg-Field"] or "_msg", "")
             line["_time"] = line.pop(names["Time-Field"] or "_time", "")
             line["_stream_fields"] = self.headers.get("VL-Stream-Fields", "")
