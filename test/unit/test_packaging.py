@@ -27,7 +27,8 @@ def test_the_metadata_are_those_that_spm_asks_for():
 
 def test_the_version_is_in_one_place_and_has_notes():
     notes = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.findall(r"(?m)^## (\S+)", notes)[0] == str(FORMULA["version"])
+    releases = [name for name in re.findall(r"(?m)^## (\S+)", notes) if name != "Unreleased"]
+    assert releases[0] == str(FORMULA["version"])
     project = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'dynamic = ["version"]' in project
 
