@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from repo_samples import Client, deb, rpm, run
+from repo_samples import Client, Key, deb, rpm, run
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from _modules import infra_files
@@ -286,7 +286,7 @@ def judging(modules, function):
 MODES = [0o700, 0o755, 0o775, 0o777, 0o757, 0o1777, 0o1775, 0o2755, 0o3777]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(
     folders=st.lists(
         st.tuples(st.sampled_from([0, STRANGER]), st.sampled_from(MODES)), min_size=1, max_size=3
@@ -356,9 +356,9 @@ def test_a_path_that_has_to_be_looked_for_is_not_read_by_default(place, sample, 
 
 @pytest.fixture(scope="module")
 def second_key():
-    home = tempfile.mkdtemp(prefix="gs-", dir="/tmp")
-    yield {"home": home}
-    shutil.rmtree(home)
+    key = Key("Another site <another@example.org>")
+    yield {"home": key.home}
+    key.close()
 
 
 @pytest.fixture
