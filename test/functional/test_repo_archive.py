@@ -343,6 +343,23 @@ def attack(file, folders):
         os._exit(0)
 
 
+@pytest.mark.parametrize(
+    ("options", "owner"),
+    [
+        ("rw,size=10k", 0),
+        ("rw,user_id=1000,group_id=1000,allow_other", 1000),
+        ("rw,user_id=0,group_id=0,allow_other", 0),
+    ],
+)
+def test_who_mounted_a_file_system_is_known(options, owner):
+    """A user's own FUSE may say of any file that it is root's."""
+    mounts = f"""21 1 8:1 / / rw shared:1 - ext4 /dev/a rw,user_id=7
+22 21 0:5 / /mnt/a\\040b rw,nosuid shared:2 - fuse.x x {options}
+"""
+    assert infra_files._mount_owner("pos:\t0\nflags:\t0\nmnt_id:\t22\nino:\t1\n", mounts) == owner
+    assert infra_files._mount_owner("mnt_id:\t99\n", mounts) == 0
+
+
 def test_a_path_that_has_to_be_looked_for_is_not_read_by_default(place, sample, unpack):
     expected = shutil.copy(sample, place / "tmp.tgz")
     ret = unpack(place / "none.tgz", optional=True, expected=expected)
