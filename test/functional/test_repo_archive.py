@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from repo_samples import Client, deb, rpm, run
+from repo_samples import Client, Key, deb, rpm, run
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from _modules import infra_files
@@ -286,7 +286,7 @@ def judging(modules, function):
 MODES = [0o700, 0o755, 0o775, 0o777, 0o757, 0o1777, 0o1775, 0o2755, 0o3777]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(
     folders=st.lists(
         st.tuples(st.sampled_from([0, STRANGER]), st.sampled_from(MODES)), min_size=1, max_size=3
@@ -343,6 +343,23 @@ def attack(file, folders):
         os._exit(0)
 
 
+@pytest.mark.parametrize(
+    ("options", "owner"),
+    [
+        ("rw,size=10k", 0),
+        ("rw,user_id=1000,group_id=1000,allow_other", 1000),
+        ("rw,user_id=0,group_id=0,allow_other", 0),
+    ],
+)
+def test_who_mounted_a_file_system_is_known(options, owner):
+    """A user's own FUSE may say of any file that it is root's."""
+    mounts = f"""21 1 8:1 / / rw shared:1 - ext4 /dev/a rw,user_id=7
+22 21 0:5 / /mnt/a\\040b rw,nosuid shared:2 - fuse.x x {options}
+"""
+    assert infra_files._mount_owner("pos:\t0\nflags:\t0\nmnt_id:\t22\nino:\t1\n", mounts) == owner
+    assert infra_files._mount_owner("mnt_id:\t99\n", mounts) == 0
+
+
 def test_a_path_that_has_to_be_looked_for_is_not_read_by_default(place, sample, unpack):
     expected = shutil.copy(sample, place / "tmp.tgz")
     ret = unpack(place / "none.tgz", optional=True, expected=expected)
@@ -356,9 +373,9 @@ def test_a_path_that_has_to_be_looked_for_is_not_read_by_default(place, sample, 
 
 @pytest.fixture(scope="module")
 def second_key():
-    home = tempfile.mkdtemp(prefix="gs-", dir="/tmp")
-    yield {"home": home}
-    shutil.rmtree(home)
+    key = Key("Another site <another@example.org>")
+    yield {"home": key.home}
+    key.close()
 
 
 @pytest.fixture
