@@ -351,8 +351,11 @@ def _without_values(
 
 def _is_from(secrets: Any, found: list[Any], whole: Any) -> bool:
     """Whether what a message is about stands in these secrets, and not only a part of it."""
-    for key in found:
-        secrets, whole = secrets[key], whole[key]
+    try:
+        for key in found:
+            secrets, whole = secrets[key], whole[key]
+    except (KeyError, IndexError, TypeError):
+        return False  # a minion's `nodes` put something else in its place
     return bool(found) and (not isinstance(secrets, dict) or secrets == whole)
 
 

@@ -31,7 +31,7 @@ NAMES = {
 @pytest.fixture(scope="module")
 def convert():
     with tempfile.TemporaryDirectory(prefix="infra-") as folder:
-        yield modules.load(folder)["infra_pigsty.convert"]
+        yield modules.load(folder)["infra_pigsty.from_text"]
 
 
 def answer(machine, name):
@@ -49,8 +49,10 @@ def answer(machine, name):
      for name in NAMES],
 )  # fmt: skip
 def test_the_pillar_of_an_inventory_is_applied(convert, name):
-    pillar = convert(str(CASES / f"{name}.yml"))["pillar"]["infra"]
-    with Lab.up("default", name=f"pigsty-{name}", pillar={"infra": {**pillar, **LAB}}) as lab:
+    pillars, _ = convert((CASES / f"{name}.yml").read_text(encoding="utf-8"))
+    pillar = pillars["infra"]
+    given = {**pillars, "infra": {**pillar, **LAB}}
+    with Lab.up("default", name=f"pigsty-{name}", pillar=given) as lab:
         machine = lab.machine("infra-1")
         for folder in ("docs", "hidden", "braces"):
             machine.write(f"/www/{folder}/index.html", "here\n")

@@ -43,14 +43,16 @@ PILLAR = {
         "repo_enabled": False,
         "node_repo_modules": "",
         "portal_auth": "basic",
-        "nginx_users": {"ann": PASSWORD},
         "infra_portal": {
             "home": {"domain": "i.pigsty"},
             "metrics": {"domain": "p.pigsty", "endpoint": "${admin_ip}:8428"},
         },
-        "alertmanager_receivers": {"hook": {"webhook": {"url": "http://10.10.10.1:5001/"}}},
         "vmetrics_scrape_jobs": [{"job_name": "shop", "targets": "shop"}],
-    }
+    },
+    "infra_secrets": {
+        "nginx_users": {"ann": PASSWORD},
+        "alertmanager_receivers": {"hook": {"webhook": {"url": "http://10.10.10.1:5001/"}}},
+    },
 }
 
 

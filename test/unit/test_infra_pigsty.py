@@ -107,6 +107,25 @@ def test_secrets_are_in_no_report(salt_, tmp_path):
     assert {row["became"] for row in told["variables"]} >= {"refused", "unresolved", "without"}
 
 
+def test_secrets_are_written_beside_the_pillar_and_nowhere_else(salt_, tmp_path):
+    convert = salt_["infra_pigsty.convert"]
+    out = tmp_path / "infra.sls"
+    found = convert(str(CASES / "infra-only.yml"), str(out))
+    beside = tmp_path / "infra_secrets.sls"
+    assert (found["out"], found["secrets"]) == (str(out), str(beside))
+    assert out.read_text(encoding="utf-8") == (CASES / "infra-only.sls").read_text(encoding="utf-8")
+    wanted = (CASES / "infra-only.secrets.sls").read_text(encoding="utf-8")
+    assert beside.read_text(encoding="utf-8") == wanted
+    assert [path.stat().st_mode & 0o777 for path in (out, beside)] == [0o600, 0o600]
+    assert "infra_secrets" not in convert(str(CASES / "infra-only.yml"))["pillar"]
+    with pytest.raises(SaltInvocationError, match="expected another name"):
+        convert(str(CASES / "infra-only.yml"), str(beside))
+    plain = tmp_path / "other"
+    plain.mkdir()
+    assert convert(str(CASES / "single.yml"), str(plain / "infra.sls"))["secrets"] is None
+    assert [path.name for path in plain.iterdir()] == ["infra.sls"]
+
+
 def check(salt_, text):
     """Convert; whatever comes out holds what is promised of it."""
     try:

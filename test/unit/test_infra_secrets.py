@@ -420,6 +420,14 @@ def test_what_both_pillars_set_differently_is_warned_about_by_its_key_path(salt_
     assert CANARY not in repr(told)
 
 
+def test_nodes_may_replace_what_infra_secrets_say_of_an_entry(salt_):
+    secrets = {"grafana_datasources": {"Shop": {"secureJsonData": {"x": CANARY}}}}
+    own = {"grafana_datasources": {"Shop": {"type": "prometheus", "url": ["x"]}}}
+    errors = salt_["infra_pillar.check"]({"nodes": {"a": own}}, own, secrets=secrets)
+    assert any("grafana_datasources.Shop.url" in error for error in errors)
+    assert CANARY not in repr(errors)
+
+
 def test_infra_secrets_on_another_minion_are_named(salt_):
     told = salt_["infra_pillar.secret_messages"]({}, {"nginx_users": {"ann": CANARY}})
     (message,) = told["warnings"]
