@@ -111,6 +111,8 @@ def wanted(
             note(component, "packages", _names(chunk) if "pkgs" in chunk else chunk["packages"])
             # The distribution's own units of it, which are masked.
             note(component, "units", chunk.get("others") or [])
+        elif what == ("infra_firewall", "confined"):
+            found.setdefault(component, {})  # it notes itself what it brings, once it does
     for component in [c for c in found if files.get(c)]:
         note(component, "paths", files[component])
     return found

@@ -172,6 +172,20 @@ def test_a_rule_that_is_not_understood_is_at_most_unknown(expr):
     assert nft.admits(rules, "10.0.0.7", 8428) in (True, False, None)
 
 
+@pytest.mark.parametrize("flags", [["syn", "ack"], {"|": ["syn", "ack"]}])
+def test_both_ways_in_which_releases_of_nft_write_flags_are_read(flags):
+    place = {"family": "inet", "table": "infra"}
+    left = {"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, flags]}
+    begins = {"match": {"op": "!=", "left": left, "right": "syn"}}
+    chain = {**place, "name": "input", "hook": "input", "type": "filter", "policy": "drop"}
+    rules = [
+        {"chain": chain},
+        {"rule": {**place, "chain": "input", "expr": [begins, {"accept": None}]}},
+    ]
+    assert nft.admits(rules, "10.0.0.7", 8428) is False
+    assert nft.admits(rules, "10.0.0.7", 8428, begins=False) is True
+
+
 def test_chains_that_lead_in_a_circle_end():
     place = {"family": "inet", "table": "t"}
     rules = [
