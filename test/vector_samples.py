@@ -46,18 +46,30 @@ def files(sources: list[str] | None = None, **changes: Any) -> dict[str, dict[st
     )
 
 
-def configs(sources: list[str] | None = None, **changes: Any) -> dict[str, dict[str, Any]]:
-    """Rendered files by name, parsed."""
-    return {name: yaml.safe_load(spec["text"]) for name, spec in files(sources, **changes).items()}
-
-
 def whole(sources: list[str] | None = None, **changes: Any) -> dict[str, Any]:
-    """All files as one configuration, as Vector merges them."""
-    merged: dict[str, Any] = {}
-    for config in configs(sources, **changes).values():
-        for key, value in config.items():
+    """All files as one configuration."""
+    return merged(files(sources, **changes))
+
+
+def of_state(chunk: dict[str, Any]) -> dict[str, Any]:
+    """The configuration that a compiled state infra_vector.managed writes."""
+    receivers = infra_vector.receivers(chunk["endpoints"], chunk["nodes"], chunk["admin_ip"])
+    settings = {
+        **chunk["settings"],
+        "ip": chunk["settings"]["ip"] or "10.10.10.10",
+        "receivers": receivers,
+        "buffer_bytes": infra_vector.size(chunk["buffer"]),
+    }
+    return merged(infra_vector.files(settings, chunk["sources"], load))
+
+
+def merged(rendered: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A file set as one configuration, as Vector merges the files."""
+    out: dict[str, Any] = {}
+    for spec in rendered.values():
+        for key, value in yaml.safe_load(spec["text"]).items():
             if key in ("sources", "transforms", "sinks"):
-                merged.setdefault(key, {}).update(value)
+                out.setdefault(key, {}).update(value)
             else:
-                merged[key] = value
-    return merged
+                out[key] = value
+    return out

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 import salt.state
+import vector_samples
+import vrl
 import yaml
+from lab.standins import vector_reference
 from salt.utils.jinja import SaltCacheLoader
 from saltfactories.utils.functional import Loaders
 
@@ -88,6 +91,18 @@ def test_what_is_applied_renders_and_its_ids_are_of_the_house(loaders, modules, 
     found = low(modules, "infra", {"infra": everything})
     assert {chunk["__id__"].split("-")[0] for chunk in found} == {"infra"}
     assert len({(c["state"], c["fun"], c["__id__"], c["name"]) for c in found}) == len(found)
+    check_vector(found)
+
+
+def check_vector(chunks):
+    """What Vector is given is as its reference says, and its programs compile."""
+    (chunk,) = [c for c in chunks if (c["state"], c["fun"]) == ("infra_vector", "managed")]
+    config = vector_samples.of_state(chunk)
+    assert vector_reference.problems(config) == []
+    for path, program in vrl.programs(config).items():
+        assert [
+            engine.problem(program) for engine in vrl.ENGINES if engine.problem(program)
+        ] == [], path
 
 
 def unmet(chunks):

@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import re
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from lab.standins import grafana_settings
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from _modules import infra_grafana
@@ -72,6 +74,49 @@ def test_the_settings_are_of_the_parameters_and_secrets_are_not_among_them():
         assert (spec["mode"], spec["group"]) == ("0640", "grafana")
     assert all(files[rel]["secret"] for rel in files if rel.startswith("infra/"))
     assert "url" not in parsed()[0]["database"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"pgurl": "postgres://g:hush@db:5436/grafana", "language": "zh", "theme": "dark"},
+        {"anonymous": "viewer"},
+        {"auth_proxy": True},
+    ],
+    ids=["defaults", "database", "anonymous", "proxy"],
+)
+def test_every_setting_is_in_grafana_s_documents_with_a_value_that_it_takes(changes, tmp_path):
+    """And the stand-in of the lab refuses each that is misspelt, or has another value."""
+    text = re.sub(r"\$__file\{[^}]*\}", "secret", parsed(**changes)[1]["grafana.ini"]["text"])
+    path = tmp_path / "grafana.ini"
+    path.write_text(text, encoding="utf-8")
+    assert grafana_settings.settings(str(path))
+    for line in text.splitlines():
+        key, sign, value = line.partition(" = ")
+        if not sign or key.startswith("#"):
+            continue
+        broken = [f"{key}s = {value}"]
+        if re.fullmatch(r"true|false|\d+\w?|Viewer|light|dark|username", value):
+            broken.append(f"{key} = {value}x")
+        for other in broken:
+            path.write_text(text.replace(f"\n{line}\n", f"\n{other}\n"), encoding="utf-8")
+            with pytest.raises(grafana_settings.Refused):
+                grafana_settings.settings(str(path))
+
+
+def test_types_of_provisioning_files_are_checked_by_the_stand_in(tmp_path):
+    folder = tmp_path / "datasources"
+    folder.mkdir()
+    good = {"name": "a", "type": "prometheus", "access": "proxy", "isDefault": True}
+    for change in ({}, {"isDefault": "yes"}, {"jsonData": []}, {"urls": "x"}):
+        one = {**good, **change}
+        (folder / "a.yml").write_text(yaml.safe_dump({"apiVersion": 1, "datasources": [one]}))
+        if change:
+            with pytest.raises(grafana_settings.Refused):
+                grafana_settings.sources(str(tmp_path))
+        else:
+            assert grafana_settings.sources(str(tmp_path))
 
 
 @pytest.mark.parametrize(("anonymous", "enabled"), [("", "false"), ("viewer", "true")])

@@ -9,6 +9,7 @@ import salt.utils.yaml
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from lab.standins import grafana_settings
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from _modules import infra_grafana_content as content
@@ -80,6 +81,21 @@ def test_what_links_to_a_component_that_is_off_is_left_out():
     assert links(found) <= known
     assert links(sources()) == {"ds-metrics", "ds-vlogs", "ds-vtraces", "vlogs-1", "vlogs-2",
                                 "vtraces-1", "vtraces-2"}  # fmt: skip
+
+
+@pytest.mark.parametrize("values", [{}, CMDB], ids=["stack", "database"])
+def test_grafana_s_stand_in_takes_what_is_provisioned(values, tmp_path):
+    made = {
+        **content.source_files(sources(**values)),
+        **content.providers("/infra/grafana", ["node"], True, {"Mine": "/srv/boards"}),
+    }
+    for rel, spec in made.items():
+        path = tmp_path / rel.removeprefix("provisioning/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(spec["text"], encoding="utf-8")
+    read = grafana_settings.sources(str(tmp_path))
+    assert {one["uid"] for one in read} == {one["uid"] for one in sources(**values)}
+    assert grafana_settings.providers(str(tmp_path))
 
 
 def links(value):

@@ -2,16 +2,14 @@
 
 import copy
 import re
-import sys
 from pathlib import Path
 
 import pytest
 import vector_samples
 import yaml
+from lab.standins import vector_reference
 
 STANDINS = Path(__file__).resolve().parents[1] / "lab/standins"
-sys.path.insert(0, str(STANDINS))
-import vector_reference  # noqa: E402 - it lies beside the stand-in, which is given it as a file
 
 # Names in them are the site's, or another protocol's.
 FREE = ("sources", "transforms", "sinks", "headers")

@@ -1,7 +1,8 @@
 """Settings and provisioning files as the stand-in for Grafana reads them: strictly.
 
-The real program passes over a setting that it does not know; the stand-in refuses it, so that a
-test finds what is misspelt. Files that the real program refuses, it refuses, too.
+The real program passes over a setting that it does not know, and takes its default in the place
+of a value that it cannot read; the stand-in refuses both, so that a test finds what is misspelt.
+Files that the real program refuses, it refuses, too.
 """
 
 from __future__ import annotations
@@ -36,6 +37,27 @@ KNOWN = {
                 "allow_loading_unsigned_plugins"},
     "news": {"news_feed_enabled"},
     "smtp": {"enabled", "host", "user", "password", "from_address"},
+}  # fmt: skip
+# What a value may be, by the kind of setting; a section holds where names are not unique.
+VALUES = {
+    r"true|false": {
+        "serve_from_sub_path", "wal", "reporting_enabled", "check_for_updates",
+        "check_for_plugin_updates", "disable_gravatar", "allow_embedding", "cookie_secure",
+        "external_enabled", "allow_sign_up", "viewers_can_edit", "disable_login_form", "enabled",
+        "hide_version", "auto_sign_up", "enable_login_token", "plugin_admin_enabled",
+        "public_key_retrieval_disabled", "news_feed_enabled",
+    },
+    r"\d+": {"http_port", "max_open_conn", "max_open_conns_default", "sync_ttl",
+             "versions_to_keep"},
+    r"(\d+(ms|[smhdwMy]))+": {"min_refresh_interval", "login_maximum_lifetime_duration",
+                              "rule_query_offset", "timeout"},
+    r"Viewer|Editor|Admin|None": {"auto_assign_org_role", "org_role"},
+    r"dark|light|system": {"default_theme"},
+    r"username|email": {"header_property"},
+    r"lax|strict|none|disabled": {"cookie_samesite"},
+    r"sqlite3|postgres|mysql": {"database.type"},
+    r"(console|file|syslog)([ ,]+(console|file|syslog))*": {"log.mode"},
+    r"trace|debug|info|warn|error|critical": {"log.level"},
 }  # fmt: skip
 SOURCE = {"name", "type", "access", "orgId", "uid", "url", "user", "database", "basicAuth",
           "basicAuthUser", "withCredentials", "isDefault", "jsonData", "secureJsonData",
@@ -82,6 +104,9 @@ def settings(path: str) -> dict[str, dict[str, str]]:
             value = value.removeprefix('"""').removesuffix('"""')
         else:
             value = re.split(r"\s[#;]", value)[0].strip("`\"' ")
+        for pattern, names in VALUES.items():
+            if names & {key, f"{section}.{key}"} and not re.fullmatch(pattern, value):
+                raise Refused(f"{path}:{number}: {key}: expected {pattern}, got {value!r}")
         found[section][key] = expanded(value)
     return found
 
@@ -111,6 +136,12 @@ def _documents(folder: Path, keys: set[str]) -> list[tuple[Path, dict[str, Any]]
     return out
 
 
+def _check_types(path: Path, entry: dict[str, Any], types: dict[str, type]) -> None:
+    for key, kind in types.items():
+        if key in entry and type(entry[key]) is not kind:
+            raise Refused(f"{path}: {key}: cannot unmarshal {entry[key]!r} into {kind.__name__}")
+
+
 def sources(provisioning: str) -> list[dict[str, Any]]:
     """Data sources of all files, each with `prunable`."""
     keys = {"apiVersion", "prune", "datasources", "deleteDatasources"}
@@ -120,6 +151,9 @@ def sources(provisioning: str) -> list[dict[str, Any]]:
             if set(raw) - SOURCE:
                 raise Refused(f"{path}: unknown field {sorted(set(raw) - SOURCE)[0]}")
             one = interpolated(raw)
+            _check_types(path, one, {"isDefault": bool, "editable": bool, "basicAuth": bool,
+                                     "withCredentials": bool, "orgId": int, "version": int,
+                                     "jsonData": dict, "secureJsonData": dict})  # fmt: skip
             if (
                 not one.get("name")
                 or not one.get("type")
@@ -147,6 +181,9 @@ def providers(provisioning: str) -> list[dict[str, Any]]:
             if set(raw) - PROVIDER:
                 raise Refused(f"{path}: unknown field {sorted(set(raw) - PROVIDER)[0]}")
             one = interpolated(raw)
+            _check_types(path, one, {"disableDeletion": bool, "editable": bool, "orgId": int,
+                                     "allowUiUpdates": bool, "updateIntervalSeconds": int,
+                                     "options": dict})  # fmt: skip
             if one.get("type") != "file" or not isinstance(one["options"].get("path"), str):
                 raise Refused(f"{path}: Failed to load dashboards. path param is not a string")
             out.append(one)
