@@ -229,7 +229,10 @@ def came(running: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[s
     for key, result in running.items():
         state, fun = key.partition("_|-")[0], key.rpartition("_|-")[2]
         component = component_of(result.get("__sls__", ""))
-        installs = state == "pkg" or (state, fun) == ("infra_daemon", "installed")
+        installs = state == "pkg" or (state, fun) in (
+            ("infra_daemon", "installed"),
+            ("infra_firewall", "confined"),
+        )
         if component is None or not installs:
             continue
         for name, change in (result.get("changes") or {}).items():

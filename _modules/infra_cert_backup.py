@@ -87,7 +87,7 @@ def write(path: str, passphrase_file: str) -> list[str]:
     target = Path(path)
     if not target.is_absolute() or not target.parent.is_dir():
         raise SaltInvocationError(f"path: expected a new file in a folder that is there: {path!r}")
-    if target.exists():
+    if os.path.lexists(target):
         raise SaltInvocationError(f"path: {path} is there already; a backup replaces nothing")
     root = PKI.parent.parent
     found = [PKI / "ca.crt", PKI / "ca/ca.key", *sorted((PKI / "misc").glob("*.*"))]

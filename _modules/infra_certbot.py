@@ -458,6 +458,10 @@ def explain(output: str) -> str:
 
 def _certbot(argv: list[str], environment: dict[str, str]) -> None:
     """Run certbot; wait for another one, as its timer or an operator may run it, to end."""
+    bundle = environment.get("REQUESTS_CA_BUNDLE", "")
+    fault = __salt__["infra_files.root_only_fault"](bundle) if bundle else ""
+    if fault:
+        raise CommandExecutionError(f"certbot_ca: {fault}")
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:

@@ -2,11 +2,12 @@
 
 A *daemon* is a row of ``infra/daemons.yaml`` as ``infra/map/daemons.jinja`` fills it in: ``name``,
 ``title``, ``unit``, ``user``, ``program``, ``flags`` (each ``text`` and the ``template`` it came
-from), ``options`` (further flags, one string), ``options_parameter``, ``version`` (the flag that
-prints it), ``port``, ``port_parameter``, ``health`` (path), ``after`` (units), ``writes``
-(directories), ``writes_parameter`` and ``service`` (directives of its own). With ``dropin`` the
-unit is its package's own, flags and all, and what is ours is a drop-in; ``seconds`` is how long it
-may take to start.
+from; one with ``help`` is conditional, see :func:`with_supported_flags`), ``options`` (further
+flags, one string), ``options_parameter``, ``version`` (the flag that prints it), ``port``,
+``port_parameter``, ``health`` (path), ``after`` (units), ``writes`` (directories),
+``writes_parameter`` and ``service`` (directives of its own). With ``dropin`` the unit is its
+package's own, flags and all, and what is ours is a drop-in; ``seconds`` is how long it may take to
+start.
 """
 
 from __future__ import annotations
@@ -94,8 +95,47 @@ def arguments(daemon: dict[str, Any]) -> list[str]:
         raise SaltInvocationError(f"{daemon['options_parameter']}: {fault}")
     options = shlex.split(daemon["options"])
     given = {_flag_name(option) for option in options if option.startswith("-")}
-    flags = [f["text"] for f in daemon["flags"] if _flag_name(f["text"]) not in given]
+    flags = [
+        f["text"] for f in daemon["flags"] if "help" not in f and _flag_name(f["text"]) not in given
+    ]
     return [daemon["program"], *flags, *options]
+
+
+def with_supported_flags(daemon: dict[str, Any]) -> dict[str, Any]:
+    """A daemon with those of its conditional flags that its installed program is to have.
+
+    daemon
+        See the module's own description. A flag with ``help`` is conditional: it stays where that
+        regular expression is found in what the program prints for ``--help``. Releases of one
+        program differ in the flags that they have, and in what these do by default.
+
+    Returns the daemon with flags that all count; where the program is not installed, without the
+    conditional ones.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_daemon.with_supported_flags '{program: /usr/bin/vmalert, flags: []}'
+    """
+    if not any("help" in flag for flag in daemon["flags"]):
+        return daemon
+    printed = ""
+    if salt.utils.path.which(daemon["program"]):
+        outcome = __salt__["cmd.run_all"](
+            [daemon["program"], "--help"],
+            python_shell=False,
+            cwd="/",
+            timeout=20,
+            ignore_retcode=True,
+        )
+        printed = f"{outcome['stdout']}\n{outcome['stderr']}"
+    flags = [
+        {key: value for key, value in flag.items() if key != "help"}
+        for flag in daemon["flags"]
+        if "help" not in flag or re.search(flag["help"], printed)
+    ]
+    return {**daemon, "flags": flags}
 
 
 def _flag_name(flag: str) -> str:
@@ -242,6 +282,11 @@ def problems(parameters: dict[str, Any], family: str) -> list[str]:
             errors.append(f"{row['options']}: {fault}")
     if given["infra_listen"] == "127.0.0.1" and len(given["infra_hosts"]) > 1:
         errors.append("infra_listen: expected auto or 0.0.0.0 with several INFRA nodes")
+    reached = [
+        *rows,
+        *(row["service"] for row in _data("reach.yaml") if row["reached_by"] != "all"),
+    ]
+    errors += __salt__["infra_firewall.problems"](given, reached)
     for index, network in enumerate(given["node_firewall_intranet"]):
         try:
             ipaddress.ip_network(network)

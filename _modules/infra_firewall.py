@@ -1,11 +1,22 @@
-"""Ports through this machine's firewall, whichever of firewalld and ufw runs.
+"""Ports through this machine's firewall, whichever runs; and who gets through it.
 
 A rule reads ``80/tcp``, for everybody, or ``9428/tcp from 10.0.0.0/8``.
+
+A *row* is one of ``infra/map/reach.jinja``: ``service``, ``ports`` (like ``8428/tcp``),
+``reached_by`` (``all``, ``site``, ``peers``, ``infra``), ``sources`` (addresses and networks that
+are entitled; None for everybody), ``opened`` (those that a firewall is told to let in) and ``ours``
+(False: what listens there is not of this formula, and is not confined).
+
+``ufw_ports``, ``ufw_rules``, ``ufw_admits``, ``rich_ports``, ``granted``, ``confinable`` and
+``problems`` are pure.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import salt.utils.path
@@ -13,6 +24,13 @@ from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
+
+_ANYBODY = {4: "9.9.9.9", 6: "2620:fe::9"}
+"""Addresses that are of no site: whom a firewall that drops by default does not let in."""
+_UNUSED = 30999  # a port that nobody has opened
+_SSH = 22
+_LEGACY = "/proc/net/ip{}_tables_names"
+_INTERFACES = "/proc/net/if_inet6"
 
 
 def active() -> str | None:
@@ -91,16 +109,18 @@ def open_port(firewall: str, port: str) -> None:
     if firewall == "ufw":
         _run("ufw", *ufw_words(number, source))
         return
-    rule = f"--add-port={number}"
-    if source:
-        bare, _, kind = number.partition("/")
-        family = "ipv6" if ":" in source else "ipv4"
-        rule = (
-            f'--add-rich-rule=rule family="{family}" source address="{source}" '
-            f'port port="{bare}" protocol="{kind}" accept'
-        )
+    rule = f"--add-rich-rule={_rich(number, source)}" if source else f"--add-port={number}"
     _run("firewall-cmd", "--permanent", rule)
     _run("firewall-cmd", rule)
+
+
+def _rich(port: str, source: str) -> str:
+    number, _, kind = port.partition("/")
+    family = "ipv6" if ":" in source else "ipv4"
+    return (
+        f'rule family="{family}" source address="{source}" '
+        f'port port="{number}" protocol="{kind}" accept'
+    )
 
 
 def ufw_words(port: str, source: str) -> list[str]:
@@ -119,11 +139,281 @@ def close_port(firewall: str, port: str) -> None:
 
     Raises CommandExecutionError with the firewall's own words where it refuses.
     """
+    number, _, source = port.partition(" from ")
     if firewall == "ufw":
-        _run("ufw", "delete", "allow", port)
+        _run("ufw", "delete", *ufw_words(number, source))
         return
-    _run("firewall-cmd", "--permanent", f"--remove-port={port}")
-    _run("firewall-cmd", f"--remove-port={port}")
+    rule = f"--remove-rich-rule={_rich(number, source)}" if source else f"--remove-port={number}"
+    _run("firewall-cmd", "--permanent", rule)
+    _run("firewall-cmd", rule)
+
+
+# -- who is let in -------------------------------------------------------------------------------
+
+
+def problems(parameters: Mapping[str, Any], services: Iterable[str]) -> list[str]:
+    """What is wrong with ``infra_firewall_allow``; pure.
+
+    parameters
+        The dictionary below ``infra:`` in pillar; types were checked before.
+    services
+        Names that it may have.
+
+    Returns one message per error, each beginning with the key path.
+    """
+    errors = []
+    known = sorted(set(services))
+    for service, networks in (parameters.get("infra_firewall_allow") or {}).items():
+        path = f"infra_firewall_allow.{service}"
+        if service not in known:
+            errors.append(f"{path}: expected one of {', '.join(known)}, got {service!r}")
+        for index, network in enumerate(networks):
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as err:
+                errors.append(
+                    f"{path}[{index}]: expected an address or a network like 10.0.0.0/8 ({err})"
+                )
+    return errors
+
+
+def granted(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Rules by which firewalld or ufw lets in those who are entitled; pure."""
+    return sorted(
+        {
+            f"{port} from {source}"
+            for row in rows
+            for port in row["ports"]
+            for source in row["opened"] or []
+        }
+    )
+
+
+def confinable(
+    rows: Iterable[Mapping[str, Any]], nodes: Iterable[str], site: Iterable[str]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows that the table of nftables confines, and why others are left open; pure.
+
+    rows
+        See the module's own description.
+    nodes
+        Addresses of the INFRA nodes.
+    site
+        ``node_firewall_intranet``.
+    """
+    networks = [ipaddress.ip_network(network) for network in site]
+    outside = [n for n in nodes if not any(ipaddress.ip_address(n) in net for net in networks)]
+    ours = [dict(row) for row in rows if row["ours"] and row["sources"] is not None]
+    if not outside:
+        return ours, []
+    left = sorted({row["service"] for row in ours if row["reached_by"] == "site"})
+    told = (
+        f"node_firewall_intranet: expected the networks of the site, but {', '.join(outside)} (an "
+        f"INFRA node) is in none of them; {', '.join(left)} stay open to everybody until it is"
+    )
+    return [row for row in ours if row["reached_by"] != "site"], [told] if left else []
+
+
+def locked_out(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Of rows to be confined, the ports that SSH has on this machine, which never are.
+
+    rows
+        See the module's own description.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_firewall.locked_out '[{service: x, ports: [22/tcp]}]'
+    """
+    found = []
+    for row in rows:
+        for port in row["ports"]:
+            number = int(port.partition("/")[0])
+            names = {_process(pid) for pid in __salt__["infra_daemon.listeners"](number)}
+            # systemd itself listens for sshd where it starts it for each connection.
+            if number == _SSH or names & {"sshd", "dropbear", "systemd"}:
+                found.append(f"{port} ({row['service']})")
+    return found
+
+
+def _process(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def guard() -> str | None:
+    """The firewall of this machine, other than ours, that drops what it was not told to let in.
+
+    Returns ``firewalld``, ``ufw``, ``nftables``, ``iptables``, or None where there is none, or
+    where it lets in by default.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_firewall.guard
+    """
+    firewall = active()
+    if firewall == "firewalld":
+        zone = _run("firewall-cmd", "--get-default-zone").strip()
+        target = _run("firewall-cmd", "--permanent", f"--zone={zone}", "--get-target").strip()
+        return None if target == "ACCEPT" else firewall
+    if firewall == "ufw":
+        return firewall if ufw_rules(_run("ufw", "status", "verbose"))[0] else None
+    versions = (4, 6) if _has_ipv6() else (4,)
+    if all(_iptables_drop(version) for version in versions):
+        return "iptables"
+    if __salt__["infra_nft.unavailable"]():
+        return None
+    rules = __salt__["infra_nft.foreign"](__salt__["infra_nft.ruleset"]())
+    if all(_nftables_drop(rules, version) or _iptables_drop(version) for version in versions):
+        return "nftables"
+    return None
+
+
+def _nftables_drop(rules: list[dict[str, Any]], version: int) -> bool:
+    admitted = __salt__["infra_nft.admits"](rules, _ANYBODY[version], _UNUSED)
+    if admitted is not None:
+        return not admitted
+    # Rules of iptables that cannot be read from here: the policy tells what they are exceptions of.
+    families = ("inet", "ip" if version == 4 else "ip6")
+    chains = [item["chain"] for item in rules if "chain" in item]
+    return any(
+        c.get("hook") == "input" and c.get("policy") == "drop" and c["family"] in families
+        for c in chains
+    )
+
+
+def _has_ipv6() -> bool:
+    try:
+        lines = Path(_INTERFACES).read_text(encoding="ascii").splitlines()
+    except OSError:
+        return False
+    return any(not line.endswith(" lo") for line in lines)
+
+
+def _legacy_rules(version: int) -> list[str]:
+    """Chain INPUT of the iptables that is not nftables, where the kernel has it loaded."""
+    try:
+        tables = Path(_LEGACY.format("" if version == 4 else "6")).read_text(encoding="ascii")
+    except OSError:
+        return []
+    program = "iptables-legacy" if version == 4 else "ip6tables-legacy"
+    if "filter" not in tables.split() or not salt.utils.path.which(program):
+        return []
+    return _run(program, "-S", "INPUT").splitlines()
+
+
+def _iptables_drop(version: int) -> bool:
+    return "-P INPUT DROP" in _legacy_rules(version)
+
+
+def ufw_rules(status: str) -> tuple[bool, list[tuple[str, str, str]]]:
+    """What ``ufw status verbose`` tells; pure.
+
+    Returns whether it drops by default what comes in, and its rules in order, each where to, what
+    is done (``ALLOW``, ``DENY``, ``REJECT``, ``LIMIT``) and from where.
+    """
+    default = re.search(r"^Default: (\w+) \(incoming\)", status, re.MULTILINE)
+    lines = re.findall(
+        r"^(\S.*?)\s+(ALLOW|DENY|REJECT|LIMIT)(?: IN)?\s{2,}(\S.*?)(?:\s+#.*)?$",
+        status,
+        re.MULTILINE,
+    )
+    return default is not None and default[1] != "allow", lines
+
+
+def ufw_admits(status: str, source: str, port: int, protocol: str) -> bool | None:
+    """Whether ufw lets in a packet; None where a rule cannot be read; pure.
+
+    status
+        What ``ufw status verbose`` prints.
+    source, port, protocol
+        Whence, and whereto.
+    """
+    drops, rules = ufw_rules(status)
+    address = ipaddress.ip_address(source)
+    sure = True
+    for where, action, whence in rules:
+        if ("(v6)" in where or "(v6)" in whence) != (address.version == 6) and "Anywhere" in whence:
+            continue
+        fits = _both(_ufw_port(where, port, protocol), _ufw_source(whence, address))
+        if fits is None:
+            sure = False
+        elif fits:
+            admitted = action in ("ALLOW", "LIMIT")
+            return admitted if sure else None
+    return not drops if sure else None
+
+
+def _both(one: bool | None, other: bool | None) -> bool | None:
+    if one is False or other is False:
+        return False
+    return None if one is None or other is None else True
+
+
+def _ufw_port(where: str, port: int, protocol: str) -> bool | None:
+    where = where.replace("(v6)", "").strip()
+    if where == "Anywhere":
+        return True
+    match = re.fullmatch(r"([0-9]+(?::[0-9]+)?(?:,[0-9]+(?::[0-9]+)?)*)(?:/(tcp|udp))?", where)
+    if match is None:
+        return None
+    parts = (part.partition(":") for part in match[1].split(","))
+    among = any(int(low) <= port <= int(high or low) for low, _, high in parts)
+    return among and match[2] in (None, protocol)
+
+
+def _ufw_source(whence: str, address: Any) -> bool | None:
+    whence = whence.replace("(v6)", "").strip()
+    if whence == "Anywhere":
+        return True
+    try:
+        return address in ipaddress.ip_network(whence, strict=False)
+    except ValueError:
+        return None
+
+
+def judge() -> tuple[str, Callable[[str, int, str], bool | None]]:
+    """What decides who gets in, and a function that tells of a source, port and protocol.
+
+    The function answers from the rules in force: True, False, or None where that cannot be told.
+    """
+    firewall = active()
+    nft = __salt__["infra_nft.unavailable"]() is None
+    rules = __salt__["infra_nft.ruleset"]() if nft else []
+    status = ""
+    if firewall == "ufw":
+        status = _run("ufw", "status", "verbose")
+        # Its rules are iptables', which its own words tell better.
+        rules = [item for item in rules if not _of_iptables(item)]
+    names = [firewall] if firewall else []
+    if __salt__["infra_nft.own"](rules):
+        names.append("table inet infra")
+    if not names and guard():
+        names.append(str(guard()))
+
+    def admits(source: str, port: int, protocol: str) -> bool | None:
+        version = ipaddress.ip_address(source).version
+        found = [__salt__["infra_nft.admits"](rules, source, port, protocol)]
+        if firewall == "ufw":
+            found.append(ufw_admits(status, source, port, protocol))
+        elif _legacy_rules(version) not in ([], ["-P INPUT ACCEPT"]):
+            found.append(None)
+        if firewall == "firewalld" and not nft:
+            found.append(None)
+        return False if False in found else None if None in found else True
+
+    return " and ".join(names) or "no firewall", admits
+
+
+def _of_iptables(item: Mapping[str, Any]) -> bool:
+    ((_kind, value),) = item.items()
+    table = value.get("table", value.get("name")) if isinstance(value, Mapping) else ""
+    return isinstance(value, Mapping) and value.get("family") in ("ip", "ip6") and table == "filter"
 
 
 def _run(*command: str) -> str:

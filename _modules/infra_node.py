@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import ssl
 import time
@@ -97,7 +98,7 @@ def fetch(address: str, path: str, port: int, ca: str | None, timeout: float = 5
         connection = http.client.HTTPConnection(address, port, timeout=timeout)
     shown = f"{'https' if ca else 'http'}://{address}:{port}{path}"
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers={"User-Agent": "infra-formula"})
         response = connection.getresponse()
         body = response.read(_LARGEST + 1)
     except (OSError, http.client.HTTPException) as err:
@@ -188,6 +189,12 @@ def upstream_key(upstream: dict[str, Any], folder: str) -> str:
 
     Raises CommandExecutionError where it cannot be had, or is another than its fingerprint says.
     """
+    for source in [upstream["signed_by"], *upstream["gpgkey"]]:
+        path = source.removeprefix("file://")
+        if path.startswith("/") and os.path.lexists(path):
+            fault = __salt__["infra_files.root_only_fault"](path)
+            if fault:
+                raise CommandExecutionError(f"key of {upstream['name']}: {fault}")
     if upstream["signed_by"] or not upstream["gpgkey"]:
         return upstream["signed_by"]
     stem = Path(folder, f"infra-{upstream['name']}")

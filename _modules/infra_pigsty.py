@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 import shlex
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,10 +136,15 @@ def _served(name: str) -> dict[str, Any]:
 
 
 def _write(path: str, content: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.fchmod(handle, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(content)
+    # A new file, in place of what somebody else may have put there to read along: it has passwords.
+    handle, beside = tempfile.mkstemp(prefix=".infra-", dir=os.path.dirname(path) or ".")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(content)
+        os.replace(beside, path)
+    except OSError:
+        os.unlink(beside)
+        raise
 
 
 # -- the pillar ------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import jinja2
 import salt.utils.path
@@ -60,6 +61,7 @@ ENTRY = {
     "proxy_connect_timeout": {"type": "timeout"},
     "proxy_read_timeout": {"type": "timeout"},
     "proxy_send_timeout": {"type": "timeout"},
+    "accel_redirect": {"type": "bool"},
     "proxy_ssl_verify": {"type": "bool"},
     "proxy_ssl_trusted_certificate": {"type": "path"},
     "proxy_ssl_name": {"type": "domain"},
@@ -75,8 +77,11 @@ _CERT_DIR = "conf.d/cert"
 _HTTP2_DIRECTIVE = (1, 25, 1)  # from here on `http2 on;`, before it a parameter of `listen`
 _GENERATION_NAME = "generation.infra.localhost"
 _ACME_NAME = "acme.infra.localhost"
+_PROXY_HEADERS = "infra-proxy-headers.conf"
+_CONSOLE_HEADERS = "infra-console-headers.conf"
 _ERROR_LOG = Path("/var/log/nginx-error.log")
 _TEMPLATES = "salt://infra/nginx/files/"
+_USER_AGENT = "infra-formula"  # infra.conf.j2 keeps such requests of this node out of the log
 
 
 # -- validation ----------------------------------------------------------------------------------
@@ -90,7 +95,8 @@ def problems(portal: Any, settings: dict[str, Any], check: Callable[..., list[st
     settings
         Parameters that the portal depends on: ``nginx_sslmode``, ``nginx_port``,
         ``nginx_ssl_port``, ``nginx_users``, ``admin_ip``, ``portal_auth``,
-        ``oauth2_proxy_endpoint``, ``addresses``, ``components``.
+        ``oauth2_proxy_endpoint``, ``oauth2_proxy_cookie_name``, ``portal_haproxy_logins``,
+        ``addresses``, ``components``.
     check
         ``infra_schema.check``.
 
@@ -102,6 +108,7 @@ def problems(portal: Any, settings: dict[str, Any], check: Callable[..., list[st
     if settings["nginx_port"] == settings["nginx_ssl_port"]:
         errors.append("nginx_ssl_port: expected another port than nginx_port")
     errors += _login_problems("portal_auth", settings["portal_auth"], settings)
+    errors += _credential_problems(portal, settings)
     owners = {} if "home" in portal else {HOME_DOMAIN: "infra_portal.home"}
     folded: dict[str, str] = {}
     for key, raw in portal.items():
@@ -217,6 +224,25 @@ def _login_problems(path: str, method: str, settings: dict[str, Any]) -> list[st
     if method == "oidc" and not settings["oauth2_proxy_endpoint"]:
         return [f"{path}: expected an oauth2_proxy_endpoint, which is empty"]
     return []
+
+
+def _credential_problems(portal: dict[Any, Any], settings: dict[str, Any]) -> list[str]:
+    """Why credentials of the portal could not be told from those of a server behind it."""
+    errors = []
+    cookie = settings["oauth2_proxy_cookie_name"]
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", cookie):
+        errors.append(
+            "oauth2_proxy_cookie_name: expected a name of letters, digits, dots, hyphens and "
+            f"underscores, got {cookie!r}"
+        )
+    home = portal.get("home", {})
+    closed = isinstance(home, dict) and auth_method("home", home, settings) == "basic"
+    if closed and settings["portal_haproxy_logins"]:
+        errors.append(
+            "portal_haproxy_logins: expected no names beside a home page with basic auth, "
+            "whose password these machines would get; give such a HAProxy an entry of its own"
+        )
+    return errors
 
 
 def auth_method(key: str, entry: dict[str, Any], settings: dict[str, Any]) -> str:
@@ -366,6 +392,7 @@ def _view(key: str, entry: dict[str, Any], s: dict[str, Any]) -> dict[str, Any]:
         "config": entry.get("config", "").strip("\n"),
         "conf": entry.get("conf", ""),
         "hsts": _HSTS_DEFAULT if hsts is True else int(hsts),
+        "accel_redirect": entry.get("accel_redirect", False),
         "proxy_ssl_verify": entry.get("proxy_ssl_verify", False),
         "proxy_ssl_trusted_certificate": entry.get("proxy_ssl_trusted_certificate", s["ca_bundle"]),
         "given": entry,
@@ -438,22 +465,29 @@ def files(
     shown = views(portal, settings)
     common = {"settings": settings, "facts": facts, "http2": _http2(facts["nginx_version"])}
     common["acme_name"] = _ACME_NAME
+    common["proxy_headers"], common["console_headers"] = _PROXY_HEADERS, _CONSOLE_HEADERS
     owner = {"group": settings["nginx_group"]}
     out: dict[str, dict[str, Any]] = {}
     for key, view in shown.items():
         if view["kind"] == "known":
             continue
         name = view["conf"] if view["kind"] == "custom" else f"{view['kind']}.conf.j2"
-        context = {**common, "entry": view, "entries": shown}
+        context: dict[str, Any] = {**common, "entry": view, "entries": shown}
         where = f"infra_portal.{key}" + (".conf" if view["kind"] == "custom" else "")
         out[f"conf.d/{key}.conf"] = {"text": _fill(environment, name, context, where), **owner}
         if view["tls"] and not view["own_cert"]:
             out.update(_certificate_links(view, facts["lineages"]))
     for node, address in sorted(settings["haproxy"].items()):
         context = {**common, "node": node, "address": address, "entry": shown["home"]}
+        context["login"] = node in settings["portal_haproxy_logins"]
         for part in ("upstream", "location"):
             text = _fill(environment, f"haproxy-{part}.conf.j2", context, f"haproxy.{node}")
             out[f"conf.d/haproxy/{part}-{node}.conf"] = {"text": text, **owner}
+    for name, target in (
+        ("proxy-headers.conf.j2", _PROXY_HEADERS),
+        ("console-headers.conf.j2", _CONSOLE_HEADERS),
+    ):
+        out[target] = {"text": _fill(environment, name, common, name), **owner}
     generation = _generation(out, facts["certificates"])
     common["generation"] = generation
     for name, target in (
@@ -636,7 +670,11 @@ def rendered(portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, dict
         raise SaltInvocationError("\n".join(outcome["errors"]))
     # Consoles of HAProxy: those of the machines that are registered here, and given ones.
     registered = __salt__["infra_register.haproxy"](__salt__["infra_register.nodes"]())
-    settings = {**settings, "haproxy": {**registered, **settings["haproxy"]}}
+    settings = {
+        **settings,
+        "haproxy": {**registered, **settings["haproxy"]},
+        "alerts_page": __salt__["infra_cards.alerts_page"](settings),
+    }
     return files(portal, settings, facts(portal, settings), template)
 
 
@@ -652,7 +690,7 @@ def pages(
     version: str,
     services: list[dict[str, Any]] | None,
     extra_services: list[dict[str, Any]],
-) -> dict[str, dict[str, Any]]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Render the portal's own pages to an infra_files set below ``nginx_home``.
 
     portal, settings, nodes, version
@@ -660,21 +698,28 @@ def pages(
     services, extra_services
         Cards that replace the default ones (None: keep those), and cards that are appended.
 
+    Of these cards, a page has those whose page is served (see ``infra_cards.asked``).
+
+    Returns the files, and what to record of the cards (see ``infra_cards.record``).
+
     Raises SaltInvocationError for a card or a page that is not as it should be.
     """
     data = salt.utils.yaml.safe_load(__salt__["cp.get_file_str"]("salt://infra/nginx/pages.yaml"))
     context = pages_context(portal, settings, nodes, version)
     context["strings"], context["icons"] = data["strings"], data["icons"]
-    context["cards"] = __salt__["infra_pages.cards"](
+    cards = __salt__["infra_pages.cards"](
         data["cards"],
         settings["components"],
         services,
         extra_services,
         {"repo_name": settings["repo_name"]},
     )
+    record = __salt__["infra_cards.record"](cards, settings)
+    context["cards"] = [card for card in cards if record["asked"][card["url"]]["served"]]
     rendered_pages = __salt__["infra_pages.render"](context, template)
     group = settings["nginx_group"]
-    return {name: {"text": text, "group": group} for name, text in rendered_pages.items()}
+    files = {name: {"text": text, "group": group} for name, text in rendered_pages.items()}
+    return files, record
 
 
 def facts(portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -920,7 +965,10 @@ def status(only: list[str] | None = None, timeout: float = 8.0) -> dict[str, Any
 
     Returns entry → ``domain``, ``http`` and ``https`` (status code, None where nothing answers),
     ``upstream`` (the endpoint), ``upstream_status`` (``ok``, ``refused``, ``timeout``, ``error``)
-    and ``seconds`` that the asking took.
+    and ``seconds`` that the asking took. ``home`` has ``cards`` besides, one row for each card of
+    the home page: ``card``, ``url``, ``code`` (what the portal answers there, None for a link to
+    another site, which is not asked), ``shown`` and ``reason`` (what its program answered when the
+    pages were applied last).
 
     CLI Example:
 
@@ -937,7 +985,18 @@ def status(only: list[str] | None = None, timeout: float = 8.0) -> dict[str, Any
     }
     with ThreadPoolExecutor(max_workers=16) as pool:
         found = pool.map(lambda e: _entry_status(e, known["ports"], timeout), served.values())
-        return dict(zip(served, found, strict=True))
+        told = dict(zip(served, found, strict=True))
+        if "home" in told:
+            recorded = __salt__["infra_cards.remembered"]()
+            home, ports = served["home"], known["ports"]
+            codes = pool.map(
+                lambda card: _card_code(card["url"], home, ports, timeout), recorded["cards"]
+            )
+            told["home"]["cards"] = [
+                _card_status(card, code, recorded["asked"].get(card["url"], {}))
+                for card, code in zip(recorded["cards"], codes, strict=True)
+            ]
+        return told
 
 
 def _entry_status(entry: dict[str, Any], ports: dict[str, int], timeout: float) -> dict[str, Any]:
@@ -958,6 +1017,32 @@ def _entry_status(entry: dict[str, Any], ports: dict[str, int], timeout: float) 
         "upstream": upstream,
         "upstream_status": _upstream_status(upstream, timeout) if upstream else None,
         "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+def _card_code(url: str, home: dict[str, Any], ports: dict[str, int], timeout: float) -> int | None:
+    """What the portal answers to who follows a card; None for another site's, and for nothing."""
+    if not url.startswith("/"):
+        return None
+    scheme = "https" if home["tls"] else "http"
+    path = quote(url.partition("#")[0], safe="%/:?&=+,;@!$'()*~-._")
+    try:
+        code, _body = _ask(
+            "127.0.0.1", ports[scheme], home["domain"], path, scheme == "https", timeout
+        )
+    except OSError as err:
+        log.debug("card %s: %s", url, err)
+        return None
+    return code
+
+
+def _card_status(card: dict[str, str], code: int | None, asked: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "card": card["name"],
+        "url": card["url"],
+        "code": code,
+        "shown": asked.get("served") is True,
+        "reason": str(asked.get("reason", "")),
     }
 
 
@@ -994,7 +1079,8 @@ def _ask(
             context.verify_mode = ssl.CERT_NONE
             raw = socket.create_connection((address, port), timeout)
             connection.sock = context.wrap_socket(raw, server_hostname=host)
-        connection.request("GET", path, headers={"Host": host, "Connection": "close"})
+        headers = {"Host": host, "Connection": "close", "User-Agent": _USER_AGENT}
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read(65536).decode("utf-8", "replace")
     except http.client.HTTPException as err:

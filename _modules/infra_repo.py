@@ -358,7 +358,7 @@ def pack(
     home: str = "/www",
     version: str = "v4.5.0",
     archive: str = "",
-    folder: str = "/tmp",  # noqa: S108  (where Pigsty's bootstrap looks for it)
+    folder: str = "/root",
     compression: str = "gzip",
 ) -> dict[str, Any]:
     """Pack what is published into one archive.
@@ -444,17 +444,27 @@ def unpack(
     home: str = "/www",
     checksum: str = "",
     fingerprint: str = "",
+    unsigned: bool = False,
+    key: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Check an archive, and publish the repository in it.
 
     archive
-        File made by :func:`pack`, or one of Pigsty's.
+        File made by :func:`pack`, or one of Pigsty's. Nobody but root may be able to write it, see
+        ``infra_files.open_root_only``; only the descriptor that was judged is read.
     checksum
         Checksum that the archive must have, e.g. ``sha256:…``; empty for any.
     fingerprint
-        Fingerprint of the key that must have signed it; empty for the key in the archive.
+        Fingerprint of the key that must have signed it; empty for the key that signed what is
+        published, or, where that is not signed, for the key in the archive.
+    unsigned
+        Whether an archive that is not signed may replace a repository that is.
+    key
+        This node's own key, see :func:`build`: an archive that is not signed is signed with it,
+        where the tools are installed (see :func:`sign` for later).
 
-    Returns ``path``, ``files``, ``bytes`` and ``key`` (empty where it is not signed).
+    Returns ``path``, ``files``, ``bytes``, ``key`` (that the archive was signed with; empty where
+    it is not signed) and ``signed_here`` (the key that it was signed with here, or empty).
 
     Raises CommandExecutionError; what was published is then unchanged.
 
@@ -462,35 +472,229 @@ def unpack(
 
     .. code-block:: bash
 
-        salt-call infra_repo.unpack /tmp/pkg.tgz
+        salt-call infra_repo.unpack /root/pkg.tgz
     """
     wanted = __salt__["infra_repo_catalogue.normal_checksum"](checksum)
     if wanted is None:
         raise SaltInvocationError(f"checksum: expected e.g. sha256:<64 digits>, got {checksum!r}")
-    with _working(home, name, "unpack"):
-        if not Path(archive).is_file():
-            raise CommandExecutionError(f"{archive}: there is no such file")
-        before = archive_identity(archive)
+    with _working(home, name, "unpack"), _archive(archive) as fd:
+        before = _identity(archive, os.fstat(fd))
         if wanted:
             kind, _, digits = wanted.partition(":")
-            actual = __salt__["infra_repo_tree.checksum"](archive, kind)
+            actual = __salt__["infra_repo_tree.checksum"](f"/proc/self/fd/{fd}", kind)
             if actual != digits:
                 raise CommandExecutionError(
                     f"{archive}: its {kind} is {actual}, but expected {digits}"
                 )
+        state = __salt__["infra_repo_tree.state"](home, name)
+        trusted = _trusted_key(name, home, state)
+        folder = Path(__salt__["infra_repo_tree.work"](home, name))
         stage = Path(__salt__["infra_repo_tree.stage"](home, name))
         try:
-            result = __salt__["infra_repo_pack.unpack"](archive, str(stage))
-            key = _check_unpacked(stage, name, archive, fingerprint, result["manifest"])
-            folder = Path(__salt__["infra_repo_tree.work"](home, name))
+            result = __salt__["infra_repo_pack.unpack"](archive, str(stage), fd)
+            signed = _check_unpacked(stage, name, archive, fingerprint, result["manifest"])
+            # What came from an unsigned archive, and was signed here, is followed by another one.
+            again = bool(unpacked_from(name, home).get("unsigned"))
+            _refuse_other_key(archive, trusted, signed, fingerprint, unsigned or again)
+            here, due = "", ""
+            if not (stage / INFO).is_file():
+                due = "sign"
+                if _can_sign(stage):
+                    here = __salt__["infra_repo_build.sign_folder"](
+                        str(stage), name, str(folder / "cache"), key or {}
+                    )
+                    due = ""
+                before["unsigned"] = True
+            elif not signed:
+                due = "verify"
             # Before it is published: an archive must never look like something that we built.
-            note = folder / "seals" / f"{stage.name.removeprefix('.new-')}.origin"
-            note.write_text(json.dumps(before), encoding="utf-8")
+            _write_origin(folder, stage, {**before, **({"due": due} if due else {})})
             path = __salt__["infra_repo_tree.publish"](home, name, str(stage))
         except BaseException:
             shutil.rmtree(stage, ignore_errors=True)
             raise
-    return {"path": path, "files": result["files"], "bytes": result["bytes"], "key": key}
+    return {
+        "path": path,
+        "files": result["files"],
+        "bytes": result["bytes"],
+        "key": signed,
+        "signed_here": here,
+    }
+
+
+@contextlib.contextmanager
+def _archive(path: str) -> Iterator[int]:
+    """An archive that root may trust, opened once."""
+    try:
+        fd: int = __salt__["infra_files.open_root_only"](path)
+    except FileNotFoundError:
+        raise CommandExecutionError(f"{path}: there is no such file") from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _write_origin(folder: Path, stage: Path, note: dict[str, Any]) -> None:
+    """Note where the content of a staged generation is from; see :func:`unpacked_from`."""
+    file = folder / "seals" / f"{stage.name.removeprefix('.new-')}.origin"
+    file.write_text(json.dumps(note), encoding="utf-8")
+
+
+def _can_sign(stage: Path) -> bool:
+    """Whether the tools are there: an archive may be what they are installed from."""
+    debs = any(rel.endswith(".deb") for rel in __salt__["infra_repo_tree.files_of"](str(stage)))
+    tools = ["gpg", *(["apt-ftparchive"] if debs else [])]
+    return all(shutil.which(tool) for tool in tools)
+
+
+_MANIFEST = "repo_manifest.json"
+_UNKNOWN = "a key that cannot be told here"
+
+
+def _trusted_key(name: str, home: str, state: dict[str, Any]) -> str:
+    """Fingerprint of the key that clients of the repository were told to trust; empty for none."""
+    key = str(state["info"].get("key") or "")
+    public = Path(home, f"{name}.asc")
+    if key or not public.is_file():
+        return key
+    # The repository lost its description, or was replaced; the clients have the key still.
+    try:
+        return str(__salt__["infra_repo_sign.fingerprints"](str(public))[0])
+    except (CommandExecutionError, IndexError):
+        return _UNKNOWN
+
+
+def _refuse_other_key(
+    archive: str, trusted: str, signed: str, fingerprint: str, unsigned: bool
+) -> None:
+    """A repository that clients can verify is replaced by one that they can verify, too."""
+    if not trusted or signed == trusted:
+        return
+    if signed and not fingerprint:
+        raise CommandExecutionError(
+            f"{archive}: is signed by {signed}, but what is published is signed by {trusted}, which"
+            f" clients trust. If that is meant, set repo_archive_fingerprint: {signed}"
+        )
+    if not signed and not unsigned:
+        raise CommandExecutionError(
+            f"{archive}: is not signed (or has no {_MANIFEST}, or there is no gpgv here to verify"
+            f" it), but what is published is signed by {trusted}, which clients trust. If that is"
+            " meant, set repo_archive_unsigned: true"
+        )
+
+
+def check_archive(
+    archive: str,
+    name: str = "pigsty",
+    home: str = "/www",
+    fingerprint: str = "",
+    unsigned: bool = False,
+) -> None:
+    """Look whether an archive may be published, as far as can be told without unpacking it.
+
+    archive, name, home, fingerprint, unsigned
+        As for :func:`unpack`.
+
+    Raises CommandExecutionError with the reason against it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_repo.check_archive /root/pkg.tgz
+    """
+    trusted = _trusted_key(name, home, __salt__["infra_repo_tree.state"](home, name))
+    with _archive(archive) as fd:
+        manifest = __salt__["infra_repo_pack.peek"](archive, fd)
+    # What the manifest claims is verified when the archive is unpacked. One without is not signed.
+    info = manifest.get("info")
+    claim = str(info.get("key") or "") if isinstance(info, dict) else ""
+    _refuse_other_key(archive, trusted, claim, fingerprint, unsigned)
+
+
+def sign(
+    name: str = "pigsty", home: str = "/www", key: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Sign with this node's own key what is published without a signature.
+
+    name, home
+        ``repo_name`` and ``repo_home``.
+    key
+        See :func:`build`.
+
+    Returns ``changed``, ``path`` and ``key`` (fingerprint).
+
+    Raises CommandExecutionError; what was published is then unchanged.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_repo.sign
+    """
+    with _working(home, name, "sign"):
+        state = __salt__["infra_repo_tree.state"](home, name)
+        if state["kind"] == "ours":
+            return {"changed": False, "path": state["path"], "key": state["info"].get("key", "")}
+        if not state["complete"]:
+            raise CommandExecutionError(
+                f"{Path(home, name)}: not complete, so it is not signed:\n"
+                + "\n".join(state["problems"] or ["there is no repository"])
+            )
+        folder = Path(__salt__["infra_repo_tree.work"](home, name))
+        stage = Path(__salt__["infra_repo_tree.stage"](home, name))
+        try:
+            __salt__["infra_repo_tree.twin"](state["path"], str(stage))
+            fingerprint = __salt__["infra_repo_build.sign_folder"](
+                str(stage), name, str(folder / "cache"), key or {}
+            )
+            note = {**unpacked_from(name, home), "unsigned": True}
+            note.pop("due", None)
+            _write_origin(folder, stage, note)
+            path = __salt__["infra_repo_tree.publish"](home, name, str(stage))
+        except BaseException:
+            shutil.rmtree(stage, ignore_errors=True)
+            raise
+    return {"changed": True, "path": path, "key": fingerprint}
+
+
+def complete_signature(
+    name: str = "pigsty", home: str = "/www", key: dict[str, Any] | None = None
+) -> dict[str, str]:
+    """Do what could not be done for want of gpg when an archive was unpacked.
+
+    name, home, key
+        As for :func:`sign`.
+
+    An archive that nobody signed is signed with this node's own key; the signatures of one that is
+    signed are verified. Returns ``key``, the fingerprint.
+
+    Raises CommandExecutionError for a signature that is not good.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_repo.complete_signature
+    """
+    note = unpacked_from(name, home)
+    if note.get("due") == "sign":
+        return {"key": sign(name, home, key)["key"]}
+    with _working(home, name, "verify"):
+        real = Path(__salt__["infra_repo_tree.state"](home, name)["path"])
+        found = _signatures(real, name)
+        described = __salt__["infra_repo_tree.read_json"](str(real / INFO)).get("key")
+        if not found["problems"] and found["key"] != described:
+            found["problems"] = [f"{INFO}: names the key {described}, not {found['key']}"]
+        if found["problems"]:
+            raise CommandExecutionError(
+                f"{Path(home, name)}: what was unpacked from {note.get('archive')} is not signed"
+                " as it claims to be:\n" + "\n".join(found["problems"])
+            )
+        note.pop("due", None)
+        _origin(name, home).write_text(json.dumps(note), encoding="utf-8")
+    return {"key": str(found["key"])}
 
 
 def archive_identity(archive: str) -> dict[str, Any]:
@@ -500,14 +704,21 @@ def archive_identity(archive: str) -> dict[str, Any]:
 
     .. code-block:: bash
 
-        salt '*' infra_repo.archive_identity /tmp/pkg.tgz
+        salt '*' infra_repo.archive_identity /root/pkg.tgz
     """
-    st = os.stat(archive)
+    return _identity(archive, os.stat(archive))
+
+
+def _identity(archive: str, st: os.stat_result) -> dict[str, Any]:
     return {"archive": archive, "size": st.st_size, "mtime": st.st_mtime_ns}
 
 
 def unpacked_from(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
     """The archive that what is published was unpacked from; empty for none.
+
+    Returns ``archive``, ``size`` and ``mtime`` (see :func:`archive_identity`), and where they
+    apply ``unsigned`` (nobody had signed it) and ``due`` (``sign`` or ``verify``: what could not be
+    done when it was unpacked, for want of gpg).
 
     CLI Example:
 
@@ -515,10 +726,12 @@ def unpacked_from(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
 
         salt '*' infra_repo.unpacked_from
     """
+    return dict(__salt__["infra_repo_tree.read_json"](str(_origin(name, home))))
+
+
+def _origin(name: str, home: str) -> Path:
     base = Path(home).resolve()
-    live = (base / name).resolve()
-    note = base / f".{name}" / "seals" / f"{live.name}.origin"
-    return dict(__salt__["infra_repo_tree.read_json"](str(note)))
+    return base / f".{name}" / "seals" / f"{(base / name).resolve().name}.origin"
 
 
 def _check_unpacked(stage: Path, name: str, archive: str, fingerprint: str, manifest: bool) -> str:
@@ -543,6 +756,11 @@ def _check_unpacked(stage: Path, name: str, archive: str, fingerprint: str, mani
         state = _signatures(stage, name)
     if state["problems"]:
         raise CommandExecutionError(f"{archive}: " + "\n".join(state["problems"]))
+    described = json.loads((stage / INFO).read_text(encoding="utf-8")).get("key")
+    if state["key"] and described != state["key"]:
+        raise CommandExecutionError(
+            f"{archive}: is signed by {state['key']}, but its {INFO} says {described}"
+        )
     wanted = re.sub(r"\s", "", fingerprint).upper()
     if wanted and not state["key"].endswith(wanted):
         raise CommandExecutionError(
@@ -583,6 +801,12 @@ def client_files(
     bases = [f"{normal(address)}/{name}" for address in endpoints or []]
     define = __salt__["infra_repo_client.definitions"]
     info, public = _client_info(name, home)
+    told = Path(home, f"{name}.asc")
+    if bases and not public and (info["flat"] or info["yum"]) and told.is_file():
+        raise CommandExecutionError(
+            f"{Path(home, name)} is not signed, but clients were told to trust the key in {told}."
+            " Sign it with the key of this node: salt-call infra_repo.sign"
+        )
     files: dict[str, str] = {}
     local = define(name, [f"file://{home}/{name}"], info, public, section=f"{name}-local")
     files[f"{name}-local.repo"], files[f"{name}-local.sources"] = local["repo"], local["sources"]

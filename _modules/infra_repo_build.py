@@ -12,12 +12,13 @@ import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
+    __grains__: dict[str, Any]
 
 CACHE = "/var/cache/infra/repo"
 """What the solvers keep; may be removed at any time."""
@@ -122,6 +123,102 @@ def outcome(
     }
 
 
+def sign_folder(folder: str, name: str, cache: str, key: dict[str, Any]) -> str:
+    """Sign, with this node's own key, a complete repository that nobody signed.
+
+    folder
+        A staged generation that others do not use yet; index and marker in it are replaced.
+    name
+        ``repo_name``.
+    cache
+        ``infra_repo_tree.work``'s folder ``cache``.
+    key
+        See ``infra_repo.build``.
+
+    For apt, an index of all packages in the folder is written and signed. For yum, the index that
+    is there is signed: it has the checksum of every package, so clients need no signature in those.
+
+    Returns the fingerprint of the key.
+
+    Raises CommandExecutionError.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_repo_build.sign_folder /srv/stage pigsty /srv/cache '{}'
+    """
+    stage = Path(folder)
+    signer = _signer(name, key)
+    for rel in (*_FLAT_INDEX, f"{name}.asc", f"{name}.gpg", "repodata/repomd.xml.asc"):
+        (stage / rel).unlink(missing_ok=True)
+    shutil.rmtree(stage / "by-hash", ignore_errors=True)
+    files = __salt__["infra_repo_tree.files_of"](folder)
+    debs = [rel for rel in files if rel.endswith(".deb")]
+    signatures = []
+    if debs:
+        texts = __salt__["infra_repo_index.paragraphs"](folder, debs, str(Path(cache, "index.db")))
+        found = {__salt__["infra_repo_index.field"](t, "Architecture") for t in texts.values()}
+        # apt does not look into a repository that does not name its architecture.
+        found.add(_ARCHES.get(__grains__["cpuarch"], __grains__["cpuarch"]))
+        fields = {
+            "Origin": name,
+            "Label": name,
+            "Architectures": " ".join(sorted(found - {"all"})),
+            "Description": f"local repository {name}",
+        }
+        __salt__["infra_repo_index.write_suite"](folder, ".", fields, {".": texts})
+        signatures += [("Release", "InRelease", "clear"), ("Release", "Release.gpg", "detached")]
+    yum = (stage / "repodata" / "repomd.xml").is_file()
+    if yum:
+        signatures.append(("repodata/repomd.xml", "repodata/repomd.xml.asc", "detached"))
+    _write_public(stage, name, signer)
+    info = {
+        "format": 1,
+        "name": name,
+        "built": int(time.time()),
+        "key": signer["fingerprint"],
+        "suites": [],
+        "default_suite": "",
+        "flat": bool(debs),
+        "yum": ["."] if yum else [],
+        "keys": [],
+        "rpms_signed": False,
+        "targets": [],
+        "upstreams": [],
+    }
+    (stage / INFO).write_text(json.dumps(info, indent=1), encoding="utf-8")
+    _sign(stage, signer, signatures)
+    _seal(stage, {}, signer, Path(cache))
+    return str(signer["fingerprint"])
+
+
+_ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
+_FLAT_INDEX = (
+    *(f"Packages{suffix}" for suffix in ("", ".gz", ".bz2", ".xz", ".zst")),
+    *("Release", "InRelease", "Release.gpg"),
+    *(INFO, "repo_complete", "repo_complete.asc"),
+)
+
+
+def _write_public(stage: Path, name: str, signer: dict[str, str]) -> None:
+    """Publish the key: armoured, and as old programs want it."""
+    (stage / f"{name}.asc").write_text(signer["public"], encoding="utf-8")
+    binary = __salt__["infra_repo_sign.dearmour"](signer["public"].encode())
+    (stage / f"{name}.gpg").write_bytes(binary)
+
+
+def _seal(stage: Path, sums: dict[str, str], signer: dict[str, str], cache: Path) -> None:
+    """List every file with its checksum in the marker, sign that, and put both in place."""
+    for rel in __salt__["infra_repo_tree.files_of"](str(stage)):
+        if rel not in sums:
+            sums[rel] = __salt__["infra_repo_tree.checksum"](str(stage / rel))
+    marker = cache / "marker"
+    marker.write_text(__salt__["infra_repo_tree.marker_text"](sums), encoding="utf-8")
+    _sign(cache, signer, [("marker", "marker.asc", "detached")])
+    __salt__["infra_repo_tree.seal"](str(stage), sums, str(cache / "marker.asc"))
+
+
 def _resolved(
     cache: Path, target: dict[str, Any], proxy_env: dict[str, str], force: bool
 ) -> dict[str, Any]:
@@ -198,6 +295,7 @@ def _with_keys(
     if upstream["signed_by"]:
         if not Path(upstream["signed_by"]).is_file():
             raise CommandExecutionError(f"{where}: there is no file {upstream['signed_by']}")
+        _refuse_untrusted(f"{where}: signed_by", upstream["signed_by"])
         files.append(upstream["signed_by"])
     for source in upstream["gpgkey"]:
         source = source.replace("$releasever", target["releasever"])
@@ -206,6 +304,8 @@ def _with_keys(
         kept = next(iter(root.glob(f"keys/{tag}.*")), None)
         try:
             if kept is None or force or not source.startswith("http"):
+                if source.startswith(("/", "file:")):
+                    _refuse_untrusted("expected a file of root's", source)
                 data = _key_data(source, proxy_env)
                 kept = Path(
                     __salt__["infra_repo_sign.keyring"](
@@ -228,6 +328,14 @@ def _with_keys(
             )
             result["keyring"] = str(joined)
     return result
+
+
+def _refuse_untrusted(where: str, source: str) -> None:
+    """A file that nothing verifies is one that only root can write."""
+    path = unquote(urlsplit(source).path) if source.startswith("file:") else source
+    fault = __salt__["infra_files.root_only_fault"](path)
+    if fault:
+        raise CommandExecutionError(f"{where}: {fault}")
 
 
 def _key_data(source: str, proxy_env: dict[str, str]) -> bytes:
@@ -277,6 +385,9 @@ def _fetch(
     wanted = {p["sha256"]: p["size"] for p in packages if p["sha256"]}
     present = set(__salt__["infra_repo_tree.stored"](home, name, wanted))
     todo = {p["key"]: p for p in packages if p["sha256"] not in present}
+    for package in todo.values():
+        if package["url"].startswith("file:") and not package["checksum"]:
+            _refuse_untrusted(f"repo_url_packages: {package['url']}", package["url"])
     items = [
         {
             "url": package["url"],
@@ -468,9 +579,7 @@ def _assemble(
         sums[package["path"]] = package["sha256"]
     written, suites = _index_debs(plan, found, packages, stage, folder, state["path"])
     rpm_files, yum = _index_rpms(found, packages, stage, folder, state)
-    (stage / f"{plan['name']}.asc").write_text(signer["public"], encoding="utf-8")
-    binary = __salt__["infra_repo_sign.dearmour"](signer["public"].encode())
-    (stage / f"{plan['name']}.gpg").write_bytes(binary)
+    _write_public(stage, plan["name"], signer)
     for rel, file in keys.items():
         (stage / rel).parent.mkdir(exist_ok=True)
         shutil.copyfile(file, stage / rel)
@@ -485,13 +594,7 @@ def _assemble(
         elif rel.endswith("/repomd.xml"):
             signatures.append((rel, f"{rel}.asc", "detached"))
     _sign(stage, signer, signatures)
-    for rel in __salt__["infra_repo_tree.files_of"](str(stage)):
-        if rel not in sums:
-            sums[rel] = __salt__["infra_repo_tree.checksum"](str(stage / rel))
-    marker = folder / "cache" / "marker"
-    marker.write_text(__salt__["infra_repo_tree.marker_text"](sums), encoding="utf-8")
-    _sign(folder / "cache", signer, [("marker", "marker.asc", "detached")])
-    __salt__["infra_repo_tree.seal"](str(stage), sums, str(folder / "cache" / "marker.asc"))
+    _seal(stage, sums, signer, folder / "cache")
     return info
 
 
@@ -512,7 +615,7 @@ def _index_debs(
     releases = []
     for suite in suites:
         arches = list(dict.fromkeys(
-            {"x86_64": "amd64", "aarch64": "arm64"}[t["arch"]]
+            _ARCHES[t["arch"]]
             for t in found if t["family"] == "deb" and t["codename"] == suite
         ))  # fmt: skip
         own = {path: texts[path] for path in debs if path.startswith(f"pool/{suite}/")}

@@ -59,7 +59,8 @@ def definitions(
     info
         ``suites`` (codenames that there is an index for), ``default_suite``, ``flat`` (whether the
         repository's own folder is an apt repository), ``yum`` (folders of yum repositories, or
-        ``.``) and ``keys`` (files below the repository with keys that its rpms are signed with).
+        ``.``), ``keys`` (files below the repository with keys that its rpms are signed with) and
+        ``rpms_signed`` (False where only the index is signed, which has their checksums).
     public_key
         The signing key, armoured; empty for a repository that is not signed.
     section
@@ -105,14 +106,15 @@ def _yum(name: str, section: str, bases: list[str], info: dict[str, Any], key: s
     folders = info["yum"]
     # One definition serves every release: yum fills in its own.
     tail = "" if folders == ["."] else "/el$releasever.$basearch"
-    check = 1 if key else 0
+    index = 1 if key else 0
+    packages = 1 if key and info.get("rpms_signed", True) else 0
     lines = [
         f"[{section}]",
         f"name = {section} $releasever - $basearch",
         "baseurl = " + "\n          ".join(f"{base}{tail}/" for base in bases),
         "enabled = 1",
-        f"gpgcheck = {check}",
-        f"repo_gpgcheck = {check}",
+        f"gpgcheck = {packages}",
+        f"repo_gpgcheck = {index}",
         "module_hotfixes = 1",
         "priority = 1",
         "skip_if_unavailable = 1",

@@ -18,9 +18,12 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
 
 MANIFEST = "repo_manifest.json"
 MARKER = "repo_complete"
@@ -100,7 +103,7 @@ def pack(
 
     .. code-block:: bash
 
-        salt-call infra_repo_pack.pack /www/pigsty pigsty /tmp/pkg.tgz '{}' '{a.deb: e3b0…}'
+        salt-call infra_repo_pack.pack /www/pigsty pigsty /root/pkg.tgz '{}' '{a.deb: e3b0…}'
     """
     base = Path(folder)
     links = {}
@@ -176,7 +179,13 @@ def _compressor(path: Path, name: str) -> Iterator[IO[bytes]]:
         raise CommandExecutionError(f"{name}: expected a name in .tgz, .tar.gz or .tar.zst")
     if not shutil.which(argv[0]):
         raise CommandExecutionError(f"{argv[0]} is not installed")
-    with path.open("wb") as out, subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out) as job:
+    # The folder may be one like /tmp, where others may have put a file or a link of this name.
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    with (
+        os.fdopen(fd, "wb") as out,
+        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out) as job,
+    ):
         sink = job.stdin
         if sink is None:
             raise CommandExecutionError(f"{argv[0]}: no pipe to it")
@@ -191,11 +200,27 @@ def _compressor(path: Path, name: str) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def _opened(archive: Path) -> Iterator[IO[bytes]]:
-    """The archive's content, uncompressed as it is read."""
+def _descriptor(archive: str, descriptor: int | None) -> Iterator[int]:
+    """The descriptor given, at its start; or one of our own, of an archive that is trusted."""
+    if descriptor is not None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+        return
     try:
-        with archive.open("rb") as stream:
-            magic = stream.read(4)
+        fd: int = __salt__["infra_files.open_root_only"](archive)
+    except OSError as exc:
+        raise CommandExecutionError(f"{archive}: cannot be read: {exc.strerror}") from exc
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _opened(archive: Path, fd: int) -> Iterator[IO[bytes]]:
+    """The archive's content, uncompressed as it is read; only the descriptor is read."""
+    try:
+        magic = os.pread(fd, 4, 0)
     except OSError as exc:
         raise CommandExecutionError(f"{archive}: cannot be read: {exc.strerror}") from exc
     if magic[:2] == b"\x1f\x8b":
@@ -206,10 +231,7 @@ def _opened(archive: Path) -> Iterator[IO[bytes]]:
         raise CommandExecutionError(f"{archive}: is no archive compressed by gzip or zstd")
     if not shutil.which(argv[0]):
         raise CommandExecutionError(f"{argv[0]} is not installed")
-    with (
-        archive.open("rb") as source,
-        subprocess.Popen(argv, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job,
-    ):
+    with subprocess.Popen(argv, stdin=fd, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job:
         out, err = job.stdout, job.stderr
         if out is None or err is None:
             raise CommandExecutionError(f"{argv[0]}: no pipe from it")
@@ -226,19 +248,28 @@ def _opened(archive: Path) -> Iterator[IO[bytes]]:
                 job.kill()
 
 
-def peek(archive: str) -> dict[str, Any]:
+def peek(archive: str, descriptor: int | None = None) -> dict[str, Any]:
     """The manifest of an archive, without unpacking it; empty for one without (Pigsty's own), and
-    for what is no archive.
+    for what is no archive, or for one that is not trusted.
+
+    archive
+        The file.
+    descriptor
+        What ``infra_files.open_root_only`` returned for it; opened here where None.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt '*' infra_repo_pack.peek /tmp/pkg.tgz
+        salt '*' infra_repo_pack.peek /root/pkg.tgz
     """
     result: dict[str, Any] = {}
     damaged = (CommandExecutionError, tarfile.TarError, EOFError, ValueError, OSError)
-    with contextlib.suppress(*damaged), _opened(Path(archive)) as stream:
+    with (
+        contextlib.suppress(*damaged),
+        _descriptor(archive, descriptor) as fd,
+        _opened(Path(archive), fd) as stream,
+    ):
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as tar:
             member = tar.next()
             if member is not None and PurePosixPath(member.name).name == MANIFEST:
@@ -247,13 +278,16 @@ def peek(archive: str) -> dict[str, Any]:
     return result
 
 
-def unpack(archive: str, folder: str) -> dict[str, Any]:
+def unpack(archive: str, folder: str, descriptor: int | None = None) -> dict[str, Any]:
     """Unpack an archive into an empty folder, and check it on the way.
 
     archive
         The file.
     folder
         Where its files go; its own folder (``pigsty/``) is left out.
+    descriptor
+        What ``infra_files.open_root_only`` returned for it; opened here where None. Nothing but the
+        descriptor is read.
 
     Returns ``info`` (of the manifest), ``files`` (how many), ``bytes`` and ``manifest`` (whether
     there was one). The checksums of an archive without manifest still have to be verified.
@@ -264,21 +298,21 @@ def unpack(archive: str, folder: str) -> dict[str, Any]:
 
     .. code-block:: bash
 
-        salt-call infra_repo_pack.unpack /tmp/pkg.tgz /tmp/empty
+        salt-call infra_repo_pack.unpack /root/pkg.tgz /root/empty
     """
     path = Path(archive)
     try:
-        with _opened(path) as stream:
-            return _unpack(path, stream, Path(folder))
+        with _descriptor(archive, descriptor) as fd, _opened(path, fd) as stream:
+            return _unpack(path, stream, Path(folder), os.fstat(fd).st_size)
     except (tarfile.TarError, EOFError, ValueError) as exc:
         raise CommandExecutionError(f"{archive}: is damaged or cut off: {exc}") from exc
     except OSError as exc:
         raise CommandExecutionError(f"{archive}: cannot be unpacked: {exc.strerror}") from exc
 
 
-def _unpack(archive: Path, stream: IO[bytes], base: Path) -> dict[str, Any]:
+def _unpack(archive: Path, stream: IO[bytes], base: Path, packed: int) -> dict[str, Any]:
     free = shutil.disk_usage(base).free
-    limit = min(free, max(RATIO * archive.stat().st_size, _ROOM))
+    limit = min(free, max(RATIO * packed, _ROOM))
     manifest: dict[str, Any] = {}
     seen: set[str] = set()
     top = ""

@@ -49,6 +49,13 @@ def key(
 
         salt '*' infra_repo_sign.key /var/lib/infra/repo/pigsty/gnupg
     """
+    for parameter, file in (
+        ("repo_key_file", secret_file),
+        ("repo_key_passphrase_file", passphrase_file),
+    ):
+        fault = __salt__["infra_files.root_only_fault"](file) if file else ""
+        if fault:
+            raise SaltInvocationError(f"{parameter}: {fault}")
     folder = Path(home)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)

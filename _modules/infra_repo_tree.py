@@ -100,7 +100,9 @@ def state(home: str, name: str) -> dict[str, Any]:
     ours = real.parent == folder / "generations" and (real / INFO).is_file()
     origin = "built" if ours else "found"
     if (folder / "seals" / f"{real.name}.origin").exists():
-        origin = "unpacked"
+        note = read_json(str(folder / "seals" / f"{real.name}.origin"))
+        # One that was found, and signed here, is noted as well.
+        origin = "unpacked" if note.get("archive") else "found"
     result.update(kind="ours" if ours else "foreign", path=str(real), origin=origin)
     if ours:
         result["info"] = read_json(str(real / INFO))
@@ -351,6 +353,34 @@ def link(source: str, target: str) -> None:
     """
     os.makedirs(os.path.dirname(target), exist_ok=True)
     os.link(source, target)
+
+
+def twin(source: str, target: str) -> None:
+    """Fill a staged generation with what another folder has; hard links where that is possible.
+
+    source
+        The folder.
+    target
+        The staged generation, empty.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_repo_tree.twin /www/pigsty /www/.pigsty/generations/.new-…
+    """
+    for where, folders, names in os.walk(source):
+        here = Path(target, os.path.relpath(where, source))
+        here.mkdir(exist_ok=True)
+        for entry in [*folders, *names]:
+            path = os.path.join(where, entry)
+            if os.path.islink(path):
+                os.symlink(os.readlink(path), here / entry)
+            elif entry in names:
+                try:
+                    os.link(path, here / entry)
+                except OSError:
+                    shutil.copy2(path, here / entry)
 
 
 def seal(folder: str, sums: dict[str, str], signature: str = "") -> None:

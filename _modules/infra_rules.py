@@ -40,8 +40,9 @@ def files(
     """Render the rules to an infra_files set below /infra/rules; pure.
 
     settings
-        What the templates name: ports, ``portal_url``, ``nodes``, ``timeout_seconds`` and
-        ``logs`` (whether rules over logs are evaluated).
+        What the templates name: ports, ``portal_url``, ``nodes``, ``timeout_seconds``, ``logs``
+        (whether rules over logs are evaluated) and ``dashboards`` (whether the portal has the
+        dashboards that alerts link to).
     load
         Returns the text of a template by its name.
     custom

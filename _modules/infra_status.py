@@ -1,17 +1,19 @@
 """What of this formula runs on this minion, and whether it is well.
 
 The state tree leaves a list of the minion's components in ``/var/lib/infra/status.json``
-(infra/status), so that nothing here needs pillar. ``unit_of``, ``listening``, ``version_in`` and
-``text`` are pure.
+(infra/status), and who is entitled to reach its ports in ``/var/lib/infra/reach.json``, so that
+nothing here needs pillar. ``unit_of``, ``listening``, ``version_in``, ``text``, ``callers`` and
+``access_text`` are pure.
 """
 
 from __future__ import annotations
 
 import contextvars
 import http.client
+import ipaddress
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     __context__: dict[str, Any]
 
 KNOWN = Path("/var/lib/infra/status.json")
+REACH = Path("/var/lib/infra/reach.json")
 _PROPERTIES = (
     "Id",
     "ActiveState",
@@ -80,7 +83,7 @@ def services() -> dict[str, dict[str, Any]]:
 
 
 def table() -> str:
-    """:func:`services` as a table for people.
+    """:func:`services`, and :func:`access` below it, as tables for people.
 
     CLI Example:
 
@@ -88,7 +91,161 @@ def table() -> str:
 
         salt-call --local infra_status.table
     """
-    return text(services())
+    above = text(services())
+    try:
+        below = access_text(access())
+    except CommandExecutionError as err:
+        below = f"who reaches the ports cannot be told: {err}"
+    return f"{above}\n\n{below}"
+
+
+def access() -> dict[str, dict[str, Any]]:
+    """Who reaches each port of this minion past the portal, by its sockets and the rules in force.
+
+    Each rule of nftables, firewalld or ufw that runs now is followed for a connection from each
+    INFRA node, from an address of each network that has a say, and from one that is in none.
+
+    Returns port (like ``8428/tcp``) → ``service``, ``listens`` (addresses), ``entitled`` (``all``,
+    ``site``, ``peers``, ``infra``, ``machine``), ``reached_by`` (of whom was asked for; ``this
+    machine`` where nobody else gets in), ``beyond`` (those of them who are not entitled),
+    ``unknown`` (those of whom the rules leave it open) and ``by`` (the firewall that decides). A
+    port on which nothing listens is left out. The call ends with a code other than 0 where somebody
+    gets in who is not entitled.
+
+    Raises CommandExecutionError where the formula was never applied here, or the rules cannot be
+    read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_status.access
+    """
+    data = _reach()
+    sockets = _places()
+    by, admits = __salt__["infra_firewall.judge"]()
+    found: dict[str, dict[str, Any]] = {}
+    for row in data["rows"]:
+        asked = callers(row["sources"], data["nodes"], data["site"])
+        for port in row["ports"]:
+            listens = sockets.get(port, [])
+            if not listens:
+                continue
+            number, _, protocol = port.partition("/")
+            told = _told(asked, listens, lambda a, n=int(number), p=protocol: admits(a, n, p))
+            out = {"service": row["service"], "listens": listens, "entitled": row["reached_by"]}
+            found[port] = {**out, **told, "by": by}
+    if any(row["beyond"] for row in found.values()):
+        __context__["retcode"] = 1
+    return found
+
+
+def _reach() -> dict[str, Any]:
+    try:
+        data = json.loads(REACH.read_text(encoding="utf-8"))
+        return {key: list(data[key]) for key in ("rows", "nodes", "site")}
+    except FileNotFoundError:
+        raise CommandExecutionError(
+            f"{REACH} is missing; it is written by `state.apply infra`"
+        ) from None
+    except (ValueError, KeyError, TypeError) as err:
+        raise CommandExecutionError(f"{REACH}: {err}; apply infra anew") from err
+
+
+def callers(
+    sources: list[str] | None, nodes: Iterable[str], site: Iterable[str]
+) -> dict[str, tuple[str, bool]]:
+    """Whom to ask for, for one port; pure.
+
+    sources
+        Addresses and networks that are entitled; None for everybody.
+    nodes
+        Addresses of the INFRA nodes.
+    site
+        Networks of the site.
+
+    Returns who → an address of theirs, and whether they are entitled. An address that stands for a
+    network is none that something smaller stands for.
+    """
+    networks = {}
+    for word in [*nodes, *(sources or []), *site]:
+        network = ipaddress.ip_network(word, strict=False)
+        single = network.prefixlen == network.max_prefixlen
+        networks[str(network.network_address) if single else str(network)] = network
+    entitled = None if sources is None else [ipaddress.ip_network(s, strict=False) for s in sources]
+    out = {}
+    for name, network in networks.items():
+        smaller = [n for n in networks.values() if n != network and _within(n, network)]
+        address = _outside(network, smaller)
+        if address is not None:
+            out[name] = address
+    for name, net in (("any machine", "0.0.0.0/0"), ("any machine (IPv6)", "2000::/3")):
+        address = _outside(ipaddress.ip_network(net), list(networks.values()), far=True)
+        if address is not None:
+            out[name] = address
+    return {
+        name: (str(a), entitled is None or any(a in network for network in entitled))
+        for name, a in out.items()
+    }
+
+
+def _within(one: Any, other: Any) -> bool:
+    return one.version == other.version and one.subnet_of(other)
+
+
+def _outside(network: Any, others: list[Any], far: bool = False) -> Any:
+    """An address of a network that is in none of others; None where none was found."""
+    step = max(1, network.num_addresses // 251)
+    first = int(network.network_address) + (9 * step if far else 0)
+    for number in range(min(250, network.num_addresses)):
+        # Beside those that end in 0, which are no machine's.
+        address = network.network_address + (
+            min(first - int(network.network_address) + number * step + 1, network.num_addresses - 1)
+        )
+        if not any(address in other for other in others if other.version == address.version):
+            return address
+    return None
+
+
+def _told(
+    asked: Mapping[str, tuple[str, bool]], listens: list[str], admits: Any
+) -> dict[str, list[str]]:
+    reached, beyond, unknown = [], [], []
+    open_to = [place for place in listens if not _loopback(place)]
+    for who, (address, entitled) in asked.items():
+        if not any(_speaks(place, address) for place in open_to):
+            continue
+        admitted = admits(address)
+        if admitted is None:
+            unknown.append(who)
+        elif admitted:
+            reached.append(who)
+            beyond += [] if entitled else [who]
+    return {"reached_by": reached or ["this machine"], "beyond": beyond, "unknown": unknown}
+
+
+def _loopback(place: str) -> bool:
+    return place.startswith("127.") or place in ("::1", "localhost")
+
+
+def _speaks(place: str, address: str) -> bool:
+    """Whether a socket bound to an address takes what comes in an address's family."""
+    if place in ("*", "::"):
+        return True
+    return (":" in place) == (":" in address)
+
+
+def access_text(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lay out what :func:`access` returned; pure."""
+    lines = [["port", "service", "listens", "for", "reached by", "decided by"]]
+    for port, row in found.items():
+        reached = [
+            f"{who} (NOT ENTITLED)" if who in row["beyond"] else who for who in row["reached_by"]
+        ]
+        reached += [f"{who}?" for who in row["unknown"]]
+        place = " ".join(row["listens"])
+        lines.append([port, row["service"], place, row["entitled"], ", ".join(reached), row["by"]])
+    return _aligned(lines)
 
 
 def known() -> list[dict[str, Any]]:
@@ -132,7 +289,11 @@ def text(found: dict[str, dict[str, Any]]) -> str:
                 row["version"] or "-",
             ]
         )
-    widths = [max(len(line[i]) for line in lines) for i in range(len(_COLUMNS))]
+    return _aligned(lines)
+
+
+def _aligned(lines: list[list[str]]) -> str:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
@@ -217,7 +378,8 @@ def check(asked: dict[str, Any]) -> str:
 def _http(port: int, path: str) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
     try:
-        connection.request("GET", path)
+        # The portal keeps its own node's questions out of its access log by this name.
+        connection.request("GET", path, headers={"User-Agent": "infra-formula"})
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as err:
         raise CommandExecutionError(f"port {port}: {err}") from err
@@ -251,6 +413,23 @@ def _sockets() -> dict[str, list[str]]:
         return {}
     outcome = __salt__["cmd.run_all"]([program, "-Hlntup"], python_shell=False)
     return listening(outcome["stdout"], _cgroup)
+
+
+def _places() -> dict[str, list[str]]:
+    """Port (like ``8428/tcp``) → addresses of this machine on which something listens there."""
+    program = salt.utils.path.which("ss")
+    if program is None:
+        raise CommandExecutionError("ss is not installed, which tells what listens (iproute2)")
+    outcome = __salt__["cmd.run_all"]([program, "-Hlntu"], python_shell=False)
+    found: dict[str, set[str]] = {}
+    for line in outcome["stdout"].splitlines():
+        words = line.split()
+        if len(words) < 5:
+            continue
+        place, _, port = words[4].rpartition(":")
+        place = place.partition("%")[0].strip("[]")
+        found.setdefault(f"{port}/{words[0]}", set()).add(place)
+    return {port: sorted(places) for port, places in found.items()}
 
 
 def _cgroup(pid: int) -> str:

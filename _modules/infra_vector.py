@@ -79,6 +79,17 @@ def problems(parameters: dict[str, Any]) -> list[str]:
     return errors
 
 
+def _vrl_string(value: str) -> str:
+    """A string literal of VRL, Vector's language, in which ``{{`` would begin a template.
+
+    Raises SaltInvocationError for a value with a control character, which YAML could not carry.
+    """
+    if not value.isprintable():
+        raise SaltInvocationError(f"vector: expected a name without control characters: {value!r}")
+    escaped = re.sub(r'[\\"{]', r"\\\g<0>", value)
+    return f'"{escaped}"'
+
+
 def files(
     settings: dict[str, Any], sources: list[str], load: Callable[[str], str]
 ) -> dict[str, dict[str, Any]]:
@@ -92,7 +103,8 @@ def files(
     load
         Returns the text of a template by its name.
 
-    Raises SaltInvocationError for a template that is missing or broken.
+    Raises SaltInvocationError for a template that is missing or broken, and for a name with control
+    characters.
     """
     environment = jinja2.Environment(  # noqa: S701 (a configuration, not a page)
         loader=jinja2.FunctionLoader(lambda name: load(name) or None),
@@ -102,6 +114,7 @@ def files(
         keep_trailing_newline=True,
     )
     environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.filters["vrl"] = _vrl_string
     out = {}
     for name in ("vector", *sources):
         try:

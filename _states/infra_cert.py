@@ -69,6 +69,10 @@ def authority(
         if absent:
             comment = f"ca_source: expected {' and '.join(absent)} to be there"
             return {**ret, "result": False, "comment": comment}
+        faults = [__salt__["infra_files.root_only_fault"](str(path)) for path in pair]
+        if any(faults):
+            comment = "ca_source: " + "; ".join(filter(None, faults))
+            return {**ret, "result": False, "comment": comment}
         certificate, key = (path.read_text(encoding="utf-8") for path in pair)
     if have[name] and (certificate is None or key is None):
         comment = (

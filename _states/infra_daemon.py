@@ -95,6 +95,7 @@ def configured(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     unit, owned = daemon["unit"], f"daemon-{name}"
     try:
+        daemon = __salt__["infra_daemon.with_supported_flags"](daemon)
         template = __salt__["infra_daemon.unit_template"](daemon.get("dropin", False))
         files = __salt__["infra_daemon.files"](daemon, template)
         mine = __salt__["infra_files.owned"](owned, _ROOT)

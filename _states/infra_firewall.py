@@ -1,15 +1,31 @@
-"""Ports that this machine's firewall has to let in."""
+"""Ports that this machine's firewall lets in, and who gets through it to the services."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from salt.exceptions import CommandExecutionError
+import salt.utils.path
+from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
+    __states__: dict[str, Any]
     __opts__: dict[str, Any]
     __low__: dict[str, Any]
+
+_SET, _ROOT, _UNIT = "firewall", "/etc", "infra-firewall"
+_RULES = "infra-firewall.nft"
+_UNITS = {
+    f"systemd/system/{_UNIT}.service": f"salt://infra/firewall/files/{_UNIT}.service",
+    "systemd/system/nftables.service.d/infra.conf": "salt://infra/firewall/files/nftables.conf",
+}
+_LOADED = Path("/var/lib/infra/firewall.json")
+"""How the table looked when it was loaded: nft words it in its own way, by its release."""
+_PACKAGE = "nftables"
+_TABLE = "table inet infra"
 
 
 def open(name: str, ports: list[str], sources: list[str] | None = None) -> dict[str, Any]:
@@ -46,3 +62,253 @@ def open(name: str, ports: list[str], sources: list[str] | None = None) -> dict[
     except CommandExecutionError as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{firewall} lets in {', '.join(ports)}"}
+
+
+def confined(
+    name: str,
+    rows: list[dict[str, Any]],
+    nodes: list[str],
+    site: list[str],
+    mode: str = "auto",
+    opens: bool = True,
+) -> dict[str, Any]:
+    """The services' ports are reached by those who are entitled to, and by nobody else.
+
+    name
+        Any name for the state.
+    rows
+        Ports and who may reach them, see the execution module infra_firewall.
+    nodes
+        Addresses of the INFRA nodes.
+    site
+        ``node_firewall_intranet``.
+    mode
+        ``infra_firewall``: ``auto``, ``required`` or ``off``.
+    opens
+        Firewalld and ufw are told whom to let in.
+
+    Where firewalld or ufw runs, it is told whom to let in; what we told it and is no longer so is
+    taken back. Where no firewall drops by default, a table of nftables does it: one of our own,
+    which never lets in what others drop.
+    """
+    ret: dict[str, Any] = {
+        "name": name,
+        "changes": {},
+        "result": True,
+        "comment": "",
+        "warnings": [],
+    }
+    try:
+        firewall = __salt__["infra_firewall.active"]()
+        if firewall and opens:
+            _follow(ret, firewall, rows)
+        guard = __salt__["infra_firewall.guard"]()
+        ours, told = __salt__["infra_firewall.confinable"](rows, nodes, site)
+        if guard or mode == "off" or not ours:
+            _withdraw(ret)
+            because = guard or ("infra_firewall is off" if mode == "off" else "nothing to confine")
+            _say(ret, f"no table of ours: {because}", f"{_TABLE} would go: {because}")
+        else:
+            ret["warnings"] += told
+            _table(ret, ours, mode)
+    except (SaltInvocationError, CommandExecutionError, OSError) as err:
+        return _done({**ret, "changes": {}, "result": False, "comment": str(err)})
+    return _done(ret)
+
+
+def _done(ret: dict[str, Any]) -> dict[str, Any]:
+    if not ret["warnings"]:
+        ret.pop("warnings")
+    if __opts__["test"] and ret["changes"] and ret["result"] is True:
+        ret["result"] = None
+    return ret
+
+
+def _say(ret: dict[str, Any], done: str, would: str) -> None:
+    said = would if __opts__["test"] and ret["changes"] else done
+    ret["comment"] = f"{ret['comment']}; {said}" if ret["comment"] else said
+
+
+# -- firewalld and ufw ---------------------------------------------------------------------------
+
+
+def _follow(ret: dict[str, Any], firewall: str, rows: list[dict[str, Any]]) -> None:
+    """Have a firewall let in those who are entitled, and no longer those who were."""
+    have = __salt__["infra_firewall.open_ports"](firewall)
+    wanted = __salt__["infra_firewall.granted"](rows)
+    for row in rows:
+        for port in row["ports"]:
+            if port in have and row["ours"] and row["sources"] is not None:
+                ret["warnings"].append(
+                    f"{firewall} lets everybody reach {port} ({row['service']}); close it there, "
+                    "and name who needs it in infra_firewall_allow"
+                )
+    missing = [r for r in wanted if r not in have and r.partition(" from ")[0] not in have]
+    gone = {
+        rule: component
+        for component, kinds in __salt__["infra_before.record"]().items()
+        for rule, by in kinds.get("ports", {}).items()
+        if by == firewall and " from " in rule and rule in have and rule not in wanted
+    }
+    if missing:
+        ret["changes"][firewall] = missing
+    ret["changes"].update({f"{firewall} {rule}": "closed" for rule in gone})
+    if not __opts__["test"]:
+        component = __salt__["infra_before.component_of"](__low__.get("__sls__", ""))
+        if component and missing:
+            __salt__["infra_before.note"]({component: {"ports": dict.fromkeys(missing, firewall)}})
+        for rule in missing:
+            __salt__["infra_firewall.open_port"](firewall, rule)
+        for rule, owner in gone.items():
+            __salt__["infra_firewall.close_port"](firewall, rule)
+            __salt__["infra_before.forget"](owner, "ports", [rule])
+    ports = _ports([row for row in rows if row["opened"]])
+    _say(
+        ret,
+        f"{firewall} lets in {ports or 'nothing'} for those who are entitled",
+        f"{firewall} would follow who is entitled",
+    )
+
+
+# -- the table of nftables -----------------------------------------------------------------------
+
+
+def _files(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    try:
+        files = {_RULES: {"text": __salt__["infra_nft.text"](rows), "mode": "0644"}}
+    except ValueError as err:
+        raise CommandExecutionError(str(err)) from err
+    for path, source in _UNITS.items():
+        text = __salt__["cp.get_file_str"](source)
+        if not text:
+            raise CommandExecutionError(f"{source} is not served")
+        files[path] = {"text": text, "mode": "0644"}
+    return files
+
+
+def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
+    """Have the table in force, now and after a restart."""
+    locked_out = __salt__["infra_firewall.locked_out"](rows)
+    if locked_out:
+        raise CommandExecutionError(
+            f"{', '.join(locked_out)}: SSH listens there, and would be confined; nothing was "
+            "changed. Give the service another port"
+        )
+    files = _files(rows)
+    fault = _installed(ret)
+    if fault:
+        _without(ret, fault, mode)
+        return
+    if __salt__["infra_nft.unavailable"]() is None:
+        fault = __salt__["infra_nft.refusal"](files[_RULES]["text"])
+        if fault:
+            _without(ret, f"nft refuses {_TABLE}: {fault}", mode)
+            return
+    found = __salt__["infra_files.compare"](_SET, _ROOT, files, replace=tuple(files))
+    differs = __salt__["infra_files.differs"](found)
+    runs = __salt__["infra_daemon.running"](_UNIT)["active"]
+    state = _state(files[_RULES]["text"])
+    why = (
+        "its rules changed"
+        if differs
+        else ""
+        if runs and state == _remembered()
+        else ("it was not in force" if not runs or state["table"] is None else "it was changed")
+    )
+    if not why:
+        _say(ret, f"{_TABLE} confines {_ports(rows)}", "")
+        return
+    ret["changes"].update(found["diff"])
+    ret["changes"][_TABLE] = f"loaded: {why}"
+    if not __opts__["test"]:
+        component = __salt__["infra_before.component_of"](__low__.get("__sls__", ""))
+        if component:
+            was = {"file": "", "active": False}
+            __salt__["infra_before.note"]({component: {"units": {_UNIT: was}}})
+        if differs:
+            __salt__["infra_files.publish"](
+                _SET, _ROOT, files, found, confirm=_load, switch="files"
+            )
+        else:
+            _load()
+        text = json.dumps(_state(files[_RULES]["text"]), sort_keys=True)
+        __salt__["infra_files.write"](str(_LOADED), text + "\n", 0o644)
+    _say(ret, f"{_TABLE} confines {_ports(rows)}", f"{_TABLE} would confine {_ports(rows)}")
+
+
+def _ports(rows: list[dict[str, Any]]) -> str:
+    return ", ".join(sorted({port for row in rows for port in row["ports"]}))
+
+
+def _load() -> None:
+    __salt__["infra_daemon.systemctl"]("daemon-reload")
+    __salt__["infra_daemon.systemctl"]("enable", "--quiet", f"{_UNIT}.service")
+    __salt__["infra_daemon.systemctl"]("reload-or-restart", f"{_UNIT}.service")
+
+
+def _state(text: str) -> dict[str, Any]:
+    """Digests of the file, and of the table in force; the latter None where there is none."""
+    table = None
+    if __salt__["infra_nft.unavailable"]() is None:
+        rules = __salt__["infra_nft.own"](__salt__["infra_nft.ruleset"]())
+        table = _digest(json.dumps(rules, sort_keys=True)) if rules else None
+    return {"file": _digest(text), "table": table}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _remembered() -> Any:
+    try:
+        return json.loads(_LOADED.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _installed(ret: dict[str, Any]) -> str | None:
+    """Have nft on this machine; returns why it cannot be used, None where it can."""
+    if salt.utils.path.which("nft"):
+        return __salt__["infra_nft.unavailable"]()
+    component = __salt__["infra_before.component_of"](__low__.get("__sls__", ""))
+    if component and not __opts__["test"]:
+        __salt__["infra_before.note"]({component: {"packages": {_PACKAGE: False}}})
+    # Nobody else may have had the package lists refreshed in this run.
+    done = __states__["pkg.installed"](name=_PACKAGE, install_recommends=False, refresh=True)
+    if done["result"] is False:
+        if component and not __opts__["test"]:
+            __salt__["infra_before.forget"](component, "packages", [_PACKAGE])
+        return f"{_PACKAGE} cannot be installed: {done['comment']}"
+    ret["changes"].update(done.get("changes", {}))
+    if __opts__["test"]:
+        ret["changes"].setdefault(_PACKAGE, "would be installed")
+        return None
+    return __salt__["infra_nft.unavailable"]()
+
+
+def _without(ret: dict[str, Any], fault: str, mode: str) -> None:
+    """Tell that nothing confines the ports: an error where that is required, else a warning."""
+    if mode == "required":
+        raise CommandExecutionError(
+            f"infra_firewall is required, and there is no firewall on this machine: {fault}"
+        )
+    ret["warnings"].append(
+        f"the services' ports are open to every machine: no firewall runs, and {fault}. Confine "
+        "them by a firewall outside of this machine, or run firewalld or ufw; infra_status.access "
+        "shows who reaches what; infra_firewall: 'off' ends this warning"
+    )
+    ret["comment"] = f"not confined: {fault}"
+
+
+def _withdraw(ret: dict[str, Any]) -> None:
+    """Have no table of ours, and no unit that loads it."""
+    gone = __salt__["infra_files.remove"](_SET, _ROOT, test=True)
+    if not gone:
+        return
+    ret["changes"][_TABLE] = "removed"
+    if __opts__["test"]:
+        return
+    __salt__["infra_daemon.systemctl"]("disable", "--now", "--quiet", f"{_UNIT}.service")
+    __salt__["infra_files.remove"](_SET, _ROOT)
+    __salt__["infra_daemon.systemctl"]("daemon-reload")
+    _LOADED.unlink(missing_ok=True)

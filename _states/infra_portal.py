@@ -208,13 +208,16 @@ def pages(
     services: list[dict[str, Any]] | None = None,
     extra_services: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The portal's own pages say what there is.
+    """The portal's own pages show what there is, and link to nothing that does not answer.
 
     name
         Any name for the state.
     portal, settings, version, nodes, services, extra_services
         See ``infra_portal.pages`` among the execution modules. Nodes are by default the machines
         that are registered here (see infra_register).
+
+    The programs are asked which pages they serve, and their answers are recorded: of one that does
+    not answer, what it served last is shown.
     """
     root = settings["nginx_home"]
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
@@ -222,7 +225,7 @@ def pages(
         if nodes is None:
             registered = __salt__["infra_register.nodes"]()
             nodes = __salt__["infra_register.page_nodes"](registered, settings["admin_ip"])
-        files = __salt__["infra_portal.pages"](
+        files, cards = __salt__["infra_portal.pages"](
             _given(portal), settings, nodes, version, services, extra_services or []
         )
         found = __salt__["infra_files.compare"]("pages", root, files)
@@ -233,15 +236,39 @@ def pages(
                 files.pop(rel)
             found = __salt__["infra_files.compare"]("pages", root, files)
             ret["warnings"] = [comment]
+        hidden = _hidden_cards(cards)
+        last = __salt__["infra_cards.remembered"]()
+        if not __opts__["test"]:
+            _record_cards(cards)
+        if cards["alerts_page"] != last["alerts_page"]:
+            # The portal's configuration follows this, where the pages themselves stay as they are.
+            ret["changes"] = {"alerts lead to": cards["alerts_page"] or "Alertmanager"}
         if not __salt__["infra_files.differs"](found):
-            return {**ret, "comment": "the pages are as they should be"}
-        ret["changes"] = _summary(found)
+            if ret["changes"] and __opts__["test"]:
+                return {**ret, "result": None, "comment": f"alerts would lead elsewhere{hidden}"}
+            return {**ret, "comment": f"the pages are as they should be{hidden}"}
+        ret["changes"].update(_summary(found))
         if __opts__["test"]:
-            return {**ret, "result": None, "comment": "the pages would change"}
+            return {**ret, "result": None, "comment": f"the pages would change{hidden}"}
         __salt__["infra_files.publish"]("pages", root, files, found, switch="files")
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": "the pages are as they should be"}
+    return {**ret, "comment": f"the pages are as they should be{hidden}"}
+
+
+def _hidden_cards(cards: dict[str, Any]) -> str:
+    """Which cards are not shown and why, as the end of a comment."""
+    rows = [
+        f"{card['name']} ({card['url']}: {cards['asked'][card['url']]['reason']})"
+        for card in cards["cards"]
+        if not cards["asked"][card["url"]]["served"]
+    ]
+    return f"; cards without a page, which are not shown: {', '.join(rows)}" if rows else ""
+
+
+def _record_cards(cards: dict[str, Any]) -> None:
+    path = __salt__["infra_cards.remembered_path"]()
+    __salt__["infra_files.write"](str(path), json.dumps(cards, indent=1), 0o600)
 
 
 def sites_present(

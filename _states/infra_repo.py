@@ -6,6 +6,7 @@ changes nothing and asks no network.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,21 +108,33 @@ def unpacked(
     checksum: str = "",
     fingerprint: str = "",
     optional: bool = False,
+    unsigned: bool = False,
+    key: dict[str, Any] | None = None,
+    expected: str = "",
 ) -> dict[str, Any]:
     """The repository in an offline package is published.
 
     name, home
         ``repo_name`` and ``repo_home``.
     archive
-        The package, made by ``infra_repo.pack`` or by Pigsty.
+        The package, made by ``infra_repo.pack`` or by Pigsty. Nobody but root may be able to write
+        it.
     checksum
         Checksum that it must have, e.g. ``sha256:…``.
     fingerprint
         Fingerprint of the key that it must be signed with.
     optional
         An archive that is not there is no error.
+    unsigned
+        Whether an archive that is not signed may replace a repository that is.
+    key
+        See ``infra_repo.build``: what is not signed is signed with it.
+    expected
+        Another path, where people may have put the archive. It is not read; the comment says that a
+        file is there.
 
-    An archive that is gone after its repository was published is no error either.
+    An archive that is gone after its repository was published is no error either. Nothing is read
+    of one that holds what is published.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     place = Path(home, name)
@@ -129,15 +142,27 @@ def unpacked(
         state = __salt__["infra_repo_tree.state"](home, name)
         problems = __salt__["infra_repo.damage"](name, home)
         complete = state["complete"] and not problems
-        if not Path(archive).is_file():
+        if not os.path.lexists(archive):
+            hint = ""
+            if expected not in ("", archive) and not complete and os.path.lexists(expected):
+                hint = (
+                    f" {expected} is not read, since every user can write to its folder. If it is"
+                    f" yours, copy it to {archive}, or set repo_archive: {expected}."
+                )
             if complete or optional:
-                ret["comment"] = f"There is no {archive}; nothing to unpack."
+                ret["comment"] = f"There is no {archive}; nothing to unpack.{hint}"
                 return ret
-            raise CommandExecutionError(f"{archive}: there is no such file")
-        identity = __salt__["infra_repo.archive_identity"](archive)
-        if complete and __salt__["infra_repo.unpacked_from"](name, home) == identity:
-            ret["comment"] = f"{place} is what {archive} holds."
-            return ret
+            raise CommandExecutionError(f"{archive}: there is no such file.{hint}")
+        noted = __salt__["infra_repo.unpacked_from"](name, home)
+        if complete and noted and os.path.isfile(archive):
+            identity = __salt__["infra_repo.archive_identity"](archive)
+            if identity.items() <= noted.items():
+                ret["comment"] = f"{place} is what {archive} holds."
+                return ret
+        __salt__["infra_repo.check_archive"](
+            archive, name=name, home=home, fingerprint=fingerprint,
+            unsigned=unsigned or bool(noted.get("unsigned")),
+        )  # fmt: skip
         if __opts__["test"]:
             ret["result"] = None
             ret["changes"] = {"repository": {"old": state["path"] or None, "new": archive}}
@@ -146,15 +171,59 @@ def unpacked(
         if problems and state["path"]:
             __salt__["infra_repo_tree.unmark"](state["path"], problems)
         result = __salt__["infra_repo.unpack"](
-            archive, name=name, home=home, checksum=checksum, fingerprint=fingerprint
+            archive,
+            name=name,
+            home=home,
+            checksum=checksum,
+            fingerprint=fingerprint,
+            unsigned=unsigned,
+            key=key,
         )
     except (CommandExecutionError, SaltInvocationError) as exc:
         ret["result"] = False
         ret["comment"] = str(exc)
         return ret
     ret["changes"] = {"repository": {"old": state["path"] or None, "new": result["path"]}}
-    signed = f"signed by {result['key']}" if result["key"] else "not signed"
+    signed = "not signed"
+    if result["key"]:
+        signed = f"signed by {result['key']}"
+    elif result["signed_here"]:
+        signed = f"not signed, so it was signed here with {result['signed_here']}"
     ret["comment"] = f"{place} was unpacked from {archive}: {result['files']} files, {signed}."
+    return ret
+
+
+def signed(name: str, home: str = "/www", key: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What was unpacked before gpg was installed is signed, or its signature is verified, now.
+
+    name, home
+        ``repo_name`` and ``repo_home``.
+    key
+        See ``infra_repo.build``.
+
+    A repository that was put there by others, or was unpacked by a release that did not sign, is
+    left as it is; ``infra_repo.sign`` signs it.
+    """
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    place = Path(home, name)
+    try:
+        due = __salt__["infra_repo.unpacked_from"](name, home).get("due", "")
+        word = {"sign": "signed with the key of this node", "verify": "verified"}.get(due)
+        if word is None:
+            ret["comment"] = f"Nothing is due for {place}."
+            return ret
+        if __opts__["test"]:
+            ret["result"] = None
+            ret["changes"] = {"signature": {"old": None, "new": word}}
+            ret["comment"] = f"{place} would be {word}."
+            return ret
+        result = __salt__["infra_repo.complete_signature"](name, home, key)
+    except (CommandExecutionError, SaltInvocationError) as exc:
+        ret["result"] = False
+        ret["comment"] = str(exc)
+        return ret
+    ret["changes"] = {"signature": {"old": None, "new": result["key"]}}
+    ret["comment"] = f"{place} was {word}: {result['key']}."
     return ret
 
 

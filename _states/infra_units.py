@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     __opts__: dict[str, Any]
 
 _PAUSE = 0.25  # seconds between two looks
+_STOPPING = 10.0  # seconds in which a unit that is about to end may still log what it dies of
 
 
 def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
@@ -26,6 +27,7 @@ def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
     if __opts__["test"]:
         return {**ret, "comment": "Restarts are counted in a real run only."}
     healthy = __salt__["infra_units.healthy"]()
+    patience = _STOPPING
     try:
         while True:
             seen = __salt__["infra_units.observe"](healthy)
@@ -35,6 +37,10 @@ def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
                 if (fault := __salt__["infra_units.instability"](seen[unit], invocation))
             }
             youngest = min((unit["age"] for unit in seen.values()), default=settle)
+            if patience > 0 and any(seen[u]["state"].startswith("deactivating") for u in faults):
+                patience -= _PAUSE
+                time.sleep(_PAUSE)
+                continue
             if faults or youngest >= settle:
                 break
             time.sleep(min(_PAUSE, settle - youngest))

@@ -28,13 +28,21 @@ def free_port() -> int:
 
 
 class Upstream:
-    """Answers every request with 200 and its own path; keeps every byte that reaches it."""
+    """Answers every request with 200 and its own path; keeps every byte that reaches it.
+
+    ``status``, ``headers`` and ``body`` are what it answers instead, if they are set.
+    """
 
     def __init__(self) -> None:
         self.seen: list[bytes] = []
+        self.answer()
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
+
+    def answer(self, *headers: str, status: str = "200 OK", body: str | None = None) -> None:
+        """Set what is answered from now on: lines of the header, a status and a body."""
+        self.status, self.headers, self.body = status, headers, body
 
     def _serve(self) -> None:
         while True:
@@ -56,10 +64,11 @@ class Upstream:
                         return
                     self.seen[index] += got
                 body = b"upstream " + self.seen[index].split(b" ", 2)[1]
-                head = (
-                    f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-                )
-                channel.sendall(head.encode() + body)
+                if self.body is not None:
+                    body = self.body.encode()
+                framing = (f"Content-Length: {len(body)}", "Connection: close")
+                head = "\r\n".join((f"HTTP/1.1 {self.status}", *self.headers, *framing))
+                channel.sendall(head.encode() + b"\r\n\r\n" + body)
                 while got := channel.recv(65536):  # a body, if it has one
                     self.seen[index] += got
             except OSError:

@@ -31,6 +31,8 @@ def settings(**changes):
         "oauth2_proxy_endpoint": "",
         "oauth2_proxy_prefix": "/oauth2",
         "oauth2_proxy_groups": [],
+        "oauth2_proxy_cookie_name": "_oauth2_proxy",
+        "portal_haproxy_logins": [],
         "addresses": ["10.10.10.10"],
         "own_address": "10.10.10.10",
         "closed_ports": [],

@@ -16,6 +16,9 @@ from tools import json_schema
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "infra" / "schema.yaml"
 PIGSTY = ROOT / "infra" / "pigsty.yaml"
+DAEMONS = ROOT / "infra" / "daemons.yaml"
+REACH = ROOT / "infra" / "reach.yaml"
+SECURITY = ROOT / "docs" / "security.md"
 _NOTICE = "Written by `make generate` from infra/schema.yaml; change that."
 _WIDTH = 100
 _TYPES = {
@@ -52,6 +55,7 @@ def files(schema: dict[str, dict[str, Any]]) -> dict[Path, str]:
         ROOT / "docs" / "pigsty-names.md": pigsty_names(
             schema, yaml.safe_load(PIGSTY.read_text(encoding="utf-8"))
         ),
+        SECURITY: security(schema, SECURITY.read_text(encoding="utf-8")),
     }
 
 
@@ -329,3 +333,78 @@ def pigsty_names(schema: dict[str, dict[str, Any]], table: dict[str, Any]) -> st
             _table(["module", "names"], [[m, ", ".join(p)] for m, p in modules.items()]),
         ]
     )
+
+
+# -- docs/security.md: who reaches what ------------------------------------------------------------
+
+_BEGIN = (
+    "<!-- Written by `make generate` from infra/daemons.yaml and infra/reach.yaml; "
+    "change those. -->"
+)
+_END = "<!-- End of what is written by `make generate`. -->"
+_CALLERS = {
+    "all": "everybody",
+    "site": "`node_firewall_intranet`",
+    "peers": "the other INFRA nodes",
+    "infra": "the INFRA nodes",
+}
+_ALONE = {
+    "peers": "127.0.0.1",
+    "all": "all addresses",
+    "site": "all addresses",
+    "infra": "all addresses",
+}
+
+
+def security(schema: dict[str, dict[str, Any]], page: str) -> str:
+    """Return a page with its table of who reaches which port written anew.
+
+    schema
+        As :func:`read` returns it, for the ports.
+    page
+        The page as it is; the table is between two comments.
+
+    Raises ValueError where the page has no such place.
+    """
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"docs/security.md: expected {_BEGIN} and {_END}")
+    head = [
+        "who reaches it",
+        "service (its name in `infra_firewall_allow`)",
+        "port",
+        "on",
+        "alone it listens on",
+    ]
+    return f"{before}{begin}\n\n{_table(head, _reached(schema))}\n{end}{after}"
+
+
+def _reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
+    defaults = {
+        name: rule["default"] for section in schema.values() for name, rule in section.items()
+    }
+    daemons = yaml.safe_load(DAEMONS.read_text(encoding="utf-8"))
+    rows = [
+        {
+            "service": name,
+            "title": row["title"],
+            "port": row["port"],
+            "reached_by": row.get("reached_by", "peers"),
+            "role": "every" if row.get("reached_by") == "infra" else "infra",
+        }
+        for name, row in daemons.items()
+    ]
+    rows += yaml.safe_load(REACH.read_text(encoding="utf-8"))
+    order = list(_CALLERS)
+    rows.sort(key=lambda row: order.index(row["reached_by"]))
+    out = []
+    for row in rows:
+        number = row["port"] if isinstance(row["port"], int) else defaults[row["port"]]
+        ports = ", ".join(f"{number}/{kind}" for kind in row.get("protocols", ["tcp"]))
+        ports += "" if isinstance(row["port"], int) else f" (`{row['port']}`)"
+        alone = "off" if row.get("when") == "clustered" else _ALONE[row["reached_by"]]
+        where = "every minion" if row["role"] == "every" else "INFRA nodes"
+        who = _CALLERS[row["reached_by"]]
+        out.append([who, f"{row['title']} (`{row['service']}`)", ports, where, alone])
+    return out

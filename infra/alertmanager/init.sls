@@ -3,3 +3,4 @@ include:
   - infra.alertmanager.package
   - infra.alertmanager.config
   - infra.alertmanager.service
+  - infra.daemon.stable

@@ -3,3 +3,4 @@ include:
   - infra.blackbox.package
   - infra.blackbox.config
   - infra.blackbox.service
+  - infra.daemon.stable

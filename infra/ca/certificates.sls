@@ -6,9 +6,9 @@ include:
 
 {#- What is no name or no mapping is refused by infra.pillar. #}
 {%- for name, given in (infra.certs if infra.certs is mapping else {}).items()
-      if given is mapping and name is match('[A-Za-z0-9._-]+$') %}
+      if given is mapping and name is match('[A-Za-z0-9._-]+\\Z') %}
 
-infra-ca-certificate-{{ name }}-issued:
+{{ ('infra-ca-certificate-' ~ name ~ '-issued') | tojson }}:
   infra_cert.issued:
     - name: {{ name | tojson }}
     - given: {{ dict({'expire': infra.cert_validity}, **given) | tojson }}

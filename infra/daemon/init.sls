@@ -5,8 +5,7 @@
 
 include:
   - infra.pillar
-  - infra.daemon.firewall
-  - infra.daemon.stable
+  - infra.firewall
 
 infra-daemon-group-present:
   group.present:
@@ -85,7 +84,8 @@ infra-daemon-data-present:
     - name: {{ infra.infra_data | tojson }}
     - user: root
     - group: infra
-    - mode: '0771'
+    # The group enters, and no more: root writes to folders in it, which nobody may exchange.
+    - mode: '0751'
     - makedirs: true
     - require:
       - group: infra-daemon-group-present

@@ -4,3 +4,4 @@ include:
   - infra.dns.config
   - infra.dns.firewall
   - infra.dns.service
+  - infra.daemon.stable

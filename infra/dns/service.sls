@@ -4,7 +4,6 @@
 
 include:
   - infra.dns.config
-  - infra.daemon.stable
 
 infra-dns-service-current:
   infra_service.current:

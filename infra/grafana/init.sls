@@ -4,3 +4,4 @@ include:
   - infra.grafana.config
   - infra.grafana.service
   - infra.grafana.content
+  - infra.daemon.stable

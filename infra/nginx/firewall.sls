@@ -34,18 +34,18 @@ infra-nginx-selinux-{{ boolean }}-on:
 
 {%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}
 
-infra-nginx-selinux-{{ folder }}-labelled:
+{{ ('infra-nginx-selinux-' ~ folder ~ '-labelled') | tojson }}:
   selinux.fcontext_policy_present:
-    - name: '{{ folder }}(/.*)?'
+    - name: {{ (folder ~ '(/.*)?') | tojson }}
     - sel_type: httpd_sys_content_t
     - require:
       - pkg: infra-nginx-selinux-tools-installed
 
-infra-nginx-selinux-{{ folder }}-applied:
+{{ ('infra-nginx-selinux-' ~ folder ~ '-applied') | tojson }}:
   selinux.fcontext_policy_applied:
     - name: {{ folder | tojson }}
     - recursive: true
     - onchanges:
-      - selinux: infra-nginx-selinux-{{ folder }}-labelled
+      - selinux: {{ ('infra-nginx-selinux-' ~ folder ~ '-labelled') | tojson }}
 {%- endfor %}
 {%- endif %}

@@ -5,3 +5,4 @@ include:
   - infra.nginx.config
   - infra.nginx.firewall
   - infra.nginx.service
+  - infra.daemon.stable

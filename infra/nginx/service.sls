@@ -5,7 +5,6 @@
 include:
   - infra.nginx.config
   - infra.nginx.webroot
-  - infra.daemon.stable
 
 infra-nginx-service-running:
   service.running:

@@ -3,6 +3,7 @@
 
 include:
   - infra.nginx_exporter.package
+  - infra.daemon.stable
 {%- if infra.nginx_enabled %}
   - infra.nginx_exporter.config
   - infra.nginx_exporter.service

@@ -3,3 +3,4 @@ include:
   - infra.node_exporter.package
   - infra.node_exporter.config
   - infra.node_exporter.service
+  - infra.daemon.stable

@@ -4,3 +4,4 @@ include:
   - infra.ntp.config
   - infra.ntp.firewall
   - infra.ntp.service
+  - infra.daemon.stable

@@ -4,7 +4,6 @@
 
 include:
   - infra.ntp.config
-  - infra.daemon.stable
 
 infra-ntp-service-current:
   infra_service.current:

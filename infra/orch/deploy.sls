@@ -9,6 +9,7 @@
 #               batch  how many clients at a time, a number or a share (25%)
 #               tgt    which minions, a compound expression ('*')
 #               test   true: only tell what would change
+{%- from "infra/orch/minion.jinja" import host_target with context %}
 {%- set given = salt['pillar.get']('infra_deploy', {}) %}
 {%- set infra = salt['pillar.get']('infra', {}) %}
 {%- set steps = ['infra', 'clients', 'register'] %}
@@ -22,8 +23,7 @@
 {%- set steps = steps[steps.index(first):] %}
 {%- set hosts = [] %}
 {%- for key, host in infra.infra_hosts.items() %}
-  {%- set address = key | is_ip %}
-  {%- do hosts.append({'seq': host.infra_seq, 'tgt': ('S@' if address else 'L@') ~ key,
+  {%- do hosts.append({'seq': host.infra_seq, 'tgt': host_target(key),
       'first': host.get('ip', key) == infra.get('admin_ip', '10.10.10.10')}) %}
 {%- endfor %}
 {%- set all = '( ' ~ hosts | map(attribute='tgt') | join(' or ') ~ ' )' %}
@@ -35,16 +35,17 @@
 {%- if 'infra' in steps %}
 {%- for host in ordered %}
 
-infra-orch-{{ host.tgt }}-applied:
+{{ ('infra-orch-' ~ host.tgt ~ '-applied') | tojson }}:
   salt.state:
     - tgt: {{ (host.tgt ~ ' and ( ' ~ whom ~ ' )') | tojson }}
     - tgt_type: compound
     - sls: infra
+    - queue: 100
     - test: {{ test | tojson }}
     - failhard: true
 {%- if done %}
     - require:
-      - salt: {{ done[-1] }}
+      - salt: {{ done[-1] | tojson }}
 {%- endif %}
 {%- do done.append('infra-orch-' ~ host.tgt ~ '-applied') %}
 {%- endfor %}
@@ -57,13 +58,14 @@ infra-orch-clients-applied:
     - tgt: {{ ('( ' ~ whom ~ ' ) and not ' ~ all) | tojson }}
     - tgt_type: compound
     - sls: infra
+    - queue: 100
     - batch: {{ given.get('batch', '25%') | tojson }}
     - test: {{ test | tojson }}
     - expect_minions: false
     - failhard: true
 {%- if done %}
     - require:
-      - salt: {{ done[-1] }}
+      - salt: {{ done[-1] | tojson }}
 {%- endif %}
 {%- do done.append('infra-orch-clients-applied') %}
 {%- endif %}
@@ -73,9 +75,10 @@ infra-orch-clients-registered:
     - tgt: {{ all | tojson }}
     - tgt_type: compound
     - sls: infra.register
+    - queue: 100
     - test: {{ test | tojson }}
     - failhard: true
 {%- if done %}
     - require:
-      - salt: {{ done[-1] }}
+      - salt: {{ done[-1] | tojson }}
 {%- endif %}

@@ -1,19 +1,21 @@
-# What the reactor runs for a minion that started: an unknown one is made a client; then the INFRA
-# nodes take what the mine holds. Known is who is in the mine.
+# Make a minion a client and register it. One that the mine knows is only registered anew.
 #   salt-run state.orchestrate infra.orch.join pillar='{"infra_join": "node-3"}'
+{%- from "infra/orch/minion.jinja" import checked with context %}
 {%- set id = salt['pillar.get']('infra_join', '') %}
-{%- set known = salt['saltutil.runner']('mine.get', tgt=id, fun='infra_register.facts', tgt_type='list') %}
+{{- checked('infra_join', id) }}
+{%- set known = salt['saltutil.runner']('mine.get', tgt=[id], fun='infra_register.facts', tgt_type='list') %}
 
 include:
   - infra.orch.register
 
 {%- if id not in known %}
 
-infra-orch-{{ id }}-applied:
+{{ ('infra-orch-' ~ id ~ '-applied') | tojson }}:
   salt.state:
-    - tgt: {{ id | tojson }}
+    - tgt: {{ [id] | tojson }}
     - tgt_type: list
     - sls: infra
+    - queue: 100
     - failhard: true
     - require_in:
       - salt: infra-orch-machines-registered

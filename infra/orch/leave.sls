@@ -1,18 +1,18 @@
 # A machine leaves: it is cleaned as far as its pillar says, then the INFRA nodes forget it.
 #   salt-run state.orchestrate infra.orch.leave pillar='{"infra_leave": "node-1"}'
+{%- from "infra/orch/minion.jinja" import checked with context %}
 {%- set id = salt['pillar.get']('infra_leave', '') %}
-{%- if not id %}
-  {{- raise('infra_leave: expected the id of the minion that leaves') }}
-{%- endif %}
+{{- checked('infra_leave', id) }}
 
 include:
   - infra.orch.register
 
-infra-orch-{{ id }}-cleaned:
+{{ ('infra-orch-' ~ id ~ '-cleaned') | tojson }}:
   salt.state:
-    - tgt: {{ id | tojson }}
+    - tgt: {{ [id] | tojson }}
     - tgt_type: list
     - sls: infra.clean
+    - queue: 100
     - pillar:
         infra:
           infra_safeguard: false

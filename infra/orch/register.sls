@@ -1,12 +1,13 @@
 # Have the INFRA nodes take what the mine holds now.
 #   salt-run state.orchestrate infra.orch.register
+{%- from "infra/orch/minion.jinja" import host_target with context %}
 {%- set infra = salt['pillar.get']('infra', {}) %}
 {%- if not infra.get('infra_hosts') %}
   {{- raise('infra_hosts: expected at least one INFRA node; assign the pillar `infra` to the master, too: top.sls, \'*\'') }}
 {%- endif %}
 {%- set hosts = [] %}
 {%- for key in infra.infra_hosts %}
-  {%- do hosts.append(('S@' if key | is_ip else 'L@') ~ key) %}
+  {%- do hosts.append(host_target(key)) %}
 {%- endfor %}
 
 infra-orch-machines-registered:
@@ -14,3 +15,4 @@ infra-orch-machines-registered:
     - tgt: {{ hosts | join(' or ') | tojson }}
     - tgt_type: compound
     - sls: infra.register
+    - queue: 100  # a number: with true, Salt 3008 reports a run that is queued as failed

@@ -1,9 +1,20 @@
-# The portal was applied for the machines known before; where they changed, once more for these.
+# The pages and the portal were applied before the daemons were installed, and for the machines known
+# before. The pages ask the programs that run now; the portal is applied again where either changed.
 {%- from "infra/map.jinja" import infra with context %}
 {%- from "infra/nginx/settings.jinja" import settings with context %}
 
 include:
   - infra.register.inventory
+
+infra-register-pages-followed:
+  infra_portal.pages:
+    - portal: {{ infra.infra_portal | tojson }}
+    - settings: {{ settings | tojson }}
+    - version: {{ infra.version | tojson }}
+    - services: {{ infra.infra_services | tojson }}
+    - extra_services: {{ infra.infra_extra_services | tojson }}
+    - require:
+      - infra_register: infra-register-inventory-managed
 
 infra-register-portal-followed:
   infra_portal.managed:
@@ -13,13 +24,4 @@ infra-register-portal-followed:
     - clean: {{ infra.nginx_clean | tojson }}
     - onchanges:
       - infra_register: infra-register-inventory-managed
-
-infra-register-pages-followed:
-  infra_portal.pages:
-    - portal: {{ infra.infra_portal | tojson }}
-    - settings: {{ settings | tojson }}
-    - version: {{ infra.version | tojson }}
-    - services: {{ infra.infra_services | tojson }}
-    - extra_services: {{ infra.infra_extra_services | tojson }}
-    - onchanges:
-      - infra_register: infra-register-inventory-managed
+      - infra_portal: infra-register-pages-followed

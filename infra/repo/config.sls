@@ -15,6 +15,7 @@ infra-repo-packages-published:
     - force: {{ infra.repo_build | tojson }}
     - require:
       - pkg: infra-repo-tools-installed
+      - infra_repo: infra-repo-archive-signed
 
 infra-repo-definitions-published:
   infra_repo.defined:

@@ -13,6 +13,9 @@ infra-repo-archive-unpacked:
     - archive: {{ infra.repo_archive | tojson }}
     - checksum: {{ infra.repo_archive_checksum | tojson }}
     - fingerprint: {{ infra.repo_archive_fingerprint | tojson }}
+    - unsigned: {{ infra.repo_archive_unsigned | tojson }}
+    - key: {{ repo.key | tojson }}
+    - expected: /tmp/pkg.tgz
     - optional: true
     - require:
       - sls: infra.webroot
@@ -47,3 +50,12 @@ infra-repo-tools-installed:
 {%- endif %}
     - require:
       - infra_repo: infra-repo-archive-used
+
+# What an archive without signatures held could be used, but not signed, before gpg was there.
+infra-repo-archive-signed:
+  infra_repo.signed:
+    - name: {{ repo.name | tojson }}
+    - home: {{ repo.home | tojson }}
+    - key: {{ repo.key | tojson }}
+    - require:
+      - pkg: infra-repo-tools-installed

@@ -1,5 +1,5 @@
 # What infra_status.services asks after: the components of this minion, and how each is asked.
-{%- from "infra/map.jinja" import infra, fleet, daemons with context %}
+{%- from "infra/map.jinja" import infra, fleet, daemons, reach with context %}
 {%- import_yaml "infra/components.yaml" as components %}
 {%- import_yaml "infra/daemons.yaml" as programs %}
 {%- set server = infra.identity is not none %}
@@ -94,3 +94,15 @@ infra-status-units-timer-running:
       - file: infra-status-units-service-managed
       - file: infra-status-units-timer-managed
       - module: infra-status-units-reloaded
+
+# Who is entitled to reach which port: infra_status.access compares it with the rules in force.
+infra-status-reach-known:
+  file.managed:
+    - name: /var/lib/infra/reach.json
+    - contents: {{ {'rows': reach, 'nodes': fleet.others, 'site': infra.node_firewall_intranet} | tojson | tojson }}
+    - user: root
+    - group: root
+    - mode: '0644'
+    - makedirs: true
+    - require:
+      - infra_pillar: infra-pillar-valid

@@ -25,7 +25,7 @@ infra-vector-sources-managed:
         ip: {{ (infra.node_ip or (fleet.own.ip if fleet.own else none)) | tojson }}
         ins: {{ name | tojson }}
         cls: {{ infra.node_cluster | tojson }}
-        seq: {{ fleet.own.seq if fleet.own else 0 }}
+        seq: {{ (fleet.own.seq if fleet.own else 0) | tojson }}
     - towards: {{ fleet.addresses | tojson }}
     - sources: {{ sources | tojson }}
     - endpoints: {{ infra.vector_log_endpoint | tojson }}

@@ -3,3 +3,4 @@ include:
   - infra.vector.package
   - infra.vector.config
   - infra.vector.service
+  - infra.daemon.stable

@@ -3,3 +3,4 @@ include:
   - infra.vlogs.package
   - infra.vlogs.config
   - infra.vlogs.service
+  - infra.daemon.stable

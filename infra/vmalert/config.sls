@@ -16,6 +16,7 @@ infra-vmalert-rules-managed:
         nodes: {{ nodes | length }}
         timeout_seconds: {{ timeout[:-1] | int * {'s': 1, 'm': 60, 'h': 3600}.get(timeout[-1], 1) }}
         logs: {{ infra.vlogs_enabled | tojson }}
+        dashboards: {{ (infra.grafana_enabled and infra.nginx_enabled) | tojson }}
 {%- for key in ('node_exporter_port', 'vector_port', 'alertmanager_cluster_port') %}
         {{ key }}: {{ infra[key] | tojson }}
 {%- endfor %}

@@ -3,3 +3,4 @@ include:
   - infra.vmalert.package
   - infra.vmalert.config
   - infra.vmalert.service
+  - infra.daemon.stable

@@ -3,3 +3,4 @@ include:
   - infra.vmetrics.package
   - infra.vmetrics.config
   - infra.vmetrics.service
+  - infra.daemon.stable

@@ -3,3 +3,4 @@ include:
   - infra.vtraces.package
   - infra.vtraces.config
   - infra.vtraces.service
+  - infra.daemon.stable

@@ -69,7 +69,8 @@ def test_a_bad_job_is_named_and_victoriametrics_quoted(modules, victoriametrics,
 
 def rules(modules, custom=None):
     settings = {"node_exporter_port": 9100, "vector_port": 9598, "portal_url": "http://i.pigsty",
-                "nodes": 1, "timeout_seconds": 8, "alertmanager_cluster_port": 9094,
+                "nodes": 1, "timeout_seconds": 8, "dashboards": True,
+                "alertmanager_cluster_port": 9094,
                 "logs": False}  # fmt: skip
     made = modules.infra_rules.rendered(settings, custom)
     modules.infra_rules.check(made, programs.program("vmalert"))

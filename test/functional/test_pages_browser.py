@@ -7,6 +7,7 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "test"))
 
 from browser import Browser  # noqa: E402
+from portal_samples import settings  # noqa: E402
+from victoriametrics import Store  # noqa: E402
+
+from _modules import infra_cards, infra_files  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("infra_pages", ROOT / "_modules/infra_pages.py")
 infra_pages = importlib.util.module_from_spec(_spec)
@@ -103,15 +108,17 @@ def context() -> dict:
 
 
 class Portal(ThreadingHTTPServer):
-    """What nginx serves, in miniature: the pages, and 200 for all that the data links to."""
+    """What nginx serves, in miniature: the pages, and the programs and consoles behind them.
 
-    def __init__(self) -> None:
-        data = context()
+    A link to Grafana, to HAProxy or to another site is answered with 200: none of these runs here.
+    """
+
+    def __init__(self, data: dict, programs: dict[str, int]) -> None:
         self.pages = infra_pages.render(data, load)
-        linked = [card["url"] for card in data["cards"]]
-        linked += [link["url"] for node in data["nodes"] for link in node["links"]]
-        self.paths = {urlsplit(url).path for url in linked if url.startswith("/")}
+        linked = [link["url"] for node in data["nodes"] for link in node["links"]]
+        self.paths = {urlsplit(url).path for url in linked}
         self.names = {name for site in data["sites"] for name in site["names"]}
+        self.programs = programs
         super().__init__(("127.0.0.1", 0), Answer)
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -123,6 +130,9 @@ class Answer(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         name = self.headers.get("Host", "").split(":")[0]
         status, kind, text = 200, "text/html; charset=utf-8", "served"
+        for prefix, port in self.server.programs.items():
+            if path.startswith(prefix) and name not in self.server.names:
+                return self.passed(port, "/" + self.path.removeprefix(prefix))
         if path in ("/", "/zh") and name not in self.server.names:
             text = self.server.pages["index.html" if path == "/" else "zh.html"]
         elif name not in self.server.names and path not in self.server.paths:
@@ -134,16 +144,55 @@ class Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def passed(self, port: int, path: str) -> None:
+        """Answer as the program on a port does."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("GET", path, headers={"Accept": self.headers.get("Accept", "*/*")})
+        answer = connection.getresponse()
+        body = answer.read()
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        connection.close()
+
     def log_message(self, *args: object) -> None:
         pass
 
 
-@pytest.fixture(scope="module")
-def portal() -> Iterator[Portal]:
-    with Portal() as server:
+@contextmanager
+def served(data: dict, programs: dict[str, int]) -> Iterator[Portal]:
+    with Portal(data, programs) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[Portal]:
+    """A home page with all cards that there can be, to be looked at."""
+    with served(context(), {}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def real_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """A home page with the cards of a real VictoriaMetrics, which it leads to."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    salt = {"infra_files.manifest_path": infra_files.manifest_path}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(infra_files, "STATE_DIR", tmp_path_factory.mktemp("state"))
+        patch.setattr(infra_cards, "__salt__", salt, raising=False)
+        port = int(store.url.rpartition(":")[2])
+        known = {"vmetrics": {"port": port, "health": "/health"}}
+        data = context()
+        paths = [card["url"] for card in data["cards"]]
+        answers = infra_cards.asked(paths, settings(components=known))
+        data["cards"] = [card for card in data["cards"] if answers[card["url"]]["served"]]
+    with served(data, {"/vmetrics/": port}) as server:
+        yield server
+    store.stop()
 
 
 @pytest.fixture(scope="module")
@@ -218,23 +267,33 @@ def test_assistive_technology_is_told_everything(view, page, portal):
         assert {"contentinfo", "table", "list", "searchbox", "region"} <= set(roles)
 
 
-def test_every_link_answers(chromium, page, portal):
-    chromium.open(portal.url + page)
+def test_every_link_answers(chromium, page, real_portal):
+    chromium.open(real_portal.url + page)
     links = chromium.links()
     assert len(links) >= (SITES if page != "/no/such/page" else 3)
     for link in links:
         parts = urlsplit(link)
-        if parts.fragment and urlsplit(portal.url + page).path == parts.path:
+        if parts.fragment and urlsplit(real_portal.url + page).path == parts.path:
             exists = chromium.run("return !!document.getElementById(arguments[0])", parts.fragment)
             assert exists, link
         # Names of other sites are asked of the same server, as they would be of one nginx.
-        connection = http.client.HTTPConnection("127.0.0.1", portal.server_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", real_portal.server_port, timeout=20)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", path, headers={"Host": parts.netloc})
+        headers = {"Host": parts.netloc, "Accept": "text/html"}
+        connection.request("GET", path, headers=headers)
         status = connection.getresponse().status
         connection.close()
         # On the page for what is missing, the skip link leads to that very address.
         assert status == (404 if parts.path == "/no/such/page" else 200), link
+
+
+def test_a_card_is_there_for_what_the_program_serves(chromium, real_portal):
+    chromium.open(real_portal.url + "/")
+    script = "return Array.from(document.querySelectorAll('.cards a'), (a) => a.href)"
+    cards = [link.removeprefix(real_portal.url) for link in chromium.run(script)]
+    assert "/vmetrics/targets" in cards
+    chromium.open(real_portal.url + "/vmetrics/targets")
+    assert "targets" in chromium.text().lower()
 
 
 def test_skip_link_moves_past_the_header(chromium, portal):

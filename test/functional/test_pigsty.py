@@ -4,6 +4,7 @@ Pillars and reports themselves are looked at in test/unit/test_infra_pigsty.py.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -194,6 +195,23 @@ def test_the_makefile_s_command_needs_no_salt_set_up(tmp_path):
     subprocess.run([*command, str(out)], capture_output=True, timeout=120, check=True)
     assert out.read_text(encoding="utf-8") == shown.stdout
     assert out.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("trap", ["file", "link"])
+def test_a_pillar_is_not_written_into_what_somebody_else_put_there(trap, tmp_path):
+    """It has passwords; a folder such as /tmp may hold a file of that name already."""
+    out, victim = tmp_path / "infra.sls", tmp_path / "victim"
+    victim.write_text("precious", encoding="utf-8")
+    if trap == "link":
+        out.symlink_to(victim)
+    else:
+        os.link(victim, out)
+        os.chown(victim, 12345, 12345)
+    command = [sys.executable, str(REPO / "tools" / "convert"), str(CASES / "single.yml"), str(out)]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    assert victim.read_text(encoding="utf-8") == "precious"
+    assert (out.lstat().st_uid, out.lstat().st_mode & 0o777) == (os.geteuid(), 0o600)
+    assert not out.is_symlink()
 
 
 def test_the_makefile_s_command_says_what_is_wrong(tmp_path):

@@ -143,7 +143,22 @@ def _linked(members):
         (lambda ms: [*ms, (_member("pigsty/l", tarfile.SYMTYPE, "/etc"), b"")], "symbolic link"),
         (lambda ms: [*ms, (_member("pigsty/l", tarfile.LNKTYPE, "/etc/x"), b"")], "hard link"),
         (lambda ms: [*ms, (_member("pigsty/d", tarfile.CHRTYPE), b"")], "a device"),
+        (lambda ms: [*ms, (_member("pigsty/b", tarfile.BLKTYPE), b"")], "a device"),
         (lambda ms: [*ms, (_member("pigsty/p", tarfile.FIFOTYPE), b"")], "named pipe"),
+        (lambda ms: [*ms, (_member("pigsty/s", tarfile.GNUTYPE_SPARSE), b"")], "sparse|damaged"),
+        (lambda ms: [*ms, (_member("pigsty/a/../b"), b"x")], "outside of its folder"),
+        (lambda ms: [*ms, (_member("../evil"), b"x")], "outside of its folder"),
+        (lambda ms: [*ms, (_member("pigsty/a\nb"), b"x")], "outside of its folder"),
+        (lambda ms: [*ms, (_member("evil"), b"x")], "does not lie in a folder"),
+        (
+            lambda ms: [
+                *ms,
+                (_member("pigsty/l", tarfile.SYMTYPE, ".."), b""),
+                (_member("pigsty/l/evil"), b"x"),
+            ],
+            "symbolic link",
+        ),
+        (lambda ms: [*ms, (_member(f"{ms[1][0].name}/evil"), b"x")], "not in its manifest"),
         (lambda ms: [*ms, (_member("pigsty/more"), b"x")], "not in its manifest"),
         (lambda ms: [*ms, (_member("other/more"), b"x")], "two folders"),
         (lambda ms: [*ms, ms[-1]], "twice"),
@@ -218,15 +233,18 @@ def pigstys(tmp_path):
 
 
 @pytest.mark.parametrize("tool", ["md5sum", "sha256sum"])
-def test_pigstys_own_archive_is_accepted(tool, pigstys, modules, states, other, spec, tmp_path):
+def test_pigstys_own_archive_is_accepted_and_signed_here(
+    tool, pigstys, modules, states, other, spec, repo_key, tmp_path
+):
     _folder, path = pigstys(tool)
-    ret = states.infra_repo.unpacked(name="pigsty", home=other, archive=str(path))
+    ret = states.infra_repo.unpacked(name="pigsty", home=other, archive=str(path), key=repo_key)
     assert ret.result is True, ret.comment
-    assert "not signed" in ret.comment
+    assert "not signed, so it was signed here with" in ret.comment
     ret = states.infra_repo.built(name="pigsty", home=other, request=spec)
     assert (ret.result, ret.changes) == (True, {}), ret.comment
     files = modules.infra_repo.client_files("pigsty", other, [])
-    assert "Trusted: yes" in files["pigsty-local.sources"]["text"]
+    assert "Signed-By:" in files["pigsty-local.sources"]["text"]
+    assert "Trusted" not in files["pigsty-local.sources"]["text"]
     client = Client(tmp_path / "client", files["pigsty-local.sources"]["text"])
     code, out = client.install("web")
     assert code == 0, out

@@ -25,6 +25,7 @@ SETTINGS = {
     "portal_url": "https://i.pigsty",
     "nodes": 2,
     "timeout_seconds": 8,
+    "dashboards": True,
     "alertmanager_cluster_port": 9094,
     "logs": True,
 }

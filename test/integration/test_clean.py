@@ -180,6 +180,21 @@ def test_everything_removed_it_is_the_machine_of_before(applied, name):
     told_the_truth(machine, told, done)
     assert changes(applied.salt(name, "infra.clean", **asked)) == {}
     assert machine.run(["test", "-e", "/var/lib/infra"], check=False).returncode == 1
+    # nft itself has gone with its package; a listener tells whether its rules have.
+    machine.run(["systemd-run", "/usr/bin/python3", "-m", "http.server", "9100"])
+    ask = [
+        "curl",
+        "-sS",
+        "--retry",
+        "20",
+        "--retry-connrefused",
+        "--retry-delay",
+        "1",
+        "-o",
+        "/dev/null",
+    ]
+    applied.lab.net([*ask, f"http://{machine.address}:9100/"])
+    machine.run(["sh", "-c", "systemctl stop 'run-*.service'"])
     assert services(machine) == applied.units[name]
     if name == "node-1":
         assert machine.read("/etc/chrony/chrony.conf") == CHRONY

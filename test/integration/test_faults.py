@@ -8,6 +8,7 @@ the configuration and of these stand-ins.
 """
 
 import json
+import os
 import re
 import time
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ LINES = 300
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    with boot_site(tmp_path_factory.mktemp("faults"), client=True) as found:
+    name = f"faults-{os.getpid()}"  # two runs on one machine do not meet
+    with boot_site(tmp_path_factory.mktemp("faults"), client=True, name=name) as found:
         yield found
 
 

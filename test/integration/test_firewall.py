@@ -1,4 +1,6 @@
-"""The portal behind a real ufw and a real firewalld."""
+"""The portal and the services behind a real ufw and a real firewalld, and behind none."""
+
+import json
 
 import pytest
 
@@ -44,7 +46,7 @@ def test_services_are_open_for_those_who_reach_them_and_nobody_else(guarded):
     machine = guarded.machine
     hosts = {ADDRESS: {"infra_seq": 1}, "10.10.10.11": {"infra_seq": 2}}
     machine.set_pillar({"infra": {"infra_hosts": hosts, "ca_create": False}})
-    machine.apply("infra.daemon.firewall")
+    machine.apply("infra.firewall")
     firewall = machine.salt_call("infra_firewall.active")
     rules = machine.salt_call("infra_firewall.open_ports", firewall)
     assert {rule for rule in rules if rule.startswith(("8428/", "9094/"))} == {
@@ -63,4 +65,80 @@ def test_services_are_open_for_those_who_reach_them_and_nobody_else(guarded):
     # The lab's host is in the site's networks, and no INFRA node.
     assert guarded.lab.net([*ask, f"http://{ADDRESS}:9428/"], check=False).returncode == 0
     assert guarded.lab.net([*ask, f"http://{ADDRESS}:8428/"], check=False).returncode in (7, 28)
-    assert machine.apply("infra.daemon.firewall").changes == {}
+    assert machine.apply("infra.firewall").changes == {}
+
+
+def table_of_ours(machine):
+    return "table inet infra" in machine.run(["nft", "list", "tables"], check=False).stdout
+
+
+def test_who_gets_through_is_told_from_the_rules_in_force(guarded):
+    machine = guarded.machine
+    machine.apply("infra.status")
+    told = machine.run(["salt-call", "--local", "--out=json", "infra_status.access"]).stdout
+    found = json.loads(told)["local"]
+    firewall = machine.salt_call("infra_firewall.active")
+    assert (found["8428/tcp"]["by"], found["8428/tcp"]["reached_by"]) == (firewall, ["10.10.10.11"])
+    assert "10.0.0.0/8" in found["9428/tcp"]["reached_by"]
+    assert [
+        row["beyond"] + row["unknown"] for row in found.values() if row["service"] != "nginx"
+    ] == ([[]] * len([row for row in found.values() if row["service"] != "nginx"]))
+    # Somebody opens it to everybody.
+    opened = {
+        "ufw": ["ufw", "allow", "8428/tcp"],
+        "firewalld": ["firewall-cmd", "--add-port=8428/tcp"],
+    }
+    closed = {"ufw": ["ufw", "delete", "allow", "8428/tcp"],
+              "firewalld": ["firewall-cmd", "--remove-port=8428/tcp"]}  # fmt: skip
+    machine.run(opened[firewall])
+    told = machine.run(
+        ["salt-call", "--local", "--retcode-passthrough", "--out=json", "infra_status.access"],
+        check=False,
+    )
+    assert told.returncode != 0
+    assert "any machine" in json.loads(told.stdout)["local"]["8428/tcp"]["beyond"]
+    machine.run(closed[firewall])
+
+
+def test_an_infra_node_that_has_gone_is_let_in_no_more(guarded):
+    machine = guarded.machine
+    hosts = {ADDRESS: {"infra_seq": 1}, "10.10.10.12": {"infra_seq": 2}}
+    machine.set_pillar({"infra": {"infra_hosts": hosts, "ca_create": False}})
+    done = machine.apply("infra.firewall")
+    firewall = machine.salt_call("infra_firewall.active")
+    (changes,) = done.changes.values()
+    assert changes[f"{firewall} 8428/tcp from 10.10.10.11"] == "closed"
+    rules = machine.salt_call("infra_firewall.open_ports", firewall)
+    assert "8428/tcp from 10.10.10.12" in rules
+    assert not [rule for rule in rules if rule.endswith("from 10.10.10.11")]
+    assert machine.apply("infra.firewall").changes == {}
+    assert not table_of_ours(machine)
+
+
+def test_a_firewall_that_is_stopped_is_followed_by_a_table_and_gives_way_to_it(guarded):
+    machine = guarded.machine
+    firewall = machine.salt_call("infra_firewall.active")
+    stop = {"ufw": ["ufw", "disable"], "firewalld": ["systemctl", "stop", "firewalld"]}
+    machine.run(stop[firewall])
+    ask = ["curl", "--silent", "--max-time", "3", "--output", "/dev/null"]
+    assert guarded.lab.net([*ask, f"http://{ADDRESS}:8428/"], check=False).returncode == 0
+    told = machine.run(["salt-call", "--local", "--out=json", "infra_status.access"], check=False)
+    assert "any machine" in json.loads(told.stdout)["local"]["8428/tcp"]["beyond"]
+    machine.apply("infra.firewall")
+    assert table_of_ours(machine)
+    assert guarded.lab.net([*ask, f"http://{ADDRESS}:8428/"], check=False).returncode in (7, 28)
+    assert guarded.lab.net([*ask, f"http://{ADDRESS}:9428/"], check=False).returncode == 0
+    for command in SETUP[firewall]:
+        machine.run(command)
+    done = machine.apply("infra.firewall")
+    assert done.changes == {"infra-firewall-services-confined": {"table inet infra": "removed"}}
+    assert not table_of_ours(machine)
+    assert machine.apply("infra.firewall").changes == {}
+
+
+def test_everything_that_was_opened_is_closed_on_removal(guarded):
+    machine = guarded.machine
+    machine.apply("infra.firewall.clean", pillar={"infra": {"infra_safeguard": False}})
+    firewall = machine.salt_call("infra_firewall.active")
+    rules = machine.salt_call("infra_firewall.open_ports", firewall)
+    assert not [rule for rule in rules if " from " in rule]

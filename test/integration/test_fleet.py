@@ -206,6 +206,155 @@ def test_every_machine_is_scraped_shown_and_named_on_both(lab, applied):
             assert f"/haproxy/{minion}/" in page
 
 
+# -- who reaches the INFRA nodes' services past the portal
+
+PEERS = {8428: "vmetrics", 8880: "vmalert", 9059: "alertmanager", 9113: "nginx_exporter",
+         9115: "blackbox"}  # fmt: skip
+
+
+def reached(machine, address, ports):
+    """Of TCP ports of an address, those on which a machine gets a connection."""
+    script = (
+        "import socket, sys\n"
+        "for port in sys.argv[2:]:\n"
+        "    try:\n"
+        "        socket.create_connection((sys.argv[1], int(port)), 1).close()\n"
+        "        print(port)\n"
+        "    except OSError:\n"
+        "        pass\n"
+    )
+    told = machine.run(["/opt/salt/bin/python3", "-c", script, address, *map(str, ports)]).stdout
+    return {int(port) for port in told.split()}
+
+
+def closed_to_others(lab, infra=INFRA):
+    """INFRA nodes reach another's services; a client does not, over neither IPv4 nor IPv6."""
+    ports = {*PEERS, 9094, 9100}
+    for name, address in infra.items():
+        machine = lab.machine(name)
+        (other,) = (lab.machine(n) for n in infra if n != name)
+        for source in (address, machine.spec.address6):
+            assert reached(lab.machine("node-1"), source, [*ports, 22, 80]) <= {22, 80}, source
+        assert reached(other, address, ports) == ports
+        assert reached(machine, "127.0.0.1", PEERS) == set(PEERS)
+        assert reached(machine, address, ports) == ports
+    assert reached(lab.machine("node-1"), "10.10.10.10", [80]) == {80}
+
+
+def test_services_of_infra_nodes_are_reached_by_infra_nodes_alone(lab, applied):
+    closed_to_others(lab)
+    # An exporter of a client's is the INFRA nodes' to read, and no other client's.
+    assert reached(lab.machine("node-2"), "10.10.10.21", [9100]) == set()
+    assert reached(lab.machine("infra-2"), "10.10.10.21", [9100]) == {9100}
+
+
+SILENCE = json.dumps(
+    {
+        "matchers": [{"name": "alertname", "value": ".+", "isRegex": True}],
+        "startsAt": "2026-01-01T00:00:00Z",
+        "endsAt": "2030-01-01T00:00:00Z",
+        "createdBy": "somebody",
+        "comment": "quiet",
+    }
+)
+
+
+def silence(machine, address):
+    """Have a machine post a silence to an Alertmanager; returns the HTTP status."""
+    return machine.run(
+        ["curl", "--silent", "--max-time", "2", "--output", "/dev/null", "--write-out",
+         "%{http_code}", "--header", "Content-Type: application/json", "--data", SILENCE,
+         f"http://{address}:9059/api/v2/silences"],
+        check=False,
+    ).stdout  # fmt: skip
+
+
+def test_a_client_cannot_silence_an_alert_and_the_alertmanagers_are_one(lab, applied):
+    for address in INFRA.values():
+        assert silence(lab.machine("node-1"), address) == "000"
+    assert silence(lab.machine("infra-2"), INFRA["infra-1"]) == "200"
+
+    def silences(name):
+        told = lab.machine(name).run(["curl", "-fsS", "http://127.0.0.1:9059/api/v2/silences"])
+        return [row["id"] for row in json.loads(told.stdout)]
+
+    assert eventually(lambda: silences("infra-1") == silences("infra-2") != [])
+
+
+def test_who_reaches_what_is_told_from_the_rules_in_force(lab, applied):
+    found = lab.salt("*", "infra_status.access")
+    for name, address in INFRA.items():
+        (other,) = (a for a in INFRA.values() if a != address)
+        for port, service in PEERS.items():
+            row = found[name][f"{port}/tcp"]
+            assert (row["service"], row["reached_by"]) == (service, [other])
+        assert found[name]["9094/udp"]["reached_by"] == [other]
+        assert "any machine" in found[name]["80/tcp"]["reached_by"]
+        assert {row["by"] for row in found[name].values()} == {"table inet infra"}
+    assert set(found["node-1"]["9100/tcp"]["reached_by"]) == set(INFRA.values())
+    machine = lab.machine("infra-1")
+    # As `flush ruleset` of somebody else's file does it: the next apply has it again.
+    machine.run(["nft", "flush", "ruleset"])
+    told = machine.run(
+        ["salt-call", "--retcode-passthrough", "--out=json", "infra_status.access"], check=False
+    )
+    row = json.loads(told.stdout)["local"]["8428/tcp"]
+    assert told.returncode != 0
+    assert "any machine" in row["beyond"]
+    assert row["by"] == "no firewall"
+    done = lab.salt("infra-1", "state.apply", "infra.firewall")["infra-1"]
+    assert [s["__id__"] for s in done.values() if s["changes"]] == [
+        "infra-firewall-services-confined"
+    ]
+    closed_to_others(lab)
+
+
+def test_the_table_outlives_what_nftables_itself_loads(lab, applied):
+    machine = lab.machine("infra-1")
+    machine.write("/etc/nftables.conf", "flush ruleset\ntable inet mine {\n}\n")
+    for action in ("start", "reload", "restart", "reload"):
+        machine.run(["systemctl", action, "nftables"])
+        tables = machine.run(["nft", "list", "tables"]).stdout
+        assert eventually(
+            lambda: "table inet infra" in machine.run(["nft", "list", "tables"]).stdout
+        ), action
+        assert "table inet mine" in tables
+    done = lab.salt("infra-1", "state.apply", "infra.firewall")["infra-1"]
+    assert [s["__id__"] for s in done.values() if s["changes"]] == []
+    assert "table inet mine" in machine.run(["nft", "list", "tables"]).stdout
+    machine.run(["systemctl", "stop", "nftables"])
+    lab.salt("infra-1", "state.apply", "infra.firewall")
+    closed_to_others(lab)
+
+
+def test_whoever_is_named_besides_gets_in_without_a_connection_cut(lab, applied, pillar):
+    machine, client = lab.machine("infra-1"), lab.machine("node-1")
+    hold = (
+        "import socket, sys, time\n"
+        "s = socket.create_connection(('10.10.10.10', 8428), 5)\n"
+        "open('/run/held', 'w').close()\n"
+        "while not __import__('os').path.exists('/run/ask'): time.sleep(0.1)\n"
+        "s.sendall(b'GET /health HTTP/1.0\\r\\n\\r\\n')\n"
+        "open('/run/said', 'w').write(s.recv(99).decode())\n"
+    )
+    machine2 = lab.machine("infra-2")
+    machine2.run(["systemd-run", "/opt/salt/bin/python3", "-c", hold])
+    assert eventually(lambda: machine2.run(["ls", "/run/held"], check=False).returncode == 0)
+    allowed = {"infra_firewall_allow": {"vmetrics": ["10.10.10.21"]}}
+    words = ("infra-1", "state.apply", "infra.firewall", f"pillar={json.dumps({'infra': allowed})}")
+    lab.salt(*words)
+    assert reached(client, INFRA["infra-1"], [8428, 9059]) == {8428}
+    # Nobody at all: what is connected already goes on.
+    hosts = {"infra_hosts": {"10.10.10.10": {"infra_seq": 1}, "10.10.10.99": {"infra_seq": 2}}}
+    lab.salt(*words[:3], f"pillar={json.dumps({'infra': hosts})}")
+    assert reached(machine2, INFRA["infra-1"], [8428]) == set()
+    machine2.run(["touch", "/run/ask"])
+    assert eventually(lambda: "200" in machine2.run(["cat", "/run/said"], check=False).stdout)
+    lab.salt(*words[:3])
+    closed_to_others(lab)
+    assert machine.salt_call("infra_status.access")["8428/tcp"]["beyond"] == []
+
+
 def test_every_component_is_well_and_says_so(lab, applied):
     found = lab.salt("*", "infra_status.services")
     for name, components in found.items():
@@ -254,6 +403,60 @@ def test_without_the_first_infra_node_everything_works_through_the_second(lab, a
     done = lab.salt("--timeout=600", "infra-1", "state.apply", "infra")["infra-1"]
     changed = [s["__id__"] for s in done.values() if s["changes"]]
     assert all("service-running" in name for name in changed), changed
+    # After the power cut the table is there by itself.
+    closed_to_others(lab)
+
+
+HAPROXY = """
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+frontend metrics
+  bind :9101
+  # What the portal must not hand to a machine that asked for its page by itself.
+  http-request deny if { req.hdr(authorization) -m found } || { req.hdr(cookie) -m found }
+  http-request deny if { req.hdr(x-forwarded-user) -m found } || { req.hdr(x-secret) -m found }
+  stats enable
+  stats uri /haproxy/node-1/
+  stats admin if TRUE
+backend web
+  server first 10.10.10.10:80 check
+"""
+
+
+def test_the_page_of_a_real_haproxy_is_shown_without_what_a_visitor_shows(lab, applied):
+    client = lab.machine("node-1")  # HAProxy was installed above
+    client.write("/etc/haproxy/haproxy.cfg", HAPROXY)
+    client.run(["systemctl", "restart", "haproxy"])
+    shown = ["--user", "ann:secret", "--cookie", "_oauth2_proxy=ann",
+             "--header", "X-Forwarded-User: root", "--header", "X-Secret: x"]  # fmt: skip
+    for infra in INFRA:
+        machine = lab.machine(infra)
+
+        def ask(path="", *more, machine=machine):
+            url = f"http://127.0.0.1/haproxy/node-1/{path}"
+            return machine.run(["curl", "-fsS", "--include", *shown, *more, url]).stdout
+
+        page = ask()
+        assert "<title>Statistics Report for HAProxy</title>" in page
+        assert "Content-Security-Policy: sandbox allow-forms; default-src 'none'" in page
+        assert "# pxname,svname" in ask(";csv")
+        # Its forms work, and lead back to it.
+        backend = re.search(r'name="b" value="(#\d+)"', page).group(1)
+        for action, state in (("maint", "MAINT"), ("ready", "UP")):
+            form = ["--data", "s=first", "--data", f"action={action}",
+                    "--data-urlencode", f"b={backend}"]  # fmt: skip
+            answer = ask("", *form)
+            assert "303 See Other" in answer
+            assert "Location: /haproxy/node-1/;st=DONE" in answer
+
+            def status(state=state, ask=ask):
+                (row,) = (x for x in ask(";csv").splitlines() if x.startswith("web,first,"))
+                return state in row
+
+            assert eventually(status)
 
 
 def test_hostile_and_stale_mine_data_is_refused_by_name_and_the_rest_applied(lab, applied):
@@ -335,7 +538,9 @@ def gone_from(machine, name, address):
     assert name not in listed
 
 
-def test_the_reactor_registers_a_machine_that_starts_and_forgets_one_that_is_deleted(lab, applied):
+@pytest.fixture(scope="module")
+def reactor(lab, applied):
+    """The reactor of docs/fleet.md; the last test that takes it switches it off."""
     master = lab.master
     reactions = {
         "reactor": [
@@ -345,6 +550,124 @@ def test_the_reactor_registers_a_machine_that_starts_and_forgets_one_that_is_del
     }
     master.write("/etc/salt/master.d/reactor.conf", json.dumps(reactions))
     master.run(["systemctl", "restart", "salt-master"])
+    answering(lab, {*INFRA, "node-1", NEW[0]})
+    return master
+
+
+def answering(lab, names):
+    assert eventually(lambda: names <= set(lab.salt("--timeout=5", "*", "test.ping", check=False)))
+
+
+def send_events(machine, events):
+    """Send events as a minion that is not what it should be: it chooses all that is in them."""
+    preload = json.dumps({"events": [{"tag": tag, "data": data} for tag, data in events]})
+    machine.write("/root/preload.json", preload)
+    script = 'salt-call event.send any/tag preload="$(cat /root/preload.json)"'
+    machine.run(["sh", "-c", script])
+
+
+def looked(master):
+    """When the run of the reactor looked at the mine last."""
+    path = "/var/cache/salt/master/infra_fleet/record.json"
+    found = master.run(["cat", path], check=False).stdout
+    return json.loads(found)["looked"] if found else 0.0
+
+
+def idle(master):
+    """Nothing is noted, and no run holds the lock."""
+    folder = "/var/cache/salt/master/infra_fleet"
+    script = (
+        f"cd {folder} && ! test -e register && ! test -e registering && ! test -e requested"
+        ' && test -z "$(ls started taken -A | grep -v : )" && flock --nonblock lock true'
+    )
+    return master.run(["sh", "-c", script], check=False).returncode == 0
+
+
+def orchestrations(master):
+    """How many orchestrations the master ran, and how many state runs it sent."""
+    jobs = json.loads(master.run(["salt-run", "--out=json", "jobs.list_jobs"]).stdout)
+    functions = [job["Function"] for job in jobs.values()]
+    return (
+        sum("orchestrate" in function for function in functions),
+        sum(function in ("state.sls", "state.apply") for function in functions),
+    )
+
+
+INJECTED = (
+    "x-applied:\n  salt.function:\n    - name: cmd.run\n    - tgt: '*'\n"
+    "    - arg: ['touch /root/attacked']\n\ny"
+)
+
+
+def test_an_event_of_a_minion_runs_nothing_on_others(lab, applied, reactor):
+    """Ids that end a state and begin another, or are a target, made each minion root everywhere."""
+    machine = lab.machine("node-1")
+    ids = [INJECTED, "*", "infra-1,node-3", "node-1 or *", "E@.*", "infra-1\n", "nobody"]
+    before = orchestrations(reactor)
+    events = [("salt/minion/node-1/start", {"id": value}) for value in ids]
+    send_events(machine, events)
+    # Its own id is set by the master here, and the rest is its own word, tag and data.
+    machine.run(["salt-call", "event.send", "salt/minion/infra-1/start", f"id={INJECTED}"])
+    forged = json.dumps({"act": "delete", "result": True})
+    machine.run(["salt-call", "event.send", "salt/key", f"preload={forged}"])
+
+    def attacked():
+        everyone = [*INFRA, "node-1", NEW[0]]
+        paths = ["test", "-e", "/root/attacked"]
+        return [n for n in everyone if lab.machine(n).run(paths, check=False).returncode == 0]
+
+    # The reactor does one event after the other: the last but one is a true id, and was acted on.
+    assert eventually(lambda: attacked() or (looked(reactor) and idle(reactor)), seconds=120)
+    assert attacked() == []
+    assert machine.run(["test", "-e", "/var/cache/salt/minion/files/base/infra"]).returncode == 0
+    runs, states = (now - then for now, then in zip(orchestrations(reactor), before, strict=True))
+    # One run, and its registration, since nothing was registered by a run before.
+    assert (runs, states) == (1, 1)
+
+
+def test_a_storm_of_events_ends_in_few_runs_and_every_machine_is_registered(lab, applied, reactor):
+    port = 9631
+    for name in ("node-1", NEW[0]):
+        facts = {"targets": [{"job": "pgsql", "port": port, "cls": "storm", "ins": name}]}
+        lab.machine(name).write("/var/lib/infra/register.d/storm.json", json.dumps(facts))
+        lab.machine(name).salt_call("infra_register.send")
+    before = orchestrations(reactor)
+    ids = ["node-1", NEW[0], "infra-1", "infra-2", "nobody", INJECTED]
+    storm = [("salt/minion/x/start", {"id": ids[number % len(ids)]}) for number in range(300)]
+    for name in ("node-1", NEW[0]):
+        send_events(lab.machine(name), storm)
+
+    def registered():
+        return all(
+            f"{address}:{port}" in targets(lab.machine(infra)).get(f"pgsql/{address}.yml", [])
+            for infra in INFRA
+            for address in (CLIENTS["node-1"], NEW[1])
+        )
+
+    assert eventually(registered, seconds=180)
+    assert eventually(lambda: idle(reactor), seconds=180)
+    runs, states = (now - then for now, then in zip(orchestrations(reactor), before, strict=True))
+    # 600 events: as many runs as intervals have passed, one registration, and no apply.
+    assert runs <= 8
+    assert states == 1
+    for name in ("node-1", NEW[0]):
+        lab.machine(name).run(["rm", "/var/lib/infra/register.d/storm.json"])
+        lab.machine(name).salt_call("infra_register.send")
+
+
+def test_an_orchestration_by_hand_refuses_what_is_no_minion(lab, applied):
+    for value in (INJECTED, "*", "infra-1,node-1", "nobody"):
+        pillar = f"pillar={json.dumps({'infra_join': value})}"
+        done = lab.master.run(["salt-run", "state.orchestrate", "infra.orch.join", pillar],
+                              check=False)  # fmt: skip
+        assert done.returncode != 0
+        assert "infra_join: expected " in done.stdout + done.stderr
+
+
+def test_the_reactor_registers_a_machine_that_starts_and_forgets_one_that_is_deleted(
+    lab, applied, reactor
+):
+    master = reactor
     name, address = "node-4", "10.10.10.24"
     lab.add(name, address, internet=False)
 
@@ -371,10 +694,7 @@ def test_the_reactor_registers_a_machine_that_starts_and_forgets_one_that_is_del
     # What joins below is applied by hand.
     master.run(["rm", "/etc/salt/master.d/reactor.conf"])
     master.run(["systemctl", "restart", "salt-master"])
-    staying = {*INFRA, "node-1", NEW[0]}
-    assert eventually(
-        lambda: staying <= set(lab.salt("--timeout=5", "*", "test.ping", check=False))
-    )
+    answering(lab, {*INFRA, "node-1", NEW[0]})
 
 
 def test_a_site_is_deployed_by_orchestration_which_stops_and_resumes(lab, applied):
@@ -467,11 +787,15 @@ def test_another_admin_address_is_followed_by_names_and_clients(lab, applied):
 
 def test_the_way_back_leaves_a_client_as_it_was(lab, applied):
     client = lab.machine("node-1")
-    for state in ("infra.register.clean", "infra.node.clean", "infra.ntp.clean"):
+    assert "table inet infra" in client.run(["nft", "list", "tables"]).stdout
+    for state in ("infra.register.clean", "infra.node.clean", "infra.ntp.clean",
+                  "infra.firewall.clean"):  # fmt: skip
         allowed = "pillar={'infra': {'infra_safeguard': False}}"
         words = ("--timeout=300", "node-1", "state.apply", state, allowed)
         done = lab.salt(*words, check=False)["node-1"]
         assert [s["comment"] for s in done.values() if s["result"] is False] == []
+    assert "table inet infra" not in client.run(["nft", "list", "tables"]).stdout
+    assert reached(lab.machine(NEW[0]), "10.10.10.21", [9100]) == {9100}
     assert "pigsty" not in client.run(["ls", "/etc/apt/sources.list.d"]).stdout
     assert not set(INFRA.values()) & set(
         re.findall(r"^nameserver (\S+)", client.read("/etc/resolv.conf"), re.MULTILINE)

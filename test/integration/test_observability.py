@@ -230,6 +230,33 @@ def test_logs_of_a_client_reach_both_stores(lab, applied):
         (line,) = eventually(lambda m=machine: lines(m, 'app:probe "a line like no other"'))
         assert line["ins"] == NODE[0]
         assert line["job"] == "syslog"
+        assert line["level"] == "notice"
+
+
+def logged(lab, query):
+    """The first line of log that a query finds on the first INFRA node, through the portal."""
+    url = "/vlogs/select/logsql/query?query=" + quote(query)
+    machine = lab.machine("infra-1")
+    return json.loads(eventually(lambda: get(machine, 80, url)[1]).splitlines()[0])
+
+
+def test_a_line_of_the_journal_without_a_priority_is_no_emergency(lab, applied):
+    fields = b"MESSAGE=a line of audit\nSYSLOG_IDENTIFIER=probe-of-no-priority\n"
+    lab.machine("infra-1").run(["logger", "--journald"], input=fields.decode())
+    line = logged(lab, 'app:"probe-of-no-priority"')
+    assert line["level"] == "unknown"
+    assert line["_msg"] == "a line of audit"
+    assert "p" not in line
+
+
+def test_requests_to_the_portal_are_logged_with_their_fields(lab, applied):
+    get(lab.machine("infra-1"), 80, "/a-page-like-no-other")
+    line = logged(lab, 'job:nginx status:404 "/a-page-like-no-other"')
+    assert (str(line["status"]), line["level"]) == ("404", "warning")
+    assert line["request"] == "GET /a-page-like-no-other HTTP/1.1"
+    line = logged(lab, 'job:nginx cls:"nginx-error" "/a-page-like-no-other"')
+    assert line["level"] == "error"
+    assert line["client"] == "127.0.0.1"
 
 
 def send_trace(machine, service):

@@ -14,6 +14,7 @@ DEMO = EXAMPLE["infra_portal"]
 ADDRESS = "10.10.10.10"
 SERVED = {key: entry for key, entry in DEMO.items() if "domain" in entry}
 STATES = "infra.ca,infra.nginx"
+TOOLS = ("prometheus", "alertmanager", "blackbox", "vmalert")  # entries of Debian's own daemons
 FAR = "10.2.82.163"  # where the demo's own upstreams are; here an address of the machine itself
 
 
@@ -25,8 +26,16 @@ class Portal:
         self.machine = lab.machine("infra-1")
         self.changed = False
 
-    def start_upstreams(self):
-        ports = {e["endpoint"].rpartition(":")[2] for e in DEMO.values() if "endpoint" in e}
+    def start_upstreams(self, besides=()):
+        """Have something behind each endpoint, `besides` those that the machine's own daemons have.
+
+        besides: names of entries.
+        """
+        ports = {
+            entry["endpoint"].rpartition(":")[2]
+            for name, entry in DEMO.items()
+            if "endpoint" in entry and name not in besides
+        }
         self.machine.run(["ip", "address", "add", f"{FAR}/32", "dev", "lo"])
         self.machine.put(HERE / "upstreams.py", "/root/upstreams.py")
         self.machine.run(

@@ -1,21 +1,54 @@
-"""The home page of a real portal, in a real browser."""
+"""The home page of a real portal, in a real browser, with each packaging's programs behind it.
 
+Debian's programs are the real ones. Of the vendor's, VictoriaLogs, VictoriaTraces, Vector and
+Grafana are stand-ins unless they are given.
+"""
+
+import json
+import re
 import subprocess
 
 import pytest
+import vendors
 from browser import Browser
+from lab import Lab
+from waiting import eventually
 
-from .test_portal import ADDRESS, SERVED, STATES, Portal
+from .test_portal import ADDRESS, EXAMPLE, SERVED, TOOLS, Portal
 
 PAGES = {"/": "en", "/zh": "zh", "/nothing-is-here": "en"}
+HOME = "https://home.pigsty.cc"
+ALARM = {"alert": "AlwaysOn", "expr": "vector(1)", "labels": {"severity": "INFO", "level": "2"}}
+PARAMETERS = {**EXAMPLE, "vmalert_rules": {"test": [{"name": "test", "rules": [ALARM]}]}}
+# Of the vendor's packages, those are stand-ins under release 12.
+PLATFORM = {"distro": "debian-13", "upstream": "debian-12"}
 
 
-@pytest.fixture(scope="module")
-def attached(boot_lab):
-    """A portal that this host's browser reaches; the demo's consoles have something behind them."""
-    portal = Portal(boot_lab(attach=True))
-    portal.start_upstreams()
-    portal.machine.apply(STATES)
+@pytest.fixture(scope="module", params=PLATFORM)
+def attached(request, tmp_path_factory):
+    """A portal that this host's browser reaches; the demo's entries have something behind them."""
+    packaging = request.param
+    name = f"test-browser-{packaging}"
+    with Lab.up(name=name, platform=PLATFORM[packaging], attach=True) as lab:
+        portal = Portal(lab)
+        portal.packaging = packaging
+        if packaging == "distro":
+            portal.start_upstreams(TOOLS)
+            portal.machine.set_pillar({"infra": PARAMETERS})
+            portal.machine.apply()
+            yield _with_sites(portal)
+            return
+        vendor = vendors.repository(tmp_path_factory.mktemp("vendor"))
+        portal.start_upstreams((*TOOLS, "grafana"))
+        everything = dict.fromkeys(vendors.NOT_SHIPPED, True)
+        parameters = {**PARAMETERS, **vendor.parameters(), **everything}
+        portal.machine.set_pillar({"infra": parameters})
+        with vendor.served(lab):
+            portal.machine.apply()
+            yield _with_sites(portal)
+
+
+def _with_sites(portal):
     for site in ("web.io", "web.cc"):
         portal.machine.write(f"/www/{site}/index.html", "<title>site</title>a site")
     return portal
@@ -26,6 +59,17 @@ def browser(attached):
     names = [n for e in SERVED.values() for n in [e["domain"], *e.get("domains", [])]]
     with Browser(resolve=dict.fromkeys(names, ADDRESS), insecure=True) as opened:
         yield opened
+
+
+def code_of(url):
+    """What who follows a link gets in the end."""
+    host = url.split("/")[2]
+    return subprocess.run(
+        ["curl", "--silent", "--insecure", "--location", "--max-time", "20", "--output",
+         "/dev/null", "--header", "Accept: text/html", "--write-out", "%{http_code}",
+         "--resolve", f"{host}:443:{ADDRESS}", "--resolve", f"{host}:80:{ADDRESS}", url],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -43,27 +87,86 @@ def test_a_page_as_people_see_it(browser, path, width, scheme):
     assert browser.nameless() == []
 
 
-def test_every_link_of_the_home_page_answers(browser):
+def test_every_link_of_every_page_answers(browser):
     found = set()
-    for path in ("/", "/zh"):
-        browser.open(f"https://home.pigsty.cc{path}")
-        found.update(browser.links())
+    for path in PAGES:
+        browser.open(f"{HOME}{path}")
+        found.update(link for link in browser.links() if not link.startswith(f"{HOME}{path}#"))
     assert {f"https://{e['domain']}/" for k, e in SERVED.items() if k != "home"} <= found
-    for url in sorted(found):
-        host = url.split("/")[2]
-        done = subprocess.run(
-            ["curl", "--silent", "--insecure", "--location", "--max-time", "20", "--output",
-             "/dev/null", "--write-out", "%{http_code}", "--resolve", f"{host}:443:{ADDRESS}",
-             "--resolve", f"{host}:80:{ADDRESS}", url],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert done.stdout == "200", url
+    assert {url: code_of(url) for url in found} == dict.fromkeys(found, "200")
 
 
-def test_what_is_switched_off_appears_nowhere(browser):
-    browser.open("https://home.pigsty.cc/")
+def test_every_card_leads_to_a_page_that_shows_something(browser, attached):
+    browser.open(f"{HOME}/")
+    script = "return Array.from(document.querySelectorAll('.cards a'), (a) => a.href)"
+    cards = browser.run(script)
+    paths = {card.removeprefix(HOME) for card in cards}
+    assert {"/vmetrics/targets", "/vmalert/vmalert/groups", "/ca.crt"} <= paths
+    assert ("/ui/" in paths) is (attached.packaging == "upstream")
+    for card in set(cards) - {f"{HOME}/ca.crt"}:
+        browser.open(card)
+        text = browser.text()
+        assert text.strip(), card
+        assert "not found" not in text, card
+        assert "does not include a web" not in text, card
+
+
+def test_the_cards_are_reported_with_their_codes_and_reasons(attached):
+    told = attached.machine.salt_call("infra_portal.status", "only=[home]")["home"]["cards"]
+    rows = {row["url"]: row for row in told}
+    assert rows["/vmetrics/targets"] == {
+        "card": "Monitor Targets", "url": "/vmetrics/targets", "code": 200, "shown": True,
+        "reason": "HTTP 200",
+    }  # fmt: skip
+    for row in told:
+        shown = row["url"] in attached.machine.run(["cat", "/www/index.html"]).stdout
+        assert row["shown"] is shown
+        assert row["reason"]
+        assert row["code"] in (200, 302) or not row["shown"]
+    stub = rows["/alertmgr/#/alerts"]
+    assert (stub["shown"], "without the application" in stub["reason"]) == (False, True)
+
+
+def test_every_link_of_an_alert_answers(attached):
+    ask = ["curl", "-sSf", "http://127.0.0.1:9059/api/v2/alerts"]
+    alerts = eventually(lambda: json.loads(attached.machine.run(ask).stdout))
+    (alarm,) = [a for a in alerts if a["labels"]["alertname"] == "AlwaysOn"]
+    assert alarm["generatorURL"].startswith(f"{HOME}/vmalert/")
+    assert code_of(alarm["generatorURL"]) == "200"
+    # What its message calls "View in Alertmanager".
+    assert code_of(f"{HOME}/alertmgr/#/alerts?receiver=default") == "200"
+    rules = attached.machine.run(["sh", "-c", "cat /infra/rules/*.yml"]).stdout
+    boards = set(re.findall(rf"'({HOME}/ui/d/[a-z-]+)", rules))
+    assert bool(boards) is (attached.packaging == "upstream")
+    assert {url: code_of(url) for url in boards} == dict.fromkeys(boards, "200")
+    assert rules.count("dashboard:") == rules.count(f"dashboard: '{HOME}/ui/d/")
+
+
+def test_a_card_survives_that_its_program_is_down_and_a_restart(attached):
+    machine = attached.machine
+    machine.run(["systemctl", "stop", "vmetrics"])
+    try:
+        done = machine.apply("infra.nginx")
+        assert done.changes == {}
+        assert "/vmetrics/targets" in machine.run(["cat", "/www/index.html"]).stdout
+        told = machine.salt_call("infra_portal.status", "only=[home]")["home"]["cards"]
+        (row,) = [row for row in told if row["url"] == "/vmetrics/targets"]
+        assert (row["shown"], row["code"]) == (True, 502)
+        assert "served this page when it was asked last" in row["reason"]
+    finally:
+        machine.run(["systemctl", "start", "vmetrics"])
+    eventually(
+        lambda: machine.run(["curl", "-sf", "http://127.0.0.1:8428/health"], check=False).stdout
+    )
+    assert machine.apply("infra.nginx", test=True).changes == {}
+
+
+def test_what_is_switched_off_appears_nowhere(browser, attached):
+    browser.open(f"{HOME}/")
     links = browser.links()
-    for prefix in ("/ui/", "/vlogs/", "/vtraces/", "/pev", "/code/", "/jupyter/"):
+    off = ["/pev", "/code/", "/jupyter/"]
+    off += ["/ui/", "/vlogs/", "/vtraces/"] if attached.packaging == "distro" else []
+    for prefix in off:
         assert not [link for link in links if f"home.pigsty.cc{prefix}" in link]
 
 

@@ -151,12 +151,14 @@ def test_packed_on_one_machine_and_unpacked_on_another_without_network(lab, infr
     # The archive travels as people carry it: as a file.
     served = infra.run(["sh", "-c", f"ln -f {packed['archive']} /www/pkg.tgz"])
     assert served.returncode == 0
+    # Where Pigsty's users put it; root did, so it is taken when it is asked for.
     offline.run(["curl", "-fsS", "-o", "/tmp/pkg.tgz", "http://10.10.10.10/pkg.tgz"])
     infra.run(["rm", "/www/pkg.tgz"])
     offline.run(["ip", "route", "add", "blackhole", "10.10.10.10/32"])
     mine = pillar(
         infra_hosts={"10.10.10.14": {"infra_seq": 1}},
         admin_ip="10.10.10.14",
+        repo_archive="/tmp/pkg.tgz",
         repo_archive_checksum=f"sha256:{packed['sha256']}",
     )
     offline.set_pillar(mine)
@@ -172,12 +174,60 @@ def test_packed_on_one_machine_and_unpacked_on_another_without_network(lab, infr
     assert not offline.apply("infra.repo").changes
 
 
+HOSTILE = """\
+set -e
+cd "$(mktemp -d)"
+mkdir -p package/DEBIAN pigsty
+printf '%s\\n' 'Package: nginx' 'Version: 99:1' 'Architecture: all' 'Maintainer: M <m@e.org>' \
+    'Description: evil' > package/DEBIAN/control
+dpkg-deb --root-owner-group -b package pigsty/nginx_99_all.deb
+(cd pigsty && apt-ftparchive packages . > Packages && sha256sum nginx_99_all.deb > repo_complete)
+tar -czf /tmp/pkg.tgz pigsty
+"""
+
+
+def test_a_local_user_cannot_put_a_repository_in_place(lab, infra):
+    """What a user of the machine leaves is refused by name; a signed repository stays."""
+
+    def seen():
+        status = infra.salt_call("infra_repo.status")
+        sources = infra.run(["cat", "/www/pigsty.sources", "/www/pigsty-local.sources"]).stdout
+        assert "nginx_99" not in infra.run(["find", "/www/", "-name", "*.deb"]).stdout
+        assert "Trusted" not in sources
+        return status["path"], status["signature"], sources
+
+    before = seen()
+    infra.run(["useradd", "--create-home", "mallory"])
+    infra.write("/usr/local/bin/hostile", HOSTILE)
+    infra.run(["runuser", "-u", "mallory", "--", "sh", "/usr/local/bin/hostile"])
+    # By default, nobody looks for it there.
+    assert not infra.apply("infra.repo").changes
+    assert seen() == before
+    asked = {"infra": {"repo_archive": "/tmp/pkg.tgz"}}
+    refused = infra.apply("infra.repo", pillar=asked, check=False)
+    assert not refused.ok
+    assert "/tmp/pkg.tgz is not trusted: it belongs to mallory" in refused.complaint()
+    assert seen() == before
+    # Given to root by somebody who did not look: a signed repository is replaced by name only.
+    infra.run(["chown", "root:", "/tmp/pkg.tgz"])
+    refused = infra.apply("infra.repo", pillar=asked, check=False)
+    assert not refused.ok
+    assert "repo_archive_unsigned: true" in refused.complaint()
+    assert seen() == before
+    client = lab.machine("client-12")
+    client.run(["apt-get", "update", "-q"])
+    assert "99:1" not in client.run(["apt-cache", "policy", "nginx"]).stdout
+    infra.run(["rm", "/tmp/pkg.tgz"])
+    infra.run(["userdel", "--remove", "mallory"])
+    assert not infra.apply("infra.repo").changes
+
+
 def test_the_commands_of_the_document_do_what_it_says(infra):
     text = (CHECKOUT / "docs" / "repository.md").read_text(encoding="utf-8")
     commands = [
         line.partition("#")[0].split() for line in text.splitlines() if line.startswith("salt-call")
     ]
-    assert len(commands) == 8
+    assert len(commands) == 9
     for command in commands[:-1]:
         infra.run([*command, "--local", "--retcode-passthrough"], timeout=600)
     # The last one is the way back; see the next test.

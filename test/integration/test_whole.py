@@ -4,12 +4,19 @@ The programs are Debian's. Where programs are given (or PACKAGING=upstream), the
 packages, and what Debian does not ship is on as well.
 """
 
+import json
+from pathlib import Path
+
 import filled
 import pytest
 import vendors
 import yaml
 from lab.applied import Applied
+from waiting import eventually
 
+from .test_portal import TOOLS, Portal
+
+HERE = Path(__file__).resolve().parent
 STORES = filled.ALL if vendors.replaced() else ("vmetrics",)
 UNITS = ["systemctl", "show", "--property=Id,InvocationID,NRestarts", "*.service"]
 
@@ -62,6 +69,21 @@ def test_a_highstate_agrees(machine):
     assert told.ok, told.complaint()
     assert told.changes == {}
     assert any("infra-nginx-portal-managed" in key for key in told)
+
+
+def test_an_idle_node_writes_next_to_nothing(lab, machine):
+    # Nothing is idle while its probes fail: what the demo's portal leads to is started.
+    own = [*TOOLS, *(["grafana"] if vendors.replaced() else [])]
+    Portal(lab).start_upstreams(own)
+    for site in ("web.io", "web.cc"):
+        machine.write(f"/www/{site}/index.html", "<title>site</title>a site")
+    question = ["-d", 'query=min(probe_success{job="probe"})', "http://127.0.0.1:8428/api/v1/query"]
+    assert eventually(lambda: '"1"' in machine.run(["curl", "-sSG", *question]).stdout)
+    machine.put(HERE / "written_lines.py", "/root/written_lines.py")
+    counted = machine.run(["/opt/salt/bin/python3", "/root/written_lines.py", "30"]).stdout
+    lines = json.loads(counted)
+    # 20 a minute, of which every probe, scrape and rule has its turn in half of one.
+    assert len(lines) < 10, "\n".join(lines)
 
 
 def test_each_service_starts_again_on_filled_data(machine):

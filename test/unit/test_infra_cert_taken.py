@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from _modules import infra_cert
+from _modules import infra_cert, infra_files
 from _states import infra_cert as state
 
 
@@ -53,8 +53,11 @@ def machine(tmp_path, monkeypatch):
         Path(name).chmod(int(mode, 8))
         return {"result": True, "comment": "", "changes": {}}
 
-    functions = {f"infra_cert.{n}": getattr(infra_cert, n)
-                 for n in ("pair_fault", "text_fault", "time_fault")}  # fmt: skip
+    functions = {
+        f"infra_cert.{n}": getattr(infra_cert, n)
+        for n in ("pair_fault", "text_fault", "time_fault")
+    }
+    functions["infra_files.root_only_fault"] = infra_files.root_only_fault
     monkeypatch.setattr(state, "__salt__", functions, raising=False)
     monkeypatch.setattr(state, "__states__", {"file.managed": managed}, raising=False)
     monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
@@ -87,6 +90,18 @@ def test_the_key_is_taken_and_the_certificate_stays(machine, monkeypatch, test):
     if not test:
         assert key.stat().st_mode & 0o777 == 0o600
         assert ask(machine, "pigsty/files/pki/ca")["changes"] == {}
+
+
+@pytest.mark.parametrize("file", ["ca.crt", "ca.key"])
+@pytest.mark.parametrize("test", [True, False])
+def test_a_ca_that_another_user_can_write_is_not_taken(machine, monkeypatch, file, test):
+    monkeypatch.setattr(state, "__opts__", {"test": test})
+    path = machine / "pigsty/files/pki/ca" / file
+    path.chmod(0o666)
+    ret = ask(machine, "pigsty/files/pki/ca")
+    assert (ret["result"], ret["changes"]) == (False, {})
+    assert ret["comment"].startswith(f"ca_source: {path} is not trusted: others can write to it")
+    assert not (machine / "pki/ca/ca.key").exists()
 
 
 def test_pillar_may_give_the_key_as_well(machine):

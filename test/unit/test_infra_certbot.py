@@ -219,7 +219,8 @@ class World:
         functions = {f"infra_certbot.{f}": getattr(infra_certbot, f)
                      for f in ("plan", "issue", "adopt", "retire", "rehearses")}  # fmt: skip
         functions |= {"infra_portal.views": infra_portal.views, "cmd.run_all": self.run,
-                      "infra_files.write": infra_files.write}  # fmt: skip
+                      "infra_files.write": infra_files.write,
+                      "infra_files.root_only_fault": infra_files.root_only_fault}  # fmt: skip
         for module in (infra_certbot, certbot_state):
             monkeypatch.setattr(module, "__salt__", functions, raising=False)
         states = {"infra_portal.followed": self.followed}
@@ -409,3 +410,13 @@ def test_a_certbot_that_is_not_there_is_named(world, monkeypatch):
     monkeypatch.setattr(infra_certbot, "__salt__", functions)
     with pytest.raises(CommandExecutionError, match="certbot cannot run"):
         infra_certbot.issue(SPEC, REQUEST)
+
+
+def test_an_authority_that_another_user_can_write_is_not_asked_with(world, tmp_path):
+    bundle = tmp_path / "ca.crt"
+    bundle.write_text("x")
+    bundle.chmod(0o666)
+    request = {**REQUEST, "environment": {"REQUESTS_CA_BUNDLE": str(bundle)}}
+    with pytest.raises(CommandExecutionError, match=r"certbot_ca: .* is not trusted: others can"):
+        infra_certbot.issue(SPEC, request)
+    assert world.ran == []

@@ -248,6 +248,7 @@ def machine(monkeypatch, tmp_path):
     salt = {
         "infra_daemon.concerns_running": infra_daemon.concerns_running,
         "infra_daemon.unit_template": Mock(return_value=TEMPLATE),
+        "infra_daemon.with_supported_flags": infra_daemon.with_supported_flags,
         "infra_daemon.files": infra_daemon.files,
         "infra_files.owned": Mock(return_value={"default/vmetrics": "x"}),
         "infra_files.compare": Mock(return_value=compared(change=["default/vmetrics"])),
@@ -442,3 +443,47 @@ def test_what_is_switched_off_is_stopped_and_nothing_else(monkeypatch, test):
     assert ret["changes"] == {"vlogs": "switched off"}
     stopped = [c.args for c in salt["infra_daemon.systemctl"].mock_calls if "--now" in c.args]
     assert stopped == ([] if test else [("disable", "--now", "vlogs.service")])
+
+
+# What each release of the blackbox exporter prints of its flag, and what the flag does there:
+# 0.23 has none; 0.25 logs nothing of probes by default; 0.26 and 0.28 log all that a probe does; in
+# 0.27 the flag is no threshold but the level that these lines get: `warn` would show all of them.
+BLACKBOX_HELP = {
+    "0.23": ("      --log.level=info           Only log messages with the given severity", False),
+    "0.25": (
+        '      --log.prober="none"        Log level from probe requests. One of',
+        False,
+    ),
+    "0.26": (
+        '      --log.prober="info"        Log level from probe requests. One of',
+        True,
+    ),
+    "0.27": ('      --log.prober="debug"       Log level for probe request logs.', False),
+    "0.28": ('      --log.prober="info"        Log level for probe request logs.', True),
+}
+
+
+@pytest.mark.parametrize("release", BLACKBOX_HELP)
+def test_probes_are_quiet_by_a_flag_only_where_they_are_loud_without(monkeypatch, release):
+    text, wanted = BLACKBOX_HELP[release]
+    row = yaml.safe_load((REPO / "infra/daemons.yaml").read_text(encoding="utf-8"))["blackbox"]
+    conditional = [f for f in row["flags"] if isinstance(f, dict) and "help" in f]
+    assert [f["flag"] for f in conditional] == ["--log.prober=warn"]
+    flags = [{"text": "--a", "template": "--a"}]
+    flags += [{"text": f["flag"], "template": f["flag"], "help": f["help"]} for f in conditional]
+    run_all = Mock(return_value={"retcode": 0, "stdout": "", "stderr": text})
+    monkeypatch.setattr(infra_daemon, "__salt__", {"cmd.run_all": run_all}, raising=False)
+    monkeypatch.setattr(infra_daemon.salt.utils.path, "which", lambda name: name)
+    asked = infra_daemon.with_supported_flags(daemon(flags=flags))
+    assert infra_daemon.arguments(asked)[1:] == ["--a", *(["--log.prober=warn"] if wanted else [])]
+    # An option of the site's takes the place of the flag, as of any other.
+    own = {**asked, "options": "--log.prober=debug"}
+    assert infra_daemon.arguments(own)[1:] == ["--a", "--log.prober=debug"]
+
+
+def test_a_program_that_is_not_installed_is_not_asked_and_gets_no_conditional_flag(monkeypatch):
+    monkeypatch.setattr(infra_daemon, "__salt__", {}, raising=False)
+    monkeypatch.setattr(infra_daemon.salt.utils.path, "which", lambda name: None)
+    own = daemon(flags=[{"text": "--x", "template": "--x", "help": "x"}])
+    assert infra_daemon.arguments(infra_daemon.with_supported_flags(own))[1:] == []
+    assert infra_daemon.arguments(own)[1:] == []  # nor where nobody asked

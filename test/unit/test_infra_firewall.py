@@ -1,10 +1,15 @@
 """What firewalld and ufw say, and what they are told."""
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from salt.exceptions import CommandExecutionError
 
 from _modules import infra_before as before
 from _modules import infra_firewall as firewall
+from _modules import infra_nft as nft
 from _states import infra_firewall as state
 
 UFW = """Status: active
@@ -131,3 +136,392 @@ def test_a_broken_ufw_is_told(monkeypatch):
     Machine(monkeypatch, {"ufw status": (1, "ERROR: problem running")})
     with pytest.raises(CommandExecutionError, match="problem running"):
         firewall.active()
+
+
+# -- whom a firewall lets in
+
+
+VERBOSE = """Status: active
+Logging: on (low)
+Default: deny (incoming), allow (outgoing), disabled (routed)
+New profiles: skip
+
+To                         Action      From
+--                         ------      ----
+22/tcp                     ALLOW IN    Anywhere
+9428/tcp                   ALLOW IN    10.0.0.0/8                 # logs
+9429:9431/tcp              DENY IN     10.0.0.7
+9429:9431,9500/tcp         ALLOW IN    10.0.0.0/8
+Nginx Full                 ALLOW IN    10.3.0.1
+Anywhere                   ALLOW IN    10.0.0.99
+22/tcp (v6)                ALLOW IN    Anywhere (v6)
+8428/tcp                   ALLOW IN    fd00::/8
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "port", "protocol", "admitted"),
+    [
+        ("192.0.2.1", 22, "tcp", True),
+        ("2001:db8::1", 22, "tcp", True),
+        ("10.0.0.7", 9428, "tcp", True),
+        ("10.0.0.7", 9428, "udp", False),
+        ("192.0.2.1", 9428, "tcp", False),
+        ("10.0.0.7", 9430, "tcp", False),
+        ("10.0.0.8", 9430, "tcp", True),
+        ("10.0.0.8", 9500, "tcp", True),
+        ("10.0.0.99", 1, "udp", True),
+        ("10.3.0.1", 80, "tcp", None),
+        ("fd00::7", 8428, "tcp", True),
+        ("2001:db8::1", 8428, "tcp", False),
+        ("2001:db8::1", 80, "tcp", False),
+    ],
+)
+def test_ufws_rules_are_followed_in_their_order(source, port, protocol, admitted):
+    assert firewall.ufw_admits(VERBOSE, source, port, protocol) is admitted
+
+
+def test_a_ufw_that_lets_in_by_default_does():
+    told = VERBOSE.replace("deny (incoming)", "allow (incoming)")
+    assert firewall.ufw_admits(told, "192.0.2.1", 80, "tcp") is True
+    assert firewall.ufw_rules(told)[0] is False
+
+
+@given(st.text(max_size=200), st.ip_addresses().map(str), st.integers(1, 65535))
+def test_no_status_of_ufws_is_an_error(status, source, port):
+    told = VERBOSE.replace("9428/tcp", status)
+    assert firewall.ufw_admits(told, source, port, "tcp") in (True, False, None)
+
+
+@pytest.mark.parametrize("source", ["10.0.0.0/8", "fd00::/8"])
+@pytest.mark.parametrize("kind", ["ufw", "firewalld"])
+def test_what_was_opened_for_somebody_is_closed_again(monkeypatch, kind, source):
+    asked = []
+    monkeypatch.setattr(firewall, "_run", lambda *words: asked.append(words) or "")
+    rule = f"9428/tcp from {source}"
+    firewall.open_port(kind, rule)
+    opened = [" ".join(words) for words in asked]
+    asked.clear()
+    firewall.close_port(kind, rule)
+    undo = {"ufw": ("ufw allow", "ufw delete allow"), "firewalld": ("--add-", "--remove-")}[kind]
+    assert [" ".join(words) for words in asked] == [line.replace(*undo) for line in opened]
+
+
+ROWS = [
+    {"service": "vmetrics", "ports": ["8428/tcp"], "reached_by": "peers", "ours": True,
+     "sources": ["10.0.0.12"], "opened": ["10.0.0.12"]},
+    {"service": "vlogs", "ports": ["9428/tcp"], "reached_by": "site", "ours": True,
+     "sources": ["10.0.0.0/8"], "opened": ["10.0.0.0/8"]},
+    {"service": "haproxy", "ports": ["9101/tcp"], "reached_by": "infra", "ours": False,
+     "sources": ["10.0.0.12"], "opened": ["10.0.0.12"]},
+]  # fmt: skip
+
+
+def test_what_is_not_ours_is_let_in_and_never_confined():
+    rows, told = firewall.confinable(ROWS, ["10.0.0.12"], ["10.0.0.0/8"])
+    assert ([row["service"] for row in rows], told) == (["vmetrics", "vlogs"], [])
+    assert "9101/tcp from 10.0.0.12" in firewall.granted(ROWS)
+
+
+def test_a_site_whose_networks_are_not_known_goes_on_shipping_its_logs():
+    rows, (told,) = firewall.confinable(ROWS, ["10.0.0.12", "203.0.113.5"], ["10.0.0.0/8"])
+    assert [row["service"] for row in rows] == ["vmetrics"]
+    assert told.startswith("node_firewall_intranet: expected the networks of the site")
+    assert "203.0.113.5" in told
+    assert "vlogs" in told
+
+
+@pytest.mark.parametrize(
+    ("allow", "fault"),
+    [
+        ({"vmetrics": ["10.0.0.7", "fd00::/8"]}, None),
+        ({"vmetric": ["10.0.0.7"]}, "infra_firewall_allow.vmetric: expected one of"),
+        ({"vmetrics": ["10.0.0.7", "x"]}, "infra_firewall_allow.vmetrics[1]: expected an address"),
+        ({"vmetrics": ["10.0.0.7/8"]}, "infra_firewall_allow.vmetrics[0]: expected an address"),
+    ],
+)
+def test_who_else_is_let_in_is_named_by_service_and_network(allow, fault):
+    errors = firewall.problems({"infra_firewall_allow": allow}, ["vmetrics", "grafana"])
+    assert len(errors) == (fault is not None)
+    assert all(error.startswith(fault) for error in errors)
+
+
+# -- whether there is a firewall
+
+
+class Rules:
+    """A machine without firewalld and ufw: what nft and iptables tell."""
+
+    def __init__(self, monkeypatch, tmp_path, rules, ipv6=True, legacy=""):
+        interfaces = tmp_path / "if_inet6"
+        interfaces.write_text(f"fe80 02 40 20 80 {'eth0' if ipv6 else 'lo'}\n", encoding="ascii")
+        (tmp_path / "ip_tables_names").write_text("filter\n" if legacy else "", encoding="ascii")
+        monkeypatch.setattr(firewall, "_INTERFACES", interfaces)
+        monkeypatch.setattr(firewall, "_LEGACY", f"{tmp_path}/ip{{}}_tables_names")
+        functions = {
+            "infra_nft.unavailable": lambda: None,
+            "infra_nft.ruleset": lambda: rules,
+            "infra_nft.foreign": nft.foreign,
+            "infra_nft.admits": nft.admits,
+            "infra_nft.own": nft.own,
+            "cmd.run_all": lambda *a, **k: {"retcode": 0, "stdout": legacy, "stderr": ""},
+        }
+        monkeypatch.setattr(firewall, "__salt__", functions, raising=False)
+        found = {"iptables-legacy"} if legacy else set()
+        monkeypatch.setattr(
+            firewall.salt.utils.path, "which", lambda name: name if name in found else None
+        )
+
+
+def chain(family="inet", policy="accept", table="filter", *exprs):
+    place = {"family": family, "table": table}
+    base = {**place, "name": "input", "hook": "input", "type": "filter", "policy": policy}
+    return [{"chain": base}, *({"rule": {**place, "chain": "input", "expr": e}} for e in exprs)]
+
+
+REJECT = [{"reject": None}]
+XT = [{"xt": {"type": "match", "name": "conntrack"}}, {"accept": None}]
+
+
+@pytest.mark.parametrize(
+    ("rules", "ipv6", "legacy", "found"),
+    [
+        ([], True, "", None),
+        (chain(policy="drop"), True, "", "nftables"),
+        (chain("inet", "accept", "x", REJECT), True, "", "nftables"),
+        (chain("ip", "drop"), True, "", None),
+        (chain("ip", "drop"), False, "", "nftables"),
+        (chain("ip", "drop") + chain("ip6", "drop"), True, "", "nftables"),
+        (
+            chain("ip", "drop", "filter", XT) + chain("ip6", "drop", "filter", XT),
+            True,
+            "",
+            "nftables",
+        ),
+        (chain("ip", "accept", "filter", XT), False, "", None),
+        (chain("inet", "drop", "infra"), True, "", None),  # the table of ours
+        ([], False, "-P INPUT DROP\n-A INPUT -i lo -j ACCEPT", "iptables"),
+        ([], False, "-P INPUT ACCEPT", None),
+        ([], True, "-P INPUT DROP", None),
+    ],
+)
+def test_a_firewall_is_one_that_drops_what_it_does_not_know(
+    monkeypatch, tmp_path, rules, ipv6, legacy, found
+):
+    Rules(monkeypatch, tmp_path, rules, ipv6, legacy)
+    assert firewall.guard() == found
+
+
+def test_rules_of_iptables_that_cannot_be_followed_leave_it_open_who_gets_in(monkeypatch, tmp_path):
+    Rules(monkeypatch, tmp_path, [], False, "-P INPUT ACCEPT\n-A INPUT -j X")
+    name, admits = firewall.judge()
+    assert (name, admits("10.0.0.7", 8428, "tcp")) == ("no firewall", None)
+    Rules(monkeypatch, tmp_path, [], False, "-P INPUT ACCEPT")
+    name, admits = firewall.judge()
+    assert (name, admits("10.0.0.7", 8428, "tcp")) == ("no firewall", True)
+
+
+@pytest.mark.parametrize(("target", "found"), [("default", "firewalld"), ("ACCEPT", None)])
+def test_a_firewalld_whose_zone_takes_everything_is_none(monkeypatch, target, found):
+    answers = {
+        "firewall-cmd --state": (0, "running"),
+        "firewall-cmd --get-default-zone": (0, "public"),
+        "firewall-cmd --permanent --zone=public --get-target": (0, target),
+    }
+    Machine(monkeypatch, answers)
+    assert firewall.guard() == found
+
+
+# -- the table as a state
+
+
+class Confined:
+    """A machine that the state confines: what it holds, and what it was asked to do."""
+
+    def __init__(self, monkeypatch, tmp_path):
+        self.firewall = self.guard = self.fault = None
+        self.files, self.live, self.noted, self.calls = {}, None, {}, []
+        self.has_nft, self.active = True, False
+        self.record, self.ports, self.locked_out = {}, [], []
+        monkeypatch.setattr(state, "_LOADED", tmp_path / "firewall.json")
+        monkeypatch.setattr(
+            state.salt.utils.path, "which", lambda name: "/usr/sbin/nft" if self.has_nft else None
+        )
+        monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
+        monkeypatch.setattr(state, "__low__", {"__sls__": "infra.firewall"}, raising=False)
+        states = {"pkg.installed": self.install}
+        monkeypatch.setattr(state, "__states__", states, raising=False)
+        functions = {
+            "infra_firewall.active": lambda: self.firewall,
+            "infra_firewall.guard": lambda: self.guard,
+            "infra_firewall.confinable": firewall.confinable,
+            "infra_firewall.granted": firewall.granted,
+            "infra_firewall.locked_out": lambda rows: self.locked_out,
+            "infra_firewall.open_ports": lambda _: self.ports,
+            "infra_firewall.open_port": lambda _, rule: self.ports.append(rule),
+            "infra_firewall.close_port": lambda _, rule: self.ports.remove(rule),
+            "infra_nft.unavailable": lambda: self.fault if self.has_nft else "nft is not installed",
+            "infra_nft.refusal": lambda text: None,
+            "infra_nft.ruleset": lambda: [],
+            "infra_nft.own": lambda _: self.live or [],
+            "infra_nft.text": nft.text,
+            "infra_files.compare": self.compare,
+            "infra_files.differs": lambda found: bool(found["diff"]),
+            "infra_files.publish": self.publish,
+            "infra_files.remove": self.remove,
+            "infra_files.write": lambda path, text, mode: state._LOADED.write_text(text),
+            "infra_daemon.running": lambda unit: {"active": self.active},
+            "infra_daemon.systemctl": self.systemctl,
+            "infra_before.component_of": before.component_of,
+            "infra_before.note": self.noted.update,
+            "infra_before.record": lambda: self.record,
+            "infra_before.forget": lambda *a: self.calls.append(("forget", *a)),
+            "cp.get_file_str": lambda path: "[Unit]\n",
+        }
+        monkeypatch.setattr(state, "__salt__", functions, raising=False)
+
+    def install(self, **_given):
+        if state.__opts__["test"]:
+            return {"result": None, "changes": {}, "comment": ""}
+        self.has_nft = self.fault is None
+        changes = {"nftables": {"old": "", "new": "1.0"}} if self.has_nft else {}
+        return {"result": self.has_nft, "changes": changes, "comment": "no candidate"}
+
+    def compare(self, _name, _root, files, replace=()):
+        return {
+            "diff": {rel: "created" for rel, spec in files.items() if self.files.get(rel) != spec}
+        }
+
+    def publish(self, _name, _root, files, _found, confirm, switch):
+        self.files = files
+        confirm()
+
+    def remove(self, _name, _root, test=False):
+        gone = list(self.files)
+        if not test:
+            self.files = {}
+        return gone
+
+    def systemctl(self, *words, must=True):
+        self.calls.append(words)
+        if words[0] == "reload-or-restart":
+            self.live, self.active = [{"text": self.files["infra-firewall.nft"]["text"]}], True
+        if words[0] == "disable":
+            self.live, self.active = None, False
+
+    def apply(self, rows=ROWS, mode="auto", opens=True, test=False):
+        state.__opts__["test"] = test
+        return state.confined("x", rows, ["10.0.0.12"], ["10.0.0.0/8"], mode, opens)
+
+
+@pytest.fixture
+def confined(monkeypatch, tmp_path):
+    return Confined(monkeypatch, tmp_path)
+
+
+def test_a_bare_machine_is_told_the_truth_and_confined_once(confined):
+    confined.has_nft = False
+    would = confined.apply(test=True)
+    assert would["result"] is None
+    assert confined.calls == []
+    done = confined.apply()
+    assert done["result"] is True
+    assert set(done["changes"]) == set(would["changes"])
+    assert done["changes"]["table inet infra"].startswith("loaded")
+    assert confined.noted == {
+        "firewall": {"units": {"infra-firewall": {"file": "", "active": False}}}
+    }
+    for test in (True, False):
+        again = confined.apply(test=test)
+        assert (again["changes"], again["result"]) == ({}, True)
+    assert before.came(
+        {"infra_firewall_|-x_|-x_|-confined": {**done, "__sls__": "infra.firewall"}}
+    ) == {"firewall": {"installed": {"nftables": False}, "displaced": {}}}
+
+
+@pytest.mark.parametrize("live", [None, [{"text": "somebody's own"}]])
+def test_a_table_that_was_flushed_or_changed_is_loaded_again(confined, live):
+    confined.apply()
+    confined.live = live
+    assert confined.apply(test=True)["result"] is None
+    assert set(confined.apply()["changes"]) == {"table inet infra"}
+    assert confined.apply()["changes"] == {}
+
+
+def test_what_is_remembered_of_it_may_be_damaged(confined):
+    confined.apply()
+    state._LOADED.write_text("{", encoding="utf-8")
+    assert set(confined.apply()["changes"]) == {"table inet infra"}
+    assert confined.apply()["changes"] == {}
+
+
+@pytest.mark.parametrize("why", ["guard", "off", "no rows"])
+def test_where_another_firewall_drops_or_it_is_switched_off_the_table_goes(confined, why):
+    confined.apply()
+    confined.guard = "nftables" if why == "guard" else None
+    given = {"mode": "off"} if why == "off" else {"rows": []} if why == "no rows" else {}
+    assert confined.apply(**given, test=True)["result"] is None
+    assert confined.live is not None
+    assert confined.apply(**given)["changes"] == {"table inet infra": "removed"}
+    assert (confined.live, confined.files) == (None, {})
+    assert confined.apply(**given)["changes"] == {}
+
+
+@pytest.mark.parametrize("fault", ["nft cannot be used here: Operation not permitted", None])
+def test_where_nft_cannot_be_used_it_is_a_warning_and_an_error_if_required(confined, fault):
+    confined.fault, confined.has_nft = fault or "no package", fault is not None
+    done = confined.apply()
+    assert (done["result"], done["changes"]) == (True, {})
+    assert "open to every machine" in done["warnings"][0]
+    done = confined.apply(mode="required")
+    assert done["result"] is False
+    assert "infra_firewall is required" in done["comment"]
+    # A package that was not installed is not taken for one that we brought.
+    if fault is None:
+        assert ("forget", "firewall", "packages", ["nftables"]) in confined.calls
+
+
+def test_a_firewall_that_runs_is_told_whom_to_let_in_and_whom_no_longer(confined):
+    confined.firewall = confined.guard = "firewalld"
+    confined.ports = ["8428/tcp from 10.0.0.99", "9/tcp from 10.0.0.99"]
+    confined.record = {"daemon": {"ports": {"8428/tcp from 10.0.0.99": "firewalld"}}}
+    would = confined.apply(test=True)
+    done = confined.apply()
+    assert would["changes"] == done["changes"]
+    # What somebody else told it stays.
+    assert set(confined.ports) == {
+        "9/tcp from 10.0.0.99",
+        "8428/tcp from 10.0.0.12",
+        "9428/tcp from 10.0.0.0/8",
+        "9101/tcp from 10.0.0.12",
+    }
+    assert confined.files == {}
+    assert json.dumps(confined.noted).count("firewalld") == 3
+    assert confined.apply()["changes"] == {}
+
+
+def test_a_firewall_that_is_to_be_left_alone_is(confined):
+    confined.firewall = confined.guard = "ufw"
+    assert confined.apply(opens=False)["changes"] == {}
+    assert confined.ports == []
+
+
+def test_a_port_that_a_firewall_opens_to_everybody_is_warned_of(confined):
+    confined.firewall = confined.guard = "ufw"
+    confined.ports = ["8428/tcp"]
+    told = "\n".join(confined.apply()["warnings"])
+    assert "ufw lets everybody reach 8428/tcp (vmetrics)" in told
+
+
+def test_ssh_is_never_confined(confined, monkeypatch):
+    listeners = {2222: {7}, 8428: {8}, 9: {1}}
+    names = {7: "sshd", 8: "victoria-metric", 1: "systemd"}
+    functions = {"infra_daemon.listeners": lambda port: listeners.get(port, set())}
+    monkeypatch.setattr(firewall, "__salt__", functions, raising=False)
+    monkeypatch.setattr(firewall, "_process", names.get)
+    rows = [{"service": "x", "ports": [f"{n}/tcp" for n in (22, 2222, 8428, 9, 80)]}]
+    assert firewall.locked_out(rows) == ["22/tcp (x)", "2222/tcp (x)", "9/tcp (x)"]
+    confined.locked_out = ["2222/tcp (x)"]
+    done = confined.apply()
+    assert (done["result"], done["changes"], confined.files) == (False, {}, {})
+    assert "SSH listens there" in done["comment"]

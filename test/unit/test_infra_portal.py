@@ -190,10 +190,12 @@ def test_admin_ip_is_put_into_endpoints():
 def test_websocket_and_forwarded_headers():
     body = text(proxy(websocket=True), "wiki")
     assert "Upgrade $websocket;" in body
-    assert "Upgrade" not in text(proxy(), "wiki").replace("X-", "")
+    assert "proxy_set_header Upgrade '';" in text(proxy(), "wiki")
+    assert "include infra-proxy-headers.conf;" in body
+    headers = render(proxy())["infra-proxy-headers.conf"]["text"]
     for header in ("X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"):
-        assert f"proxy_set_header {header} " in body
-    assert "proxy_set_header X-WEBAUTH-USER '';" in body
+        assert f"proxy_set_header {header} $" in headers
+    assert "proxy_set_header X-WEBAUTH-USER '';" in headers
 
 
 def test_an_https_upstream_is_asked_by_name_and_verified_when_asked():
@@ -291,7 +293,7 @@ def test_static_site():
     body = text({"s": {"domain": "s.p", "path": "/www/s", "index": True, "log": "x.log"}}, "s")
     assert "root /www/s;" in body
     assert "autoindex on;" in body
-    assert "access_log /var/log/nginx/x.log;" in body
+    assert "access_log /var/log/nginx/x.log combined if=$access_logged;" in body
     quiet = text({"s": {"domain": "s.p", "path": "/www/s"}}, "s")
     assert "autoindex" not in quiet
     assert "access_log" not in quiet
@@ -314,44 +316,54 @@ TRUSTED = {**GRAFANA, "grafana": {**GRAFANA["grafana"], "auth_proxy": True}}
 USER = re.compile(r"proxy_set_header X-WEBAUTH-USER (\S+);")
 
 
-def test_no_client_says_who_it_is():
-    """Every location that is proxied overrides the header, or it would pass from a client."""
-    entries = {"home": {"domain": "i.pigsty", "auth": True}, **proxy(auth=True)}
-    for components in (GRAFANA, TRUSTED):
-        for key in entries:
-            body = text(entries, key, components=components)
-            assert len(USER.findall(body)) == body.count("proxy_pass ")
-            assert "proxy_set_header Origin" not in body
-
-
 def test_grafana_trusts_the_sign_in_of_the_portal_only_where_there_is_one():
     for auth, components, wanted in (
-        (True, TRUSTED, "$remote_user"), (False, TRUSTED, "''"), (True, GRAFANA, "''")
+        (True, TRUSTED, ["$remote_user"]), (False, TRUSTED, []), (True, GRAFANA, [])
     ):  # fmt: skip
         body = text({"home": {"domain": "i.pigsty", "auth": auth}}, "home", components=components)
         for prefix in ("/ui/", "/ui/api/live/"):
             block = _block(body, prefix)
-            assert USER.findall(block) == [wanted]
-            assert ("auth_basic off" in block) is (auth and wanted == "''")
-            assert ("proxy_set_header Authorization '';" in block) is (wanted != "''")
+            assert USER.findall(block) == wanted
+            assert ("auth_basic off" in block) is (auth and not wanted)
+            assert ("proxy_set_header Authorization '';" in block) is bool(wanted)
             assert ("proxy_set_header Authorization $bearer_token;" in block) is (
-                auth and wanted == "''"
+                auth and not wanted
             )
-        assert USER.findall(_block(body, "/vmetrics/")) == ["''"]
+        assert USER.findall(_block(body, "/vmetrics/")) == []
 
 
 @pytest.mark.parametrize(
     ("more", "components", "wanted"),
     [
-        ({"auth": True, "endpoint": "127.0.0.1:3000"}, TRUSTED, "$remote_user"),
-        ({"auth": False, "endpoint": "127.0.0.1:3000"}, TRUSTED, "''"),
-        ({"auth": True, "endpoint": "127.0.0.1:3000"}, GRAFANA, "''"),
-        ({"auth": True, "endpoint": "127.0.0.1:80"}, TRUSTED, "''"),
-        ({"auth": True, "endpoint": ["127.0.0.1:3000", "10.0.0.9:3000"]}, TRUSTED, "''"),
+        ({"auth": True, "endpoint": "127.0.0.1:3000"}, TRUSTED, ["$remote_user"]),
+        ({"auth": False, "endpoint": "127.0.0.1:3000"}, TRUSTED, []),
+        ({"auth": True, "endpoint": "127.0.0.1:3000"}, GRAFANA, []),
+        ({"auth": True, "endpoint": "127.0.0.1:80"}, TRUSTED, []),
+        ({"auth": True, "endpoint": ["127.0.0.1:3000", "10.0.0.9:3000"]}, TRUSTED, []),
     ],
 )
 def test_an_entry_of_grafana_is_trusted_as_the_home_page_is(more, components, wanted):
-    assert USER.findall(text(proxy(**more), "wiki", components=components)) == [wanted]
+    assert USER.findall(text(proxy(**more), "wiki", components=components)) == wanted
+
+
+def test_an_alertmanager_without_a_page_leads_to_the_one_that_stands_in():
+    there = "location = /alertmgr/ {\n        return 302 /vmalert/vmalert/alerts;"
+    known = {"alertmanager": {"port": 9059}, "vmalert": {"port": 8880}}
+    assert there not in text({}, "home", components=known)
+    page = {"alerts_page": "/vmalert/vmalert/alerts"}
+    assert there in text({}, "home", components=known, **page)
+    assert there not in text({}, "home", components={"vmalert": {"port": 8880}}, **page)
+
+
+def test_every_access_log_leaves_out_what_this_formula_asks():
+    entries = {"p": {"domain": "p.p", "endpoint": "a:1"}, "s": {"domain": "s.p", "path": "/www/s"}}
+    for rel, spec in render(entries, components=ALL_COMPONENTS, closed_ports=[9428]).items():
+        for line in re.findall(r"access_log [^;]+;", spec.get("text", "")):
+            assert (
+                line == "access_log off;"
+                or line.endswith(" if=$access_logged;")
+                or (rel == "conf.d/home.conf" and line.endswith(" if=$insert_logged;"))
+            ), (rel, line)
 
 
 def test_haproxy_consoles():
@@ -359,6 +371,25 @@ def test_haproxy_consoles():
     assert "server 10.10.10.21:9101" in out["conf.d/haproxy/upstream-node-1.conf"]["text"]
     location = out["conf.d/haproxy/location-node-1.conf"]["text"]
     assert "location ^~ /haproxy/node-1/ {" in location
+    assert "WWW-Authenticate" not in location
+
+
+def test_a_machine_that_gets_logins_is_named_and_none_is_beside_basic_auth():
+    changes = {"haproxy": {"node-1": "10.0.0.1:1"}, "portal_haproxy_logins": ["node-1"]}
+    out = render({}, **changes)
+    assert "WWW-Authenticate" in out["conf.d/haproxy/location-node-1.conf"]["text"]
+    assert "'~^node-1 [Bb]asic '" in out["conf.d/00-infra.conf"]["text"]
+    for entries, more in (({"home": {"auth": True}}, {}), ({}, {"portal_auth": "basic"})):
+        (error,) = errors(entries, **changes, **more)
+        assert error.startswith("portal_haproxy_logins: expected no names beside")
+    assert errors({}, oauth2_proxy_endpoint="127.0.0.1:1", portal_auth="oidc", **changes) == []
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a;b", 'a"', "a=b", "ü", "a" * 101])
+def test_a_name_of_a_cookie_that_is_none_is_named(name):
+    (error,) = errors({}, oauth2_proxy_cookie_name=name)
+    assert error.startswith("oauth2_proxy_cookie_name: expected a name")
+    assert errors({}, oauth2_proxy_cookie_name="__Host-o.p_1") == []
 
 
 def test_certificates_are_linked_to_what_there_is():
@@ -469,7 +500,7 @@ def test_every_attribute_changes_something():
         "conf": "static.conf.j2", "client_max_body_size": 1, "proxy_connect_timeout": "1s",
         "proxy_read_timeout": "1s", "proxy_send_timeout": "1s", "proxy_ssl_verify": False,
         "proxy_ssl_trusted_certificate": "/a", "proxy_ssl_name": "v.p", "hsts": True,
-        "auth_paths": ["/a"], "open_paths": ["/a"],
+        "auth_paths": ["/a"], "open_paths": ["/a"], "accel_redirect": True,
     }  # fmt: skip
     assert values.keys() == portal.ENTRY.keys()
     for attribute, value in values.items():

@@ -1,5 +1,6 @@
 """The table of what runs."""
 
+import ipaddress
 import json
 
 import pytest
@@ -61,6 +62,7 @@ def machine(tmp_path, monkeypatch):
     known = tmp_path / "status.json"
     known.write_text(json.dumps(ROWS), encoding="utf-8")
     monkeypatch.setattr(status, "KNOWN", known)
+    monkeypatch.setattr(status, "REACH", tmp_path / "reach.json")
     salt = {
         "cmd.run_all": run_all,
         "infra_units.restarts_last_hour": lambda: {"dnsmasq.service": 2, "sshd.service": 1},
@@ -101,7 +103,8 @@ def test_a_well_machine_ends_without_an_error(machine, monkeypatch):
 def test_the_table_names_what_is_wrong(machine):
     lines = status.table().splitlines()
     assert lines[0].split() == list(status._COLUMNS)
-    assert len(lines) == len(ROWS) + 1
+    assert lines[len(ROWS) + 1] == ""
+    assert "reach.json is missing" in lines[-1]
     assert "NO: vlogs is failed (failed)" in lines[2]
 
 
@@ -136,3 +139,116 @@ def test_versions(said, version):
 @given(st.text())
 def test_no_output_of_ss_does_harm(output):
     assert all(places for places in status.listening(output, str).values())
+
+
+# -- who reaches what
+
+
+NODES, SITE = ["10.0.0.11", "10.0.0.12"], ["10.0.0.0/8"]
+
+
+def test_one_of_each_kind_is_asked_for():
+    asked = status.callers(["10.0.0.11", "192.0.2.0/24"], NODES, SITE)
+    assert asked["10.0.0.11"] == ("10.0.0.11", True)
+    assert asked["10.0.0.12"] == ("10.0.0.12", False)
+    assert asked["192.0.2.0/24"][1] is True
+    assert asked["10.0.0.0/8"] == ("10.0.0.1", False)
+    assert asked["any machine"][1] is False
+    assert asked["any machine (IPv6)"][1] is False
+    assert {entitled for _, entitled in status.callers(None, NODES, SITE).values()} == {True}
+
+
+networks = st.builds(
+    lambda address, length: str(ipaddress.ip_network((address, length), strict=False)),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 32),
+) | st.builds(
+    lambda address, length: str(ipaddress.ip_network((address, length), strict=False)),
+    st.ip_addresses(v=6).map(str),
+    st.integers(1, 128),
+)
+
+
+@given(st.lists(networks, max_size=6), st.lists(networks, max_size=3))
+def test_whoever_is_asked_for_is_entitled_if_an_entitled_network_has_them(sources, site):
+    asked = status.callers(sources, NODES, site)
+    for who, (address, entitled) in asked.items():
+        inside = [ipaddress.ip_address(address) in ipaddress.ip_network(s) for s in sources]
+        assert entitled is any(inside)
+        if "machine" in who:
+            assert not entitled
+        else:
+            assert ipaddress.ip_address(address) in ipaddress.ip_network(who)
+
+
+SOCKETS = """\
+tcp LISTEN 0 4096 *:8428 *:*
+tcp LISTEN 0 4096 127.0.0.1:9113 0.0.0.0:*
+tcp LISTEN 0 4096 10.0.0.11%eth0:9094 0.0.0.0:*
+udp UNCONN 0 0 [::1]:53 [::]:*
+"""
+
+
+def reach(*rows):
+    keys = ("service", "ports", "reached_by", "sources")
+    return {
+        "rows": [dict(zip(keys, row, strict=True)) for row in rows],
+        "nodes": NODES,
+        "site": SITE,
+    }
+
+
+@pytest.fixture
+def judged(machine, monkeypatch):
+    """What the rules say; a test changes it."""
+    rules = {}
+    salt = {
+        "cmd.run_all": lambda *a, **k: {"retcode": 0, "stdout": SOCKETS, "stderr": ""},
+        "infra_firewall.judge": lambda: (
+            "table inet infra",
+            lambda *asked: rules.get(asked[0], False),
+        ),
+    }
+    monkeypatch.setattr(status, "__salt__", salt)
+    data = reach(
+        ("vmetrics", ["8428/tcp"], "peers", ["10.0.0.12"]),
+        ("nginx_exporter", ["9113/tcp"], "machine", []),
+        ("alertmanager", ["9094/tcp", "9094/udp"], "peers", ["10.0.0.12"]),
+    )
+    status.REACH.write_text(json.dumps(data), encoding="utf-8")
+    return rules
+
+
+def test_who_reaches_a_port_is_said_by_the_rules_and_the_sockets(machine, judged):
+    judged["10.0.0.12"] = True
+    found = status.access()
+    assert set(found) == {"8428/tcp", "9113/tcp", "9094/tcp"}
+    assert found["8428/tcp"]["reached_by"] == found["9094/tcp"]["reached_by"] == ["10.0.0.12"]
+    assert found["9113/tcp"]["reached_by"] == ["this machine"]
+    assert found["8428/tcp"]["listens"] == ["*"]
+    assert "retcode" not in machine
+
+
+def test_somebody_who_is_not_entitled_ends_the_call_with_an_error(machine, judged):
+    judged.update({"10.0.0.12": True, "10.0.0.1": True, "10.0.0.11": None})
+    row = status.access()["8428/tcp"]
+    assert (row["beyond"], row["unknown"]) == (["10.0.0.0/8"], ["10.0.0.11"])
+    assert machine["retcode"] == 1
+    told = status.access_text(status.access())
+    assert "10.0.0.0/8 (NOT ENTITLED), 10.0.0.11?" in told
+
+
+def test_a_socket_of_one_family_is_not_reached_by_the_other(machine, judged):
+    judged["2000::/3"] = True
+    address = status.callers([], NODES, SITE)["any machine (IPv6)"][0]
+    judged[address] = True
+    found = status.access()
+    assert found["8428/tcp"]["reached_by"] == ["any machine (IPv6)"]
+    assert found["9094/tcp"]["reached_by"] == ["this machine"]
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "7"])
+def test_damaged_entitlements_are_said(machine, judged, content):
+    status.REACH.write_text(content, encoding="utf-8")
+    with pytest.raises(CommandExecutionError, match="apply infra anew"):
+        status.access()

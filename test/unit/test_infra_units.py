@@ -1,6 +1,7 @@
 """Whether units stay up: what systemd reports, and what becomes of it at the end of an apply."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from salt.exceptions import CommandExecutionError
 from _modules import infra_daemon, infra_units
 from _states import infra_units as states
 
-SCRIPT = Path(__file__).resolve().parents[2] / "infra/status/files/unit-restarts"
+REPO = Path(__file__).resolve().parents[2]
+SCRIPT = REPO / "infra/status/files/unit-restarts"
 
 
 def block(state="active/running", restarts=0, invocation="a", entered=100.0, loaded="loaded"):
@@ -190,6 +192,16 @@ def test_a_unit_that_dies_while_it_is_watched_fails_the_run(monkeypatch, later):
     assert "Main process exited" not in ret["comment"]
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_unit_that_is_about_to_end_may_log_why_but_not_for_ever(monkeypatch, ends):
+    stopping = {"state": "deactivating/stop-sigterm"}
+    later = [{"state": "activating/auto-restart"}] if ends else []
+    ret, machine = look(monkeypatch, *[stopping] * 3, *later)
+    assert ret["result"] is False
+    assert ("auto-restart" in ret["comment"]) is ends
+    assert machine.now - 200.0 == pytest.approx(0.75 if ends else 10.0)
+
+
 def test_each_unit_is_named_on_a_line_of_its_own(monkeypatch):
     both = (("vlogs", "a"), ("vmetrics", "a"))
     ret, _ = look(monkeypatch, {"state": "failed/failed"}, healthy=both)
@@ -214,6 +226,31 @@ def test_what_answered_is_recorded_with_its_invocation(monkeypatch):
     assert infra_units.healthy() == {}
     infra_units.record_healthy("nginx")
     assert infra_units.healthy() == {"nginx": "z"}
+
+
+def included(sls):
+    """What an SLS includes, itself and what that includes too; by its text, whatever the pillar."""
+    path = REPO / sls.replace(".", "/")
+    path = path / "init.sls" if path.is_dir() else path.with_suffix(".sls")
+    found = re.findall(r"^  - (infra\.[\w.]+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {sls}.union(*(included(name) for name in found))
+
+
+def test_no_state_waits_for_the_last_look():
+    """Salt 3007 and later let `require: sls: X` wait for all that X includes."""
+    texts = [path.read_text(encoding="utf-8") for path in (REPO / "infra").rglob("*.*")
+             if path.suffix in (".sls", ".jinja")]  # fmt: skip
+    awaited = {
+        name for text in texts for name in re.findall(r"- sls: (infra\.[\w.]+)$", text, re.M)
+    }
+    awaited -= {"infra.register", "infra.clean"}  # of orchestrations: whole runs
+    assert {"infra.daemon", "infra.dns.service"} <= awaited
+    assert [name for name in awaited if "infra.daemon.stable" in included(name)] == []
+
+
+@pytest.mark.parametrize("component", ["vmetrics", "nginx", "dns", "ntp", "vector", "grafana"])
+def test_each_component_ends_with_the_last_look(component):
+    assert "infra.daemon.stable" in included(f"infra.{component}")
 
 
 # -- the lines of a program that tell why ---

@@ -1,34 +1,20 @@
-"""Vector's configuration: receivers, sizes, and expressions that take log lines apart."""
+"""Vector's configuration: receivers, sizes, and where it begins to read."""
 
-import re
 from pathlib import Path
 
 import pytest
+import vector_samples
 import yaml
 from salt.exceptions import SaltInvocationError
+from vector_samples import SETTINGS
 
 from _modules import infra_rules, infra_vector
 
 REPO = Path(__file__).resolve().parents[2]
-SETTINGS = {
-    "data": "/data/vector",
-    "port": 9598,
-    "receivers": ["http://10.10.10.10:9428/insert/jsonline", "http://u:p@h/insert/jsonline"],
-    "buffer_bytes": 2**30,
-    "read_from": "beginning",
-    "ip": "10.10.10.10",
-    "ins": 'a"b',
-    "cls": "nodes",
-    "seq": 1,
-}
-
-
-def load(name):
-    return (REPO / "infra/vector/files" / name).read_text(encoding="utf-8")
 
 
 def rendered(**changes):
-    files = infra_vector.files({**SETTINGS, **changes}, ["node", "nginx", "grafana"], load)
+    files = vector_samples.files(**changes)
     return {name: (yaml.safe_load(spec["text"]), spec) for name, spec in files.items()}
 
 
@@ -97,12 +83,6 @@ def test_names_are_quoted_in_the_program():
     assert '"ins": "a\\"b"' in whole["transforms"]["node_logs"]["source"]
 
 
-def test_the_name_of_a_site_is_taken_from_its_log():
-    source = rendered()["nginx.yaml"][0]["transforms"]["nginx_access_logs"]["source"]
-    (pattern,) = re.findall(r"parse_regex\(.*, r'(.*)'\)", source)
-    assert re.search(pattern, "/var/log/nginx/web.io.log")["server"] == "web.io"
-
-
 @pytest.mark.parametrize(
     ("parameters", "path"),
     [
@@ -115,13 +95,43 @@ def test_a_fault_is_told_by_its_key(parameters, path):
     assert message.startswith(path)
 
 
+def test_reading_from_the_end_holds_for_the_journal_and_for_files():
+    for read_from, since_now in (("beginning", False), ("end", True)):
+        sources = vector_samples.whole(read_from=read_from)["sources"]
+        assert sources["journal"]["since_now"] is since_now
+        files = [source for source in sources.values() if source["type"] == "file"]
+        assert len(files) == 3
+        assert {source["read_from"] for source in files} == {read_from}
+
+
+def test_a_line_of_nginx_is_never_too_long_to_be_read():
+    # Request, referrer and agent of 16 KiB each, every byte of them written in four.
+    for source in vector_samples.whole()["sources"].values():
+        if source["type"] == "file":
+            assert source["max_line_bytes"] > 3 * 4 * 16 * 1024
+
+
+def test_an_address_with_a_dollar_is_taken_as_it_is():
+    sample = vector_samples.SAMPLES["a password of signs"]
+    text = vector_samples.files(**sample)["vector.yaml"]["text"]
+    assert "$" not in text  # releases before 0.57 would put in a variable of the environment
+    assert yaml.safe_load(text)["sinks"]["receiver_1"]["uri"] == sample["receivers"][0]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\0", "a\u2028b", "\x1b[31m"])
+def test_a_name_that_no_program_can_hold_is_refused(name):
+    with pytest.raises(SaltInvocationError, match="control characters"):
+        vector_samples.files(ins=name)
+
+
 # -- rules ---
 
 
 def rules(**changes):
     base = REPO / "infra/vmalert/files/rules"
     settings = {"node_exporter_port": 9100, "vector_port": 9598, "portal_url": "http://i.pigsty",
-                "nodes": 1, "timeout_seconds": 8, "alertmanager_cluster_port": 9094,
+                "nodes": 1, "timeout_seconds": 8, "dashboards": True,
+                "alertmanager_cluster_port": 9094,
                 "logs": True}  # fmt: skip
     custom = changes.pop("custom", None)
     logs = changes.pop("own_logs", None)

@@ -117,6 +117,7 @@ PORTS = (
     "vector_port",
     "nodes",
     "timeout_seconds",
+    "dashboards",
     "alertmanager_cluster_port",
 )
 VALUES = {

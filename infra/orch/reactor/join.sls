@@ -1,15 +1,34 @@
-# A reactor: a minion that starts is made a client and registered. In the master's configuration:
-#   reactor:
-#     - 'salt/minion/*/start':
-#       - salt://infra/orch/reactor/join.sls
-#
-# A minion that was registered before is only registered anew, not changed: what was changed by hand
-# while it was down is nobody's business at a reboot.
-{%- set id = data['id'] %}
+#!py
+"""A reactor: a minion that starts is made a client and registered. In the master's configuration:
 
-infra-reactor-minion-joined:
-  runner.state.orchestrate:
-    - args:
-      - mods: infra.orch.join
-      - pillar:
-          infra_join: {{ id | tojson }}
+    reactor:
+      - 'salt/minion/*/start':
+        - salt://infra/orch/reactor/join.sls
+
+A minion that was registered before is only registered anew, not changed: what was changed by hand
+while it was down is left alone at a reboot.
+
+This is Python, not a template: an event is a minion's own word, and none of it becomes a part of
+what is run. What happens with the id is in _modules/infra_fleet.py, read from the file roots, so
+that the two are always of one release.
+"""
+
+import importlib.util
+import sys
+import time
+
+
+def run():
+    name, fresh = "infra_fleet_reaction", 10
+    fleet = sys.modules.get(name)
+    # Salt takes longer to look a file up than the rest takes, which counts in a storm of events.
+    if fleet is None or time.monotonic() - fleet.loaded >= fresh:
+        path = __salt__["cp.cache_file"]("salt://_modules/infra_fleet.py")
+        if not path:
+            raise RuntimeError("infra: add the formula's _modules to the master's file_roots")
+        spec = importlib.util.spec_from_file_location(name, path)
+        fleet = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(fleet)
+        fleet.loaded = time.monotonic()
+        sys.modules[name] = fleet
+    return fleet.reaction(__opts__, "start", data)

@@ -13,6 +13,7 @@ holds is in its description.
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,7 @@ class Package:
         shared: folders of Debian's package that Debian's program needs beside it.
         tree: path in the package of a program that is given as a tree.
         beside: further modules of this folder that a stand-in imports.
+        libraries: packages of the tests' own Python that a stand-in imports.
         files: path in the package → text.
         installed: what its script does once it is unpacked.
         depends: what it needs.
@@ -50,6 +52,7 @@ class Package:
     shared: tuple[str, ...] = ()
     tree: str = ""
     beside: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     installed: str = ""
     depends: str = ""
@@ -148,7 +151,11 @@ PACKAGES = {
     "grafana-victoriametrics-ds": _plugins("victoriametrics-metrics-datasource"),
     "grafana-victorialogs-ds": _plugins("victoriametrics-logs-datasource"),
     "vector": Package(
-        {"usr/bin/vector": "vector"}, standin_depends="python3, python3-yaml", users=("vector",)
+        {"usr/bin/vector": "vector"},
+        beside=("vector_reference.py", "vector_reference.json"),
+        libraries=("vrl_python",),
+        standin_depends="python3, python3-yaml",
+        users=("vector",),
     ),
 }
 
@@ -185,9 +192,11 @@ def _pack(name: str, package: Package, version: str, root: Path, pool: Path) -> 
     depends = package.depends
     if any(use.origin == programs.STANDIN for use in uses):
         depends = package.standin_depends
+        standin_folder = root / "usr/share" / f"{name}-stand-in"
         for module in ("serving.py", "flags.json", *package.beside):
-            shared = root / "usr/share" / f"{name}-stand-in"
-            _install(HERE / module, shared / Path(module).name, 0o644)
+            _install(HERE / module, standin_folder / Path(module).name, 0o644)
+        for library in package.libraries:
+            _copy_library(library, standin_folder)
     for tree in package.shared:
         debians = programs.PROGRAMS[next(iter(package.programs.values()))].package
         source_tree = programs.unpacked(debians, RELEASE) / tree
@@ -218,6 +227,14 @@ def _pack(name: str, package: Package, version: str, root: Path, pool: Path) -> 
         postinst.write_text(f"#!/bin/sh\nset -e\n{package.installed}")
         postinst.chmod(0o755)
     _run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(root), str(pool))
+
+
+def _copy_library(name: str, target: Path) -> None:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"{name} is not installed: see test/requirements.txt")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(spec.origin).parent, target / name, dirs_exist_ok=True, ignore=ignored)
 
 
 def _install(source: Path, target: Path, mode: int = 0o755) -> None:

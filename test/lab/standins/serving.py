@@ -49,6 +49,12 @@ class Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         return gzip.decompress(raw) if self.headers.get("Content-Encoding") == "gzip" else raw
 
+    def application(self, path: str, title: str) -> None:
+        """A web application as the real ones are: a page that is empty without its script."""
+        script = path.endswith(".js")
+        page = f'<!doctype html><title>{title}</title>{title}<script src="./index.js"></script>'
+        self.answer(200, "" if script else page, "text/javascript" if script else "text/html")
+
     def log_message(self, *_: object) -> None:
         """Say nothing of single requests."""
 

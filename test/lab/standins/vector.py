@@ -1,15 +1,17 @@
 #!/usr/bin/python3
-"""Stand-in for Vector: checks the form of its configuration and ships journal and files.
+"""Stand-in for Vector: checks its configuration and ships journal and files.
 
-It reads no VRL: of a transform it takes the constant fields of the event that is made, and the
-line itself as `message`. What the real programs of VRL do is not tested by it.
+What Vector's component reference does not know it refuses. A program in VRL is compiled and run by
+the language's real compiler, which the package brings along: one that does not compile is refused,
+too. It is an older release of the language than Vector's own. Buffers on disk, acknowledgements
+and reading on where it stopped are not what the real one does.
 """
 
+import contextlib
 import glob
 import json
 import os
 import queue
-import re
 import subprocess
 import sys
 import threading
@@ -23,21 +25,10 @@ import yaml
 
 sys.path.insert(0, "/usr/share/vector-stand-in")
 import serving
+import vector_reference
+import vrl_python
 
-KINDS = {
-    "sources": {
-        "internal_metrics": {"type", "scrape_interval_secs"},
-        "journald": {"type", "current_boot_only", "data_dir", "include_units", "exclude_units"},
-        "file": {"type", "include", "exclude", "read_from", "ignore_older_secs", "data_dir"},
-    },
-    "transforms": {"remap": {"type", "inputs", "source", "drop_on_error", "drop_on_abort"}},
-    "sinks": {
-        "prometheus_exporter": {"type", "inputs", "address", "default_namespace"},
-        "http": {"type", "inputs", "uri", "method", "compression", "encoding", "framing",
-                 "healthcheck", "acknowledgements", "buffer", "request", "auth", "tls"},
-    },
-}  # fmt: skip
-TOP = {"data_dir", "api", "sources", "transforms", "sinks", "acknowledgements", "log_schema"}
+KINDS = vector_reference.KINDS
 COUNT = {"sent": 0}
 
 
@@ -47,22 +38,15 @@ def load(folder: str) -> dict[str, Any]:
     for path in sorted(glob.glob(f"{folder}/*.yaml")):
         with open(path) as stream:
             part = yaml.safe_load(stream) or {}
+        found = vector_reference.problems(part)
+        if found:
+            raise ValueError(f"{path}: {found[0]}")
         for key, value in part.items():
-            if key not in TOP:
-                raise ValueError(f"{path}: unknown field `{key}`")
             if key not in KINDS:
                 whole[key] = value
                 continue
             for name, component in value.items():
-                allowed = KINDS[key].get(component.get("type"))
-                if allowed is None:
-                    raise ValueError(
-                        f"{path}: {key}.{name}: unknown variant {component.get('type')}"
-                    )
-                unknown = set(component) - allowed
-                if unknown:
-                    raise ValueError(f"{path}: {key}.{name}: unknown field {sorted(unknown)[0]}")
-                if name in whole[key]:
+                if any(name in whole[kind] for kind in KINDS):
                     raise ValueError(f"{path}: duplicate {key} id {name}")
                 whole[key][name] = component
     names = {*whole["sources"], *whole["transforms"]}
@@ -71,6 +55,12 @@ def load(folder: str) -> dict[str, Any]:
             for wanted in component["inputs"]:
                 if "*" not in wanted and wanted not in names:
                     raise ValueError(f'Input "{wanted}" for {key[:-1]} "{name}" doesn\'t match any')
+    for name, transform in whole["transforms"].items():
+        wrong = vrl_python.VRLRuntime.check_syntax(
+            transform.get("source", transform.get("condition"))
+        )
+        if wrong:
+            raise ValueError(f"Transform {name!r}: {wrong.formatted_message}")
     for name, sink in whole["sinks"].items():
         buffer = sink.get("buffer", {})
         if buffer.get("type") == "disk" and buffer.get("max_size", 0) < 268435488:
@@ -78,9 +68,28 @@ def load(folder: str) -> dict[str, Any]:
     return whole
 
 
-def constants(source: str) -> dict[str, Any]:
-    """Fields that a program in VRL sets to a constant."""
-    return {k: json.loads(v) for k, v in re.findall(r'"(\w+)": ("[^"]*"|\d+)\s*[,}\n]', source)}
+class Program:
+    """A transform's program. The time is none that JSON could carry, and so is put in by VRL."""
+
+    BEFORE = (
+        '.timestamp = if exists(.timestamp) { parse_timestamp!(.timestamp, "%+") } else { null }\n'
+    )
+    AFTER = '\n._time = format_timestamp!(._time, "%+")'
+
+    def __init__(self, source: str) -> None:
+        # As Vector does: a time without a zone is the machine's.
+        zone = os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
+        self.runtime = vrl_python.VRLRuntime(zone or "UTC")
+        self.source = self.BEFORE + source + self.AFTER
+
+    def run(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The event that is shipped: as it came, where the program fails with it."""
+        try:
+            shipped: dict[str, Any] = self.runtime.execute(self.source, event).processed_event
+        except (ValueError, RuntimeError) as err:
+            print(f"ERROR transform: Mapping failed with event. error={err}", file=sys.stderr)
+            return event
+        return shipped
 
 
 class Shipper:
@@ -98,16 +107,17 @@ class Shipper:
             for wanted in transform["inputs"]:
                 source = config["sources"].get(wanted)
                 if source:
-                    work = (name, source, constants(transform["source"]))
+                    work = (name, source, transform["source"])
                     threading.Thread(target=self.follow, args=work, daemon=True).start()
 
-    def follow(self, name: str, source: dict[str, Any], fields: dict[str, Any]) -> None:
-        lines = journal(self) if source["type"] == "journald" else files(self, source)
-        for line in lines:
-            event = {**fields, "_time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **line}
+    def follow(self, name: str, source: dict[str, Any], code: str) -> None:
+        program = Program(code)
+        events = journal(self, source) if source["type"] == "journald" else files(self, source)
+        for event in events:
+            shipped = program.run(event)
             for sink, waiting in self.queues.items():
                 if any(fnmatch(name, p) for p in self.config["sinks"][sink]["inputs"]):
-                    waiting.put(event)
+                    waiting.put(shipped)
 
     def send(self, name: str, sink: dict[str, Any]) -> None:
         headers = {"Content-Type": "application/x-ndjson", **sink["request"]["headers"]}
@@ -130,33 +140,62 @@ class Shipper:
                 time.sleep(1)
 
 
-def journal(shipper: Shipper) -> Iterator[dict[str, Any]]:
-    command = ["journalctl", "--boot", "--follow", "--lines=all", "--output=json", "--no-pager"]
+def stamp(seconds: float) -> str:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{whole}.{int(seconds % 1 * 1e6):06}Z"
+
+
+def decoded(value: Any) -> Any:
+    """A field of journalctl that is no text is a list of its bytes."""
+    if not isinstance(value, list):
+        return value
+    try:
+        return bytes(value).decode(errors="replace")
+    except (TypeError, ValueError):  # a field that is there twice
+        return json.dumps(value)
+
+
+def journal(shipper: Shipper, source: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    since = "now" if source.get("since_now") else "2000-01-01"
+    command = ["journalctl", "--boot", "--follow", "--all", f"--since={since}", "--output=json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         for raw in process.stdout or ():
             if not shipper.live:
                 process.kill()
                 return
-            entry = json.loads(raw)
-            unit = str(entry.get("_SYSTEMD_UNIT", "")).removesuffix(".service")
-            yield {
-                "message": str(entry.get("MESSAGE", "")),
-                "unit": unit,
-                "app": str(entry.get("SYSLOG_IDENTIFIER", "")),
-            }
+            event = {key: decoded(value) for key, value in json.loads(raw).items()}
+            taken = event.get("_SOURCE_REALTIME_TIMESTAMP", event["__REALTIME_TIMESTAMP"])
+            event.update(timestamp=stamp(int(taken) / 1e6), source_type="journald")
+            if "MESSAGE" in event:
+                event["message"] = event.pop("MESSAGE")
+            yield event
 
 
 def files(shipper: Shipper, source: dict[str, Any]) -> Iterator[dict[str, Any]]:
     offsets: dict[str, int] = {}
+    if source.get("read_from") == "end":
+        for path in matching(source):
+            with contextlib.suppress(OSError):
+                offsets[path] = os.path.getsize(path)
     while shipper.live:
-        for pattern in source["include"]:
-            for path in glob.glob(pattern):
-                with open(path, errors="replace") as stream:
-                    stream.seek(offsets.get(path, 0))
-                    for line in stream:
-                        yield {"message": line.rstrip("\n")}
+        for path in matching(source):
+            with contextlib.suppress(OSError), open(path, "rb") as stream:
+                stream.seek(offsets.get(path, 0))
+                for raw in stream:
+                    if not raw.endswith(b"\n"):
+                        break  # the rest of it is still to be written
                     offsets[path] = stream.tell()
+                    line = raw.rstrip(b"\n")
+                    if len(line) <= source.get("max_line_bytes", 102400):
+                        text = line.decode(errors="replace")
+                        yield {"message": text, "file": path, "timestamp": stamp(time.time()),
+                               "source_type": "file"}  # fmt: skip
         time.sleep(0.5)
+
+
+def matching(source: dict[str, Any]) -> list[str]:
+    found = {path for pattern in source["include"] for path in glob.glob(pattern)}
+    return sorted(found - {p for pattern in source.get("exclude", []) for p in glob.glob(pattern)})
 
 
 class Handler(serving.Handler):

@@ -93,7 +93,7 @@ class Handler(serving.Handler):
             empty = {"status": "success", "data": {"resultType": "vector", "result": []}}
             self.answer(200, json.dumps(empty), "application/json")
         elif url.path.startswith("/select/vmui"):
-            self.answer(200, "VictoriaLogs (stand-in)")
+            self.application(url.path, "VictoriaLogs (stand-in)")
         else:
             self.answer(400, f"unsupported path requested: {url.path}")
 

@@ -79,7 +79,7 @@ class Handler(serving.Handler):
             given = {key: values[0] for key, values in parse_qs(url.query).items()}
             self.select([unquote(p) for p in url.path.removeprefix(JAEGER).split("/")], given)
         elif url.path.startswith("/select/vmui"):
-            self.answer(200, "VictoriaTraces (stand-in)")
+            self.application(url.path, "VictoriaTraces (stand-in)")
         else:
             self.answer(400, f"unsupported path requested: {url.path}")
 

@@ -1,0 +1,162 @@
+"""The reactor of a real master with real minions, which lie: what runs, and where.
+
+The states that are applied are stand-ins that leave a line in a file; the reactor's files, the
+orchestrations and the module are the formula's. A site of machines is in test_fleet.py.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from waiting import eventually
+
+REPO = Path(__file__).resolve().parent.parent.parent
+APPLIED = """
+{%- do salt['mine.send']('infra_register.facts', 'id', mine_function='grains.get') %}
+applied:
+  file.append:
+    - name: LOG
+    - text: applied {{ grains['id'] }} {{ salt['cmd.run_stdout']('date +%s%N', python_shell=True) }}
+"""
+REGISTERED = """
+registered:
+  file.append:
+    - name: LOG
+    - text: registered {{ grains['id'] }} {{ salt['cmd.run_stdout']('date +%s%N', python_shell=True) }}
+"""  # noqa: E501
+INJECTED = (
+    "x-applied:\n  salt.function:\n    - name: cmd.run\n    - tgt: '*'\n"
+    "    - arg: ['echo attacked >> LOG']\n\ny"
+)
+
+
+class Site:
+    def __init__(self, master, minions, log):
+        self.master, self.minions, self.log = master, minions, log
+        self.cache = Path(master.config["cachedir"])
+
+    def lines(self):
+        text = self.log.read_text(encoding="utf-8") if self.log.exists() else ""
+        return [" ".join(line.split()[:2]) for line in text.splitlines()]
+
+    def send(self, minion, events):
+        """Events of which the minion chooses all, the id beside the data included."""
+        preload = {"events": [{"tag": tag, "data": data} for tag, data in events]}
+        done = minion.salt_call_cli(timeout=300).run("event.send", "any/tag", preload=preload)
+        assert done.returncode == 0, done
+
+    def orchestrations(self):
+        found = self.master.salt_run_cli(timeout=300).run("jobs.list_jobs").data
+        return [job for job in found.values() if "orchestrate" in job["Function"]]
+
+    def idle(self):
+        spool = self.cache / "infra_fleet"
+        names = [path.name for path in spool.rglob("*") if path.is_file()]
+        return sorted(names) == ["lock", "record.json"]
+
+
+@pytest.fixture(scope="module")
+def site(salt_factories, tmp_path_factory):
+    srv, log = tmp_path_factory.mktemp("srv"), tmp_path_factory.mktemp("log") / "log"
+    for name in ("infra/orch", "_modules/infra_fleet.py"):
+        (srv / name).parent.mkdir(exist_ok=True)
+        (srv / name).symlink_to(REPO / name)
+    (srv / "infra" / "init.sls").write_text(APPLIED.replace("LOG", str(log)), encoding="utf-8")
+    (srv / "infra" / "register.sls").write_text(
+        REGISTERED.replace("LOG", str(log)), encoding="utf-8"
+    )
+    pillar = tmp_path_factory.mktemp("pillar")
+    (pillar / "top.sls").write_text("base: {'*': [infra]}\n", encoding="utf-8")
+    (pillar / "infra.sls").write_text(
+        json.dumps({"infra": {"infra_hosts": {"infra-1": {"infra_seq": 1}}}}), encoding="utf-8"
+    )
+    master = salt_factories.salt_master_daemon(
+        "fleet-master",
+        overrides={
+            "auto_accept": True,
+            "file_roots": {"base": [str(srv)]},
+            "pillar_roots": {"base": [str(pillar)]},
+            "reactor": [
+                {"salt/minion/*/start": ["salt://infra/orch/reactor/join.sls"]},
+                {"salt/key": ["salt://infra/orch/reactor/leave.sls"]},
+            ],
+        },
+        start_timeout=180,
+    )
+    minions = {
+        name: master.salt_minion_daemon(
+            name, overrides={"file_client": "remote"}, start_timeout=180
+        )
+        for name in ("infra-1", "node-1", "node-2")
+    }
+    with master.started(), minions["infra-1"].started(), minions["node-1"].started():
+        yield Site(master, minions, log)
+
+
+@pytest.fixture(autouse=True)
+def reset_loaders_state():
+    """Each test stands on what the one before it left."""
+
+
+def test_minions_that_start_are_applied_once_and_registered(site):
+    done = {"applied infra-1", "applied node-1", "registered infra-1"}
+    assert eventually(lambda: done <= set(site.lines()) and site.idle(), seconds=240)
+    assert sorted(set(site.lines())) == sorted(done)
+    assert site.lines().count("applied node-1") == 1
+
+
+def test_a_storm_of_forged_events_runs_nothing_on_others_and_few_jobs(site):
+    before, runs = site.lines(), len(site.orchestrations())
+    injected = INJECTED.replace("LOG", str(site.log))
+    ids = [injected, "*", "infra-1,node-1", "node-1 or *", "E@.*", "infra-1\n", "nobody", "node-1"]
+    storm = [("salt/minion/x/start", {"id": ids[number % len(ids)]}) for number in range(200)]
+    storm += [("salt/minion/y/start", {"id": f"node-{number}"}) for number in range(50)]
+    site.send(site.minions["node-1"], storm)
+    call = site.minions["node-1"].salt_call_cli(timeout=300)
+    # One at a time, with the id that the master sets; this way `salt/key` can be sent, too.
+    call.run("event.send", "salt/minion/infra-1/start", id=injected)
+    for forged in ({"act": "delete", "result": True}, {"act": "delete", "id": injected}):
+        call.run("event.send", "salt/key", preload=forged)
+    looked = json.loads((site.cache / "infra_fleet" / "record.json").read_text(encoding="utf-8"))
+
+    def over():
+        path = site.cache / "infra_fleet" / "record.json"
+        return json.loads(path.read_text(encoding="utf-8"))["looked"] > looked["looked"]
+
+    assert eventually(lambda: "attacked" in site.lines() or (over() and site.idle()), seconds=240)
+    # Nothing had changed, so that nobody is applied, and nothing is registered.
+    assert site.lines() == before
+    assert len(site.orchestrations()) - runs <= 4
+
+
+def test_a_minion_that_joins_in_a_storm_is_applied_once_and_registered_behind_it(site):
+    before = len(site.lines())
+    with site.minions["node-2"].started():
+        site.send(
+            site.minions["node-1"], [("salt/minion/x/start", {"id": "node-2"}) for _ in range(50)]
+        )
+        done = {"applied node-2", "registered infra-1"}
+        assert eventually(lambda: done <= set(site.lines()[before:]) and site.idle(), seconds=240)
+        assert site.lines()[before:] == ["applied node-2", "registered infra-1"]
+
+
+def test_a_minion_whose_key_is_deleted_is_forgotten(site):
+    before = len(site.lines())
+    assert site.master.salt_key_cli(timeout=300).run("-y", "-d", "node-2").returncode == 0
+    assert eventually(
+        lambda: "registered infra-1" in site.lines()[before:] and site.idle(), seconds=240
+    )
+    assert site.lines()[before:] == ["registered infra-1"]
+
+
+def test_an_orchestration_by_hand_goes_the_same_way(site):
+    run = site.master.salt_run_cli(timeout=300)
+    before = len(site.lines())
+    for value in (INJECTED, "*", "infra-1,node-1", "nobody"):
+        done = run.run("state.orchestrate", "infra.orch.join", pillar={"infra_join": value})
+        assert done.returncode != 0
+        assert "infra_join: expected " in done.stdout + done.stderr
+    assert site.lines()[before:] == []
+    done = run.run("state.orchestrate", "infra.orch.join", pillar={"infra_join": "node-1"})
+    assert done.returncode == 0, done
+    assert site.lines()[before:] == ["registered infra-1"]

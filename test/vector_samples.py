@@ -1,0 +1,63 @@
+"""Configurations of Vector as the formula renders them, from samples of its settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from _modules import infra_vector
+
+REPO = Path(__file__).resolve().parents[1]
+SOURCES = ["node", "nginx", "grafana"]
+SETTINGS: dict[str, Any] = {
+    "data": "/data/vector",
+    "port": 9598,
+    "receivers": ["http://10.10.10.10:9428/insert/jsonline", "http://u:p@h/insert/jsonline"],
+    "buffer_bytes": 2**30,
+    "read_from": "beginning",
+    "ip": "10.10.10.10",
+    "ins": 'a"b',
+    "cls": "nodes",
+    "seq": 1,
+}
+SAMPLES: dict[str, dict[str, Any]] = {
+    "two receivers": {},
+    "one receiver": {"receivers": SETTINGS["receivers"][:1]},
+    "no receiver": {"receivers": []},
+    "a password of signs": {"receivers": ["https://u:$HOME${x}'\"%7B@logs:9428/insert?a=b&c=#d"]},
+    "from the end": {"read_from": "end"},
+    "least buffer": {"buffer_bytes": infra_vector.size("257MiB")},
+    "names of signs": {"ins": "ä'\\\" {{ x }} $HOME \\n", "cls": "c#: d{"},
+    "a client": {"sources": ["node"], "seq": 0, "ip": "fd00::10"},
+}
+
+
+def load(name: str) -> str:
+    """Text of a template."""
+    return (REPO / "infra/vector/files" / name).read_text(encoding="utf-8")
+
+
+def files(sources: list[str] | None = None, **changes: Any) -> dict[str, dict[str, Any]]:
+    """The rendered file set."""
+    return infra_vector.files(
+        {**SETTINGS, **changes}, SOURCES if sources is None else sources, load
+    )
+
+
+def configs(sources: list[str] | None = None, **changes: Any) -> dict[str, dict[str, Any]]:
+    """Rendered files by name, parsed."""
+    return {name: yaml.safe_load(spec["text"]) for name, spec in files(sources, **changes).items()}
+
+
+def whole(sources: list[str] | None = None, **changes: Any) -> dict[str, Any]:
+    """All files as one configuration, as Vector merges them."""
+    merged: dict[str, Any] = {}
+    for config in configs(sources, **changes).values():
+        for key, value in config.items():
+            if key in ("sources", "transforms", "sinks"):
+                merged.setdefault(key, {}).update(value)
+            else:
+                merged[key] = value
+    return merged
