@@ -11,7 +11,7 @@ import subprocess
 import pytest
 import vendors
 from browser import Browser
-from lab import Lab, standins
+from lab import Lab
 from waiting import eventually
 
 from .test_portal import ADDRESS, EXAMPLE, SERVED, TOOLS, Portal
@@ -38,12 +38,12 @@ def attached(request, tmp_path_factory):
             portal.machine.apply()
             yield _with_sites(portal)
             return
-        repo = standins.build(tmp_path_factory.mktemp("vendor"))
+        vendor = vendors.repository(tmp_path_factory.mktemp("vendor"))
         portal.start_upstreams((*TOOLS, "grafana"))
         everything = dict.fromkeys(vendors.NOT_SHIPPED, True)
-        parameters = {**PARAMETERS, **vendors.vendor(repo), **everything}
+        parameters = {**PARAMETERS, **vendor.parameters(), **everything}
         portal.machine.set_pillar({"infra": parameters})
-        with vendors.served(lab, repo):
+        with vendor.served(lab):
             portal.machine.apply()
             yield _with_sites(portal)
 

@@ -157,7 +157,7 @@ PACKAGES = {
         standin_depends="python3, python3-yaml",
         users=("vector",),
     ),
-}  # fmt: skip
+}
 
 
 def build(folder: Path, version: str = VERSION) -> Path:
@@ -192,11 +192,11 @@ def _pack(name: str, package: Package, version: str, root: Path, pool: Path) -> 
     depends = package.depends
     if any(use.origin == programs.STANDIN for use in uses):
         depends = package.standin_depends
+        standin_folder = root / "usr/share" / f"{name}-stand-in"
         for module in ("serving.py", "flags.json", *package.beside):
-            shared = root / "usr/share" / f"{name}-stand-in"
-            _install(HERE / module, shared / Path(module).name, 0o644)
+            _install(HERE / module, standin_folder / Path(module).name, 0o644)
         for library in package.libraries:
-            _copy_library(library, root / "usr/share" / f"{name}-stand-in")
+            _copy_library(library, standin_folder)
     for tree in package.shared:
         debians = programs.PROGRAMS[next(iter(package.programs.values()))].package
         source_tree = programs.unpacked(debians, RELEASE) / tree
