@@ -110,7 +110,7 @@ def unpacked(
     optional: bool = False,
     unsigned: bool = False,
     key: dict[str, Any] | None = None,
-    expected: str = "",
+    fallback: str = "",
 ) -> dict[str, Any]:
     """The repository in an offline package is published.
 
@@ -129,9 +129,10 @@ def unpacked(
         Whether an archive that is not signed may replace a repository that is.
     key
         See ``infra_repo.build``: what is not signed is signed with it.
-    expected
-        Another path, where people may have put the archive. It is not read; the comment says that a
-        file is there.
+    fallback
+        Another path, where Pigsty's users put the archive. It is read where ``archive`` is missing
+        and nothing complete is published, if root alone can have written it; otherwise the comment
+        says why it is not.
 
     An archive that is gone after its repository was published is no error either. Nothing is read
     of one that holds what is published.
@@ -142,13 +143,14 @@ def unpacked(
         state = __salt__["infra_repo_tree.state"](home, name)
         problems = __salt__["infra_repo.damage"](name, home)
         complete = state["complete"] and not problems
+        hint = ""
+        if not os.path.lexists(archive) and not complete and fallback and os.path.lexists(fallback):
+            fault = __salt__["infra_files.root_only_fault"](fallback, links=False)
+            if fault:
+                hint = f" {fallback} is not read: {fault}."
+            else:
+                archive = fallback
         if not os.path.lexists(archive):
-            hint = ""
-            if expected not in ("", archive) and not complete and os.path.lexists(expected):
-                hint = (
-                    f" {expected} is not read, since every user can write to its folder. If it is"
-                    f" yours, copy it to {archive}, or set repo_archive: {expected}."
-                )
             if complete or optional:
                 ret["comment"] = f"There is no {archive}; nothing to unpack.{hint}"
                 return ret

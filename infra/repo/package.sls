@@ -15,7 +15,8 @@ infra-repo-archive-unpacked:
     - fingerprint: {{ infra.repo_archive_fingerprint | tojson }}
     - unsigned: {{ infra.repo_archive_unsigned | tojson }}
     - key: {{ repo.key | tojson }}
-    - expected: /tmp/pkg.tgz
+    # Where Pigsty's users put it; not read where another path is named.
+    - fallback: {{ '/tmp/pkg.tgz' if infra.repo_archive == '/root/pkg.tgz' else '' }}
     - optional: true
     - require:
       - sls: infra.webroot

@@ -360,12 +360,27 @@ def test_who_mounted_a_file_system_is_known(options, owner):
     assert infra_files._mount_owner("mnt_id:\t99\n", mounts) == 0
 
 
-def test_a_path_that_has_to_be_looked_for_is_not_read_by_default(place, sample, unpack):
-    expected = shutil.copy(sample, place / "tmp.tgz")
-    ret = unpack(place / "none.tgz", optional=True, expected=expected)
+def test_the_path_of_pigstys_users_is_read_where_root_alone_wrote_it(place, sample, unpack):
+    """Only where the archive is missing and nothing is published: a file there blocks no apply."""
+    fallback = str(shutil.copy(sample, place / "tmp.tgz"))
+    os.chown(fallback, 12345, 12345)
+    ret = unpack(place / "none.tgz", optional=True, fallback=fallback)
+    assert (ret.result, ret.changes) == (True, {}), ret.comment
+    assert f"{fallback} is not read: " in ret.comment
+    assert "it belongs to " in ret.comment
+    link = place / "link.tgz"
+    link.symlink_to(sample)
+    ret = unpack(place / "none.tgz", optional=True, fallback=str(link))
     assert (ret.result, ret.changes) == (True, {})
-    assert f"{expected} is not read" in ret.comment
-    assert f"set repo_archive: {expected}" in ret.comment
+    os.chown(fallback, 0, 0)
+    ret = unpack(place / "none.tgz", optional=True, fallback=fallback)
+    assert ret.result is True
+    assert ret.changes["repository"]["new"]
+    assert fallback in ret.comment
+    # Now a repository is published, whatever lies there is not looked at.
+    Path(fallback).write_text("no archive")
+    ret = unpack(place / "none.tgz", optional=True, fallback=fallback)
+    assert (ret.result, ret.changes) == (True, {})
 
 
 # -- what it may replace -------------------------------------------------------------------------
