@@ -7,8 +7,8 @@ A *row* is one of ``infra/map/reach.jinja``: ``service``, ``ports`` (like ``8428
 are entitled; None for everybody), ``opened`` (those that a firewall is told to let in) and ``ours``
 (False: what listens there is not of this formula, and is not confined).
 
-``ufw_ports``, ``ufw_rules``, ``ufw_admits``, ``rich_ports``, ``granted``, ``confinable`` and
-``problems`` are pure.
+``ufw_ports``, ``ufw_rules``, ``ufw_admits``, ``firewalld_admits``, ``rich_ports``, ``granted``,
+``confinable`` and ``problems`` are pure.
 """
 
 from __future__ import annotations
@@ -390,6 +390,14 @@ def judge() -> tuple[str, Callable[[str, int, str], bool | None]]:
         status = _run("ufw", "status", "verbose")
         # Its rules are iptables', which its own words tell better.
         rules = [item for item in rules if not _of_iptables(item)]
+    zone, services = "", {}
+    if firewall == "firewalld" and not nft:
+        # It speaks to the kernel itself; what it says of its zone is as near as one gets.
+        zone = _run("firewall-cmd", "--list-all")
+        names = (_zone_line(zone, "services") or "").split()
+        services = {n: _run("firewall-cmd", f"--info-service={n}") for n in names}
+        if len(re.findall(r"^\S", _run("firewall-cmd", "--get-active-zones"), re.MULTILINE)) > 1:
+            zone = ""  # which of several it is depends on more than can be seen from here
     names = [firewall] if firewall else []
     if __salt__["infra_nft.own"](rules):
         names.append("table inet infra")
@@ -404,10 +412,46 @@ def judge() -> tuple[str, Callable[[str, int, str], bool | None]]:
         elif _legacy_rules(version) not in ([], ["-P INPUT ACCEPT"]):
             found.append(None)
         if firewall == "firewalld" and not nft:
-            found.append(None)
+            found.append(firewalld_admits(zone, services, source, port, protocol))
         return False if False in found else None if None in found else True
 
     return " and ".join(names) or "no firewall", admits
+
+
+def firewalld_admits(
+    zone: str, services: Mapping[str, str], source: str, port: int, protocol: str
+) -> bool | None:
+    """Whether a zone of firewalld lets in a packet; None where that cannot be told; pure.
+
+    zone
+        What ``firewall-cmd --list-all`` prints; empty where the zone is not known.
+    services
+        Name of each of its services → what ``firewall-cmd --info-service`` prints of it.
+    source, port, protocol
+        Whence, and whereto.
+    """
+    if not zone:
+        return None
+    ports = [_zone_line(text, "ports") or "" for text in (zone, *services.values())]
+    for word in " ".join(ports).split():
+        match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?/(tcp|udp)", word)
+        if match and match[3] == protocol and int(match[1]) <= port <= int(match[2] or match[1]):
+            return True
+    rules = re.findall(r"^\s*(rule .*)$", zone, re.MULTILINE)
+    address = ipaddress.ip_address(source)
+    for rule in (rule.strip() for rule in rules):
+        for known in rich_ports(rule):
+            where, _, whence = known.partition(" from ")
+            if where == f"{port}/{protocol}" and address in ipaddress.ip_network(whence, False):
+                return True
+    if [rule for rule in rules if not rich_ports(rule.strip())]:
+        return None
+    return _zone_line(zone, "target") == "ACCEPT"
+
+
+def _zone_line(text: str, name: str) -> str | None:
+    match = re.search(rf"^\s+{name}:[ \t]*(.*?)\s*$", text, re.MULTILINE)
+    return match[1] if match else None
 
 
 def _of_iptables(item: Mapping[str, Any]) -> bool:

@@ -525,3 +525,42 @@ def test_ssh_is_never_confined(confined, monkeypatch):
     done = confined.apply()
     assert (done["result"], done["changes"], confined.files) == (False, {}, {})
     assert "SSH listens there" in done["comment"]
+
+
+ZONE = """drop (active)
+  target: DROP
+  icmp-block-inversion: no
+  interfaces: eth0
+  sources:
+  services: ssh dns
+  ports: 80/tcp 1000-1010/udp
+  protocols:
+  rich rules:
+\trule family="ipv4" source address="10.0.0.12" port port="8428" protocol="tcp" accept
+"""
+SERVICES = {"ssh": "ssh\n  ports: 22/tcp\n", "dns": "dns\n  ports: 53/tcp 53/udp\n"}
+
+
+@pytest.mark.parametrize(
+    ("source", "port", "protocol", "admitted"),
+    [
+        ("192.0.2.1", 80, "tcp", True),
+        ("192.0.2.1", 80, "udp", False),
+        ("192.0.2.1", 1005, "udp", True),
+        ("192.0.2.1", 22, "tcp", True),
+        ("192.0.2.1", 53, "udp", True),
+        ("10.0.0.12", 8428, "tcp", True),
+        ("10.0.0.13", 8428, "tcp", False),
+        ("2001:db8::1", 8428, "tcp", False),
+    ],
+)
+def test_a_zone_of_firewallds_is_followed_where_nft_is_not_there(source, port, protocol, admitted):
+    assert firewall.firewalld_admits(ZONE, SERVICES, source, port, protocol) is admitted
+
+
+def test_what_firewalld_does_not_tell_plainly_is_left_open():
+    asked = (SERVICES, "192.0.2.1", 8428, "tcp")
+    assert firewall.firewalld_admits("", *asked) is None
+    log = '\trule family="ipv4" source address="192.0.2.0/24" log prefix="x" accept\n'
+    assert firewall.firewalld_admits(ZONE + log, *asked) is None
+    assert firewall.firewalld_admits(ZONE.replace("DROP", "ACCEPT"), *asked) is True
