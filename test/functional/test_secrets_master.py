@@ -1,13 +1,14 @@
 """A real master, an INFRA node and a client: the pillars go where the documents assign them."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 CANARY = "cAnArY-9a7f"
 INFRA = {
     "infra_hosts": {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}},
-    "infra_packaging": "distro",
+    "infra_packaging": "upstream",
     "infra_portal": {"home": {"domain": "i.pigsty"}},
     "alertmanager_severities": {"CRIT": "ops"},
 }
@@ -77,7 +78,7 @@ def applied(cli, name):
 
 def holders(factory):
     """Files of a minion that hold a secret."""
-    root = factory.config["root_dir"]
+    root = Path(factory.config["root_dir"])
     return [
         path
         for path in sorted(root.rglob("*"))
