@@ -320,11 +320,13 @@ def refusal(daemon: dict[str, Any]) -> str | None:
     said = _tried([*whole, daemon["version"]])
     if said is None:
         return None
-    own = [flag["text"] for flag in daemon["flags"]]
+    # A conditional flag that nobody asked the program about is not on its command line.
+    flags = [flag for flag in daemon["flags"] if "help" not in flag]
+    own = [flag["text"] for flag in flags]
     alone = _tried([program, *own, daemon["version"]])
     if alone is None:
         return f"{daemon['options_parameter']}: {Path(program).name} refuses it: {said}"
-    for flag in daemon["flags"]:
+    for flag in flags:
         fault = _tried([program, flag["text"], daemon["version"]])
         if fault is not None:
             names = ", ".join(parameters_of(flag["template"])) or flag["text"]
