@@ -15,8 +15,10 @@ infra-repo-archive-unpacked:
     - fingerprint: {{ infra.repo_archive_fingerprint | tojson }}
     - unsigned: {{ infra.repo_archive_unsigned | tojson }}
     - key: {{ repo.key | tojson }}
-    # Where Pigsty's users put it; not read where another path is named.
-    - fallback: {{ '/tmp/pkg.tgz' if infra.repo_archive == '/root/pkg.tgz' else '' }}
+{#- Where Pigsty's users put it; not read where another path is named. #}
+{%- if infra.repo_archive == '/root/pkg.tgz' %}
+    - fallback: /tmp/pkg.tgz
+{%- endif %}
     - optional: true
     - require:
       - sls: infra.webroot

@@ -35,7 +35,6 @@
 
 {%- set units = ['nginx', 'dnsmasq', infra.ntp_unit] + daemons.values() | map(attribute='unit') | list if server
       else [infra.ntp_unit, daemons.node_exporter.unit, daemons.vector.unit] %}
-{%- set script = '/usr/local/lib/infra/unit-restarts' %}
 
 include:
   - infra.pillar
@@ -52,7 +51,7 @@ infra-status-components-known:
 # How often units restart by themselves, as metrics; the node exporter reads them.
 infra-status-units-script-managed:
   file.managed:
-    - name: {{ script }}
+    - name: /usr/local/lib/infra/unit-restarts
     - source: salt://infra/status/files/unit-restarts
     - mode: '0755'
     - user: root
@@ -68,7 +67,7 @@ infra-status-units-{{ kind }}-managed:
     - source: salt://infra/status/files/infra-units.{{ kind }}
     - template: jinja
     - context:
-        script: {{ script }}
+        script: /usr/local/lib/infra/unit-restarts
         folder: /var/lib/infra/textfile
         metrics: /var/lib/infra/textfile/infra_units.prom
         units: {{ (units | unique | sort) | tojson }}

@@ -279,8 +279,8 @@ def test_logs_come_in_through_the_portal_where_nothing_else_is_reached():
     near = {"closed_ports": [9428], "components": ALL_COMPONENTS, "portal_auth": "basic"}
     home = text({}, "home", **near)
     assert "auth_basic off;" in _block(home, "^~ /vlogs/insert/")
-    # Else each batch of lines would be a line, which makes the next batch.
-    assert "access_log off;" in _block(home, "^~ /vlogs/insert/")
+    # Else each batch of this node's lines would be a line, which makes the next batch.
+    assert "combined if=$insert_logged;" in _block(home, "^~ /vlogs/insert/")
     assert "return 301" not in _block(home, "^~ /vlogs/insert/")
     assert "return 301" in _block(home, "/vlogs/")
     assert "/vtraces/insert/" not in home

@@ -24,6 +24,7 @@ PUBLIC = {
     "infra_listen": "a choice of three words",
     "infra_secrets_strict": "a switch",
     "ca_source": "a path",
+    "portal_haproxy_logins": "names of machines",
     "certs": "paths of keys, which the formula makes",
     "portal_auth": "a choice of three words",
     "certbot_ca": "a path",
