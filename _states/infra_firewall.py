@@ -270,19 +270,20 @@ def _installed(ret: dict[str, Any]) -> str | None:
     """Have nft on this machine; returns why it cannot be used, None where it can."""
     if salt.utils.path.which("nft"):
         return __salt__["infra_nft.unavailable"]()
+    if __opts__["test"]:
+        # The package lists of a bare machine may not know it yet; a real run refreshes them.
+        ret["changes"][_PACKAGE] = "would be installed"
+        return None
     component = __salt__["infra_before.component_of"](__low__.get("__sls__", ""))
-    if component and not __opts__["test"]:
+    if component:
         __salt__["infra_before.note"]({component: {"packages": {_PACKAGE: False}}})
     # Nobody else may have had the package lists refreshed in this run.
     done = __states__["pkg.installed"](name=_PACKAGE, install_recommends=False, refresh=True)
     if done["result"] is False:
-        if component and not __opts__["test"]:
+        if component:
             __salt__["infra_before.forget"](component, "packages", [_PACKAGE])
         return f"{_PACKAGE} cannot be installed: {done['comment']}"
     ret["changes"].update(done.get("changes", {}))
-    if __opts__["test"]:
-        ret["changes"].setdefault(_PACKAGE, "would be installed")
-        return None
     return __salt__["infra_nft.unavailable"]()
 
 
