@@ -395,24 +395,33 @@ _HARMLESS = re.compile(
 _STAMP = re.compile(r"^(time=|ts=)?\"?\d{4}[-/]\d\d[-/]\d\d[T ][\d:.,]+(Z|[+-]\d\d:?\d\d)?\"?\s*")
 
 
-def words_of(output: str) -> str:
+def words_of(output: str, last: bool = False) -> str:
     """Extract the lines of a program's output that tell what it died of, or complains of; pure.
 
     Lines of a panic come before all others; next come complaints, without those that are logged as
     mere warnings; where there are only warnings, those. A line that repeats but for its time is
     quoted once: a unit that keeps restarting writes the same each time.
 
+    output
+        What a program wrote.
+    last
+        Of many lines, quote the last ones: a journal ends with what a unit died of.
+
     Returns them as one line.
     """
-    lines = list(
-        {_STAMP.sub("", line.strip()): line.strip() for line in output.splitlines() if line.strip()}
-        .values()
-    )  # fmt: skip
+    distinct: dict[str, str] = {}
+    for line in filter(None, map(str.strip, output.splitlines())):
+        text = _STAMP.sub("", line)
+        if last:
+            distinct.pop(text, None)  # it counts at its last place
+        distinct[text] = line
+    lines = list(distinct.values())
     died = [line for line in lines if _DIED.search(line) and not _HARMLESS.search(line)]
     complaints = [line for line in lines if _FAILED.search(line)]
     failed = [line for line in complaints if not _HARMLESS.search(line)]
     warned = [line for line in complaints if "error: Main process exited" not in line]
-    shown = (died or failed or warned or lines or ["(it said nothing)"])[:_QUOTED_LINES]
+    telling = died or failed or warned or lines or ["(it said nothing)"]
+    shown = telling[-_QUOTED_LINES:] if last else telling[:_QUOTED_LINES]
     return " | ".join(line[:500] for line in shown)
 
 

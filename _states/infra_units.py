@@ -54,4 +54,5 @@ def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
 
 def _reason(unit: str) -> str:
     lines = __salt__["infra_daemon.journal"](unit, "-10min")
-    return f"; it says: {__salt__['infra_daemon.words_of'](lines)}" if lines.strip() else ""
+    words = __salt__["infra_daemon.words_of"](lines, last=True) if lines.strip() else ""
+    return f"; it says: {words}" if words else ""

@@ -272,6 +272,20 @@ def test_the_telling_lines_are_quoted(output, quoted):
     assert infra_daemon.words_of(output) == quoted
 
 
+def test_of_a_journal_the_end_is_quoted():
+    lines = [f"2026-11-28T10:00:{n:02} error: cannot scrape {n}" for n in range(9)]
+    journal = [
+        *lines,
+        "x.service: Failed with result 'timeout'.",
+        "x.service: Started x.",
+        lines[0],
+    ]
+    quoted = infra_daemon.words_of("\n".join(journal), last=True)
+    assert quoted.endswith(f"x.service: Failed with result 'timeout'. | {lines[0]}")
+    assert len(quoted.split(" | ")) == 6
+    assert infra_daemon.words_of("\n".join(journal)).startswith(lines[0])
+
+
 @given(st.text())
 def test_of_any_output_something_short_is_quoted(output):
     quoted = infra_daemon.words_of(output)
