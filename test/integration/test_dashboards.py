@@ -422,7 +422,7 @@ def test_each_metric_here_that_pigsty_shows_is_shown_or_left_out_for_a_reason(la
     assert len(pigstys) > 100
     shown = metric_names.shown()
     unknown = [n for n in pigstys if n not in shown and not metric_names.left_out(n)]
-    assert unknown == [], unknown
+    assert unknown == [], "\n".join(unknown)
     # What has a reason not to be shown is there, or the reason is about nothing.
     of_here = [p for p in metric_names.LEFT_OUT if not p.startswith("etcd")]
     assert [p for p in of_here if not any(fnmatchcase(n, p) for n in known)] == []
