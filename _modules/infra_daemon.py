@@ -574,6 +574,8 @@ def journal(unit: str, since: str) -> str:
     since
         From when on, in journalctl's words.
     """
+    # What the unit wrote last may still be on its way into the journal.
+    __salt__["cmd.run_all"](["journalctl", "--sync"], python_shell=False, ignore_retcode=True)
     command = ["journalctl", "-u", unit, "--since", since, "-o", "cat", "--no-pager", "-n", "200"]
     return __salt__["cmd.run_all"](command, python_shell=False, ignore_retcode=True)["stdout"]
 
