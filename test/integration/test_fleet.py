@@ -4,6 +4,7 @@ One lab goes through the life of a site, so the tests of this file stand in its 
 """
 
 import json
+import time
 import re
 
 import pytest
@@ -618,13 +619,14 @@ def test_an_event_of_a_minion_runs_nothing_on_others(lab, applied, reactor):
     assert attacked() == []
     assert machine.run(["test", "-e", "/var/cache/salt/minion/files/base/infra"]).returncode == 0
     runs, states = (now - then for now, then in zip(orchestrations(reactor), before, strict=True))
-    # One run or two, and the registration, since no run had registered anything before.
-    assert states == 1
+    # One run or two, and a registration unless the start of the master has brought it already.
+    assert states <= 1
     assert runs <= 3
 
 
 def test_a_storm_of_events_ends_in_few_runs_and_every_machine_is_registered(lab, applied, reactor):
     port = 9631
+    begun = time.monotonic()
     for name in ("node-1", NEW[0]):
         facts = {"targets": [{"job": "pgsql", "port": port, "cls": "storm", "ins": name}]}
         lab.machine(name).write("/var/lib/infra/register.d/storm.json", json.dumps(facts))
@@ -645,8 +647,8 @@ def test_a_storm_of_events_ends_in_few_runs_and_every_machine_is_registered(lab,
     assert eventually(registered, seconds=180)
     assert eventually(lambda: idle(reactor), seconds=180)
     runs, states = (now - then for now, then in zip(orchestrations(reactor), before, strict=True))
-    # 600 events: as many runs as intervals have passed, one registration, and no apply.
-    assert runs <= 8
+    # 600 events: as many runs as intervals of 30 s have passed, one registration, and no apply.
+    assert runs <= 4 + (time.monotonic() - begun) // 30
     assert states == 1
     for name in ("node-1", NEW[0]):
         lab.machine(name).run(["rm", "/var/lib/infra/register.d/storm.json"])
