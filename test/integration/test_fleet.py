@@ -4,8 +4,8 @@ One lab goes through the life of a site, so the tests of this file stand in its 
 """
 
 import json
-import time
 import re
+import time
 
 import pytest
 from authority import authority
