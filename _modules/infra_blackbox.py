@@ -29,8 +29,14 @@ def modules(settings: dict[str, Any], custom: dict[str, Any] | None = None) -> d
     """
     tls = {"ca_file": settings["ca_bundle"]}
     ours: dict[str, Any] = {
-        "icmp": {"prober": "icmp", "timeout": "5s"},
-        "icmp_ttl5": {"prober": "icmp", "timeout": "5s", "icmp": {"ttl": 5}},
+        # With `dont_fragment` it opens a raw socket at once, for which the unit has the capability;
+        # else 0.28 first tries one that no kernel gives it, and logs an error at each ping.
+        "icmp": {"prober": "icmp", "timeout": "5s", "icmp": {"dont_fragment": True}},
+        "icmp_ttl5": {
+            "prober": "icmp",
+            "timeout": "5s",
+            "icmp": {"dont_fragment": True, "ttl": 5},
+        },
         "http_2xx": {"prober": "http", "http": {"tls_config": tls, **_V4}},
         "http_post_2xx": {
             "prober": "http",

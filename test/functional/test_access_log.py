@@ -8,7 +8,7 @@ import pytest
 from nginx_server import Server, Upstream
 
 NODE, VISITOR = "127.0.0.1", "127.0.0.2"  # an INFRA node's address, and somebody else's
-OURS = ("infra-formula", "Blackbox Exporter/0.26.0")
+OURS = ("infra-formula", "Blackbox Exporter/0.26.0", "Blackbox-Exporter/0.28.0")
 LAST = "/the-last-request"
 
 

@@ -84,8 +84,10 @@ class Portal:
 
 @pytest.fixture(scope="module")
 def fresh(boot_lab, first_platform):
-    """A machine on which nothing was ever applied."""
-    return Portal(boot_lab(platform=first_platform))
+    """A machine on which nothing was ever applied, with the demo's pillar and no secrets."""
+    found = Portal(boot_lab(platform=first_platform))
+    found.machine.set_pillar({"infra": EXAMPLE})
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -468,14 +468,14 @@ def test_probes_are_quiet_by_a_flag_only_where_they_are_loud_without(monkeypatch
     text, wanted = BLACKBOX_HELP[release]
     row = yaml.safe_load((REPO / "infra/daemons.yaml").read_text(encoding="utf-8"))["blackbox"]
     conditional = [f for f in row["flags"] if isinstance(f, dict) and "help" in f]
-    assert [f["flag"] for f in conditional] == ["--log.prober=warn"]
+    assert [f["flag"] for f in conditional] == ["--log.prober=error"]
     flags = [{"text": "--a", "template": "--a"}]
     flags += [{"text": f["flag"], "template": f["flag"], "help": f["help"]} for f in conditional]
     run_all = Mock(return_value={"retcode": 0, "stdout": "", "stderr": text})
     monkeypatch.setattr(infra_daemon, "__salt__", {"cmd.run_all": run_all}, raising=False)
     monkeypatch.setattr(infra_daemon.salt.utils.path, "which", lambda name: name)
     asked = infra_daemon.with_supported_flags(daemon(flags=flags))
-    assert infra_daemon.arguments(asked)[1:] == ["--a", *(["--log.prober=warn"] if wanted else [])]
+    assert infra_daemon.arguments(asked)[1:] == ["--a", *(["--log.prober=error"] if wanted else [])]
     # An option of the site's takes the place of the flag, as of any other.
     own = {**asked, "options": "--log.prober=debug"}
     assert infra_daemon.arguments(own)[1:] == ["--a", "--log.prober=debug"]
