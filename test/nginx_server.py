@@ -122,6 +122,8 @@ class Server:
                 path.symlink_to(spec["link"])
                 continue
             text = spec["text"].replace("/var/log/nginx", str(self.root / "log"))
+            # One worker: the lines of two requests are in the log in their order.
+            text = text.replace("worker_processes auto;", "worker_processes 1;")
             path.write_text(text.replace("/run/nginx.pid", str(self.root / "pid")))
         (self.root / "log").mkdir()
         (etc / "mime.types").write_text("types { text/html html; }")
