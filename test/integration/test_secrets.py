@@ -187,9 +187,11 @@ def watched(words, told):
         process.stdin.write(" ".join(words) + "\n")
         process.stdin.flush()
         assert process.stdout.readline() == "ready\n"
-        yield
-        assert process.poll() is None  # it looked until now
-        process.kill()
+        try:
+            yield
+            assert process.poll() is None  # it looked until now
+        finally:
+            process.kill()
         told.append(process.stdout.read())
 
 
