@@ -140,7 +140,12 @@ def pillar(vendor, ca):
                 },
                 "Wiki": {
                     "type": "prometheus",
-                    "url": f"http://ann:{secret('address of a data source')}@10.10.10.30:9090",
+                    "url": "http://10.10.10.30:9090",
+                    "basicAuth": True,
+                    "basicAuthUser": "ann",
+                    "secureJsonData": {
+                        "basicAuthPassword": secret("password of another data source"),
+                    },
                 },
             },
         },
