@@ -42,7 +42,7 @@ BESIDE = {
     "header of an entry of the portal": f"{MARK}-entry",
     "option of certbot": f"{MARK}-certbot",
     "token of a scrape job": f"{MARK}-bearer",
-    "address of a data source": f"{MARK}-address",
+    "password of another data source": f"{MARK}-another",
 }
 """Further ones, in files of the INFRA node that are not listed one by one."""
 OTHERS = re.compile(
