@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -16,6 +17,26 @@ if TYPE_CHECKING:
 
 _HASH = re.compile(r"\$(?:1|5|6|apr1|2[abxy])\$\S+|\{SSHA\}\S+")
 _SHA512 = re.compile(r"\$6\$([./0-9A-Za-z]{1,16})\$[./0-9A-Za-z]{86}")
+
+
+def files(users: dict[str, str], group: str, folder: str) -> dict[str, dict[str, Any]]:
+    """The basic-auth file of a portal, as a file of an ``infra_files`` set; none without users.
+
+    users
+        User → password, plain or hashed.
+    group
+        Of nginx's workers, which read it.
+    folder
+        Where it lies. A hash in there that still fits its password is kept.
+
+    Returns path below the folder → file.
+    """
+    if not users:
+        return {}
+    path = Path(folder, ".htpasswd")
+    current = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = lines(users, current)
+    return {path.name: {"text": text, "mode": "0640", "group": group, "secret": True}}
 
 
 def lines(users: dict[str, str], current: str = "") -> str:

@@ -864,8 +864,18 @@ def diff(
 
         salt infra-1 infra_portal.diff
     """
-    specs = rendered(*_arguments(portal, settings))
-    return __salt__["infra_files.compare"]("portal", "/etc/nginx", specs)["diff"]
+    users = None
+    if portal is None or settings is None:
+        applied = _applied_arguments()
+        portal = applied["portal"] if portal is None else portal
+        settings, users = applied["settings"], applied["users"]
+    specs = rendered(portal, settings)
+    group = settings["nginx_group"]
+    specs.update(__salt__["infra_htpasswd.files"](users or {}, group, "/etc/nginx"))
+    found: dict[str, str] = __salt__["infra_files.compare"]("portal", "/etc/nginx", specs)["diff"]
+    if users is None:
+        found.pop(".htpasswd", None)  # a portal that is given says nothing of the users
+    return found
 
 
 def _arguments(
@@ -882,7 +892,8 @@ def _applied_arguments() -> dict[str, Any]:
     for chunk in __salt__["state.show_low_sls"]("infra.nginx"):
         if isinstance(chunk, dict) and chunk.get("state") == "infra_portal":
             if chunk.get("fun") == "managed":
-                return {"portal": json.loads(chunk["portal"]), "settings": chunk["settings"]}
+                portal, users = json.loads(chunk["portal"]), chunk.get("users") or {}
+                return {"portal": portal, "settings": chunk["settings"], "users": users}
         elif not isinstance(chunk, dict):
             raise CommandExecutionError(str(chunk))
     raise CommandExecutionError("infra.nginx does not manage a portal on this minion")

@@ -110,7 +110,8 @@ def managed(
     entries: dict[str, Any] = _given(portal)
     try:
         files = __salt__["infra_portal.rendered"](entries, settings)
-        files.update(_htpasswd(users or {}, settings))
+        group = settings["nginx_group"]
+        files.update(__salt__["infra_htpasswd.files"](users or {}, group, _ROOT))
         replace = (*_PACKAGE_DEFAULTS, *(_foreign(files) if clean else ()))
         found = __salt__["infra_files.compare"](_SET, _ROOT, files, replace=replace)
         if found["foreign"]:
@@ -358,16 +359,6 @@ def _generation_on_disk() -> str:
         raise CommandExecutionError(f"{shared} is not there; nothing of the portal runs yet")
     text = shared.read_text(encoding="utf-8")
     return __salt__["infra_portal.generation"]({"conf.d/00-infra.conf": {"text": text}})
-
-
-def _htpasswd(users: dict[str, str], settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    if not users:
-        return {}
-    path = Path(_ROOT, ".htpasswd")
-    current = path.read_text(encoding="utf-8") if path.exists() else ""
-    text = __salt__["infra_htpasswd.lines"](users, current)
-    group = settings["nginx_group"]
-    return {".htpasswd": {"text": text, "mode": "0640", "group": group, "secret": True}}
 
 
 def _foreign(files: dict[str, Any]) -> list[str]:

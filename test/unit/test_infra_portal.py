@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import yaml
 from portal_samples import ALL_COMPONENTS, DEMO, facts, load, settings
 from salt.exceptions import SaltInvocationError
 
+from _modules import infra_files
 from _modules import infra_portal as portal
 from _modules import infra_schema as schema
 
@@ -511,3 +513,22 @@ def test_every_attribute_changes_something():
         more = {"cert": {"key": "/a"}, "key": {"cert": "/a"}}.get(attribute, {})
         before = text({"wiki": base}, "wiki")
         assert text({"wiki": {**base, attribute: value, **more}}, "wiki") != before, attribute
+
+
+@pytest.mark.parametrize("given", [{}, {"portal": {}, "settings": {"nginx_group": "www"}}])
+def test_a_difference_knows_the_users_that_an_apply_would_write(monkeypatch, given):
+    applied = {"portal": {}, "settings": {"nginx_group": "nginx"}, "users": {"ann": "x"}}
+    compared = Mock(spec=infra_files.compare, side_effect=lambda _set, _root, specs: {
+        "diff": {"app.conf": "+ a"} if ".htpasswd" in specs else {".htpasswd": "removed"}
+    })  # fmt: skip
+    salt = {"infra_htpasswd.files": infra_htpasswd_files, "infra_files.compare": compared}
+    monkeypatch.setattr(portal, "__salt__", salt, raising=False)
+    monkeypatch.setattr(portal, "_applied_arguments", lambda: applied)
+    monkeypatch.setattr(portal, "rendered", lambda *_: {})
+    # One that is given has no users, and nothing is said of their file.
+    assert portal.diff(**given) == ({} if given else {"app.conf": "+ a"})
+
+
+def infra_htpasswd_files(users, group, folder):
+    assert (group, folder) in {("nginx", "/etc/nginx"), ("www", "/etc/nginx")}
+    return {".htpasswd": {"text": "ann:hash", "secret": True}} if users else {}
