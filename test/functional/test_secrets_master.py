@@ -93,9 +93,14 @@ def test_each_minion_has_what_it_should_have_and_no_more(minions, pillar_root):
         assert (state["result"], state["changes"]) == (True, {}), state["comment"]
         assert "warnings" not in state
         assert CANARY not in repr(state)
-    # An INFRA node is given them, so that what is looked for can be found.
-    assert holders(factories["infra-1"])
-    assert holders(factories["node-1"]) == []
+    given = {name: cli.run("pillar.keys", "infra_secrets", minion_tgt=name) for name in factories}
+    assert set(given["infra-1"].data) == set(SECRETS)
+    assert not given["node-1"].data or "infra_secrets" in str(given["node-1"].data)
+    # What is looked for is found where it is.
+    planted = Path(factories["node-1"].config["root_dir"], "planted")
+    planted.write_text(CANARY)
+    assert holders(factories["node-1"]) == [planted]
+    planted.unlink()
     told = cli.run("infra_pillar.validate", minion_tgt="infra-1").data
     assert told == {"valid": True, "errors": [], "warnings": []}
 

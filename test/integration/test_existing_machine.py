@@ -2,7 +2,7 @@
 
 import pytest
 
-from .test_portal import ADDRESS, STATES, Portal
+from .test_portal import ADDRESS, EXAMPLE, STATES, Portal
 
 PAGE = "<title>mine</title>the operator's own page"
 
@@ -11,6 +11,7 @@ PAGE = "<title>mine</title>the operator's own page"
 def machine(boot_lab):
     """An nginx that serves a site, a web root with content, and a CA of the site's own."""
     portal = Portal(boot_lab())
+    portal.machine.set_pillar({"infra": EXAMPLE})  # without secrets
     run, write = portal.machine.run, portal.machine.write
     run(["apt-get", "update"])
     run(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "nginx-light"])
