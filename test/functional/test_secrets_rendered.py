@@ -175,8 +175,7 @@ def test_files_are_validated_together_and_infra_secrets_alone(modules, tmp_path)
 @pytest.fixture
 def gpg_home(loaders, tmp_path_factory):
     """A keyring with a key of its own, for the gpg renderer."""
-    if not shutil.which("gpg"):
-        pytest.skip("gpg is not installed")
+    assert shutil.which("gpg"), "gpg is not installed; tools/prepare does that"
     # A short path: gpg-agent's socket lies in it.
     home = tmp_path_factory.mktemp("g")
     home.chmod(0o700)
