@@ -23,6 +23,7 @@ _PROPERTIES = (
     "LoadState",
     "ActiveState",
     "SubState",
+    "Result",
     "NRestarts",
     "InvocationID",
     "ActiveEnterTimestampMonotonic",
@@ -38,7 +39,8 @@ def observe(units: Iterable[str]) -> dict[str, dict[str, Any]]:
     units
         Their names, with or without ``.service``.
 
-    Returns name → ``loaded`` (bool), ``state`` (``ActiveState/SubState``), ``restarts`` (int: by
+    Returns name → ``loaded`` (bool), ``state`` (``ActiveState/SubState``), ``result`` (``success``,
+    or what the unit failed of: ``exit-code``, ``signal``, ``timeout`` …), ``restarts`` (int: by
     systemd itself since somebody started it), ``invocation`` (id that changes with each start),
     ``age`` (seconds since it became active; 0 if it is not).
 
@@ -77,6 +79,7 @@ def facts(block: str, now: float) -> dict[str, Any]:
     return {
         "loaded": values.get("LoadState") == "loaded",
         "state": f"{active}/{values.get('SubState', 'unknown')}",
+        "result": values.get("Result", "") or "success",
         "restarts": int(values.get("NRestarts") or 0),
         "invocation": values.get("InvocationID", ""),
         "age": max(0.0, now - entered) if active == "active" else 0.0,
@@ -109,7 +112,9 @@ def instability(seen: Mapping[str, Any], invocation: str) -> str:
     """
     active, _, sub = seen["state"].partition("/")
     if sub == "auto-restart" or active not in ("active", "reloading"):
-        return f"it is {seen['state']}, although it answered its health check"
+        # The journal may not hold the reason: a busy journald can lose what process 1 logs.
+        result = "" if seen["result"] == "success" else f" ({seen['result']})"
+        return f"it is {seen['state']}{result}, although it answered its health check"
     if seen["invocation"] != invocation and seen["restarts"]:
         times = "once" if seen["restarts"] == 1 else f"{seen['restarts']} times"
         return f"systemd restarted it ({times}) after it had answered its health check"

@@ -33,6 +33,7 @@ def test_properties_of_a_unit_are_read():
     assert infra_units.facts(block(restarts=3), 130.5) == {
         "loaded": True,
         "state": "active/running",
+        "result": "success",
         "restarts": 3,
         "invocation": "a",
         "age": 30.5,
@@ -40,6 +41,7 @@ def test_properties_of_a_unit_are_read():
     assert infra_units.facts(block("activating/auto-restart", loaded="not-found"), 130.5) == {
         "loaded": False,
         "state": "activating/auto-restart",
+        "result": "success",
         "restarts": 0,
         "invocation": "a",
         "age": 0.0,
@@ -82,6 +84,10 @@ def test_a_systemd_that_does_not_answer_is_an_error(monkeypatch):
         ({"invocation": "b", "restarts": 22}, "systemd restarted it (22 times)"),
         ({"state": "activating/auto-restart"}, "it is activating/auto-restart"),
         ({"state": "failed/failed"}, "it is failed/failed"),
+        (
+            {"state": "activating/auto-restart", "result": "timeout"},
+            "it is activating/auto-restart (timeout), although",
+        ),
         ({"state": "inactive/dead"}, "it is inactive/dead"),
         ({"state": "deactivating/stop-sigterm"}, "it is deactivating/stop-sigterm"),
     ],
