@@ -1,356 +1,21 @@
-"""The local software repository: built, verified, rolled back, packed, described.
-
-One INFRA node builds a repository for any number of operating systems and architectures
-(*targets*); see docs/repository.md for the request that says what is to be in it, and for the
-layout of what is published. The parts lie in modules of their own: ``infra_repo_catalogue`` (what
-is wanted), ``infra_repo_build``, ``infra_repo_apt`` and ``infra_repo_dnf`` (what that needs),
-``infra_repo_fetch``, ``infra_repo_index``, ``infra_repo_sign``, ``infra_repo_tree`` (what is
-published), ``infra_repo_pack`` and ``infra_repo_client``.
-"""
+"""The local software repository: built, verified, rolled back, packed, described."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
-import logging
-import os
-import re
-import shutil
-import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+from infra_formula.minion import Minion
+from infra_formula.repository import published
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
+    __opts__: dict[str, Any]
     __grains__: dict[str, Any]
+    __context__: dict[str, Any]
 
-log = logging.getLogger(__name__)
 
-INFO = "repo_info.json"
-MARKER = "repo_complete"
-
-
-# -- building ------------------------------------------------------------------------------------
-
-
-def build(
-    request: dict[str, Any],
-    key: dict[str, Any] | None = None,
-    transfer: dict[str, Any] | None = None,
-    force: bool = False,
-) -> dict[str, Any]:
-    """Build a repository and publish it; nothing is published unless all of it succeeds.
-
-    request
-        What is to be in it; see ``infra_repo_catalogue.plan``.
-    key
-        ``home`` (gpg's directory), ``uid``, ``secret_file``, ``passphrase_file``; all optional.
-    transfer
-        ``connections`` (8), ``retries`` (4), ``timeout`` (30 s), ``proxy_env``, ``cache`` (where
-        the solvers keep what they know); all optional.
-    force
-        Build although a complete repository made from the same request is published: asks the
-        upstreams for newer versions.
-
-    Returns ``changed``, ``path``, ``packages`` (how many), ``fetched`` (bytes), ``added`` and
-    ``removed`` (paths, compared with what was published before).
-
-    Raises SaltInvocationError for a request that cannot be right, CommandExecutionError when
-    something fails. What was published then is published still.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call infra_repo.build '{name: pigsty, home: /www, targets: [d12.x86_64], …}'
-    """
-    plan = __salt__["infra_repo_catalogue.plan"](request)
-    home, name = plan["home"], plan["name"]
-    with _working(home, name, "build"):
-        state = __salt__["infra_repo_tree.state"](home, name)
-        if not force and not needs_build(state, plan["fingerprint"]):
-            return __salt__["infra_repo_build.outcome"](
-                state["path"], state["info"], state["info"], False, 0
-            )
-        return __salt__["infra_repo_build.build"](plan, state, key or {}, transfer or {}, force)
-
-
-def needs_build(state: dict[str, Any], fingerprint: str) -> bool:
-    """Whether what is published has to be built (again).
-
-    state
-        What ``infra_repo_tree.state`` says.
-    fingerprint
-        Of the plan.
-
-    A complete repository is taken as it is: always, where it was unpacked or made by somebody else;
-    for as long as the request stays the same, where we built it.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' infra_repo.needs_build '{complete: false}' abc
-    """
-    if not state["complete"]:
-        return True
-    return bool(state["origin"] == "built" and state["info"].get("request") != fingerprint)
-
-
-# -- one at a time -------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _working(home: str, name: str, what: str) -> Iterator[None]:
-    """Keep others from changing the repository; and let a full disk be told in plain words."""
-    # What is published has to be readable for the web server, whatever the minion's own umask is.
-    umask = os.umask(0o022)
-    try:
-        folder = Path(__salt__["infra_repo_tree.work"](home, name))
-        with (folder / "lock").open("a+", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as exc:
-                raise CommandExecutionError(
-                    f"{Path(home, name)}: {_holder(stream)} is changing it; try again later"
-                ) from exc
-            stream.truncate(0)
-            stream.write(json.dumps({"pid": os.getpid(), "what": what, "since": int(time.time())}))
-            stream.flush()
-            try:
-                yield
-            finally:
-                stream.truncate(0)
-                (folder / "progress").unlink(missing_ok=True)
-    except OSError as exc:
-        place = f" ({exc.filename})" if exc.filename else ""
-        raise CommandExecutionError(
-            f"{Path(home, name)}: {exc.strerror or exc}{place}; what was published is unchanged"
-        ) from exc
-    finally:
-        os.umask(umask)
-
-
-def _holder(stream: Any) -> str:
-    stream.seek(0)
-    try:
-        held = json.loads(stream.read())
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(held["since"]))
-        return f"process {held['pid']} ({held['what']}, since {since})"
-    except (ValueError, KeyError):
-        return "another process"
-
-
-# -- asking --------------------------------------------------------------------------------------
-
-
-def status(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
-    """What is published, as data.
-
-    name, home
-        ``repo_name`` and ``repo_home``.
-
-    Returns ``published``, ``path``, ``kind``, ``complete``, ``problems``, ``packages``, ``bytes``,
-    ``built`` and ``age`` (seconds), ``targets``, ``upstreams``, ``signature`` (``key`` and
-    ``problems``), ``previous`` and ``busy`` (what is going on with it just now).
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' infra_repo.status
-    """
-    state = __salt__["infra_repo_tree.state"](home, name)
-    info = state["info"]
-    real = Path(state["path"]) if state["path"] else None
-    packages = info.get("packages")
-    if packages is None and real is not None:
-        packages = [
-            {"size": (real / rel).stat().st_size}
-            for rel in __salt__["infra_repo_tree.files_of"](str(real))
-            if rel.endswith((".deb", ".rpm"))
-        ]
-    built = info.get("built")
-    if built is None and real is not None and (real / MARKER).exists():
-        built = int((real / MARKER).stat().st_mtime)
-    return {
-        "published": str(Path(home, name)),
-        "path": state["path"],
-        "kind": state["kind"],
-        "origin": state["origin"],
-        "complete": state["complete"],
-        "problems": state["problems"],
-        "packages": len(packages or []),
-        "bytes": sum(p["size"] for p in packages or []),
-        "built": built,
-        "age": int(time.time()) - built if built else None,
-        "targets": info.get("targets", []),
-        "upstreams": info.get("upstreams", []),
-        "signature": _signatures(real, name) if real else {"key": "", "problems": []},
-        "previous": state["previous"],
-        "busy": _busy(Path(home).resolve() / f".{name}"),
-    }
-
-
-def summary(name: str = "pigsty", home: str = "/www") -> str:
-    """What is published, for people.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' infra_repo.summary --out=newline_values_only
-    """
-    return describe(status(name, home))
-
-
-def describe(data: dict[str, Any]) -> str:
-    """What :func:`status` says, for people.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' infra_repo.describe '{…}'
-    """
-    if data["kind"] == "none":
-        lines = [f"{data['published']}: no repository"]
-    else:
-        age = data["age"] or 0
-        ago = f"{age // 86400} d {age % 86400 // 3600} h" if age >= 3600 else f"{age // 60} min"
-        word = "complete" if data["complete"] else "NOT COMPLETE"
-        lines = [
-            f"{data['published']}: {word}, {data['packages']} packages,"
-            f" {data['bytes'] / 2**20:.0f} MiB, {data['origin']} {ago} ago",
-            f"  targets:   {', '.join(data['targets']) or 'unknown'}",
-            f"  signed by: {data['signature']['key'] or 'nobody'}",
-            f"  previous:  {data['previous'] or 'none'}",
-        ]
-        for upstream in data["upstreams"]:
-            trust = "verified" if upstream["verified"] else "NOT VERIFIED (trusted: true)"
-            lines.append(f"  upstream:  {upstream['target']} {upstream['name']}"
-                         f" {upstream['url']} {trust}")  # fmt: skip
-    lines += [f"  problem:   {p}" for p in [*data["problems"], *data["signature"]["problems"]]]
-    if data["busy"]:
-        lines.append(f"  now:       {data['busy']}")
-    return "\n".join(lines)
-
-
-def _busy(folder: Path) -> str:
-    lock = folder / "lock"
-    if not lock.exists():
-        return ""
-    with lock.open("r", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return ""
-        except BlockingIOError:
-            text = _holder(stream)
-    progress = folder / "progress"
-    with contextlib.suppress(FileNotFoundError):
-        text += ": " + progress.read_text(encoding="utf-8")
-    return text
-
-
-def _signatures(real: Path, name: str) -> dict[str, Any]:
-    """Check all signatures of a repository against the key that is published in it."""
-    public = real / f"{name}.asc"
-    files = __salt__["infra_repo_tree.files_of"](str(real))
-    pairs = []
-    for rel in files:
-        if rel.endswith("InRelease"):
-            pairs.append((rel, ""))
-        elif rel.endswith("Release.gpg") or rel.endswith((f"{MARKER}.asc", "repomd.xml.asc")):
-            pairs.append((rel, rel.removesuffix(".gpg").removesuffix(".asc")))
-    if not public.is_file():
-        return {"key": "", "problems": [f"{rel}: no key to check it" for rel, _ in pairs]}
-    key = ""
-    problems = []
-    for rel, source in pairs:
-        found = __salt__["infra_repo_sign.verify"](
-            [str(public)], str(real / rel), str(real / source) if source else ""
-        )
-        key = key or found["key"]
-        if found["reason"]:
-            problems.append(f"{rel}: {found['reason']}")
-    if not pairs:
-        problems.append("nothing in it is signed")
-    return {"key": key, "problems": problems}
-
-
-def verify(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
-    """Read everything that is published, and check every checksum and signature.
-
-    What is found changed is dropped from the store, and ``infra_repo.built`` will see it too: the
-    next build fetches it again.
-
-    Returns ``complete``, ``files``, ``bytes`` (read) and ``problems``, each naming its file.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' infra_repo.verify
-    """
-    found = __salt__["infra_repo_tree.verify"](home, name)
-    real = (Path(home) / name).resolve()
-    problems = list(found["problems"])
-    if (real / INFO).is_file():
-        problems += _signatures(real, name)["problems"]
-    if problems:
-        __salt__["infra_repo_tree.distrust"](home, name, [p.partition(":")[0] for p in problems])
-    return {
-        "complete": not problems,
-        "files": found["files"],
-        "bytes": found["bytes"],
-        "problems": problems,
-    }
-
-
-def damage(name: str, home: str) -> list[str]:
-    """What is wrong with what is published, found without reading packages that were not touched.
-
-    A repository that somebody else made is read in full once.
-
-    Returns problems; empty for a complete repository, or where there is none.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' infra_repo.damage pigsty /www
-    """
-    state = __salt__["infra_repo_tree.state"](home, name)
-    if state["kind"] == "none":
-        return []
-    if state["kind"] == "foreign" and state["complete"]:
-        seal = Path(home).resolve() / f".{name}" / "seals" / f"{Path(state['path']).name}.json"
-        if not seal.exists():
-            return list(__salt__["infra_repo_tree.verify"](home, name)["problems"])
-    return list(state["problems"])
-
-
-# -- going back, packing, unpacking --------------------------------------------------------------
-
-
-def rollback(name: str = "pigsty", home: str = "/www") -> dict[str, str]:
-    """Publish the repository that was published before; called again, it goes forth again.
-
-    Returns ``old`` and ``new`` (paths).
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' infra_repo.rollback
-    """
-    with _working(home, name, "rollback"):
-        result: dict[str, str] = __salt__["infra_repo_tree.rollback"](home, name)
-    return result
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
 
 
 def pack(
@@ -380,62 +45,75 @@ def pack(
 
         salt-call infra_repo.pack version=v4.5.0 folder=/srv
     """
-    if compression not in ("gzip", "zstd"):
-        raise SaltInvocationError(f"compression: expected gzip or zstd, got {compression!r}")
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", version):
-        raise SaltInvocationError(f"version: expected something like v4.5.0, got {version!r}")
-    with _working(home, name, "pack"):
-        state = __salt__["infra_repo_tree.state"](home, name)
-        if not state["complete"]:
-            raise CommandExecutionError(
-                f"{Path(home, name)}: not complete, so it is not packed:\n"
-                + "\n".join(state["problems"] or ["there is no repository"])
-            )
-        real = Path(state["path"])
-        if not archive:
-            targets = state["info"].get("targets") or [__salt__["infra_repo.machine"]()]
-            code, _, arch = targets[0].partition(".")
-            archive = str(
-                Path(
-                    folder,
-                    __salt__["infra_repo_pack.archive_name"](version, code, arch, compression),
-                )
-            )
-        sums = _all_sums(real)
-        result: dict[str, Any] = __salt__["infra_repo_pack.pack"](
-            str(real), name, archive, {**state["info"], "packages": None}, sums
-        )
-    return result
+    return published.pack(_minion(), name, home, version, archive, folder, compression)
 
 
-def _all_sums(real: Path) -> dict[str, str]:
-    """SHA-256 of every file: those of the marker as it says, the others read now."""
-    text = (real / MARKER).read_text(encoding="utf-8")
-    listed = __salt__["infra_repo_tree.read_marker"](text)
-    return {
-        rel: listed[rel]
-        if len(listed.get(rel, "")) == 64
-        else __salt__["infra_repo_tree.checksum"](str(real / rel))
-        for rel in __salt__["infra_repo_tree.files_of"](str(real))
-    }
+def rollback(name: str = "pigsty", home: str = "/www") -> dict[str, str]:
+    """Publish the repository that was published before; called again, it goes forth again.
 
-
-def machine() -> str:
-    """The target that this machine is.
+    Returns ``old`` and ``new`` (paths).
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt '*' infra_repo.machine
+        salt '*' infra_repo.rollback
     """
-    result: str = __salt__["infra_repo_catalogue.target_of"](
-        __grains__["os_family"],
-        __grains__["os"],
-        int(__grains__["osmajorrelease"]),
-        __grains__["cpuarch"],
-    )
-    return result
+    return published.rollback(name, home)
+
+
+def sign(
+    name: str = "pigsty", home: str = "/www", key: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Sign with this node's own key what is published without a signature.
+
+    name, home
+        ``repo_name`` and ``repo_home``.
+    key
+        See :func:`build`.
+
+    Returns ``changed``, ``path`` and ``key`` (fingerprint).
+
+    Raises CommandExecutionError; what was published is then unchanged.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call infra_repo.sign
+    """
+    return published.sign(_minion(), name, home, key)
+
+
+def status(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
+    """What is published, as data.
+
+    name, home
+        ``repo_name`` and ``repo_home``.
+
+    Returns ``published``, ``path``, ``kind``, ``complete``, ``problems``, ``packages``, ``bytes``,
+    ``built`` and ``age`` (seconds), ``targets``, ``upstreams``, ``signature`` (``key`` and
+    ``problems``), ``previous`` and ``busy`` (what is going on with it just now).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_repo.status
+    """
+    return published.status(name, home)
+
+
+def summary(name: str = "pigsty", home: str = "/www") -> str:
+    """What is published, for people.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_repo.summary --out=newline_values_only
+    """
+    return published.summary(name, home)
 
 
 def unpack(
@@ -474,360 +152,21 @@ def unpack(
 
         salt-call infra_repo.unpack /root/pkg.tgz
     """
-    wanted = __salt__["infra_repo_catalogue.normal_checksum"](checksum)
-    if wanted is None:
-        raise SaltInvocationError(f"checksum: expected e.g. sha256:<64 digits>, got {checksum!r}")
-    with _working(home, name, "unpack"), _archive(archive) as fd:
-        before = _identity(archive, os.fstat(fd))
-        if wanted:
-            kind, _, digits = wanted.partition(":")
-            actual = __salt__["infra_repo_tree.checksum"](f"/proc/self/fd/{fd}", kind)
-            if actual != digits:
-                raise CommandExecutionError(
-                    f"{archive}: its {kind} is {actual}, but expected {digits}"
-                )
-        state = __salt__["infra_repo_tree.state"](home, name)
-        trusted = _trusted_key(name, home, state)
-        folder = Path(__salt__["infra_repo_tree.work"](home, name))
-        stage = Path(__salt__["infra_repo_tree.stage"](home, name))
-        try:
-            result = __salt__["infra_repo_pack.unpack"](archive, str(stage), fd)
-            signed = _check_unpacked(stage, name, archive, fingerprint, result["manifest"])
-            # What came from an unsigned archive, and was signed here, is followed by another one.
-            again = bool(unpacked_from(name, home).get("unsigned"))
-            _refuse_other_key(archive, trusted, signed, fingerprint, unsigned or again)
-            here, due = "", ""
-            if not (stage / INFO).is_file():
-                due = "sign"
-                if _can_sign(stage):
-                    here = __salt__["infra_repo_build.sign_folder"](
-                        str(stage), name, str(folder / "cache"), key or {}
-                    )
-                    due = ""
-                before["unsigned"] = True
-            elif not signed:
-                due = "verify"
-            # Before it is published: an archive must never look like something that we built.
-            _write_origin(folder, stage, {**before, **({"due": due} if due else {})})
-            path = __salt__["infra_repo_tree.publish"](home, name, str(stage))
-        except BaseException:
-            shutil.rmtree(stage, ignore_errors=True)
-            raise
-    return {
-        "path": path,
-        "files": result["files"],
-        "bytes": result["bytes"],
-        "key": signed,
-        "signed_here": here,
-    }
+    return published.unpack(_minion(), archive, name, home, checksum, fingerprint, unsigned, key)
 
 
-@contextlib.contextmanager
-def _archive(path: str) -> Iterator[int]:
-    """An archive that root may trust, opened once."""
-    try:
-        fd: int = __salt__["infra_files.open_root_only"](path)
-    except FileNotFoundError:
-        raise CommandExecutionError(f"{path}: there is no such file") from None
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+def verify(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
+    """Read everything that is published, and check every checksum and signature.
 
+    What is found changed is dropped from the store, and ``infra_repo.built`` will see it too: the
+    next build fetches it again.
 
-def _write_origin(folder: Path, stage: Path, note: dict[str, Any]) -> None:
-    """Note where the content of a staged generation is from; see :func:`unpacked_from`."""
-    file = folder / "seals" / f"{stage.name.removeprefix('.new-')}.origin"
-    file.write_text(json.dumps(note), encoding="utf-8")
-
-
-def _can_sign(stage: Path) -> bool:
-    """Whether the tools are there: an archive may be what they are installed from."""
-    debs = any(rel.endswith(".deb") for rel in __salt__["infra_repo_tree.files_of"](str(stage)))
-    tools = ["gpg", *(["apt-ftparchive"] if debs else [])]
-    return all(shutil.which(tool) for tool in tools)
-
-
-_MANIFEST = "repo_manifest.json"
-_UNKNOWN = "a key that cannot be told here"
-
-
-def _trusted_key(name: str, home: str, state: dict[str, Any]) -> str:
-    """Fingerprint of the key that clients of the repository were told to trust; empty for none."""
-    key = str(state["info"].get("key") or "")
-    public = Path(home, f"{name}.asc")
-    if key or not public.is_file():
-        return key
-    # The repository lost its description, or was replaced; the clients have the key still.
-    try:
-        return str(__salt__["infra_repo_sign.fingerprints"](str(public))[0])
-    except (CommandExecutionError, IndexError):
-        return _UNKNOWN
-
-
-def _refuse_other_key(
-    archive: str, trusted: str, signed: str, fingerprint: str, unsigned: bool
-) -> None:
-    """A repository that clients can verify is replaced by one that they can verify, too."""
-    if not trusted or signed == trusted:
-        return
-    if signed and not fingerprint:
-        raise CommandExecutionError(
-            f"{archive}: is signed by {signed}, but what is published is signed by {trusted}, which"
-            f" clients trust. If that is meant, set repo_archive_fingerprint: {signed}"
-        )
-    if not signed and not unsigned:
-        raise CommandExecutionError(
-            f"{archive}: is not signed (or has no {_MANIFEST}, or there is no gpgv here to verify"
-            f" it), but what is published is signed by {trusted}, which clients trust. If that is"
-            " meant, set repo_archive_unsigned: true"
-        )
-
-
-def check_archive(
-    archive: str,
-    name: str = "pigsty",
-    home: str = "/www",
-    fingerprint: str = "",
-    unsigned: bool = False,
-) -> None:
-    """Look whether an archive may be published, as far as can be told without unpacking it.
-
-    archive, name, home, fingerprint, unsigned
-        As for :func:`unpack`.
-
-    Raises CommandExecutionError with the reason against it.
+    Returns ``complete``, ``files``, ``bytes`` (read) and ``problems``, each naming its file.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt '*' infra_repo.check_archive /root/pkg.tgz
+        salt '*' infra_repo.verify
     """
-    trusted = _trusted_key(name, home, __salt__["infra_repo_tree.state"](home, name))
-    with _archive(archive) as fd:
-        manifest = __salt__["infra_repo_pack.peek"](archive, fd)
-    # What the manifest claims is verified when the archive is unpacked. One without is not signed.
-    info = manifest.get("info")
-    claim = str(info.get("key") or "") if isinstance(info, dict) else ""
-    _refuse_other_key(archive, trusted, claim, fingerprint, unsigned)
-
-
-def sign(
-    name: str = "pigsty", home: str = "/www", key: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Sign with this node's own key what is published without a signature.
-
-    name, home
-        ``repo_name`` and ``repo_home``.
-    key
-        See :func:`build`.
-
-    Returns ``changed``, ``path`` and ``key`` (fingerprint).
-
-    Raises CommandExecutionError; what was published is then unchanged.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call infra_repo.sign
-    """
-    with _working(home, name, "sign"):
-        state = __salt__["infra_repo_tree.state"](home, name)
-        if state["kind"] == "ours":
-            return {"changed": False, "path": state["path"], "key": state["info"].get("key", "")}
-        if not state["complete"]:
-            raise CommandExecutionError(
-                f"{Path(home, name)}: not complete, so it is not signed:\n"
-                + "\n".join(state["problems"] or ["there is no repository"])
-            )
-        folder = Path(__salt__["infra_repo_tree.work"](home, name))
-        stage = Path(__salt__["infra_repo_tree.stage"](home, name))
-        try:
-            __salt__["infra_repo_tree.twin"](state["path"], str(stage))
-            fingerprint = __salt__["infra_repo_build.sign_folder"](
-                str(stage), name, str(folder / "cache"), key or {}
-            )
-            note = {**unpacked_from(name, home), "unsigned": True}
-            note.pop("due", None)
-            _write_origin(folder, stage, note)
-            path = __salt__["infra_repo_tree.publish"](home, name, str(stage))
-        except BaseException:
-            shutil.rmtree(stage, ignore_errors=True)
-            raise
-    return {"changed": True, "path": path, "key": fingerprint}
-
-
-def complete_signature(
-    name: str = "pigsty", home: str = "/www", key: dict[str, Any] | None = None
-) -> dict[str, str]:
-    """Do what could not be done for want of gpg when an archive was unpacked.
-
-    name, home, key
-        As for :func:`sign`.
-
-    An archive that nobody signed is signed with this node's own key; the signatures of one that is
-    signed are verified. Returns ``key``, the fingerprint.
-
-    Raises CommandExecutionError for a signature that is not good.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call infra_repo.complete_signature
-    """
-    note = unpacked_from(name, home)
-    if note.get("due") == "sign":
-        return {"key": sign(name, home, key)["key"]}
-    with _working(home, name, "verify"):
-        real = Path(__salt__["infra_repo_tree.state"](home, name)["path"])
-        found = _signatures(real, name)
-        described = __salt__["infra_repo_tree.read_json"](str(real / INFO)).get("key")
-        if not found["problems"] and found["key"] != described:
-            found["problems"] = [f"{INFO}: names the key {described}, not {found['key']}"]
-        if found["problems"]:
-            raise CommandExecutionError(
-                f"{Path(home, name)}: what was unpacked from {note.get('archive')} is not signed"
-                " as it claims to be:\n" + "\n".join(found["problems"])
-            )
-        note.pop("due", None)
-        _origin(name, home).write_text(json.dumps(note), encoding="utf-8")
-    return {"key": str(found["key"])}
-
-
-def archive_identity(archive: str) -> dict[str, Any]:
-    """What tells whether an archive is the one that was unpacked: path, size and time.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' infra_repo.archive_identity /root/pkg.tgz
-    """
-    return _identity(archive, os.stat(archive))
-
-
-def _identity(archive: str, st: os.stat_result) -> dict[str, Any]:
-    return {"archive": archive, "size": st.st_size, "mtime": st.st_mtime_ns}
-
-
-def unpacked_from(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
-    """The archive that what is published was unpacked from; empty for none.
-
-    Returns ``archive``, ``size`` and ``mtime`` (see :func:`archive_identity`), and where they
-    apply ``unsigned`` (nobody had signed it) and ``due`` (``sign`` or ``verify``: what could not be
-    done when it was unpacked, for want of gpg).
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' infra_repo.unpacked_from
-    """
-    return dict(__salt__["infra_repo_tree.read_json"](str(_origin(name, home))))
-
-
-def _origin(name: str, home: str) -> Path:
-    base = Path(home).resolve()
-    return base / f".{name}" / "seals" / f"{(base / name).resolve().name}.origin"
-
-
-def _check_unpacked(stage: Path, name: str, archive: str, fingerprint: str, manifest: bool) -> str:
-    """Check what came out of an archive; returns the fingerprint that it is signed with."""
-    ours = (stage / INFO).is_file()
-    if not manifest or not ours:
-        checked = __salt__["infra_repo_tree.verify_folder"](str(stage), strict=ours)
-        if checked["problems"]:
-            raise CommandExecutionError(
-                f"{archive}: is not complete:\n" + "\n".join(checked["problems"])
-            )
-    if not ours:
-        if fingerprint:
-            raise CommandExecutionError(f"{archive}: is not signed, but {fingerprint} was expected")
-        return ""
-    inside = json.loads((stage / INFO).read_text(encoding="utf-8"))["name"]
-    if inside != name:
-        raise CommandExecutionError(f"{archive}: holds the repository {inside!r}, not {name!r}")
-    state: dict[str, Any] = {"key": "", "problems": []}
-    if fingerprint or shutil.which("gpgv"):
-        # A bare machine may have no gpgv before it has a repository to install it from.
-        state = _signatures(stage, name)
-    if state["problems"]:
-        raise CommandExecutionError(f"{archive}: " + "\n".join(state["problems"]))
-    described = json.loads((stage / INFO).read_text(encoding="utf-8")).get("key")
-    if state["key"] and described != state["key"]:
-        raise CommandExecutionError(
-            f"{archive}: is signed by {state['key']}, but its {INFO} says {described}"
-        )
-    wanted = re.sub(r"\s", "", fingerprint).upper()
-    if wanted and not state["key"].endswith(wanted):
-        raise CommandExecutionError(
-            f"{archive}: is signed by {state['key']}, but {wanted} was expected"
-        )
-    listed = __salt__["infra_repo_tree.read_marker"]((stage / MARKER).read_text(encoding="utf-8"))
-    present = set(__salt__["infra_repo_tree.files_of"](str(stage)))
-    if set(listed) - present or present - set(listed) - {MARKER, f"{MARKER}.asc"}:
-        raise CommandExecutionError(f"{archive}: its {MARKER} does not list what is in it")
-    for rel in sorted(present - {MARKER, f"{MARKER}.asc"}):
-        if __salt__["infra_repo_tree.checksum"](str(stage / rel)) != listed[rel]:
-            raise CommandExecutionError(f"{archive}: {rel} is not what its {MARKER} says")
-    return str(state["key"])
-
-
-# -- clients -------------------------------------------------------------------------------------
-
-
-def client_files(
-    name: str = "pigsty",
-    home: str = "/www",
-    endpoints: list[str] | None = None,
-) -> dict[str, dict[str, str]]:
-    """The files that tell clients how to use the repository, for ``infra_files``.
-
-    endpoints
-        Addresses of the INFRA nodes, the preferred one first: ``http://10.10.10.10:8080``.
-
-    Returns file name below home → ``text``.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt '*' infra_repo.client_files pigsty /www '["http://10.10.10.10"]'
-    """
-    normal = __salt__["infra_repo_client.endpoint"]
-    bases = [f"{normal(address)}/{name}" for address in endpoints or []]
-    define = __salt__["infra_repo_client.definitions"]
-    info, public = _client_info(name, home)
-    told = Path(home, f"{name}.asc")
-    if bases and not public and (info["flat"] or info["yum"]) and told.is_file():
-        raise CommandExecutionError(
-            f"{Path(home, name)} is not signed, but clients were told to trust the key in {told}."
-            " Sign it with the key of this node: salt-call infra_repo.sign"
-        )
-    files: dict[str, str] = {}
-    local = define(name, [f"file://{home}/{name}"], info, public, section=f"{name}-local")
-    files[f"{name}-local.repo"], files[f"{name}-local.sources"] = local["repo"], local["sources"]
-    if bases:
-        remote = define(name, bases, info, public)
-        files[f"{name}.repo"], files[f"{name}.sources"] = remote["repo"], remote["sources"]
-        for suite in info["suites"]:
-            files[f"{name}-{suite}.sources"] = define(name, bases, info, public, codename=suite)[
-                "sources"
-            ]
-    files[f"{name}.asc"] = public
-    return {rel: {"text": text} for rel, text in files.items() if text}
-
-
-def _client_info(name: str, home: str) -> tuple[dict[str, Any], str]:
-    state = __salt__["infra_repo_tree.state"](home, name)
-    if state["kind"] == "none":
-        return {"suites": [], "flat": False, "yum": []}, ""
-    real = Path(state["path"])
-    if state["kind"] == "ours":
-        return state["info"], (real / f"{name}.asc").read_text(encoding="utf-8")
-    flat = any((real / file).is_file() for file in ("Packages", "Packages.gz"))
-    yum = ["."] if (real / "repodata" / "repomd.xml").is_file() else []
-    return {"suites": [], "flat": flat, "yum": yum}, ""
+    return published.verify(name, home)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.daemon import configuration
+from infra_formula.monitoring import alertmanager
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -29,15 +31,15 @@ def managed(name: str, daemon: dict[str, Any], settings: dict[str, Any]) -> dict
     if not told:
         comment = "nobody is told of alerts: alertmanager_receivers is empty"
     try:
-        files = __salt__["infra_alert.files"](__salt__["infra_alert.config"](settings))
-        changes = __salt__["infra_config.apply"](
+        files = alertmanager.files(alertmanager.config(settings))
+        changes = configuration.apply(
             "alertmanager",
             "/etc",
             files,
             [daemon],
             __opts__["test"],
             replace=tuple(files),
-            check=lambda _changed: __salt__["infra_alert.check"](settings),
+            check=lambda _changed: alertmanager.check(settings),
         )
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "result": False, "comment": str(err)}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.fileset import filesets
+from infra_formula.minion import Minion
+from infra_formula.uninstall import install_record
 from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
@@ -11,6 +14,12 @@ if TYPE_CHECKING:
     __opts__: dict[str, Any]
     __lowstate__: list[dict[str, Any]]
     __running__: dict[str, dict[str, Any]]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
 
 
 def noted(name: str, files: dict[str, list[str]]) -> dict[str, Any]:
@@ -25,8 +34,8 @@ def noted(name: str, files: dict[str, list[str]]) -> dict[str, Any]:
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        wanted = __salt__["infra_before.wanted"](__lowstate__, files)
-        missing = __salt__["infra_before.unnoted"](wanted)
+        wanted = install_record.wanted(__lowstate__, files)
+        missing = install_record.unnoted(wanted)
         if not missing:
             return {**ret, "comment": "what was there before is known"}
         ret["changes"] = {"noted": sorted(missing)}
@@ -34,15 +43,13 @@ def noted(name: str, files: dict[str, list[str]]) -> dict[str, Any]:
             return {**ret, "result": None, "comment": "what is there now would be noted"}
         # A machine that was applied to by a release without this record: it is not told apart any
         # more who made a service run, so that they count as ours.
-        before_us = bool(__salt__["infra_before.record"]()) or not __salt__["infra_files.sets"]()
-        seen = {c: __salt__["infra_before.look"](kinds) for c, kinds in missing.items()}
+        before_us = bool(install_record.record()) or not filesets.sets()
+        seen = {c: install_record.look(_minion(), kinds) for c, kinds in missing.items()}
         for kinds in seen.values():
             if not before_us and "units" in kinds:
                 kinds["units"] = {unit: {"file": "", "active": False} for unit in kinds["units"]}
-            __salt__["infra_files.keep"](
-                [path for path, was in kinds.get("paths", {}).items() if was == "file"]
-            )
-        __salt__["infra_before.note"](seen)
+            filesets.keep([path for path, was in kinds.get("paths", {}).items() if was == "file"])
+        install_record.note(seen)
     except CommandExecutionError as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": "what was there before is noted"}
@@ -55,15 +62,15 @@ def installed(name: str) -> dict[str, Any]:
         Any name for the state; it has to run after all that install something.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    found = __salt__["infra_before.came"](__running__)
+    found = install_record.came(__running__)
     if __opts__["test"] or not found:
         return {**ret, "comment": "nothing to note"}
     try:
-        known = __salt__["infra_before.record"]()
+        known = install_record.record()
         for component, kinds in found.items():
             for package in known.get(component, {}).get("packages", {}):
                 kinds["installed"].pop(package, None)
-        __salt__["infra_before.note"](found)
+        install_record.note(found)
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     return {**ret, "comment": "what was installed is noted"}

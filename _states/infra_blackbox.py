@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.daemon import configuration as daemon_configuration
+from infra_formula.monitoring import blackbox
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -28,10 +30,10 @@ def managed(
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        configuration = __salt__["infra_blackbox.modules"](settings, custom)
-        files = __salt__["infra_blackbox.files"](configuration)
-        check = __salt__["infra_blackbox.check"]
-        changes = __salt__["infra_config.apply"](
+        configuration = blackbox.modules(settings, custom)
+        files = blackbox.files(configuration)
+        check = blackbox.check
+        changes = daemon_configuration.apply(
             "blackbox",
             "/etc",
             files,

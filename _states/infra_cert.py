@@ -12,12 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import salt.utils.path
+from infra_formula import process
+from infra_formula.fileset import filesets
+from infra_formula.minion import Minion
+from infra_formula.pki import authority as pki_authority
+from infra_formula.pki import certificates
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __states__: dict[str, Any]
     __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
 
 
 log = logging.getLogger(__name__)
@@ -55,8 +66,8 @@ def authority(
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     have = {path: Path(path).exists() for path in (name, private_key)}
     if all(have.values()):
-        fault = __salt__["infra_cert.pair_fault"](name, private_key)
-        fault = fault or __salt__["infra_cert.time_fault"](name)
+        fault = certificates.pair_fault(name, private_key)
+        fault = fault or certificates.time_fault(name)
         if fault:
             return {**ret, "result": False, "comment": f"the CA is not usable: {fault}"}
         if certificate is not None and not _same(Path(name).read_text(), certificate):
@@ -69,7 +80,7 @@ def authority(
         if absent:
             comment = f"ca_source: expected {' and '.join(absent)} to be there"
             return {**ret, "result": False, "comment": comment}
-        faults = [__salt__["infra_files.root_only_fault"](str(path)) for path in pair]
+        faults = [filesets.root_only_fault(str(path)) for path in pair]
         if any(faults):
             comment = "ca_source: " + "; ".join(filter(None, faults))
             return {**ret, "result": False, "comment": comment}
@@ -110,7 +121,7 @@ def authority(
         basicConstraints="critical, CA:TRUE, pathlen:1",
         keyUsage="critical, keyCertSign, cRLSign, digitalSignature",
         subjectKeyIdentifier="hash",
-        not_before=__salt__["infra_cert_sign.begin"](),
+        not_before=pki_authority.begin(),
         days_valid=days,
         days_remaining=0,
         mode="0644",
@@ -121,7 +132,7 @@ def authority(
 def _given(ret: dict[str, Any], pair: dict[str, tuple[str, str]]) -> dict[str, Any]:
     """Put a CA in place that pillar gives, if it is one."""
     name = ret["name"]
-    fault = __salt__["infra_cert.text_fault"](*(text for text, _mode in reversed(pair.values())))
+    fault = certificates.text_fault(*(text for text, _mode in reversed(pair.values())))
     if fault:
         return {**ret, "result": False, "comment": f"the pair that is given is not usable: {fault}"}
     ret["changes"] = {name: "put here, as it is given"}
@@ -216,8 +227,8 @@ def issued(
     """
     cert, key = cert or f"/etc/pki/misc/{name}.crt", key or f"/etc/pki/misc/{name}.key"
     try:
-        whole = {**__salt__["infra_cert_sign.filled"](name, given), "key": key}
-        spec = __salt__["infra_cert_sign.specification"](whole, f"certs.{name}")
+        whole = {**pki_authority.filled(name, given), "key": key}
+        spec = pki_authority.specification(whole, f"certs.{name}")
     except SaltInvocationError as err:
         comment = f"certs.{name}.{err}"
         return {"name": name, "changes": {}, "result": False, "comment": comment}
@@ -228,7 +239,7 @@ def _kept(name: str, spec: dict[str, Any]) -> dict[str, Any]:
     """The certificate of a specification is there; written down, for the timer to renew it."""
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     missing = [p for p in (name, spec["private_key"]) if not Path(p).exists()]
-    fault = "there is none yet" if missing else __salt__["infra_cert.leaf_fault"](name, spec)
+    fault = "there is none yet" if missing else certificates.leaf_fault(name, spec)
     if fault is None:
         ret = _closed(ret, spec)
         if not __opts__["test"] and ret["result"]:
@@ -238,7 +249,7 @@ def _kept(name: str, spec: dict[str, Any]) -> dict[str, Any]:
     if __opts__["test"]:
         return {**ret, "result": None, "changes": {name: "issued"}, "comment": f"would be {told}"}
     try:
-        written = __salt__["infra_cert_sign.make"](name, spec)
+        written = pki_authority.make(_minion(), name, spec)
         _remember(name, spec)
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
@@ -247,8 +258,8 @@ def _kept(name: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _remember(name: str, spec: dict[str, Any]) -> None:
-    __salt__["infra_cert_sign.remember"](name, spec)
-    __salt__["infra_cert.publish"]()
+    pki_authority.remember(name, spec)
+    certificates.publish()
 
 
 def _closed(ret: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
@@ -286,13 +297,13 @@ def trusted(name: str, bundle: str, command: str) -> dict[str, Any]:
     if salt.utils.path.which(command) is None:
         return {**ret, "comment": f"{command} is not installed yet"}
     try:
-        if __salt__["infra_cert.bundled"](name, bundle):
+        if certificates.bundled(name, bundle):
             return {**ret, "comment": f"{name} is trusted"}
         ret["changes"] = {bundle: "updated"}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"{name} would be trusted"}
-        outcome = __salt__["cmd.run_all"]([command], python_shell=False)
-        if outcome["retcode"] or not __salt__["infra_cert.bundled"](name, bundle):
+        outcome = process.run([command])
+        if outcome["retcode"] or not certificates.bundled(name, bundle):
             said = (outcome["stderr"] or outcome["stdout"]).strip()
             raise CommandExecutionError(f"{command} did not put {name} into {bundle}: {said}")
     except CommandExecutionError as err:

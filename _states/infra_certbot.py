@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.pki import certbot
+from infra_formula.portal import nginx
 from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
@@ -32,16 +34,16 @@ def managed(
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     entries = json.loads(portal) if isinstance(portal, str) else portal
     try:
-        views = __salt__["infra_portal.views"](entries, settings)
-        plan = __salt__["infra_certbot.plan"](views, request)
+        views = nginx.views(entries, settings)
+        plan = certbot.plan(views, request)
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     runs = [_one(spec, request) for spec in plan["wanted"]]
     issued = [run["name"] for run in runs if run["changes"]]
     if not __opts__["test"]:
         good = {run["name"] for run in runs if run["result"]}
-        if not __salt__["infra_certbot.rehearses"](request):
-            __salt__["infra_certbot.adopt"](good, plan["wanted"], request)
+        if not certbot.rehearses(request):
+            certbot.adopt(good, plan["wanted"], request)
         if issued:
             followed = __states__["infra_portal.followed"](name, entries, settings)
             if followed["result"] is False:
@@ -79,7 +81,7 @@ def _one(spec: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
     if __opts__["test"]:
         return _run(name, None, f"would be asked for: {reason}", {name: reason})
     try:
-        have = __salt__["infra_certbot.issue"](spec, request, force=spec["force"])
+        have = certbot.issue(spec, request, force=spec["force"])
     except CommandExecutionError as err:
         return _run(name, False, f"{reason}; certbot: {err}")
     if not have:
@@ -94,7 +96,7 @@ def _retired(name: str) -> dict[str, Any]:
     if __opts__["test"]:
         return _run(name, None, "would be removed", changes)
     try:
-        __salt__["infra_certbot.retire"](name)
+        certbot.retire(name)
     except CommandExecutionError as err:
         return _run(name, False, f"certbot: {err}")
     return _run(name, True, "removed", changes)

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.daemon import daemons
+from infra_formula.fileset import filesets
+from infra_formula.firewall import ports
+from infra_formula.minion import Minion
+from infra_formula.uninstall import install_record, removal
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __opts__: dict[str, Any]
     __lowstate__: list[dict[str, Any]]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
 
 
 def allowed(name: str, safeguard: bool, remove: list[str], confirm: list[str]) -> dict[str, Any]:
@@ -23,7 +34,7 @@ def allowed(name: str, safeguard: bool, remove: list[str], confirm: list[str]) -
         ``infra_remove`` and ``infra_remove_confirm``.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    errors = __salt__["infra_clean.problems"](remove, confirm)
+    errors = removal.problems(remove, confirm)
     if errors:
         told = "\n".join(errors)
         return {**ret, "result": False, "comment": f"nothing was changed; in pillar:\n{told}"}
@@ -50,7 +61,7 @@ def confirmed(name: str, data: list[str], remove: list[str], confirm: list[str])
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     if "data" not in remove:
         return {**ret, "comment": "data is kept"}
-    missing = __salt__["infra_clean.unconfirmed"](data, confirm)
+    missing = removal.unconfirmed(data, confirm)
     if missing:
         comment = (
             "nothing was changed: infra_remove asks for data to be destroyed; it asks for "
@@ -68,15 +79,15 @@ def service(name: str) -> dict[str, Any]:
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        units = __salt__["infra_clean.running"](_record(name).get("units", {}))
+        units = removal.running(_minion(), _record(name).get("units", {}))
         if not units:
             return {**ret, "comment": "no service of it runs"}
         ret["changes"] = dict.fromkeys(units, "stopped")
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"{', '.join(units)} would be stopped"}
         for unit in units:
-            full = __salt__["infra_before.unit_name"](unit)
-            __salt__["infra_daemon.systemctl"]("disable", "--now", full)
+            full = install_record.unit_name(unit)
+            daemons.systemctl("disable", "--now", full)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{', '.join(units)} stopped"}
@@ -98,32 +109,32 @@ def config(name: str, sets: dict[str, str], caches: list[str]) -> dict[str, Any]
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     test = __opts__["test"]
     try:
-        published = __salt__["infra_files.sets"]()
+        published = filesets.sets()
         for owned in (s for s in sets if s in published):
             root = published[owned] or sets[owned]
-            for rel in __salt__["infra_files.remove"](owned, root, test=test):
+            for rel in filesets.remove(owned, root, test=test):
                 ret["changes"][f"{root}/{rel}"] = "removed"
-        for cache in __salt__["infra_clean.unconfirmed"](caches, []):
+        for cache in removal.unconfirmed(caches, []):
             ret["changes"][cache] = "removed"
             if not test:
-                __salt__["infra_clean.destroy"](cache)
+                removal.destroy(cache)
         record = _record(name)
-        paths = __salt__["infra_clean.back"](record.get("paths", {}), test=test)
+        paths = removal.back(record.get("paths", {}), test=test)
         ret["changes"].update(paths)
         if not test and any("/systemd/" in path for path in ret["changes"]):
-            __salt__["infra_daemon.systemctl"]("daemon-reload")
+            daemons.systemctl("daemon-reload")
         ret["changes"].update(_settings(name, record))
         units = record.get("units", {})
         if units and not test:
             # systemd keeps one in mind that did not end well, although it is gone.
-            names = [__salt__["infra_before.unit_name"](unit) for unit in units]
-            __salt__["infra_daemon.systemctl"]("reset-failed", *names, must=False)
-        ret["changes"].update(__salt__["infra_clean.resume"](units, test=test))
+            names = [install_record.unit_name(unit) for unit in units]
+            daemons.systemctl("reset-failed", *names, must=False)
+        ret["changes"].update(removal.resume(_minion(), units, test=test))
         if not test:
             # Noted anew by the next apply: by then somebody may have changed what is there now.
-            __salt__["infra_before.forget"](name, "units", units)
+            install_record.forget(name, "units", units)
             whole = [p for p, was in record.get("paths", {}).items() if not _is_folder(p, was)]
-            __salt__["infra_before.forget"](name, "paths", whole)
+            install_record.forget(name, "paths", whole)
     except (SaltInvocationError, CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     return _told(ret, "its configuration")
@@ -131,7 +142,7 @@ def config(name: str, sets: dict[str, str], caches: list[str]) -> dict[str, Any]
 
 def _is_folder(path: str, was: str) -> bool:
     """Whether a directory or a link to one is still to go, once it holds nothing."""
-    return was == "absent" and __salt__["file.directory_exists"](path)
+    return was == "absent" and _minion().call("file.directory_exists", path)
 
 
 def _settings(component: str, record: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -139,31 +150,31 @@ def _settings(component: str, record: dict[str, dict[str, Any]]) -> dict[str, An
     changes: dict[str, Any] = {}
     test = __opts__["test"]
     for port, firewall in record.get("ports", {}).items():
-        if __salt__["infra_firewall.active"]() == firewall and (
-            port in __salt__["infra_firewall.open_ports"](firewall)
-        ):
+        if ports.active() == firewall and (port in ports.open_ports(firewall)):
             changes[f"{firewall} {port}"] = "closed"
             if not test:
-                __salt__["infra_firewall.close_port"](firewall, port)
+                ports.close_port(firewall, port)
     for boolean, was in record.get("booleans", {}).items():
-        if not was and __salt__["selinux.getsebool"](boolean).get("State") == "on":
+        if not was and _minion().call("selinux.getsebool", boolean).get("State") == "on":
             changes[boolean] = "off"
             if not test:
-                __salt__["selinux.setsebool"](boolean, "off", persist=True)
+                _minion().call("selinux.setsebool", boolean, "off", persist=True)
     for pattern in record.get("contexts", {}):
-        if __salt__["selinux.fcontext_get_policy"](pattern, sel_type="httpd_sys_content_t"):
+        if _minion().call("selinux.fcontext_get_policy", pattern, sel_type="httpd_sys_content_t"):
             changes[pattern] = "no context"
             if not test:
-                __salt__["selinux.fcontext_delete_policy"](pattern, sel_type="httpd_sys_content_t")
+                _minion().call(
+                    "selinux.fcontext_delete_policy", pattern, sel_type="httpd_sys_content_t"
+                )
     for zone, was in record.get("timezones", {}).items():
-        if zone != was and __salt__["timezone.get_zone"]() == zone:
+        if zone != was and _minion().call("timezone.get_zone") == zone:
             changes["timezone"] = was
             if not test:
-                __salt__["timezone.set_zone"](was)
+                _minion().call("timezone.set_zone", was)
     if not test:
         for kind in ("ports", "booleans", "contexts", "timezones"):
             if record.get(kind):
-                __salt__["infra_before.forget"](component, kind, record[kind])
+                install_record.forget(component, kind, record[kind])
     return changes
 
 
@@ -180,17 +191,17 @@ def package(name: str) -> dict[str, Any]:
         mine, shared = _packages(name)
         if shared and not __opts__["test"]:
             for kind in ("packages", "installed"):
-                __salt__["infra_before.forget"](name, kind, shared)
-        found = __salt__["infra_clean.removable"](mine) if mine else {"remove": [], "needed": {}}
+                install_record.forget(name, kind, shared)
+        found = removal.removable(_minion(), mine) if mine else {"remove": [], "needed": {}}
         displaced = _record(name).get("displaced", {})
         ret["changes"] = dict.fromkeys(found["remove"], "removed")
         ret["changes"].update(dict.fromkeys(displaced, "installed again"))
         if not __opts__["test"]:
             if found["remove"]:
-                __salt__["infra_clean.purge"](found["remove"])
+                removal.purge(_minion(), found["remove"])
             gone = [p for p in mine if p not in found["needed"]]
             for kind in ("packages", "installed"):
-                __salt__["infra_before.forget"](name, kind, gone)
+                install_record.forget(name, kind, gone)
             if displaced:
                 ret["warnings"] = _reinstalled(ret, name, displaced)
     except (SaltInvocationError, CommandExecutionError) as err:
@@ -202,7 +213,7 @@ def package(name: str) -> dict[str, Any]:
 
 def _packages(name: str) -> tuple[list[str], list[str]]:
     """Packages that a component brought: those that are its alone, and those that others have."""
-    everything = __salt__["infra_before.record"]()
+    everything = install_record.record()
 
     def brought(component: str) -> list[str]:
         kinds = everything.get(component, {})
@@ -218,12 +229,12 @@ def _packages(name: str) -> tuple[list[str], list[str]]:
 def _reinstalled(ret: dict[str, Any], component: str, displaced: dict[str, str]) -> list[str]:
     """Install what had to make way; what cannot be had just now stays noted, and is told."""
     try:
-        __salt__["pkg.install"](pkgs=list(displaced))
+        _minion().call("pkg.install", pkgs=list(displaced))
     except CommandExecutionError as err:
         for one in displaced:
             ret["changes"].pop(one)
         return [f"{', '.join(displaced)} was there before and cannot be had now: {err}"]
-    __salt__["infra_before.forget"](component, "displaced", displaced)
+    install_record.forget(component, "displaced", displaced)
     return []
 
 
@@ -237,10 +248,10 @@ def data(name: str, paths: list[str]) -> dict[str, Any]:
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        there = [p for p in paths if __salt__["infra_clean.unconfirmed"]([p], [])]
+        there = [p for p in paths if removal.unconfirmed([p], [])]
         ret["changes"] = dict.fromkeys(there, "destroyed")
         for path in [] if __opts__["test"] else there:
-            __salt__["infra_clean.destroy"](path)
+            removal.destroy(path)
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     return _told(ret, "its data")
@@ -264,19 +275,19 @@ def rest(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
         stays = [] if "data" in remove else data
         absent = [p for p, was in paths.items() if was == "absent" and p not in stays]
         gone = _gone_by_then(stays, data) if __opts__["test"] else []
-        empty = __salt__["infra_clean.empty"](absent, gone)
+        empty = removal.empty(absent, gone)
         ret["changes"] = dict.fromkeys(empty, "removed")
         for folder in [] if __opts__["test"] else empty:
-            __salt__["file.rmdir"](folder)
+            _minion().call("file.rmdir", folder)
         # Links to directories: what was reached through them is gone, so that they lead nowhere.
-        links = __salt__["infra_clean.leading_to"](absent, empty)
+        links = removal.leading_to(absent, empty)
         ret["changes"].update(dict.fromkeys(links, "removed"))
         for link in [] if __opts__["test"] else links:
-            __salt__["infra_clean.destroy"](link)
+            removal.destroy(link)
         left = stays if __opts__["test"] else data
         kept = [] if "package" not in remove else _accounts(ret, name, record, left)
         if not __opts__["test"]:
-            __salt__["infra_before.forget"](name, "paths", ret["changes"])
+            install_record.forget(name, "paths", ret["changes"])
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     return _told(ret, "what else was of it", kept)
@@ -297,14 +308,14 @@ def _gone_by_then(stays: list[str], data: list[str]) -> list[str]:
         absent = [p for p, was in paths.items() if was == "absent" and p not in stays]
         gone += [p for p in absent if not _is_folder(p, "absent")]
         folders += [p for p in absent if _is_folder(p, "absent")]
-    roots = __salt__["infra_files.sets"]()
+    roots = filesets.sets()
     for chunk in mine:
         for owned, root in chunk.get("sets", {}).items():
             if owned in roots:
                 root = roots[owned] or root
-                gone += [f"{root}/{r}" for r in __salt__["infra_files.owned"](owned, root)]
-    empty = __salt__["infra_clean.empty"](folders, gone)
-    return [*gone, *empty, *__salt__["infra_clean.leading_to"](folders, empty)]
+                gone += [f"{root}/{r}" for r in filesets.owned(owned, root)]
+    empty = removal.empty(folders, gone)
+    return [*gone, *empty, *removal.leading_to(folders, empty)]
 
 
 def _accounts(
@@ -314,9 +325,7 @@ def _accounts(
         kind: [n for n, was in record.get(kind, {}).items() if not was]
         for kind in ("accounts", "groups")
     }
-    found = __salt__["infra_clean.accounts_to_go"](
-        ours["accounts"], ours["groups"], data, stopped=__opts__["test"]
-    )
+    found = removal.accounts_to_go(ours["accounts"], ours["groups"], data, stopped=__opts__["test"])
     kept = []
     for kind, function in (("accounts", "user.delete"), ("groups", "group.delete")):
         for one, why in found[kind].items():
@@ -326,11 +335,15 @@ def _accounts(
             ret["changes"][one] = "removed"
             # With an account its group of the same name goes, too.
             exists = "user.info" if kind == "accounts" else "group.info"
-            if not __opts__["test"] and __salt__[exists](one) and not __salt__[function](one):
+            if (
+                not __opts__["test"]
+                and _minion().call(exists, one)
+                and not _minion().call(function, one)
+            ):
                 raise CommandExecutionError(f"{one} cannot be removed; see the minion's log")
         if not __opts__["test"]:
             gone = [n for n in ours[kind] if not found[kind].get(n)]
-            __salt__["infra_before.forget"](component, kind, gone)
+            install_record.forget(component, kind, gone)
     return kept
 
 
@@ -350,7 +363,7 @@ def finished(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     test = __opts__["test"]
     try:
-        for component in __salt__["infra_before.record"]() if not test else ():
+        for component in install_record.record() if not test else ():
             steps = [rest(component, remove, data)]
             if "package" in remove:
                 steps.insert(0, package(component))
@@ -359,11 +372,11 @@ def finished(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
                 if step["result"] is False or step.get("warnings"):
                     told = "; ".join(step.get("warnings", [step["comment"]]))
                     return {**ret, "result": False, "comment": f"{component}: {told}"}
-        left = [] if test and "package" in remove else __salt__["infra_clean.left"]()
+        left = [] if test and "package" in remove else removal.left(_minion())
         if left:
             return {**ret, "comment": f"stays on record: {', '.join(left)}"}
         before = _gone_by_then([] if "data" in remove else data, data) if test else []
-        gone = __salt__["infra_clean.forget_all"](data, test=test, gone=before)
+        gone = removal.forget_all(data, test=test, gone=before)
         ret["changes"].update(dict.fromkeys(gone, "removed"))
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
@@ -371,7 +384,7 @@ def finished(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
 
 
 def _record(component: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = __salt__["infra_before.record"]().get(component, {})
+    found: dict[str, dict[str, Any]] = install_record.record().get(component, {})
     return found
 
 

@@ -6,12 +6,23 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.daemon import daemons as daemon_daemons
+from infra_formula.daemon import units as daemon_units
+from infra_formula.fileset import filesets
+from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __states__: dict[str, Any]
     __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
+
 
 _ROOT = "/etc"
 
@@ -73,9 +84,9 @@ def _mask(units: list[str]) -> list[str]:
             )
         paths[unit].unlink(missing_ok=True)
         paths[unit].symlink_to("/dev/null")
-    __salt__["infra_daemon.systemctl"]("daemon-reload")
+    daemon_daemons.systemctl("daemon-reload")
     for unit in missing:
-        __salt__["infra_daemon.systemctl"]("stop", f"{unit}.service", must=False)
+        daemon_daemons.systemctl("stop", f"{unit}.service", must=False)
     return missing
 
 
@@ -95,18 +106,18 @@ def configured(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     unit, owned = daemon["unit"], f"daemon-{name}"
     try:
-        daemon = __salt__["infra_daemon.with_supported_flags"](daemon)
-        template = __salt__["infra_daemon.unit_template"](daemon.get("dropin", False))
-        files = __salt__["infra_daemon.files"](daemon, template)
-        mine = __salt__["infra_files.owned"](owned, _ROOT)
+        daemon = daemon_daemons.with_supported_flags(daemon)
+        template = daemon_daemons.unit_template(_minion(), daemon.get("dropin", False))
+        files = daemon_daemons.files(daemon, template)
+        mine = filesets.owned(owned, _ROOT)
         # A unit or environment file of the package's is replaced; the first one is kept.
-        found = __salt__["infra_files.compare"](owned, _ROOT, files, replace=tuple(files))
-        differs = __salt__["infra_files.differs"](found)
-        runs = __salt__["infra_daemon.running"](unit)
-        why = __salt__["infra_daemon.outdated"](daemon, runs)
+        found = filesets.compare(owned, _ROOT, files, replace=tuple(files))
+        differs = filesets.differs(found)
+        runs = daemon_daemons.running(unit)
+        why = daemon_daemons.outdated(daemon, runs)
         if not differs and not why and mine:
             return {**ret, "comment": f"{unit} is as it should be"}
-        fault = __salt__["infra_daemon.refusal"](daemon)
+        fault = daemon_daemons.refusal(daemon)
         if fault:
             raise CommandExecutionError(fault)
         # A corrupt manifest alone is no reason to restart.
@@ -120,10 +131,10 @@ def configured(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
             if not ret["changes"]:
                 return {**ret, "comment": f"{unit} is as it should be"}
             return {**ret, "result": None, "comment": f"{unit} would change"}
-        taken = __salt__["infra_daemon.port_problem"](daemon)
+        taken = daemon_daemons.port_problem(daemon)
         if taken and (restarts or not runs["active"]):
             raise CommandExecutionError(taken)
-        __salt__["infra_files.publish"](
+        filesets.publish(
             owned,
             _ROOT,
             files,
@@ -141,14 +152,14 @@ def _concerns_running(rel: str, files: dict[str, dict[str, Any]]) -> bool:
         current = Path(_ROOT, rel).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return True  # a link to nowhere takes the place of the file
-    return bool(__salt__["infra_daemon.concerns_running"](current, files[rel]["text"]))
+    return bool(daemon_daemons.concerns_running(current, files[rel]["text"]))
 
 
 def _taken_up(daemon: dict[str, Any], restarts: bool) -> None:
     if restarts:
-        __salt__["infra_daemon.restart"](daemon)
+        daemon_daemons.restart(daemon)
     else:
-        __salt__["infra_daemon.systemctl"]("daemon-reload")
+        daemon_daemons.systemctl("daemon-reload")
 
 
 def healthy(name: str, daemon: dict[str, Any], seconds: int = 30) -> dict[str, Any]:
@@ -165,8 +176,8 @@ def healthy(name: str, daemon: dict[str, Any], seconds: int = 30) -> dict[str, A
     if __opts__["test"]:
         return {**ret, "comment": "health is asked only in a real run"}
     try:
-        __salt__["infra_daemon.wait"](daemon, seconds)
-        __salt__["infra_units.record_healthy"](daemon["unit"])
+        daemon_daemons.wait(daemon, seconds)
+        daemon_units.record_healthy(_minion(), daemon["unit"])
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     return {**ret, "comment": f"answers on port {daemon['port']}{daemon['health']}"}
@@ -193,7 +204,7 @@ def cleaned(
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     if not clean:
         if not __opts__["test"]:
-            __salt__["infra_daemon.remember_cleaned"](name, None)
+            daemon_daemons.remember_cleaned(name, None)
         return {**ret, "comment": "its data is kept"}
     if confirm not in directories:
         wanted = " or ".join(directories)
@@ -203,7 +214,7 @@ def cleaned(
         )
         return {**ret, "result": False, "comment": comment}
     try:
-        done = __salt__["infra_daemon.cleaned"](name)
+        done = daemon_daemons.cleaned(name)
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     if done == confirm:
@@ -213,13 +224,13 @@ def cleaned(
     if __opts__["test"]:
         return {**ret, "result": None, "comment": f"{confirm} would be emptied"}
     try:
-        __salt__["infra_daemon.systemctl"]("stop", f"{unit}.service", must=False)
+        daemon_daemons.systemctl("stop", f"{unit}.service", must=False)
         for path in map(Path, doomed):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        __salt__["infra_daemon.remember_cleaned"](name, confirm)
+        daemon_daemons.remember_cleaned(name, confirm)
     except (OSError, CommandExecutionError) as err:
         return {**ret, "result": False, "comment": f"{confirm}: {err}"}
     return {**ret, "comment": f"{confirm} was emptied"}
@@ -246,9 +257,7 @@ def switched_off(name: str, daemons: list[dict[str, Any]]) -> dict[str, Any]:
         found = {
             daemon["unit"]: gone
             for daemon in daemons
-            if (
-                gone := __salt__["infra_files.remove"](f"daemon-{daemon['name']}", _ROOT, test=True)
-            )
+            if (gone := filesets.remove(f"daemon-{daemon['name']}", _ROOT, test=True))
         }
         if not found:
             return {**ret, "comment": "nothing runs that is switched off"}
@@ -258,12 +267,12 @@ def switched_off(name: str, daemons: list[dict[str, Any]]) -> dict[str, Any]:
         for daemon in daemons:
             if daemon["unit"] in found:
                 service = f"{daemon['unit']}.service"
-                __salt__["infra_daemon.systemctl"]("disable", "--now", service)
-                __salt__["infra_files.remove"](f"daemon-{daemon['name']}", _ROOT)
-        __salt__["infra_daemon.systemctl"]("daemon-reload")
+                daemon_daemons.systemctl("disable", "--now", service)
+                filesets.remove(f"daemon-{daemon['name']}", _ROOT)
+        daemon_daemons.systemctl("daemon-reload")
         # One that did not end well would be listed as failed, although it is gone.
         names = [f"{unit}.service" for unit in found]
-        __salt__["infra_daemon.systemctl"]("reset-failed", *names, must=False)
+        daemon_daemons.systemctl("reset-failed", *names, must=False)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{', '.join(found)} switched off"}

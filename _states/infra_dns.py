@@ -7,12 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import salt.utils.path
+from infra_formula.daemon import units
+from infra_formula.dns import dnsmasq
+from infra_formula.fileset import filesets
+from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __states__: dict[str, Any]
     __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
+
 
 _SET = "dns"
 _TEMPLATE = "salt://infra/dns/files/dnsmasq.conf.j2"
@@ -35,15 +46,15 @@ def configured(
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        template = __salt__["cp.get_file_str"](_TEMPLATE)
+        template = _minion().call("cp.get_file_str", _TEMPLATE)
         if not template:
             return {**ret, "result": False, "comment": f"{_TEMPLATE} is not served"}
-        servers = __salt__["infra_dns.servers"](upstream, own)
-        text = __salt__["infra_dns.config_text"](template, settings, servers)
+        servers = dnsmasq.servers(upstream, own)
+        text = dnsmasq.config_text(template, settings, servers)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "result": False, "comment": str(err)}
     if not __opts__["test"]:
-        __salt__["infra_files.keep"]([name])  # what the package brought, for the way back
+        filesets.keep([name])  # what the package brought, for the way back
     program = salt.utils.path.which("dnsmasq")
     check = {"check_cmd": f"{program} --test -C", "tmp_dir": "/etc"} if program else {}
     done = __states__["file.managed"](
@@ -66,10 +77,10 @@ def records(name: str, lines: list[str], admin_ip: str, port: int) -> dict[str, 
         Port of the server.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    parsed = __salt__["infra_dns.parse"](lines, admin_ip)
+    parsed = dnsmasq.parse(lines, admin_ip)
     if parsed["problems"]:
         return {**ret, "result": False, "comment": "\n".join(parsed["problems"])}
-    files = {"default": {"text": __salt__["infra_dns.hosts_text"](parsed["records"])}}
+    files = {"default": {"text": dnsmasq.hosts_text(parsed["records"])}}
     return _published(ret, _SET, files, ("default",), port)
 
 
@@ -84,7 +95,7 @@ def registered(name: str, records: dict[str, list[dict[str, Any]]], port: int) -
         Port of the server.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    render = __salt__["infra_dns.hosts_text"]
+    render = dnsmasq.hosts_text
     files = {who: {"text": render(some)} for who, some in records.items() if some}
     return _published(ret, name, files, (), port)
 
@@ -94,15 +105,15 @@ def _published(
 ) -> dict[str, Any]:
     root = "/etc/hosts.d"
     try:
-        found = __salt__["infra_files.compare"](set_name, root, files, replace=replace)
+        found = filesets.compare(set_name, root, files, replace=replace)
         if found["foreign"]:
             ret["warnings"] = [
                 f"{root}/{rel}: somebody else's file is kept" for rel in found["foreign"]
             ]
             files = {rel: spec for rel, spec in files.items() if rel not in found["foreign"]}
-            found = __salt__["infra_files.compare"](set_name, root, files, replace=replace)
-        differs = __salt__["infra_files.differs"](found)
-        if not differs and not __salt__["infra_dns.pending"]():
+            found = filesets.compare(set_name, root, files, replace=replace)
+        differs = filesets.differs(found)
+        if not differs and not dnsmasq.pending():
             return {**ret, "comment": f"{len(files)} files are as they should be"}
         ret["changes"] = {"dnsmasq": "reloaded"}
         if differs:
@@ -114,9 +125,9 @@ def _published(
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "the records would change"}
         if differs:
-            __salt__["infra_dns.publish"](set_name, files, found, port)
+            dnsmasq.publish(_minion(), set_name, files, found, port)
         else:
-            __salt__["infra_dns.follow"]([], [], port)
+            dnsmasq.follow(_minion(), [], [], port)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": "the records are as they should be"}
@@ -167,14 +178,14 @@ def answering(name: str, lines: list[str], admin_ip: str, port: int) -> dict[str
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     if __opts__["test"]:
         return {**ret, "comment": "health is asked only in a real run"}
-    found = __salt__["infra_dns.parse"](lines, admin_ip)["records"]
+    found = dnsmasq.parse(lines, admin_ip)["records"]
     try:
         if found:
             first = found[0]
             pair = (first["names"][0], first["address"])
-            __salt__["infra_dns.wait_for"]([pair], [], server=name, port=port)
+            dnsmasq.wait_for([pair], [], server=name, port=port)
             kind = "AAAA" if ":" in pair[1] else "A"
-            over_tcp = __salt__["infra_dns.query"](pair[0], kind, name, port, tcp=True)
+            over_tcp = dnsmasq.query(pair[0], kind, name, port, tcp=True)
             if pair[1] not in over_tcp["values"]:
                 comment = f"{pair[0]} over TCP: answers {over_tcp['values']}, expected {pair[1]}"
                 return {**ret, "result": False, "comment": comment}
@@ -182,9 +193,9 @@ def answering(name: str, lines: list[str], admin_ip: str, port: int) -> dict[str
         else:
             # Nothing to ask for: that it answers at all is what there is to see.
             for tcp in (False, True):
-                __salt__["infra_dns.query"]("localhost", "A", name, port, tcp=tcp)
+                dnsmasq.query("localhost", "A", name, port, tcp=tcp)
             told = "it has no records"
-        __salt__["infra_units.record_healthy"]("dnsmasq")
+        units.record_healthy(_minion(), "dnsmasq")
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{name}:{port} answers over UDP and TCP: {told}"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.repository import dpkg
 from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
@@ -22,19 +23,19 @@ def finished(name: str, seconds: int = 900) -> dict[str, Any]:
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
         if __opts__["test"]:
-            if __salt__["infra_dpkg.holder"]() is not None:
+            if dpkg.holder() is not None:
                 return {**ret, "comment": "somebody has the package manager now"}
             waited = 0.0
         else:
-            waited = __salt__["infra_dpkg.wait"](seconds)
+            waited = dpkg.wait(seconds)
         told = f"waited {waited:.0f} s for somebody else; " if waited >= 1 else ""
-        left = __salt__["infra_dpkg.unfinished"]()
+        left = dpkg.unfinished()
         if not left:
             return {**ret, "comment": f"{told}nothing is unfinished"}
         ret["changes"] = {"finished": left}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "what dpkg began would be finished"}
-        __salt__["infra_dpkg.finish"]()
+        dpkg.finish()
     except CommandExecutionError as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{told}what dpkg began is finished"}

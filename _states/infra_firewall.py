@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import salt.utils.path
+from infra_formula.daemon import daemons
+from infra_formula.fileset import filesets
+from infra_formula.firewall import nftables
+from infra_formula.firewall import ports as firewall_ports
+from infra_formula.minion import Minion
+from infra_formula.uninstall import install_record
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -15,6 +21,13 @@ if TYPE_CHECKING:
     __states__: dict[str, Any]
     __opts__: dict[str, Any]
     __low__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
+
 
 _SET, _ROOT, _UNIT = "firewall", "/etc", "infra-firewall"
 _RULES = "infra-firewall.nft"
@@ -40,10 +53,10 @@ def open(name: str, ports: list[str], sources: list[str] | None = None) -> dict[
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        firewall = __salt__["infra_firewall.active"]()
+        firewall = firewall_ports.active()
         if firewall is None:
             return {**ret, "comment": "neither firewalld nor ufw runs"}
-        have = __salt__["infra_firewall.open_ports"](firewall)
+        have = firewall_ports.open_ports(firewall)
         wanted = ports
         if sources is not None:
             wanted = [f"{p} from {source}" for p in ports if p not in have for source in sources]
@@ -53,12 +66,12 @@ def open(name: str, ports: list[str], sources: list[str] | None = None) -> dict[
         ret["changes"] = {firewall: missing}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"{firewall} would let in {missing}"}
-        component = __salt__["infra_before.component_of"](__low__.get("__sls__", ""))
+        component = install_record.component_of(__low__.get("__sls__", ""))
         if component:  # what was open before is not closed on the way back
             ports_of_ours = {"ports": dict.fromkeys(missing, firewall)}
-            __salt__["infra_before.note"]({component: ports_of_ours})
+            install_record.note({component: ports_of_ours})
         for port in missing:
-            __salt__["infra_firewall.open_port"](firewall, port)
+            firewall_ports.open_port(firewall, port)
     except CommandExecutionError as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{firewall} lets in {', '.join(ports)}"}
@@ -99,11 +112,11 @@ def confined(
         "warnings": [],
     }
     try:
-        firewall = __salt__["infra_firewall.active"]()
+        firewall = firewall_ports.active()
         if firewall and opens:
             _follow(ret, firewall, rows)
-        guard = __salt__["infra_firewall.guard"]()
-        ours, told = __salt__["infra_firewall.confinable"](rows, nodes, site)
+        guard = firewall_ports.guard()
+        ours, told = firewall_ports.confinable(rows, nodes, site)
         if guard or mode == "off" or not ours:
             _withdraw(ret)
             because = guard or ("infra_firewall is off" if mode == "off" else "nothing to confine")
@@ -134,8 +147,8 @@ def _say(ret: dict[str, Any], done: str, would: str) -> None:
 
 def _follow(ret: dict[str, Any], firewall: str, rows: list[dict[str, Any]]) -> None:
     """Have a firewall let in those who are entitled, and no longer those who were."""
-    have = __salt__["infra_firewall.open_ports"](firewall)
-    wanted = __salt__["infra_firewall.granted"](rows)
+    have = firewall_ports.open_ports(firewall)
+    wanted = firewall_ports.granted(rows)
     for row in rows:
         for port in row["ports"]:
             if port in have and row["ours"] and row["sources"] is not None:
@@ -146,7 +159,7 @@ def _follow(ret: dict[str, Any], firewall: str, rows: list[dict[str, Any]]) -> N
     missing = [r for r in wanted if r not in have and r.partition(" from ")[0] not in have]
     gone = {
         rule: component
-        for component, kinds in __salt__["infra_before.record"]().items()
+        for component, kinds in install_record.record().items()
         for rule, by in kinds.get("ports", {}).items()
         if by == firewall and " from " in rule and rule in have and rule not in wanted
     }
@@ -154,14 +167,14 @@ def _follow(ret: dict[str, Any], firewall: str, rows: list[dict[str, Any]]) -> N
         ret["changes"][firewall] = missing
     ret["changes"].update({f"{firewall} {rule}": "closed" for rule in gone})
     if not __opts__["test"]:
-        component = __salt__["infra_before.component_of"](__low__.get("__sls__", ""))
+        component = install_record.component_of(__low__.get("__sls__", ""))
         if component and missing:
-            __salt__["infra_before.note"]({component: {"ports": dict.fromkeys(missing, firewall)}})
+            install_record.note({component: {"ports": dict.fromkeys(missing, firewall)}})
         for rule in missing:
-            __salt__["infra_firewall.open_port"](firewall, rule)
+            firewall_ports.open_port(firewall, rule)
         for rule, owner in gone.items():
-            __salt__["infra_firewall.close_port"](firewall, rule)
-            __salt__["infra_before.forget"](owner, "ports", [rule])
+            firewall_ports.close_port(firewall, rule)
+            install_record.forget(owner, "ports", [rule])
     ports = _ports([row for row in rows if row["opened"]])
     _say(
         ret,
@@ -175,11 +188,11 @@ def _follow(ret: dict[str, Any], firewall: str, rows: list[dict[str, Any]]) -> N
 
 def _files(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     try:
-        files = {_RULES: {"text": __salt__["infra_nft.text"](rows), "mode": "0644"}}
+        files = {_RULES: {"text": nftables.text(rows), "mode": "0644"}}
     except ValueError as err:
         raise CommandExecutionError(str(err)) from err
     for path, source in _UNITS.items():
-        text = __salt__["cp.get_file_str"](source)
+        text = _minion().call("cp.get_file_str", source)
         if not text:
             raise CommandExecutionError(f"{source} is not served")
         files[path] = {"text": text, "mode": "0644"}
@@ -188,7 +201,7 @@ def _files(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
     """Have the table in force, now and after a restart."""
-    locked_out = __salt__["infra_firewall.locked_out"](rows)
+    locked_out = firewall_ports.locked_out(rows)
     if locked_out:
         raise CommandExecutionError(
             f"{', '.join(locked_out)}: SSH listens there, and would be confined; nothing was "
@@ -199,14 +212,14 @@ def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
     if fault:
         _without(ret, fault, mode)
         return
-    if __salt__["infra_nft.unavailable"]() is None:
-        fault = __salt__["infra_nft.refusal"](files[_RULES]["text"])
+    if nftables.unavailable() is None:
+        fault = nftables.refusal(files[_RULES]["text"])
         if fault:
             _without(ret, f"nft refuses {_TABLE}: {fault}", mode)
             return
-    found = __salt__["infra_files.compare"](_SET, _ROOT, files, replace=tuple(files))
-    differs = __salt__["infra_files.differs"](found)
-    runs = __salt__["infra_daemon.running"](_UNIT)["active"]
+    found = filesets.compare(_SET, _ROOT, files, replace=tuple(files))
+    differs = filesets.differs(found)
+    runs = daemons.running(_UNIT)["active"]
     state = _state(files[_RULES]["text"])
     why = (
         "its rules changed"
@@ -221,18 +234,16 @@ def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
     ret["changes"].update(found["diff"])
     ret["changes"][_TABLE] = f"loaded: {why}"
     if not __opts__["test"]:
-        component = __salt__["infra_before.component_of"](__low__.get("__sls__", ""))
+        component = install_record.component_of(__low__.get("__sls__", ""))
         if component:
             was = {"file": "", "active": False}
-            __salt__["infra_before.note"]({component: {"units": {_UNIT: was}}})
+            install_record.note({component: {"units": {_UNIT: was}}})
         if differs:
-            __salt__["infra_files.publish"](
-                _SET, _ROOT, files, found, confirm=_load, switch="files"
-            )
+            filesets.publish(_SET, _ROOT, files, found, confirm=_load, switch="files")
         else:
             _load()
         text = json.dumps(_state(files[_RULES]["text"]), sort_keys=True)
-        __salt__["infra_files.write"](str(_LOADED), text + "\n", 0o644)
+        filesets.write(str(_LOADED), text + "\n", 0o644)
     _say(ret, f"{_TABLE} confines {_ports(rows)}", f"{_TABLE} would confine {_ports(rows)}")
 
 
@@ -241,16 +252,16 @@ def _ports(rows: list[dict[str, Any]]) -> str:
 
 
 def _load() -> None:
-    __salt__["infra_daemon.systemctl"]("daemon-reload")
-    __salt__["infra_daemon.systemctl"]("enable", "--quiet", f"{_UNIT}.service")
-    __salt__["infra_daemon.systemctl"]("reload-or-restart", f"{_UNIT}.service")
+    daemons.systemctl("daemon-reload")
+    daemons.systemctl("enable", "--quiet", f"{_UNIT}.service")
+    daemons.systemctl("reload-or-restart", f"{_UNIT}.service")
 
 
 def _state(text: str) -> dict[str, Any]:
     """Digests of the file, and of the table in force; the latter None where there is none."""
     table = None
-    if __salt__["infra_nft.unavailable"]() is None:
-        rules = __salt__["infra_nft.own"](__salt__["infra_nft.ruleset"]())
+    if nftables.unavailable() is None:
+        rules = nftables.own(nftables.ruleset())
         table = _digest(json.dumps(rules, sort_keys=True)) if rules else None
     return {"file": _digest(text), "table": table}
 
@@ -269,22 +280,22 @@ def _remembered() -> Any:
 def _installed(ret: dict[str, Any]) -> str | None:
     """Have nft on this machine; returns why it cannot be used, None where it can."""
     if salt.utils.path.which("nft"):
-        return __salt__["infra_nft.unavailable"]()
+        return nftables.unavailable()
     if __opts__["test"]:
         # The package lists of a bare machine may not know it yet; a real run refreshes them.
         ret["changes"][_PACKAGE] = "would be installed"
         return None
-    component = __salt__["infra_before.component_of"](__low__.get("__sls__", ""))
+    component = install_record.component_of(__low__.get("__sls__", ""))
     if component:
-        __salt__["infra_before.note"]({component: {"packages": {_PACKAGE: False}}})
+        install_record.note({component: {"packages": {_PACKAGE: False}}})
     # Nobody else may have had the package lists refreshed in this run.
     done = __states__["pkg.installed"](name=_PACKAGE, install_recommends=False, refresh=True)
     if done["result"] is False:
         if component:
-            __salt__["infra_before.forget"](component, "packages", [_PACKAGE])
+            install_record.forget(component, "packages", [_PACKAGE])
         return f"{_PACKAGE} cannot be installed: {done['comment']}"
     ret["changes"].update(done.get("changes", {}))
-    return __salt__["infra_nft.unavailable"]()
+    return nftables.unavailable()
 
 
 def _without(ret: dict[str, Any], fault: str, mode: str) -> None:
@@ -303,13 +314,13 @@ def _without(ret: dict[str, Any], fault: str, mode: str) -> None:
 
 def _withdraw(ret: dict[str, Any]) -> None:
     """Have no table of ours, and no unit that loads it."""
-    gone = __salt__["infra_files.remove"](_SET, _ROOT, test=True)
+    gone = filesets.remove(_SET, _ROOT, test=True)
     if not gone:
         return
     ret["changes"][_TABLE] = "removed"
     if __opts__["test"]:
         return
-    __salt__["infra_daemon.systemctl"]("disable", "--now", "--quiet", f"{_UNIT}.service")
-    __salt__["infra_files.remove"](_SET, _ROOT)
-    __salt__["infra_daemon.systemctl"]("daemon-reload")
+    daemons.systemctl("disable", "--now", "--quiet", f"{_UNIT}.service")
+    filesets.remove(_SET, _ROOT)
+    daemons.systemctl("daemon-reload")
     _LOADED.unlink(missing_ok=True)

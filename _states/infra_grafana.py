@@ -11,11 +11,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.daemon import daemons
+from infra_formula.fileset import filesets
+from infra_formula.grafana import provisioning, server
+from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
+
 
 _ROOT = "/etc/grafana"
 _KEPT = Path("/var/lib/infra/replaced/grafana")
@@ -39,28 +50,28 @@ def configured(
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        files = __salt__["infra_grafana.rendered"](settings, config)
-        found = __salt__["infra_files.compare"]("grafana", _ROOT, files, replace=tuple(files))
-        if not __salt__["infra_files.differs"](found):
+        files = server.rendered(_minion(), settings, config)
+        found = filesets.compare("grafana", _ROOT, files, replace=tuple(files))
+        if not filesets.differs(found):
             return {**ret, "comment": "Grafana's settings are as asked for"}
-        fault = __salt__["infra_grafana.database_fault"](settings["pgurl"])
+        fault = server.database_fault(settings["pgurl"])
         if fault:
             raise CommandExecutionError(fault)
-        runs = __salt__["infra_daemon.running"](daemon["unit"])["active"]
+        runs = daemons.running(daemon["unit"])["active"]
         ret["changes"] = dict(found["diff"])
         if runs:
             ret["changes"][daemon["unit"]] = "restarted: its settings changed"
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "Grafana's settings would change"}
-        taken = __salt__["infra_daemon.port_problem"](daemon)
+        taken = daemons.port_problem(daemon)
         if taken:
             raise CommandExecutionError(taken)
-        __salt__["infra_files.publish"](
+        filesets.publish(
             "grafana",
             _ROOT,
             files,
             found,
-            confirm=(lambda: __salt__["infra_daemon.restart"](daemon)) if runs else None,
+            confirm=(lambda: daemons.restart(daemon)) if runs else None,
             switch="files",
         )
     except (SaltInvocationError, CommandExecutionError) as err:
@@ -84,21 +95,21 @@ def administrator(name: str, daemon: dict[str, Any], password: str) -> dict[str,
     who = {"port": daemon["port"], "username": name, "password": password}
     good = {**ret, "comment": f"Grafana knows its administrator {name}"}
     try:
-        if __opts__["test"] and not __salt__["infra_daemon.running"](daemon["unit"])["active"]:
+        if __opts__["test"] and not daemons.running(daemon["unit"])["active"]:
             return {**ret, "comment": "it is asked for only where Grafana runs"}
-        if __salt__["infra_grafana.accepts"](who):
-            if not __opts__["test"] and __salt__["infra_grafana.known"]() != name:
-                __salt__["infra_grafana.remember"](name)
+        if server.accepts(who):
+            if not __opts__["test"] and server.known() != name:
+                server.remember(name)
             return good
         changes = {name: "password set (not shown)"}
         if __opts__["test"]:
             comment = "the administrator's password would be set"
             return {**ret, "result": None, "changes": changes, "comment": comment}
-        __salt__["infra_grafana.reset_password"](daemon["program"], password)
-        if not __salt__["infra_grafana.accepts"](who):
+        server.reset_password(daemon["program"], password)
+        if not server.accepts(who):
             old = _renamed(who)
             changes = {name: f"password set (not shown); renamed from {old}"}
-        __salt__["infra_grafana.remember"](name)
+        server.remember(name)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "result": False, "comment": str(err)}
     return {**good, "changes": changes}
@@ -106,11 +117,11 @@ def administrator(name: str, daemon: dict[str, Any], password: str) -> dict[str,
 
 def _renamed(who: dict[str, Any]) -> str:
     """Rename the administrator; returns the name that it had."""
-    old = __salt__["infra_grafana.known"]()
+    old = server.known()
     before = {**who, "username": old}
-    if old and old != who["username"] and __salt__["infra_grafana.accepts"](before):
-        __salt__["infra_grafana.rename"](before, who["username"])
-        if __salt__["infra_grafana.accepts"](who):
+    if old and old != who["username"] and server.accepts(before):
+        server.rename(before, who["username"])
+        if server.accepts(who):
             return old
     raise CommandExecutionError(
         "grafana_admin_username, grafana_admin_password: Grafana refuses them, though the password "
@@ -145,10 +156,8 @@ def datasources(
     """
 
     def files() -> dict[str, Any]:
-        found = __salt__["infra_grafana_content.sources"](
-            rows, values, enabled, nodes, json.loads(site)
-        )
-        return __salt__["infra_grafana_content.source_files"](found)
+        found = provisioning.sources(rows, values, enabled, nodes, json.loads(site))
+        return provisioning.source_files(found)
 
     return _provisioned(name, "datasources", _ROOT, files, daemon, administrator)
 
@@ -178,7 +187,7 @@ def dashboards(
         name,
         "dashboards",
         name,
-        lambda: __salt__["infra_grafana_content.gathered"](json.loads(site), dirs or {}),
+        lambda: provisioning.gathered(_minion(), json.loads(site), dirs or {}),
         daemon,
         administrator,
         keep=True,
@@ -206,7 +215,7 @@ def providers(
         name,
         "providers",
         _ROOT,
-        lambda: __salt__["infra_grafana_content.providers"](name, own, site, dirs or {}),
+        lambda: provisioning.providers(name, own, site, dirs or {}),
         daemon,
         administrator,
     )
@@ -227,28 +236,24 @@ def _provisioned(
     try:
         files = make()
         # The package's samples, and what Pigsty wrote, are kept as replaced files.
-        found = __salt__["infra_files.compare"](owned, root, files, replace=tuple(files))
+        found = filesets.compare(owned, root, files, replace=tuple(files))
         comment = f"{len(files)} files are as asked for"
-        if not __salt__["infra_files.differs"](found):
+        if not filesets.differs(found):
             return {**ret, "comment": comment}
         ret["changes"] = dict(found["diff"])
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"{what} would change"}
-        runs = __salt__["infra_daemon.running"](daemon["unit"])["active"]
+        runs = daemons.running(daemon["unit"])["active"]
         if keep and runs:
             ret["changes"].update(_keep([files[rel] for rel in found["create"]], administrator))
         reloaded = "datasources" if what == "datasources" else "dashboards"
         since = f"@{time.time():.3f}"
-        __salt__["infra_files.publish"](
+        filesets.publish(
             owned,
             root,
             files,
             found,
-            confirm=(
-                lambda: __salt__["infra_grafana.reload"](
-                    administrator, reloaded, daemon["unit"], since
-                )
-            )
+            confirm=(lambda: server.reload(administrator, reloaded, daemon["unit"], since))
             if runs
             else None,
             switch="files",
@@ -261,10 +266,10 @@ def _provisioned(
 def _keep(files: list[dict[str, Any]], administrator: dict[str, Any]) -> dict[str, str]:
     """Save dashboards of the same uids that somebody made in Grafana; returns what was saved."""
     mine = {json.loads(spec["text"]).get("uid") for spec in files}
-    there = __salt__["infra_grafana.uids"](administrator)["dashboards"]
+    there = server.uids(administrator)["dashboards"]
     saved = {}
     for uid in sorted(str(u) for u in mine if u in there):
-        found = __salt__["infra_grafana.dashboard"](administrator, uid)
+        found = server.dashboard(administrator, uid)
         if found is None or found["meta"].get("provisioned"):
             continue
         path = _KEPT / f"{uid}.json"
@@ -291,9 +296,9 @@ def shown(
         return {**ret, "comment": "it is asked for only in a real run"}
     deadline = time.monotonic() + seconds
     try:
-        wanted = __salt__["infra_grafana_content.wanted"](name)
+        wanted = provisioning.wanted(name)
         while True:
-            there = __salt__["infra_grafana.uids"](administrator)
+            there = server.uids(administrator)
             missing = {kind: sorted(wanted[kind] - there[kind]) for kind in wanted}
             if not any(missing.values()):
                 break

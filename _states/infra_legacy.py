@@ -5,11 +5,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.daemon import daemons
+from infra_formula.fileset import filesets
+from infra_formula.minion import Minion
+from infra_formula.uninstall import pigsty_takeover, removal
 from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
 
 
 def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
@@ -26,18 +36,18 @@ def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) ->
     owns them switches its own in, at once. A machine without a trace of Pigsty is left alone.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    rows = __salt__["infra_legacy.filled"](legacy, parameters)
-    traces = __salt__["infra_legacy.present"](rows["traces"])
+    rows = pigsty_takeover.filled(legacy, parameters)
+    traces = pigsty_takeover.present(rows["traces"])
     if not traces:
         return {**ret, "comment": "Pigsty was never here, or has been taken over"}
     try:
         allowed = json.dumps({"replaced": rows["replaced"]}, sort_keys=True)
-        if __salt__["infra_files.inherited"]() != rows["replaced"]:
+        if filesets.inherited() != rows["replaced"]:
             ret["changes"]["found"] = traces
             if __opts__["test"]:
-                __salt__["infra_files.assume"](rows["replaced"])
+                filesets.assume(rows["replaced"])
             else:
-                __salt__["infra_files.write"](__salt__["infra_files.inherited_path"](), allowed)
+                filesets.write(filesets.inherited_path(), allowed)
     except (CommandExecutionError, OSError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     told = f"Pigsty laid this machine out ({', '.join(traces)})"
@@ -55,12 +65,12 @@ def owned(name: str, user: str) -> dict[str, Any]:
         The account.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    if not __salt__["infra_legacy.belongs_to_root"](name):
+    if not pigsty_takeover.belongs_to_root(name):
         return {**ret, "comment": "nothing in it belongs to root"}
     ret["changes"] = {name: f"given to {user}"}
     if __opts__["test"]:
         return {**ret, "result": None, "comment": f"it would be given to {user}"}
-    __salt__["infra_legacy.hand_over"](name, user)
+    pigsty_takeover.hand_over(name, user)
     return {**ret, "comment": f"it is given to {user}"}
 
 
@@ -73,21 +83,21 @@ def tidied(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dic
         As for :func:`taken_over`.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    if not __salt__["infra_files.inherited"]():
+    if not filesets.inherited():
         return {**ret, "comment": "Pigsty was never here"}
-    __salt__["infra_files.assume"]({})
+    filesets.assume({})
     try:
-        rows = __salt__["infra_legacy.filled"](legacy, parameters)["last"]
-        found = __salt__["infra_legacy.left_over"](rows)
+        rows = pigsty_takeover.filled(legacy, parameters)["last"]
+        found = pigsty_takeover.left_over(_minion(), rows)
         ret["changes"] = {path: f"removed: {why}" for path, why in found.items()}
         if __opts__["test"] or not found:
             result = None if found else True
             return {**ret, "result": result, "comment": f"{len(found)} left-overs"}
         for path in found:
-            __salt__["infra_files.keep"]([path])
-            __salt__["infra_clean.destroy"](path)
+            filesets.keep([path])
+            removal.destroy(path)
         if any("/systemd/" in path for path in found):
-            __salt__["infra_daemon.systemctl"]("daemon-reload")
+            daemons.systemctl("daemon-reload")
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{len(found)} left-overs are removed"}

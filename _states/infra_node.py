@@ -7,6 +7,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.fileset import filesets
+from infra_formula.minion import Minion
+from infra_formula.pki import certificates
+from infra_formula.registration import registry
+from infra_formula.repository import catalogue, client_trust, other_sources
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -14,6 +19,12 @@ if TYPE_CHECKING:
     __states__: dict[str, Any]
     __opts__: dict[str, Any]
     __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
+
 
 _SET = "client-repo"
 _GRACE = 30.0  # seconds
@@ -38,17 +49,17 @@ def authority(
     have = Path(name).is_file()
 
     def ask() -> dict[str, str]:
-        return __salt__["infra_register.authorities"](nodes)
+        return registry.authorities(_minion(), nodes)
 
     if given:
         found = {"pillar": given}
     elif have or local or __opts__["test"]:
         found = ask()
     else:
-        found = __salt__["infra_node.wait_until"](ask, wait)
+        found = client_trust.wait_until(ask, wait)
     if not found and have:
         try:
-            __salt__["infra_cert.describe"](name)
+            certificates.describe(name)
         except ValueError:
             comment = (
                 f"{name} is damaged: expected a PEM certificate, and no INFRA node publishes its "
@@ -122,10 +133,10 @@ def repository(
                 return {**ret, "result": None, "changes": {name: "defined"}, "comment": comment}
             told = "; ".join(silent)
             return {**ret, "result": False, "comment": f"no repository within {wait} s: {told}"}
-        found = __salt__["infra_files.compare"](_SET, folder, files)
+        found = filesets.compare(_SET, folder, files)
         own = [Path(rel).name for rel in files]
         switch = exclusive and bool(files)
-        switched = __salt__["infra_sources.switch"](not switch, own, test=True)
+        switched = other_sources.switch(not switch, own, test=True)
         ret["changes"] = dict(found["diff"])
         for path in switched:
             ret["changes"][path] = "disabled" if switch else "enabled"
@@ -136,16 +147,16 @@ def repository(
             return {**ret, "comment": f"installs from {told}"}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"would install from {told}"}
-        __salt__["infra_files.publish"](_SET, folder, files, found, switch="files")
-        __salt__["infra_sources.switch"](not switch, own)
+        filesets.publish(_SET, folder, files, found, switch="files")
+        other_sources.switch(not switch, own)
         try:
-            __salt__["pkg.refresh_db"](failhard=bool(files) and not silent)
+            _minion().call("pkg.refresh_db", failhard=bool(files) and not silent)
         except CommandExecutionError as err:
             if not files:
                 # On the way back the sources are the machine's own affair again, reached or not.
                 ret["warnings"] = [f"its own sources cannot be read: {err}"]
                 return {**ret, "comment": f"installs from {told}"}
-            __salt__["infra_sources.switch"](switch, own)
+            other_sources.switch(switch, own)
             return {**ret, "result": False, "comment": f"the sources cannot be read: {err}"}
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
@@ -154,15 +165,15 @@ def repository(
 
 def _upstreams(request: dict[str, Any], kind: str) -> dict[str, dict[str, str]]:
     """Definitions of the upstreams that this machine fits, as files of a set."""
-    plan = __salt__["infra_repo_catalogue.plan"](request)["targets"][0]
+    plan = catalogue.plan(request)["targets"][0]
     folder = "/etc/apt/keyrings" if kind == "sources" else "/etc/pki/rpm-gpg"
     files = {}
     for upstream in plan["upstreams"]:
         # A key that would have to be fetched first is named as it will be.
         key = f"{folder}/infra-{upstream['name']}.asc"
         if not __opts__["test"] or upstream["signed_by"] or upstream["trusted"]:
-            key = __salt__["infra_node.upstream_key"](upstream, folder)
-        text = __salt__["infra_node.upstream_text"](upstream, plan["family"], key)
+            key = client_trust.upstream_key(_minion(), upstream, folder)
+        text = client_trust.upstream_text(upstream, plan["family"], key)
         files[f"infra-{upstream['name']}.{kind}"] = {"text": text}
     return files
 
@@ -197,10 +208,10 @@ def _defined(
     latest: dict[str, dict[str, str]] = {}
 
     def ask(enough: Callable[[Iterable[bool]], bool]) -> bool:
-        latest.update(__salt__["infra_node.definitions"](nodes, names, ports))
+        latest.update(client_trust.definitions(nodes, names, ports))
         return enough("text" in found for found in latest.values())
 
-    until = __salt__["infra_node.wait_until"]
+    until = client_trust.wait_until
     if nodes and (__opts__["test"] or _present(nodes, ports, folder, kind)):
         ask(any)
     elif nodes:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.daemon import units
+from infra_formula.fileset import filesets
+from infra_formula.minion import Minion
+from infra_formula.ntp import chrony
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __states__: dict[str, Any]
     __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
+
 
 _TEMPLATE = "salt://infra/ntp/files/chrony.conf.j2"
 _DROPIN = """\
@@ -43,16 +54,16 @@ def configured(name: str, unit: str, settings: dict[str, Any]) -> dict[str, Any]
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     dropin = f"/etc/systemd/system/{unit}.service.d/infra.conf"
     try:
-        template = __salt__["cp.get_file_str"](_TEMPLATE)
+        template = _minion().call("cp.get_file_str", _TEMPLATE)
         if not template:
             return {**ret, "result": False, "comment": f"{_TEMPLATE} is not served"}
-        wanted = {name: __salt__["infra_ntp.config_text"](template, settings)}
+        wanted = {name: chrony.config_text(template, settings)}
     except SaltInvocationError as err:
         return {**ret, "result": False, "comment": str(err)}
-    steers = __salt__["infra_ntp.clock_settable"]()
+    steers = chrony.clock_settable()
     kept = {dropin: _DROPIN, "/etc/default/infra-chrony": _OPTIONS}
     if not __opts__["test"]:
-        __salt__["infra_files.keep"]([name])  # what the package brought, for the way back
+        filesets.keep([name])  # what the package brought, for the way back
     runs = []
     for path, text in {**wanted, **({} if steers else kept)}.items():
         runs.append(
@@ -68,7 +79,7 @@ def configured(name: str, unit: str, settings: dict[str, Any]) -> dict[str, Any]
     if failed:
         return {**ret, "result": False, "comment": "; ".join(failed)}
     if dropin in ret["changes"] and not __opts__["test"]:
-        __salt__["service.systemctl_reload"]()
+        _minion().call("service.systemctl_reload")
     if ret["changes"] and __opts__["test"]:
         return {**ret, "result": None, "comment": f"chrony would be configured; {told}"}
     return {**ret, "comment": told}
@@ -88,10 +99,10 @@ def synchronised(name: str, settings: dict[str, Any], unit: str, wait: int) -> d
     if __opts__["test"]:
         return {**ret, "comment": "health is asked only in a real run"}
     try:
-        sourced = bool(__salt__["infra_ntp.sources_of"](settings))
-        seconds = __salt__["infra_ntp.patience"](unit, 0 if settings["serves"] else wait)
-        told = __salt__["infra_ntp.wait_until_well"](settings["serves"], sourced, seconds)
-        __salt__["infra_units.record_healthy"](unit)
+        sourced = bool(chrony.sources_of(settings))
+        seconds = chrony.patience(unit, 0 if settings["serves"] else wait)
+        told = chrony.wait_until_well(settings["serves"], sourced, seconds)
+        units.record_healthy(_minion(), unit)
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     selected = [s["address"] for s in told["sources"] if s["state"] == "selected"]

@@ -5,10 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.minion import Minion
+from infra_formula.parameters import validation
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
+    __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
 
 
 def valid(
@@ -58,8 +67,9 @@ def valid(
     if isinstance(secrets, str):
         secrets = json.loads(secrets)
     try:
-        messages = __salt__["infra_pillar.secret_messages"](parameters, secrets, infra_node, strict)
-        errors = messages["errors"] + __salt__["infra_pillar.check"](
+        messages = validation.secret_messages(_minion(), parameters, secrets, infra_node, strict)
+        errors = messages["errors"] + validation.check(
+            _minion(),
             parameters,
             own,
             hosts,

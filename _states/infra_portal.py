@@ -11,6 +11,13 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.daemon import units
+from infra_formula.fileset import filesets
+from infra_formula.minion import Minion
+from infra_formula.portal import cards as portal_cards
+from infra_formula.portal import htpasswd, nginx
+from infra_formula.registration import registry
+from infra_formula.uninstall import install_record
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -18,6 +25,12 @@ if TYPE_CHECKING:
     __states__: dict[str, Any]
     __opts__: dict[str, Any]
     __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
+
 
 _ROOT = "/etc/nginx"
 _SET = "portal"
@@ -53,7 +66,7 @@ def certified(
     renew_days
         It is issued anew when fewer days are left, or its names changed.
     """
-    views = __salt__["infra_portal.views"](_given(portal), settings)
+    views = nginx.views(_given(portal), settings)
     served = [v for v in views.values() if v["kind"] != "known"]
     names = dict.fromkeys(n for v in served for n in v["names"])
     return __states__["infra_cert.managed"](
@@ -109,18 +122,18 @@ def managed(
     port = settings["nginx_port"]
     entries: dict[str, Any] = _given(portal)
     try:
-        files = __salt__["infra_portal.rendered"](entries, settings)
+        files = nginx.rendered(_minion(), entries, settings)
         group = settings["nginx_group"]
-        files.update(__salt__["infra_htpasswd.files"](users or {}, group, _ROOT))
+        files.update(htpasswd.files(users or {}, group, _ROOT))
         replace = (*_PACKAGE_DEFAULTS, *(_foreign(files) if clean else ()))
-        found = __salt__["infra_files.compare"](_SET, _ROOT, files, replace=replace)
+        found = filesets.compare(_SET, _ROOT, files, replace=replace)
         if found["foreign"]:
             return {**ret, "result": False, "comment": _foreign_comment(found["foreign"])}
         found["remove"] = sorted({*found["remove"], *_left_over(replace, files)})
-        generation = __salt__["infra_portal.generation"](files)
-        running = __salt__["infra_portal.served_generation"](port)
+        generation = nginx.generation(files)
+        running = nginx.served_generation(port)
         stale = running is not None and running != generation
-        differs = __salt__["infra_files.differs"](found)
+        differs = filesets.differs(found)
         if not differs and not stale:
             if not __opts__["test"]:
                 _remember(entries, settings)
@@ -131,12 +144,12 @@ def managed(
             ret["sub_state_run"] = _per_entry(entries, settings, found, None)
             return {**ret, "result": None, "comment": "the portal would change"}
         if differs:
-            __salt__["infra_files.publish"](
+            filesets.publish(
                 _SET,
                 _ROOT,
                 files,
                 found,
-                check=lambda stage: __salt__["infra_portal.check_staged"](stage, entries),
+                check=lambda stage: nginx.check_staged(stage, entries),
                 confirm=lambda: _reload(port),
             )
         else:
@@ -161,22 +174,22 @@ def followed(name: str, portal: dict[str, Any] | str, settings: dict[str, Any]) 
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
         entries = _given(portal)
-        files = __salt__["infra_portal.rendered"](entries, settings)
+        files = nginx.rendered(_minion(), entries, settings)
         # Its users are not asked for here: their file stays as it is.
-        kept = set(__salt__["infra_files.owned"](_SET, _ROOT)) - set(files)
+        kept = set(filesets.owned(_SET, _ROOT)) - set(files)
         files.update(_as_they_are(kept))
-        found = __salt__["infra_files.compare"](_SET, _ROOT, files)
-        if not __salt__["infra_files.differs"](found):
+        found = filesets.compare(_SET, _ROOT, files)
+        if not filesets.differs(found):
             return {**ret, "comment": "nginx serves the newest certificates"}
         ret["changes"] = _summary(found)
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "nginx would serve other certificates"}
-        __salt__["infra_files.publish"](
+        filesets.publish(
             _SET,
             _ROOT,
             files,
             found,
-            check=lambda stage: __salt__["infra_portal.check_staged"](stage, entries),
+            check=lambda stage: nginx.check_staged(stage, entries),
             confirm=lambda: _reload(settings["nginx_port"]),
         )
     except (SaltInvocationError, CommandExecutionError) as err:
@@ -224,34 +237,34 @@ def pages(
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
         if nodes is None:
-            registered = __salt__["infra_register.nodes"]()
-            nodes = __salt__["infra_register.page_nodes"](registered, settings["admin_ip"])
-        files, cards = __salt__["infra_portal.pages"](
-            _given(portal), settings, nodes, version, services, extra_services or []
+            registered = registry.nodes(_minion())
+            nodes = registry.page_nodes(registered, settings["admin_ip"])
+        files, cards = nginx.pages(
+            _minion(), _given(portal), settings, nodes, version, services, extra_services or []
         )
-        found = __salt__["infra_files.compare"]("pages", root, files)
+        found = filesets.compare("pages", root, files)
         if found["foreign"]:
             told = ", ".join(f"{root}/{rel}" for rel in found["foreign"])
             comment = f"{told}: a page of somebody else's is kept; set infra_portal.home.path"
             for rel in found["foreign"]:
                 files.pop(rel)
-            found = __salt__["infra_files.compare"]("pages", root, files)
+            found = filesets.compare("pages", root, files)
             ret["warnings"] = [comment]
         hidden = _hidden_cards(cards)
-        last = __salt__["infra_cards.remembered"]()
+        last = portal_cards.remembered()
         if not __opts__["test"]:
             _record_cards(cards)
         if cards["alerts_page"] != last["alerts_page"]:
             # The portal's configuration follows this, where the pages themselves stay as they are.
             ret["changes"] = {"alerts lead to": cards["alerts_page"] or "Alertmanager"}
-        if not __salt__["infra_files.differs"](found):
+        if not filesets.differs(found):
             if ret["changes"] and __opts__["test"]:
                 return {**ret, "result": None, "comment": f"alerts would lead elsewhere{hidden}"}
             return {**ret, "comment": f"the pages are as they should be{hidden}"}
         ret["changes"].update(_summary(found))
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"the pages would change{hidden}"}
-        __salt__["infra_files.publish"]("pages", root, files, found, switch="files")
+        filesets.publish("pages", root, files, found, switch="files")
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"the pages are as they should be{hidden}"}
@@ -268,8 +281,8 @@ def _hidden_cards(cards: dict[str, Any]) -> str:
 
 
 def _record_cards(cards: dict[str, Any]) -> None:
-    path = __salt__["infra_cards.remembered_path"]()
-    __salt__["infra_files.write"](str(path), json.dumps(cards, indent=1), 0o600)
+    path = portal_cards.remembered_path()
+    filesets.write(str(path), json.dumps(cards, indent=1), 0o600)
 
 
 def sites_present(
@@ -283,7 +296,7 @@ def sites_present(
         The portal, as a dictionary or as JSON text (see the execution module infra_portal).
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    views = __salt__["infra_portal.views"](_given(portal), settings)
+    views = nginx.views(_given(portal), settings)
     paths = sorted({v["path"] for v in views.values() if v["kind"] == "static"})
     missing = [p for p in paths if not Path(p).is_dir()]
     home = Path(settings["nginx_home"])
@@ -299,8 +312,8 @@ def sites_present(
     try:
         # Known to be ours before they are made; the way back takes those that are empty by then.
         between = {str(up) for p in below for up in Path(p).parents if home in up.parents}
-        seen = __salt__["infra_before.look"]({"paths": sorted({*below, *between})})
-        __salt__["infra_before.note"]({"nginx": seen})
+        seen = install_record.look(_minion(), {"paths": sorted({*below, *between})})
+        install_record.note({"nginx": seen})
     except CommandExecutionError as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     for path in below:
@@ -325,9 +338,9 @@ def serving(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         return {**ret, "comment": "health is asked only in a real run"}
     try:
         wanted = _generation_on_disk()
-        __salt__["infra_portal.wait_for_generation"](settings["nginx_port"], wanted)
-        home = __salt__["infra_portal.status"](only=["home"])["home"]
-        __salt__["infra_units.record_healthy"]("nginx")
+        nginx.wait_for_generation(settings["nginx_port"], wanted)
+        home = nginx.status(only=["home"])["home"]
+        units.record_healthy(_minion(), "nginx")
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     wrong = [
@@ -343,14 +356,14 @@ def serving(name: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _reload(port: int) -> None:
     """Have a running nginx take up what lies on disk, and see that it did."""
-    answers = __salt__["infra_portal.served_generation"](port) is not None
-    if not answers and not __salt__["service.status"]("nginx"):
+    answers = nginx.served_generation(port) is not None
+    if not answers and not _minion().call("service.status", "nginx"):
         return  # not started yet: the service's own state comes next
     wanted = _generation_on_disk()
-    since = __salt__["infra_portal.error_log_size"]()
-    if not __salt__["service.reload"]("nginx"):
+    since = nginx.error_log_size()
+    if not _minion().call("service.reload", "nginx"):
         raise CommandExecutionError("systemctl reload nginx failed; see journalctl -u nginx")
-    __salt__["infra_portal.wait_for_generation"](port, wanted, since=since)
+    nginx.wait_for_generation(port, wanted, since=since)
 
 
 def _generation_on_disk() -> str:
@@ -358,12 +371,12 @@ def _generation_on_disk() -> str:
     if not shared.exists():
         raise CommandExecutionError(f"{shared} is not there; nothing of the portal runs yet")
     text = shared.read_text(encoding="utf-8")
-    return __salt__["infra_portal.generation"]({"conf.d/00-infra.conf": {"text": text}})
+    return nginx.generation({"conf.d/00-infra.conf": {"text": text}})
 
 
 def _foreign(files: dict[str, Any]) -> list[str]:
     """Files in conf.d that neither this portal nor an earlier one wrote."""
-    mine = __salt__["infra_files.owned"](_SET, _ROOT)
+    mine = filesets.owned(_SET, _ROOT)
     present = [f"conf.d/{p.name}" for p in Path(_ROOT, "conf.d").glob("*.conf")]
     return sorted(rel for rel in present if rel not in mine)
 
@@ -384,9 +397,9 @@ def _foreign_comment(foreign: list[str]) -> str:
 
 
 def _remember(portal: dict[str, Any], settings: dict[str, Any]) -> None:
-    path = __salt__["infra_portal.remembered_path"]()
-    text = json.dumps(__salt__["infra_portal.remember"](portal, settings), indent=1)
-    __salt__["infra_files.write"](str(path), text, 0o644)
+    path = nginx.remembered_path()
+    text = json.dumps(nginx.remember(portal, settings), indent=1)
+    filesets.write(str(path), text, 0o644)
 
 
 def _summary(found: dict[str, Any]) -> dict[str, Any]:
@@ -404,7 +417,7 @@ def _per_entry(
         if key:
             changed[key.group(1)] = found["diff"].get(rel, "removed")
     runs = []
-    for key in {**__salt__["infra_portal.views"](portal, settings), **dict.fromkeys(changed)}:
+    for key in {**nginx.views(portal, settings), **dict.fromkeys(changed)}:
         if key == "00-infra":
             continue
         diff = changed.get(key)

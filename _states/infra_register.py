@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.fileset import filesets
+from infra_formula.minion import Minion
+from infra_formula.registration import registry
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __states__: dict[str, Any]
     __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
+
 
 _TARGETS = "register-targets"
 
@@ -41,30 +51,28 @@ def published(
     try:
         data = dict(data)
         if towards is not None and not data.get("ip"):
-            data["ip"] = __salt__["infra_register.own_address"](towards)
-        wanted = [
-            n for n in map(str.lower, dns_names or []) if __salt__["infra_register.is_dns_name"](n)
-        ]
+            data["ip"] = registry.own_address(towards)
+        wanted = [n for n in map(str.lower, dns_names or []) if registry.is_dns_name(n)]
         if wanted:
             data["dns"] = [{"address": data["ip"], "names": wanted}, *data.get("dns", [])]
-        if ca is not None and __salt__["file.file_exists"](ca):
-            data["ca"] = __salt__["file.read"](ca)
-        ours = __salt__["infra_register.compose"]([data, *(further or {}).values()])
+        if ca is not None and _minion().call("file.file_exists", ca):
+            data["ca"] = _minion().call("file.read", ca)
+        ours = registry.compose([data, *(further or {}).values()])
         if name == "infra":
-            errors = __salt__["infra_register.problems"](ours)
+            errors = registry.problems(ours)
             if errors:
                 return {**ret, "result": False, "comment": "\n".join(errors)}
-        before = __salt__["infra_register.read_publisher"](name)
+        before = registry.read_publisher(name)
         if before != ours:
             ret["changes"] = _difference(before or {}, ours)
-        elif __salt__["infra_register.sent"]() == __salt__["infra_register.facts"]():
+        elif registry.sent(_minion()) == registry.facts():
             return {**ret, "comment": "the mine holds what this minion runs"}
         else:
             ret["changes"] = {"mine": "filled"}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "the mine would be told"}
-        __salt__["infra_register.write_publisher"](name, ours)
-        __salt__["infra_register.send"]()
+        registry.write_publisher(name, ours)
+        registry.send(_minion())
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": "the mine was told"}
@@ -78,13 +86,13 @@ def withdrawn(name: str) -> dict[str, Any]:
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        if __salt__["infra_register.read_publisher"](name) is None:
+        if registry.read_publisher(name) is None:
             return {**ret, "comment": f"{name} publishes nothing"}
         ret["changes"] = {name: "withdrawn"}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"{name} would publish nothing"}
-        __salt__["infra_register.write_publisher"](name, None)
-        __salt__["infra_register.send"]()
+        registry.write_publisher(name, None)
+        registry.send(_minion())
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{name} publishes nothing"}
@@ -104,8 +112,8 @@ def inventory(
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        before = __salt__["infra_register.remembered"]()
-        found = __salt__["infra_register.accepted"](settings, mine)
+        before = registry.remembered(_minion())
+        found = registry.accepted(_minion(), settings, mine)
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     nodes, refused = found["nodes"], found["refused"]
@@ -126,7 +134,7 @@ def inventory(
         return {**ret, "comment": told}
     if __opts__["test"]:
         return {**ret, "result": None, "comment": f"the inventory would change; {told}"}
-    __salt__["infra_register.remember"](nodes)
+    registry.remember(nodes)
     return {**ret, "comment": told}
 
 
@@ -142,16 +150,16 @@ def targets(name: str, settings: dict[str, Any], group: str = "infra") -> dict[s
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        nodes = __salt__["infra_register.accepted"](settings)["nodes"]
-        files = __salt__["infra_register.target_files"](nodes, group)
-        found = __salt__["infra_files.compare"](_TARGETS, name, files)
+        nodes = registry.accepted(_minion(), settings)["nodes"]
+        files = registry.target_files(nodes, group)
+        found = filesets.compare(_TARGETS, name, files)
         if found["foreign"]:
             ret["warnings"] = [
                 f"{name}/{rel}: somebody else's file is kept" for rel in found["foreign"]
             ]
             files = {rel: spec for rel, spec in files.items() if rel not in found["foreign"]}
-            found = __salt__["infra_files.compare"](_TARGETS, name, files)
-        if not __salt__["infra_files.differs"](found):
+            found = filesets.compare(_TARGETS, name, files)
+        if not filesets.differs(found):
             return {**ret, "comment": f"{len(files)} files are as they should be"}
         ret["changes"] = {
             kind: found[kind] if len(found[kind]) <= 40 else f"{len(found[kind])} files"
@@ -160,7 +168,7 @@ def targets(name: str, settings: dict[str, Any], group: str = "infra") -> dict[s
         }
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "the targets would change"}
-        __salt__["infra_files.publish"](_TARGETS, name, files, found, switch="files")
+        filesets.publish(_TARGETS, name, files, found, switch="files")
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{len(files)} files are as they should be"}
@@ -178,8 +186,8 @@ def named(name: str, settings: dict[str, Any], port: int) -> dict[str, Any]:
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        nodes = __salt__["infra_register.accepted"](settings)["nodes"]
-        records = __salt__["infra_register.records"](nodes)
+        nodes = registry.accepted(_minion(), settings)["nodes"]
+        records = registry.records(nodes)
         return __states__["infra_dns.registered"](name=name, records=records, port=port)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}

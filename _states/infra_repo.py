@@ -10,12 +10,21 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.fileset import filesets
+from infra_formula.minion import Minion
+from infra_formula.repository import catalogue, other_sources, published, releases
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __opts__: dict[str, Any]
     __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
+
 
 _SHOWN = 20
 
@@ -46,13 +55,13 @@ def built(
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
         request = {**request, "name": name, "home": home}
-        plan = __salt__["infra_repo_catalogue.plan"](request)
-        state = __salt__["infra_repo_tree.state"](home, name)
-        problems = __salt__["infra_repo.damage"](name, home)
+        plan = catalogue.plan(request)
+        state = releases.state(home, name)
+        problems = published.damage(name, home)
         state["complete"] = state["complete"] and not problems
-        if not force and not __salt__["infra_repo.needs_build"](state, plan["fingerprint"]):
+        if not force and not published.needs_build(state, plan["fingerprint"]):
             if not __opts__["test"] and state["kind"] == "foreign":
-                __salt__["infra_repo_tree.write_seal"](home, name, state["path"])
+                releases.write_seal(home, name, state["path"])
             ret["comment"] = f"{Path(home, name)} is complete ({state['origin']})."
             return ret
         targets = [target["id"] for target in plan["targets"]]
@@ -65,9 +74,9 @@ def built(
             ret["comment"] = f"{Path(home, name)} would be built for {', '.join(targets)}: {reason}"
             return ret
         if problems and state["path"]:
-            __salt__["infra_repo_tree.unmark"](state["path"], problems)
-        result = __salt__["infra_repo.build"](request, key=key, transfer=transfer, force=force)
-        checked = __salt__["infra_repo.damage"](name, home)
+            releases.unmark(state["path"], problems)
+        result = published.build(_minion(), request, key=key, transfer=transfer, force=force)
+        checked = published.damage(name, home)
         if checked:
             raise CommandExecutionError("what was built is damaged:\n" + "\n".join(checked))
     except (CommandExecutionError, SaltInvocationError) as exc:
@@ -140,12 +149,12 @@ def unpacked(
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     place = Path(home, name)
     try:
-        state = __salt__["infra_repo_tree.state"](home, name)
-        problems = __salt__["infra_repo.damage"](name, home)
+        state = releases.state(home, name)
+        problems = published.damage(name, home)
         complete = state["complete"] and not problems
         hint = ""
         if not os.path.lexists(archive) and not complete and fallback and os.path.lexists(fallback):
-            fault = __salt__["infra_files.root_only_fault"](fallback, links=False)
+            fault = filesets.root_only_fault(fallback, links=False)
             if fault:
                 hint = f" {fallback} is not read: {fault}."
             else:
@@ -155,13 +164,13 @@ def unpacked(
                 ret["comment"] = f"There is no {archive}; nothing to unpack.{hint}"
                 return ret
             raise CommandExecutionError(f"{archive}: there is no such file.{hint}")
-        noted = __salt__["infra_repo.unpacked_from"](name, home)
+        noted = published.unpacked_from(name, home)
         if complete and noted and os.path.isfile(archive):
-            identity = __salt__["infra_repo.archive_identity"](archive)
+            identity = published.archive_identity(archive)
             if identity.items() <= noted.items():
                 ret["comment"] = f"{place} is what {archive} holds."
                 return ret
-        __salt__["infra_repo.check_archive"](
+        published.check_archive(
             archive, name=name, home=home, fingerprint=fingerprint,
             unsigned=unsigned or bool(noted.get("unsigned")),
         )  # fmt: skip
@@ -171,8 +180,9 @@ def unpacked(
             ret["comment"] = f"{archive} would be checked and published as {place}."
             return ret
         if problems and state["path"]:
-            __salt__["infra_repo_tree.unmark"](state["path"], problems)
-        result = __salt__["infra_repo.unpack"](
+            releases.unmark(state["path"], problems)
+        result = published.unpack(
+            _minion(),
             archive,
             name=name,
             home=home,
@@ -209,7 +219,7 @@ def signed(name: str, home: str = "/www", key: dict[str, Any] | None = None) -> 
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     place = Path(home, name)
     try:
-        due = __salt__["infra_repo.unpacked_from"](name, home).get("due", "")
+        due = published.unpacked_from(name, home).get("due", "")
         word = {"sign": "signed with the key of this node", "verify": "verified"}.get(due)
         if word is None:
             ret["comment"] = f"Nothing is due for {place}."
@@ -219,7 +229,7 @@ def signed(name: str, home: str = "/www", key: dict[str, Any] | None = None) -> 
             ret["changes"] = {"signature": {"old": None, "new": word}}
             ret["comment"] = f"{place} would be {word}."
             return ret
-        result = __salt__["infra_repo.complete_signature"](name, home, key)
+        result = published.complete_signature(_minion(), name, home, key)
     except (CommandExecutionError, SaltInvocationError) as exc:
         ret["result"] = False
         ret["comment"] = str(exc)
@@ -239,7 +249,7 @@ def defined(name: str, endpoints: list[str], home: str = "/www") -> dict[str, An
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        files = __salt__["infra_repo.client_files"](name, home, endpoints)
+        files = published.client_files(name, home, endpoints)
         return _set(ret, f"repo-{name}", home, files)
     except (CommandExecutionError, SaltInvocationError) as exc:
         ret["result"] = False
@@ -249,8 +259,8 @@ def defined(name: str, endpoints: list[str], home: str = "/www") -> dict[str, An
 
 def _set(ret: dict[str, Any], owner: str, root: str, files: dict[str, Any]) -> dict[str, Any]:
     """Publish a set of files; the definitions may replace those of an earlier release."""
-    found = __salt__["infra_files.compare"](owner, root, files, replace=tuple(files))
-    if not __salt__["infra_files.differs"](found):
+    found = filesets.compare(owner, root, files, replace=tuple(files))
+    if not filesets.differs(found):
         ret["comment"] = f"{len(files)} definitions below {root} are as they should be."
         return ret
     ret["changes"] = found["diff"]
@@ -258,7 +268,7 @@ def _set(ret: dict[str, Any], owner: str, root: str, files: dict[str, Any]) -> d
         ret["result"] = None
         ret["comment"] = f"Definitions below {root} would change."
         return ret
-    __salt__["infra_files.publish"](owner, root, files, found, switch="files")
+    filesets.publish(owner, root, files, found, switch="files")
     ret["comment"] = f"Definitions below {root} changed."
     return ret
 
@@ -290,15 +300,15 @@ def used(
     file = f"{name}-local.{kind}"
     own = [file, f"{name}.{kind}"]
     try:
-        if optional and not __salt__["infra_repo_tree.state"](home, name)["complete"]:
+        if optional and not releases.state(home, name)["complete"]:
             ret["comment"] = f"There is no complete {Path(home, name)} yet."
             return ret
-        definitions = __salt__["infra_repo.client_files"](name, home, [])
+        definitions = published.client_files(name, home, [])
         if file not in definitions and not __opts__["test"]:
             raise CommandExecutionError(f"{Path(home, name)} has no packages for this system")
         files = {file: definitions[file]} if file in definitions else {}
-        found = __salt__["infra_files.compare"](f"repo-{name}-local", folder, files, (file,))
-        switched = __salt__["infra_sources.switch"](not exclusive, own, test=True)
+        found = filesets.compare(f"repo-{name}-local", folder, files, (file,))
+        switched = other_sources.switch(not exclusive, own, test=True)
         ret["changes"] = {**found["diff"]}
         word = "disabled" if exclusive else "enabled"
         for path in switched:
@@ -311,13 +321,13 @@ def used(
             ret["changes"] = ret["changes"] or {file: "created"}
             ret["comment"] = f"This machine would install from {Path(home, name)}."
             return ret
-        __salt__["infra_files.publish"](f"repo-{name}-local", folder, files, found, switch="files")
-        __salt__["infra_sources.switch"](not exclusive, own)
+        filesets.publish(f"repo-{name}-local", folder, files, found, switch="files")
+        other_sources.switch(not exclusive, own)
         try:
-            __salt__["pkg.refresh_db"](failhard=True)
+            _minion().call("pkg.refresh_db", failhard=True)
         except CommandExecutionError as exc:
-            __salt__["infra_sources.switch"](exclusive, own)
-            __salt__["infra_files.remove"](f"repo-{name}-local", folder)
+            other_sources.switch(exclusive, own)
+            filesets.remove(f"repo-{name}-local", folder)
             ret["changes"] = {}
             raise CommandExecutionError(
                 f"the repository cannot be used, so the sources are as they were: {exc}"
@@ -341,13 +351,13 @@ def unused(name: str, home: str = "/www") -> dict[str, Any]:
         for folder in ("/etc/apt/sources.list.d", "/etc/yum.repos.d"):
             # Each set belongs to one folder; asked about the other one, it owns nothing.
             gone = (
-                __salt__["infra_files.remove"](f"repo-{name}-local", folder, test=__opts__["test"])
+                filesets.remove(f"repo-{name}-local", folder, test=__opts__["test"])
                 if Path(folder).is_dir()
                 else []
             )
             for rel in gone:
                 ret["changes"][str(Path(folder, rel))] = "removed"
-        switched = __salt__["infra_sources.switch"](True, [], test=__opts__["test"])
+        switched = other_sources.switch(True, [], test=__opts__["test"])
     except (CommandExecutionError, SaltInvocationError) as exc:
         ret["result"] = False
         ret["comment"] = str(exc)
@@ -362,7 +372,7 @@ def unused(name: str, home: str = "/www") -> dict[str, Any]:
     else:
         ret["comment"] = "Other sources are enabled again."
         try:
-            __salt__["pkg.refresh_db"](failhard=True)
+            _minion().call("pkg.refresh_db", failhard=True)
         except CommandExecutionError as exc:
             # They are what was asked for; whether they can be reached just now is another matter.
             ret["comment"] += f" They cannot be read now: {exc}"

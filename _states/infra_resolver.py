@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from infra_formula import process
+from infra_formula.dns import dnsmasq, resolver
+from infra_formula.fileset import filesets
+from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __states__: dict[str, Any]
     __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
+
 
 _SET = "resolver"
 _REMEMBERED = "/var/lib/infra/resolver.json"
@@ -42,16 +53,16 @@ def configured(
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     if method == "none" or not servers:
         return {**ret, "comment": "nameservers are left as they are"}
-    owner = __salt__["infra_resolver.owner"]()
-    foreign = __salt__["infra_resolver.foreign"]([*own, *servers])
-    wanted = __salt__["infra_resolver.plan"](method, servers, foreign)
+    owner = resolver.owner()
+    foreign = resolver.foreign([*own, *servers])
+    wanted = resolver.plan(method, servers, foreign)
     told = f"asks {', '.join(wanted)} (through {owner})"
     try:
         if owner == "file":
             changes = _write_file(wanted, options, foreign)
         else:
             changes = _write_dropin(owner, method, servers, wanted, options, foreign)
-        if __salt__["infra_resolver.damaged"]():
+        if resolver.damaged():
             changes[_REMEMBERED] = "was damaged, and is made anew of what is in use"
             if not __opts__["test"]:
                 _remember(foreign)
@@ -67,16 +78,16 @@ def configured(
 
 def _write_file(wanted: list[str], options: list[str], foreign: list[str]) -> dict[str, Any]:
     current = ""
-    if __salt__["file.file_exists"]("/etc/resolv.conf"):
-        current = __salt__["file.read"]("/etc/resolv.conf")
-    text = __salt__["infra_resolver.resolv_conf"](wanted, options, current)
+    if _minion().call("file.file_exists", "/etc/resolv.conf"):
+        current = _minion().call("file.read", "/etc/resolv.conf")
+    text = resolver.resolv_conf(wanted, options, current)
     files = {"resolv.conf": {"text": text}}
-    found = __salt__["infra_files.compare"](_SET, "/etc", files, replace=("resolv.conf",))
-    if not __salt__["infra_files.differs"](found):
+    found = filesets.compare(_SET, "/etc", files, replace=("resolv.conf",))
+    if not filesets.differs(found):
         return {}
     if not __opts__["test"]:
         _remember(foreign)
-        __salt__["infra_files.publish"](_SET, "/etc", files, found, switch="files")
+        filesets.publish(_SET, "/etc", files, found, switch="files")
     return {"/etc/resolv.conf": "\n".join(found["diff"].values())}
 
 
@@ -90,10 +101,10 @@ def _write_dropin(
 ) -> dict[str, Any]:
     if owner == "systemd-resolved":
         # It asks the links' own servers beside these by itself.
-        text = __salt__["infra_resolver.resolved_conf"](method, servers[:3])
+        text = resolver.resolved_conf(method, servers[:3])
         path = "/etc/systemd/resolved.conf.d/infra.conf"
     else:
-        text = __salt__["infra_resolver.networkmanager_conf"](wanted, options)
+        text = resolver.networkmanager_conf(wanted, options)
         path = "/etc/NetworkManager/conf.d/infra-dns.conf"
     if not __opts__["test"]:
         _remember(foreign)
@@ -103,7 +114,7 @@ def _write_dropin(
     if done["result"] is False:
         raise CommandExecutionError(done["comment"])
     if done["changes"] and not __opts__["test"]:
-        outcome = __salt__["cmd.run_all"](_APPLY[owner], python_shell=False)
+        outcome = process.run(_APPLY[owner])
         if outcome["retcode"]:
             raise CommandExecutionError(f"{' '.join(_APPLY[owner])}: {outcome['stderr']}")
     return {path: done["changes"]} if done["changes"] else {}
@@ -116,13 +127,13 @@ def released(name: str) -> dict[str, Any]:
         Any name for the state.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    owner = __salt__["infra_resolver.owner"]()
+    owner = resolver.owner()
     if owner == "file":
         return {**ret, "comment": "nobody but the file itself"}
     ret["changes"] = {owner: "reloaded"}
     if __opts__["test"]:
         return {**ret, "result": None, "comment": f"{owner} would be reloaded"}
-    outcome = __salt__["cmd.run_all"](_APPLY[owner], python_shell=False)
+    outcome = process.run(_APPLY[owner])
     if outcome["retcode"]:
         comment = f"{' '.join(_APPLY[owner])}: {outcome['stderr']}"
         return {**ret, "changes": {}, "result": False, "comment": comment}
@@ -130,8 +141,8 @@ def released(name: str) -> dict[str, Any]:
 
 
 def _remember(foreign: list[str]) -> None:
-    if __salt__["infra_resolver.damaged"]() or foreign != __salt__["infra_resolver.remembered"]():
-        __salt__["infra_files.write"](_REMEMBERED, json.dumps(foreign), 0o644)
+    if resolver.damaged() or foreign != resolver.remembered():
+        filesets.write(_REMEMBERED, json.dumps(foreign), 0o644)
 
 
 def hosts(name: str, lines: list[str], admin_ip: str) -> dict[str, Any]:
@@ -145,12 +156,12 @@ def hosts(name: str, lines: list[str], admin_ip: str) -> dict[str, Any]:
         Its value.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    parsed = __salt__["infra_dns.parse"](lines, admin_ip, "node_etc_hosts")
+    parsed = dnsmasq.parse(lines, admin_ip, "node_etc_hosts")
     if parsed["problems"]:
         return {**ret, "result": False, "comment": "\n".join(parsed["problems"])}
     wanted = [f"{r['address']} {' '.join(r['names'])}" for r in parsed["records"]]
-    current = __salt__["file.read"](name) if __salt__["file.file_exists"](name) else ""
-    text = __salt__["infra_resolver.hosts_text"](current, wanted)
+    current = _minion().call("file.read", name) if _minion().call("file.file_exists", name) else ""
+    text = resolver.hosts_text(current, wanted)
     try:
         done = __states__["file.managed"](name=name, contents=text, mode="0644")
     except OSError as err:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.daemon import configuration
+from infra_formula.minion import Minion
+from infra_formula.monitoring import vmalert
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
+
 
 _SET = "rules"
 
@@ -33,9 +43,9 @@ def managed(
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        files = __salt__["infra_rules.rendered"](settings, custom, logs)
-        check = __salt__["infra_rules.check"]
-        changes = __salt__["infra_config.apply"](
+        files = vmalert.rendered(_minion(), settings, custom, logs)
+        check = vmalert.check
+        changes = configuration.apply(
             _SET,
             name,
             files,

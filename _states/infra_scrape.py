@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.daemon import configuration as daemon_configuration
+from infra_formula.monitoring import scraping
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -47,14 +49,14 @@ def managed(
 
     def check(changed: dict[str, dict[str, Any]]) -> None:
         if _CONFIGURATION in changed:
-            __salt__["infra_scrape.check"](configuration, daemon["program"], custom)
+            scraping.check(configuration, daemon["program"], custom)
 
     try:
-        configuration = __salt__["infra_scrape.config"](jobs, values, interval, timeout, custom)
-        wanted = __salt__["infra_scrape.own_targets"](**own)
-        wanted.update(__salt__["infra_scrape.given_targets"](targets, probes))
-        files = __salt__["infra_scrape.files"](configuration, wanted)
-        changes = __salt__["infra_config.apply"](
+        configuration = scraping.config(jobs, values, interval, timeout, custom)
+        wanted = scraping.own_targets(**own)
+        wanted.update(scraping.given_targets(targets, probes))
+        files = scraping.files(configuration, wanted)
+        changes = daemon_configuration.apply(
             _SET,
             name,
             files,

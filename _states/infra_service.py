@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.daemon import daemons, started_files
+from infra_formula.fileset import filesets
 from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __opts__: dict[str, Any]
+    __states__: dict[str, Any]
 
 
 def current(name: str, files: list[str]) -> dict[str, Any]:
@@ -20,10 +23,10 @@ def current(name: str, files: list[str]) -> dict[str, Any]:
         Absolute paths of what it reads when it starts, its unit among them.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    wanted = __salt__["infra_service.digest"](files)
-    if __salt__["infra_service.started"](name) == wanted:
+    wanted = started_files.digest(files)
+    if started_files.started(name) == wanted:
         return {**ret, "comment": f"{name} has its files as they are"}
-    runs = __salt__["infra_daemon.running"](name)["active"]
+    runs = daemons.running(name)["active"]
     if runs:
         ret["changes"] = {name: "restarted: its files changed"}
     if __opts__["test"]:
@@ -31,14 +34,30 @@ def current(name: str, files: list[str]) -> dict[str, Any]:
             return {**ret, "comment": f"{name} does not run"}
         return {**ret, "result": None, "comment": f"{name} would be restarted"}
     try:
-        __salt__["infra_daemon.systemctl"]("daemon-reload")
+        daemons.systemctl("daemon-reload")
         if runs:
-            __salt__["infra_daemon.systemctl"]("restart", f"{name}.service")
+            daemons.systemctl("restart", f"{name}.service")
         # Not before: where this run ends now, the next one restarts it.
-        __salt__["infra_service.remember"](name, wanted)
+        started_files.remember(name, wanted)
     except CommandExecutionError as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     except OSError as err:
         comment = f"{name}: with what it was started cannot be written down: {err}"
         return {**ret, "result": False, "comment": comment}
     return {**ret, "comment": f"{name} has its files as they are"}
+
+
+def off(name: str, file_set: str, root: str) -> dict[str, Any]:
+    """A service that this formula configured is stopped and disabled; any other is left alone.
+
+    name
+        Its unit, without ``.service``.
+    file_set
+        The file set that shows that this formula configured it.
+    root
+        Directory of that file set.
+    """
+    if not filesets.remove(file_set, root, test=True):
+        comment = f"{name} is not configured by this formula."
+        return {"name": name, "changes": {}, "result": True, "comment": comment}
+    return __states__["service.dead"](name, enable=False)

@@ -5,11 +5,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.daemon import daemons, units
+from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
+
 
 _PAUSE = 0.25  # seconds between two looks
 _STOPPING = 10.0  # seconds in which a unit that is about to end may still log what it dies of
@@ -26,15 +35,15 @@ def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     if __opts__["test"]:
         return {**ret, "comment": "Restarts are counted in a real run only."}
-    healthy = __salt__["infra_units.healthy"]()
+    healthy = units.healthy(_minion())
     patience = _STOPPING
     try:
         while True:
-            seen = __salt__["infra_units.observe"](healthy)
+            seen = units.observe(healthy)
             faults = {
                 unit: fault
                 for unit, invocation in healthy.items()
-                if (fault := __salt__["infra_units.instability"](seen[unit], invocation))
+                if (fault := units.instability(seen[unit], invocation))
             }
             youngest = min((unit["age"] for unit in seen.values()), default=settle)
             if patience > 0 and any(seen[u]["state"].startswith("deactivating") for u in faults):
@@ -53,6 +62,6 @@ def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
 
 
 def _reason(unit: str) -> str:
-    lines = __salt__["infra_daemon.journal"](unit, "-10min")
-    words = __salt__["infra_daemon.words_of"](lines, last=True) if lines.strip() else ""
+    lines = daemons.journal(unit, "-10min")
+    words = daemons.words_of(lines, last=True) if lines.strip() else ""
     return f"; it says: {words}" if words else ""

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from infra_formula.daemon import configuration
+from infra_formula.logs import vector
+from infra_formula.minion import Minion
+from infra_formula.registration import registry
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __opts__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def _minion() -> Minion:
+    return Minion(__salt__, __opts__, __grains__, __context__)
 
 
 def managed(
@@ -40,17 +50,17 @@ def managed(
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        told = __salt__["infra_vector.receivers"](endpoints, nodes, admin_ip)
+        told = vector.receivers(endpoints, nodes, admin_ip)
         whole = {
             **settings,
-            "ip": settings["ip"] or __salt__["infra_register.own_address"](towards),
+            "ip": settings["ip"] or registry.own_address(towards),
             "receivers": told,
-            "buffer_bytes": __salt__["infra_vector.size"](buffer),
+            "buffer_bytes": vector.size(buffer),
         }
         comment = f"logs go to {', '.join(told)}" if told else "logs go nowhere, by the parameters"
-        files = __salt__["infra_vector.rendered"](whole, sources)
-        check = __salt__["infra_vector.check_staged"]
-        changes = __salt__["infra_config.apply"](
+        files = vector.rendered(_minion(), whole, sources)
+        check = vector.check_staged
+        changes = configuration.apply(
             "vector",
             name,
             files,

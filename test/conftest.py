@@ -11,7 +11,7 @@ import salt.utils.files  # noqa: F401 - importing Salt installs the deferred han
 from hypothesis import settings
 
 REPO = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPO))  # from _modules import …
+sys.path[:0] = [str(REPO / "_utils"), str(REPO)]  # from infra_formula…, from _modules import …
 sys.path.insert(0, str(REPO / "test"))  # from lab import …
 
 import fault_table  # noqa: E402 - they are in that folder
@@ -92,7 +92,7 @@ def salt_factories_config():
 def formula_roots(tmp_path_factory):
     """File roots with just what the formula serves, as a minion sees it."""
     roots = tmp_path_factory.mktemp("srv")
-    for name in ("infra", "_modules", "_states", "_runners"):
+    for name in ("infra", "_modules", "_states", "_runners", "_utils"):
         (roots / name).symlink_to(REPO / name)
     pillar = tmp_path_factory.mktemp("pillar")
     (pillar / "top.sls").write_text("base: {}\n", encoding="utf-8")

@@ -11,10 +11,9 @@ import threading
 import time
 from pathlib import Path
 
+from infra_formula.parameters import schema
+from infra_formula.portal import nginx as portal
 from portal_samples import facts, load, settings
-
-from _modules import infra_portal as portal
-from _modules import infra_schema as schema
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
 PASSWORD = "open sesame"  # noqa: S105

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from _modules import infra_vector
+from infra_formula.logs import vector as infra_vector
 
 REPO = Path(__file__).resolve().parents[1]
 SOURCES = ["node", "nginx", "grafana"]

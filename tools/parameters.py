@@ -69,8 +69,8 @@ def entry_rule(parameter: dict[str, Any]) -> dict[str, Any] | None:
     entries = parameter.get("entries")
     if entries is None:
         return None
-    module, _, name = entries["rule"].partition(".")
-    rule = getattr(importlib.import_module(f"_modules.{module}"), name)
+    module, _, name = entries["rule"].rpartition(".")
+    rule = getattr(importlib.import_module(f"infra_formula.{module}"), name)
     rule = rule if "keys" in rule and "type" in rule else {"type": "map", "keys": rule}
     different = set(rule["keys"]) ^ set(entries["about"])
     if different:

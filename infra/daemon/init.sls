@@ -54,14 +54,10 @@ infra-daemon-others-off:
 {%- set files, root = component.sets.items() | first %}
 
 infra-{{ component.name }}-service-off:
-  service.dead:
+  infra_service.off:
     - name: {{ component.unit }}
-    - enable: false
-    - onlyif:
-      - fun: infra_files.remove
-        name: {{ files }}
-        root: {{ root }}
-        test: true
+    - file_set: {{ files }}
+    - root: {{ root }}
     - require:
       - infra_pillar: infra-pillar-valid
 {%- endfor %}

@@ -17,10 +17,10 @@ REPO = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(REPO), str(REPO / "test")]
 
 import report  # noqa: E402
+from infra_formula.parameters import schema as infra_schema  # noqa: E402
+from infra_formula.portal import nginx as infra_portal  # noqa: E402
 from lab import Lab  # noqa: E402
 from portal_samples import TEMPLATES, facts, load, settings  # noqa: E402
-
-from _modules import infra_portal, infra_schema  # noqa: E402
 
 SIZES = (20, 200, 1000)
 REPEAT = 3

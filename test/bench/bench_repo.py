@@ -22,9 +22,10 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPO), str(REPO / "test")]
 
 import report  # noqa: E402
+from infra_formula.repository import apt as infra_repo_apt  # noqa: E402
+from infra_formula.repository import fetching as infra_repo_fetch  # noqa: E402
+from infra_formula.repository import indexes as infra_repo_index  # noqa: E402
 from repo_samples import Server  # noqa: E402
-
-from _modules import infra_repo_apt, infra_repo_fetch, infra_repo_index  # noqa: E402
 
 CACHE = Path(
     os.environ.get("INFRA_CACHE") or Path.home() / ".cache" / "infra-formula"

@@ -15,9 +15,9 @@ from threading import Thread
 
 import programs
 import pytest
+from infra_formula.fileset import filesets as infra_files
+from infra_formula.portal import cards as infra_cards
 from portal_samples import settings
-
-from _modules import infra_cards, infra_files
 
 GIVEN = Path(os.environ.get("INFRA_PROGRAMS", "/nonexistent"))
 RELEASES = {"Debian, own release": "", "Debian 13": "trixie"}

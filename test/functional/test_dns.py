@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from infra_formula.dns import dnsmasq as dns
+from infra_formula.fileset import filesets as files
 from salt.exceptions import CommandExecutionError
-
-from _modules import infra_dns as dns
-from _modules import infra_files as files
 
 REPO = Path(__file__).resolve().parents[2]
 TEMPLATE = (REPO / "infra" / "dns" / "files" / "dnsmasq.conf.j2").read_text(encoding="utf-8")

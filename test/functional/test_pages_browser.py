@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,14 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "test"))
 
 from browser import Browser  # noqa: E402
+from infra_formula.fileset import filesets as infra_files  # noqa: E402
+from infra_formula.portal import cards as infra_cards  # noqa: E402
+from infra_formula.portal import pages as infra_pages  # noqa: E402
 from portal_samples import settings  # noqa: E402
 from victoriametrics import Store  # noqa: E402
-
-from _modules import infra_cards, infra_files  # noqa: E402
-
-_spec = importlib.util.spec_from_file_location("infra_pages", ROOT / "_modules/infra_pages.py")
-infra_pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(infra_pages)
 
 DATA = yaml.safe_load((ROOT / "infra/nginx/pages.yaml").read_text(encoding="utf-8"))
 PAGES = {"/": "en", "/zh": "zh-CN", "/no/such/page": "en"}

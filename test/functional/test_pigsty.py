@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import salt.loader
 import yaml
-
-from _modules import infra_portal, infra_register
+from infra_formula.portal import nginx as infra_portal
+from infra_formula.registration import registry as infra_register
 
 REPO = Path(__file__).resolve().parent.parent.parent
 CASES = REPO / "test" / "unit" / "cases" / "pigsty"

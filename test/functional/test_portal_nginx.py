@@ -8,10 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from infra_formula.parameters import schema
+from infra_formula.portal import nginx as portal
 from portal_samples import ALL_COMPONENTS, DEMO, facts, load, settings
-
-from _modules import infra_portal as portal
-from _modules import infra_schema as schema
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
 

@@ -3,8 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from _modules import infra_nft
+from infra_formula.firewall import nftables as infra_nft
 
 TWO = {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}, "10.10.10.11": {"infra_seq": 2}}
 PEERS = {"8428/tcp", "8880/tcp", "8881/tcp", "9059/tcp", "9113/tcp", "9115/tcp", "3000/tcp"}

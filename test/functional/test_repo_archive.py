@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from infra_formula.fileset import filesets as infra_files
 from repo_samples import Client, Key, deb, rpm, run
 from salt.exceptions import CommandExecutionError, SaltInvocationError
-
-from _modules import infra_files
 
 pytest_plugins = ["repo_fixtures"]
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import programs
 import pytest
 import yaml
+from infra_formula.monitoring import vmalert as infra_rules
 from victoriametrics import Store
-
-from _modules import infra_rules
 
 REPO = Path(__file__).resolve().parents[2]
 CASES = yaml.safe_load((Path(__file__).parent / "cases/rules.yaml").read_text(encoding="utf-8"))

@@ -45,7 +45,9 @@ def attempt(target: Target, example: object) -> None:
 
 def place(error: BaseException) -> str:
     """Where in the formula an exception comes from; tells one finding from another."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/_modules/" in f.filename]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if "/infra_formula/" in f.filename
+    ]
     where = f"{Path(frames[-1].filename).stem}:{frames[-1].lineno}" if frames else "check"
     return f"{type(error).__name__} at {where}"
 

@@ -3,13 +3,13 @@
 What the lab's distribution does not carry is switched off on top of it, and no repository is built.
 """
 
-import tempfile
 from pathlib import Path
 
 import pytest
+from infra_formula.pigsty import conversion
 from lab import Lab
 
-from tools import modules
+from tools import formula
 
 CASES = Path(__file__).resolve().parent.parent / "unit" / "cases" / "pigsty"
 LAB = {
@@ -28,10 +28,8 @@ NAMES = {
 """Names of each inventory → what the portal answers under them; 502: nothing is behind it here."""
 
 
-@pytest.fixture(scope="module")
-def convert():
-    with tempfile.TemporaryDirectory(prefix="infra-") as folder:
-        yield modules.load(folder)["infra_pigsty.from_text"]
+def convert(inventory):
+    return conversion.from_text(formula.minion(), inventory)
 
 
 def answer(machine, name):
@@ -48,7 +46,7 @@ def answer(machine, name):
     [name if name == "infra-only" else pytest.param(name, marks=pytest.mark.soak)
      for name in NAMES],
 )  # fmt: skip
-def test_the_pillar_of_an_inventory_is_applied(convert, name):
+def test_the_pillar_of_an_inventory_is_applied(name):
     pillars, _ = convert((CASES / f"{name}.yml").read_text(encoding="utf-8"))
     pillar = pillars["infra"]
     given = {**pillars, "infra": {**pillar, **LAB}}

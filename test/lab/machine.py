@@ -181,7 +181,7 @@ class Machine:
             return []
         tree = Path(self._record.tree)
         if tree == paths.CHECKOUT:
-            return [tree / part for part in ("infra", "_modules", "_states")]
+            return [tree / part for part in ("infra", "_modules", "_states", "_utils")]
         return sorted(part for part in tree.iterdir() if part.is_dir())
 
     def _init(self) -> int | None:

@@ -10,17 +10,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from infra_formula.daemon import daemons as infra_daemon
+from infra_formula.dns import resolver as infra_resolver
+from infra_formula.fileset import filesets as infra_files
+from infra_formula.pki import certificates as infra_cert
+from infra_formula.portal import nginx as infra_portal
+from infra_formula.registration import registry as infra_register
+from infra_formula.status import report as infra_status
 from salt.exceptions import CommandExecutionError
 
-from _modules import (
-    infra_cert,
-    infra_daemon,
-    infra_files,
-    infra_portal,
-    infra_register,
-    infra_resolver,
-    infra_status,
-)
 from _states import infra_cert as cert_state
 from _states import infra_daemon as daemon_state
 from _states import infra_node as node_state

@@ -7,8 +7,7 @@ import metric_names
 import panels
 import pytest
 import yaml
-
-from _modules import infra_rules
+from infra_formula.monitoring import vmalert as infra_rules
 
 REPO = Path(__file__).resolve().parents[2]
 RULES = REPO / "infra/vmalert/files/rules"

@@ -3,8 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from _modules import infra_alert
+from infra_formula.monitoring import alertmanager as infra_alert
 
 EMPTY = {
     "receivers": {},

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from infra_formula.fileset import filesets as infra_files
+from infra_formula.uninstall import install_record as before
 from salt.exceptions import CommandExecutionError
 
-from _modules import infra_before as before
-from _modules import infra_files
 from _states import infra_before as state
 
 LOW = [

@@ -11,11 +11,12 @@ import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
+from infra_formula.fileset import filesets as infra_files
+from infra_formula.portal import cards as infra_cards
+from infra_formula.portal import nginx as portal
+from infra_formula.portal import pages
 from portal_samples import settings
 
-from _modules import infra_cards, infra_files
-from _modules import infra_pages as pages
-from _modules import infra_portal as portal
 from _states import infra_portal as state
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,8 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-
-from _modules import infra_cert
+from infra_formula.pki import certificates as infra_cert
 
 
 def pem(key):

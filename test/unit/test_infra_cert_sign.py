@@ -14,9 +14,12 @@ import salt.modules.x509_v2 as salt_x509
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.fileset import filesets as infra_files
+from infra_formula.pki import authority as infra_cert_sign
+from infra_formula.pki import ca_backup as infra_cert_backup
+from infra_formula.pki import certificates as infra_cert
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from _modules import infra_cert, infra_cert_backup, infra_cert_sign, infra_files
 from _states import infra_cert as cert_state
 from _states import infra_scrape as scrape_state
 

@@ -8,8 +8,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from infra_formula.fileset import filesets as infra_files
+from infra_formula.pki import certificates as infra_cert
 
-from _modules import infra_cert, infra_files
 from _states import infra_cert as state
 
 

@@ -8,9 +8,11 @@ import portal_samples
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.fileset import filesets as infra_files
+from infra_formula.pki import certbot as infra_certbot
+from infra_formula.portal import nginx as infra_portal
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from _modules import infra_certbot, infra_files, infra_portal
 from _states import infra_certbot as certbot_state
 
 REQUEST = {

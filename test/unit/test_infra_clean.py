@@ -3,9 +3,11 @@
 import os
 
 import pytest
+from infra_formula.fileset import filesets as infra_files
+from infra_formula.uninstall import install_record as infra_before
+from infra_formula.uninstall import removal as infra_clean
 from salt.exceptions import CommandExecutionError
 
-from _modules import infra_before, infra_clean, infra_files
 from _states import infra_clean as state
 
 SERVICE, CONFIG, PACKAGE, DATA = infra_clean.STAGES

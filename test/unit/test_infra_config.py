@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from infra_formula.daemon import configuration as infra_config
+from infra_formula.fileset import filesets as infra_files
 from salt.exceptions import CommandExecutionError
-
-from _modules import infra_config, infra_files
 
 FILES = {"a.yml": {"text": "a: 1\n"}, "b.yml": {"text": "b: 1\n"}}
 DAEMON = {"unit": "daemon"}

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.daemon import daemons as infra_daemon
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from _modules import infra_daemon
 from _states import infra_daemon as states
 
 REPO = Path(__file__).resolve().parents[2]

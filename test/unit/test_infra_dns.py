@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.dns import dnsmasq as dns
 from salt.exceptions import CommandExecutionError, SaltInvocationError
-
-from _modules import infra_dns as dns
 
 ADMIN = "10.10.10.10"
 TEMPLATE = (

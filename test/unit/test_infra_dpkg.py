@@ -7,9 +7,9 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from infra_formula.repository import dpkg as infra_dpkg
 from salt.exceptions import CommandExecutionError
 
-from _modules import infra_dpkg
 from _states import infra_dpkg as states
 
 HOLD = """

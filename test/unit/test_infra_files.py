@@ -8,9 +8,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from infra_formula.fileset import filesets as infra_files
 from salt.exceptions import CommandExecutionError, SaltInvocationError
-
-from _modules import infra_files
 
 MODES = ["tree", "files"]
 

@@ -5,11 +5,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.firewall import nftables as nft
+from infra_formula.firewall import ports as firewall
+from infra_formula.uninstall import install_record as before
 from salt.exceptions import CommandExecutionError
 
-from _modules import infra_before as before
-from _modules import infra_firewall as firewall
-from _modules import infra_nft as nft
 from _states import infra_firewall as state
 
 UFW = """Status: active

@@ -9,9 +9,8 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.registration import events as fleet
 from salt.exceptions import CommandExecutionError
-
-from _modules import infra_fleet as fleet
 
 
 class Site:

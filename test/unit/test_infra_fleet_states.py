@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from infra_formula.dns import dnsmasq as infra_dns
+from infra_formula.dns import resolver as infra_resolver
+from infra_formula.fileset import filesets as infra_files
+from infra_formula.registration import registry as infra_register
+from infra_formula.repository import client_trust as infra_node
 from salt.exceptions import CommandExecutionError
 
-from _modules import infra_dns, infra_files, infra_node, infra_register, infra_resolver
 from _states import infra_dns as dns_state
 from _states import infra_node as node_state
 from _states import infra_register as register_state

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.grafana import server as infra_grafana
 from lab.standins import grafana_settings
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from _modules import infra_grafana
 from _states import infra_grafana as states
 
 REPO = Path(__file__).resolve().parents[2]

@@ -9,11 +9,11 @@ import salt.utils.yaml
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.grafana import provisioning as content
+from infra_formula.parameters import schema as infra_schema
 from lab.standins import grafana_settings
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from _modules import infra_grafana_content as content
-from _modules import infra_schema
 from _states import infra_grafana as states
 
 REPO = Path(__file__).resolve().parents[2]

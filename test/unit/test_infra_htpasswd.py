@@ -3,9 +3,8 @@
 import subprocess
 
 import pytest
+from infra_formula.portal import htpasswd as infra_htpasswd
 from salt.exceptions import CommandExecutionError, SaltInvocationError
-
-from _modules import infra_htpasswd
 
 HASHED = "$6$salt$" + "a" * 86
 

@@ -4,9 +4,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.pigsty import inventory
 from salt.exceptions import SaltInvocationError
-
-from _modules import infra_inventory as inventory
 
 
 def value(text, host, name):

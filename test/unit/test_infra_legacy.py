@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from infra_formula.fileset import filesets as infra_files
+from infra_formula.uninstall import pigsty_takeover as infra_legacy
+from infra_formula.uninstall import removal as infra_clean
 
-from _modules import infra_clean, infra_files, infra_legacy
 from _states import infra_legacy as state
 
 DATA = Path(__file__).resolve().parent.parent.parent / "infra" / "legacy.yaml"

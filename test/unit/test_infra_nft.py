@@ -10,9 +10,8 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from infra_formula.firewall import nftables as nft
 from salt.exceptions import CommandExecutionError
-
-from _modules import infra_nft as nft
 
 CASES = Path(__file__).parent / "cases"
 OTHERS = yaml.safe_load((CASES / "nft_rules.yaml").read_text(encoding="utf-8"))

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.ntp import chrony as ntp
 from salt.exceptions import CommandExecutionError
-
-from _modules import infra_ntp as ntp
 
 TEMPLATE = (
     Path(__file__).resolve().parents[2] / "infra" / "ntp" / "files" / "chrony.conf.j2"

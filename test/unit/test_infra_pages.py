@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
-import importlib.util
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,12 +14,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from infra_formula.portal import pages as infra_pages
 from salt.exceptions import SaltInvocationError
 
 ROOT = Path(__file__).resolve().parents[2]
-_spec = importlib.util.spec_from_file_location("infra_pages", ROOT / "_modules/infra_pages.py")
-infra_pages = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(infra_pages)
 
 DATA = yaml.safe_load((ROOT / "infra/nginx/pages.yaml").read_text(encoding="utf-8"))
 FILES = {

@@ -6,16 +6,18 @@ its difference read before it is committed.
 
 import json
 import os
-import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from infra_formula.parameters import validation
+from infra_formula.pigsty import conversion
 from salt.exceptions import SaltInvocationError
 
-from tools import modules, parameters
+from tools import formula, parameters
 
 CASES = Path(__file__).parent / "cases" / "pigsty"
 TABLE = yaml.safe_load((parameters.ROOT / "infra" / "pigsty.yaml").read_text(encoding="utf-8"))
@@ -25,10 +27,7 @@ INVENTORIES = sorted(CASES.glob("*.yml"))
 TEXTS = [path.read_text(encoding="utf-8") for path in INVENTORIES]
 
 
-@pytest.fixture(scope="module")
-def salt_():
-    with tempfile.TemporaryDirectory(prefix="infra-") as folder:
-        yield modules.load(folder)
+MINION = formula.minion()
 
 
 def test_the_table_names_parameters_that_there_are():
@@ -41,15 +40,15 @@ def test_the_table_names_parameters_that_there_are():
 
 
 @pytest.mark.parametrize("path", INVENTORIES, ids=lambda path: path.stem)
-def test_pillar_and_report_are_golden(salt_, path):
-    pillar, report = salt_["infra_pigsty.from_text"](path.read_text(encoding="utf-8"))
+def test_pillar_and_report_are_golden(path):
+    pillar, report = conversion.from_text(MINION, path.read_text(encoding="utf-8"))
     secrets = {key: pillar.pop(key) for key in list(pillar) if key == "infra_secrets"}
     texts = {
-        ".sls": salt_["infra_pigsty.document"](pillar, path.name),
-        ".report": salt_["infra_pigsty.text"](report),
+        ".sls": conversion.document(pillar, path.name),
+        ".report": conversion.text(report),
     }
     if secrets:
-        texts[".secrets.sls"] = salt_["infra_pigsty.document"](secrets, path.name)
+        texts[".secrets.sls"] = conversion.document(secrets, path.name)
         assert yaml.safe_load(texts[".secrets.sls"]) == secrets
     for suffix, text in texts.items():
         golden = path.with_suffix(suffix)
@@ -60,35 +59,35 @@ def test_pillar_and_report_are_golden(salt_, path):
 
 
 @pytest.mark.parametrize("path", INVENTORIES, ids=lambda path: path.stem)
-def test_the_pillar_is_valid(salt_, path):
-    pillar, _ = salt_["infra_pigsty.from_text"](path.read_text(encoding="utf-8"))
-    assert salt_["infra_pillar.given_problems"](pillar["infra"], pillar.get("infra_secrets")) == []
+def test_the_pillar_is_valid(path):
+    pillar, _ = conversion.from_text(MINION, path.read_text(encoding="utf-8"))
+    assert validation.given_problems(MINION, pillar["infra"], pillar.get("infra_secrets")) == []
     # Clients, and an INFRA node, have nothing to warn of.
-    assert salt_["infra_pillar.check"](pillar["infra"], infra_node=False) == []
+    assert validation.check(MINION, pillar["infra"], infra_node=False) == []
     for arguments in ((pillar["infra"],), (pillar["infra"], pillar.get("infra_secrets"), True)):
-        told = salt_["infra_pillar.secret_messages"](*arguments)
+        told = validation.secret_messages(MINION, *arguments)
         assert told == {"errors": [], "warnings": []}
 
 
 @pytest.mark.parametrize(("text", "error"), BROKEN)
-def test_what_is_broken_is_told_with_its_place(salt_, tmp_path, text, error):
+def test_what_is_broken_is_told_with_its_place(tmp_path, text, error):
     path = tmp_path / "pigsty.yml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SaltInvocationError) as caught:
-        salt_["infra_pigsty.convert"](str(path))
+        conversion.convert(MINION, str(path))
     assert str(caught.value) == error
 
 
-def test_what_cannot_be_read_is_said(salt_, tmp_path):
+def test_what_cannot_be_read_is_said(tmp_path):
     with pytest.raises(SaltInvocationError, match="No such file"):
-        salt_["infra_pigsty.convert"](str(tmp_path / "absent.yml"))
+        conversion.convert(MINION, str(tmp_path / "absent.yml"))
     path = tmp_path / "pigsty.yml"
     path.write_bytes(b"infra: \xff\xfe")
     with pytest.raises(SaltInvocationError, match="expected text in UTF-8"):
-        salt_["infra_pigsty.convert"](str(path))
+        conversion.convert(MINION, str(path))
 
 
-def test_secrets_are_in_no_report(salt_, tmp_path):
+def test_secrets_are_in_no_report(tmp_path):
     path = tmp_path / "pigsty.yml"
     path.write_text(
         "infra:\n  hosts: {10.10.10.10: {infra_seq: 1}}\n  vars:\n"
@@ -98,17 +97,17 @@ def test_secrets_are_in_no_report(salt_, tmp_path):
         "    node_timezone: \"{{ 'hunter2' | b64decode }}\"\n    dns_records: [hunter2 hunter2]\n",
         encoding="utf-8",
     )
-    found = salt_["infra_pigsty.convert"](str(path))
+    found = conversion.convert(MINION, str(path))
     told = found["report"]
-    assert "hunter2" not in json.dumps(told) + salt_["infra_pigsty.text"](told)
+    assert "hunter2" not in json.dumps(told) + conversion.text(told)
     # Nor in an answer, which a master keeps.
     assert "hunter2" not in json.dumps(found["pillar"])
     assert any("grafana_admin_password" in note for note in told["notes"])
     assert {row["became"] for row in told["variables"]} >= {"refused", "unresolved", "without"}
 
 
-def test_secrets_are_written_beside_the_pillar_and_nowhere_else(salt_, tmp_path):
-    convert = salt_["infra_pigsty.convert"]
+def test_secrets_are_written_beside_the_pillar_and_nowhere_else(tmp_path):
+    convert = partial(conversion.convert, MINION)
     out = tmp_path / "infra.sls"
     found = convert(str(CASES / "infra-only.yml"), str(out))
     beside = tmp_path / "infra_secrets.sls"
@@ -126,21 +125,21 @@ def test_secrets_are_written_beside_the_pillar_and_nowhere_else(salt_, tmp_path)
     assert [path.name for path in plain.iterdir()] == ["infra.sls"]
 
 
-def check(salt_, text):
+def check(text):
     """Convert; whatever comes out holds what is promised of it."""
     try:
-        pillar, report = salt_["infra_pigsty.from_text"](text)
+        pillar, report = conversion.from_text(MINION, text)
     except SaltInvocationError as err:
         assert str(err)  # noqa: PT017 - a clean error is one of the two answers
         return None
-    assert salt_["infra_pillar.given_problems"](pillar["infra"], pillar.get("infra_secrets")) == []
-    assert salt_["infra_pillar.check"](pillar["infra"], infra_node=False) == []
-    written = salt_["infra_pigsty.document"](pillar)
+    assert validation.given_problems(MINION, pillar["infra"], pillar.get("infra_secrets")) == []
+    assert validation.check(MINION, pillar["infra"], infra_node=False) == []
+    written = conversion.document(pillar)
     assert yaml.safe_load(written) == pillar
-    variables = salt_["infra_inventory.read"](text)["variables"]
+    variables = inventory.read(text)["variables"]
     told = [(row["name"], row["at"], row["line"]) for row in report["variables"]]
     assert told == [(v["name"], v["at"], v["line"]) for v in variables]
-    lines = salt_["infra_pigsty.text"](report)
+    lines = conversion.text(report)
     assert all(row["name"].isprintable() is False or row["name"] in lines
                for row in report["variables"])  # fmt: skip
     return pillar
@@ -150,9 +149,9 @@ ADAPTED = sorted(TABLE["renamed"].keys() | {"infra_portal", "repo_upstream", "no
 
 
 @pytest.mark.parametrize("value", [None, True, 1.5, "x", [], [{}], {}, {"a": []}])
-def test_a_value_of_another_type_is_told_of_and_left_out(salt_, value):
+def test_a_value_of_another_type_is_told_of_and_left_out(value):
     hosts = {"10.10.10.10": {"infra_seq": 1, **dict.fromkeys(ADAPTED, value)}}
-    assert check(salt_, yaml.safe_dump({"all": {"children": {"infra": {"hosts": hosts}}}}))
+    assert check(yaml.safe_dump({"all": {"children": {"infra": {"hosts": hosts}}}}))
 
 
 NAMES = st.sampled_from([
@@ -182,19 +181,19 @@ VARS = st.dictionaries(NAMES, VALUES, max_size=6)
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(VARS, VARS, VARS, st.integers(0, 2))
-def test_any_variables_become_a_valid_pillar_and_one_row_each(salt_, of_all, of_group, own, seq):
+def test_any_variables_become_a_valid_pillar_and_one_row_each(of_all, of_group, own, seq):
     text = yaml.safe_dump({
         "all": {"vars": of_all, "children": {
             "infra": {"hosts": {"10.10.10.10": {"infra_seq": seq}}},
             "more": {"hosts": {"10.10.10.10": own, "10.10.10.11": own}, "vars": of_group},
         }},
     })  # fmt: skip
-    check(salt_, text)
+    check(text)
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_an_inventory_with_a_slip_in_it_is_an_error_or_a_valid_pillar(salt_, data):
+def test_an_inventory_with_a_slip_in_it_is_an_error_or_a_valid_pillar(data):
     """Cut, doubled or spoiled in one place, as files are."""
     text = data.draw(st.sampled_from(TEXTS))
     start = data.draw(st.integers(0, len(text)))
@@ -202,15 +201,15 @@ def test_an_inventory_with_a_slip_in_it_is_an_error_or_a_valid_pillar(salt_, dat
     instead = data.draw(
         st.sampled_from(["", "\t", ":", "{", "]", "x", "\n", "&a", "*a", "!x", "'"])
     )
-    check(salt_, text[:start] + instead + text[start + length :])
+    check(text[:start] + instead + text[start + length :])
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=[path.stem for path in INVENTORIES])
-def test_every_inventory_of_the_cases_keeps_the_promises(salt_, text):
-    assert check(salt_, text) is not None
+def test_every_inventory_of_the_cases_keeps_the_promises(text):
+    assert check(text) is not None
 
 
-def test_hundreds_of_hosts_are_converted(salt_):
+def test_hundreds_of_hosts_are_converted():
     text = yaml.safe_dump({
         "all": {"vars": {"admin_ip": "10.10.10.10", "node_timezone": "UTC"}, "children": {
             "infra": {"hosts": {"10.10.10.10": {"infra_seq": 1}}},
@@ -221,6 +220,6 @@ def test_hundreds_of_hosts_are_converted(salt_):
             } for n in range(100)},
         }},
     })  # fmt: skip
-    pillar = check(salt_, text)
+    pillar = check(text)
     assert len(pillar["infra"]["nodes"]) == 400
     assert json.dumps(pillar["infra"]["node_timezone"]) == '"UTC"'

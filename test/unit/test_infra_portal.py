@@ -6,12 +6,11 @@ from unittest.mock import Mock
 
 import pytest
 import yaml
+from infra_formula.fileset import filesets as infra_files
+from infra_formula.parameters import schema
+from infra_formula.portal import nginx as portal
 from portal_samples import ALL_COMPONENTS, DEMO, facts, load, settings
 from salt.exceptions import SaltInvocationError
-
-from _modules import infra_files
-from _modules import infra_portal as portal
-from _modules import infra_schema as schema
 
 
 def errors(entries, **changes):

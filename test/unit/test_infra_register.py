@@ -8,8 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-
-from _modules import infra_register as register
+from infra_formula.registration import registry as register
 
 NODES = [
     {"key": "10.10.10.10", "ip": "10.10.10.10", "seq": 1},

@@ -5,23 +5,20 @@ from unittest.mock import Mock, patch
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.parameters import schema as infra_schema
+from infra_formula.repository import apt as infra_repo_apt
+from infra_formula.repository import archive as infra_repo_pack
+from infra_formula.repository import building as infra_repo_build
+from infra_formula.repository import catalogue as infra_repo_catalogue
+from infra_formula.repository import client_sources as infra_repo_client
+from infra_formula.repository import dnf as infra_repo_dnf
+from infra_formula.repository import fetching as infra_repo_fetch
+from infra_formula.repository import indexes as infra_repo_index
+from infra_formula.repository import other_sources as infra_sources
+from infra_formula.repository import published as infra_repo
+from infra_formula.repository import releases as infra_repo_tree
+from infra_formula.repository import signing as infra_repo_sign
 from salt.exceptions import SaltInvocationError
-
-from _modules import (
-    infra_repo,
-    infra_repo_apt,
-    infra_repo_build,
-    infra_repo_catalogue,
-    infra_repo_client,
-    infra_repo_dnf,
-    infra_repo_fetch,
-    infra_repo_index,
-    infra_repo_pack,
-    infra_repo_sign,
-    infra_repo_tree,
-    infra_schema,
-    infra_sources,
-)
 
 SHA = "0123456789abcdef" * 4
 
@@ -383,7 +380,7 @@ def test_progress_goes_to_the_master_as_an_event(master, sent, tmp_path):
     ],
 )
 def test_an_agent_that_is_just_ending_is_asked_again(monkeypatch, told):
-    from _modules import infra_repo_sign as sign
+    from infra_formula.repository import signing as sign
 
     answers = [
         {"retcode": 2, "stdout": "", "stderr": told},

@@ -3,8 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from _modules import infra_resolver as resolver
+from infra_formula.dns import resolver
 
 OPTIONS = ["options single-request-reopen timeout:1"]
 IPV4 = st.ip_addresses(v=4).map(str)

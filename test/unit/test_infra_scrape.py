@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from infra_formula.monitoring import blackbox as infra_blackbox
+from infra_formula.monitoring import scraping as infra_scrape
 from salt.exceptions import SaltInvocationError
-
-from _modules import infra_blackbox, infra_scrape
 
 REPO = Path(__file__).resolve().parents[2]
 JOBS = yaml.safe_load((REPO / "infra/vmetrics/jobs.yaml").read_text(encoding="utf-8"))

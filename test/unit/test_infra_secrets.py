@@ -1,15 +1,18 @@
 """Which parameters are secrets, how two pillars become one, and that no message shows a value."""
 
 import re
-import tempfile
 
 import pytest
 import salt.utils.dictupdate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from infra_formula.grafana import server as infra_grafana
+from infra_formula.parameters import schema as infra_schema
+from infra_formula.parameters import validation
+from infra_formula.portal import nginx as infra_portal
+from infra_formula.repository import catalogue as infra_repo_catalogue
 
-from _modules import infra_grafana, infra_portal, infra_repo_catalogue, infra_schema
-from tools import modules, parameters
+from tools import formula, parameters
 
 SCHEMA = parameters.read()
 RULES = infra_schema.parameters(SCHEMA)
@@ -41,10 +44,7 @@ PUBLIC = {
 }
 
 
-@pytest.fixture(scope="module")
-def salt_():
-    with tempfile.TemporaryDirectory(prefix="infra-") as folder:
-        yield modules.load(folder)
+MINION = formula.minion()
 
 
 # -- the marks -------------------------------------------------------------------------------------
@@ -240,14 +240,14 @@ def test_there_is_an_example_of_each_marked_parameter():
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_each_marked_secret_is_taken_out_of_what_all_may_have(salt_, name):
+def test_each_marked_secret_is_taken_out_of_what_all_may_have(name):
     for values, path in (
         ({name: SECRETS[name]}, name),
         ({"nodes": {"10.10.10.11": {name: SECRETS[name]}}}, f"nodes['10.10.10.11'].{name}"),
     ):
-        public, secret = salt_["infra_pillar.split"](values)
-        told = salt_["infra_pillar.secret_messages"](values)
-        strict = salt_["infra_pillar.secret_messages"](values, strict=True)
+        public, secret = validation.split(MINION, values)
+        told = validation.secret_messages(MINION, values)
+        strict = validation.secret_messages(MINION, values, strict=True)
         if name in CLIENTS:
             assert (public, secret, told["warnings"], strict["errors"]) == (values, {}, [], [])
             continue
@@ -259,7 +259,7 @@ def test_each_marked_secret_is_taken_out_of_what_all_may_have(salt_, name):
         assert CANARY not in message
         assert strict == {"errors": [message], "warnings": []}
         # An INFRA node may have it.
-        own = salt_["infra_pillar.secret_messages"](values, infra_node=True, strict=True)
+        own = validation.secret_messages(MINION, values, infra_node=True, strict=True)
         assert own == {"errors": [], "warnings": []}
 
 
@@ -296,7 +296,7 @@ def test_whatever_is_divided_is_whole_again_when_it_is_merged(values):
     values=st.dictionaries(st.sampled_from(sorted(MARKED)), st.just(None), max_size=3),
     data=st.data(),
 )
-def test_no_error_shows_a_value_of_infra_secrets_or_of_a_marked_parameter(salt_, values, data):
+def test_no_error_shows_a_value_of_infra_secrets_or_of_a_marked_parameter(values, data):
     shapes = [
         CANARY,
         [CANARY],
@@ -312,12 +312,12 @@ def test_no_error_shows_a_value_of_infra_secrets_or_of_a_marked_parameter(salt_,
     values = {name: data.draw(st.sampled_from(shapes)) for name in values}
     apart = data.draw(st.booleans())
     given_values = ({}, values) if apart else (values, {})
-    errors = salt_["infra_pillar.given_problems"](*given_values)
-    errors += salt_["infra_pillar.check"](given_values[0], secrets=given_values[1])
+    errors = validation.given_problems(MINION, *given_values)
+    errors += validation.check(MINION, given_values[0], secrets=given_values[1])
     assert not any(CANARY in error for error in errors), errors
     if apart:
         assert all(error.startswith("infra_secrets:") for error in errors), errors
-        assert not any(CANARY in e for e in salt_["infra_pillar.secret_problems"](values))
+        assert not any(CANARY in e for e in validation.secret_problems(MINION, values))
 
 
 WRONG = [
@@ -367,10 +367,11 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("infra", "secrets", "wanted"), WRONG)
-def test_an_error_names_the_pillar_that_it_is_in_and_no_secret(salt_, infra, secrets, wanted):
+def test_an_error_names_the_pillar_that_it_is_in_and_no_secret(infra, secrets, wanted):
     for errors in (
-        salt_["infra_pillar.given_problems"](infra, secrets),
-        salt_["infra_pillar.check"](
+        validation.given_problems(MINION, infra, secrets),
+        validation.check(
+            MINION,
             {"infra_hosts": {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}}, **infra},
             secrets=secrets,
         ),
@@ -381,7 +382,7 @@ def test_an_error_names_the_pillar_that_it_is_in_and_no_secret(salt_, infra, sec
         assert CANARY not in repr(errors)
 
 
-def test_a_part_of_an_entry_may_stand_in_infra_secrets(salt_):
+def test_a_part_of_an_entry_may_stand_in_infra_secrets():
     infra = {
         "grafana_datasources": {"Shop": {"type": "prometheus", "url": "http://10.10.10.30:9090"}},
         "infra_portal": {"home": {"domain": "i.pigsty"}, "w": {"domain": "w.pigsty", "path": "/w"}},
@@ -393,13 +394,13 @@ def test_a_part_of_an_entry_may_stand_in_infra_secrets(salt_):
         "proxy_env": {"http_proxy": f"http://u:{CANARY}@h:1"},
         "nginx_users": {"ann": CANARY},
     }
-    assert salt_["infra_pillar.given_problems"](infra, secrets) == []
-    assert salt_["infra_pillar.secret_problems"](secrets) == []
-    told = salt_["infra_pillar.secret_messages"](infra, secrets, infra_node=True)
+    assert validation.given_problems(MINION, infra, secrets) == []
+    assert validation.secret_problems(MINION, secrets) == []
+    told = validation.secret_messages(MINION, infra, secrets, infra_node=True)
     assert told == {"errors": [], "warnings": []}
 
 
-def test_what_both_pillars_set_differently_is_warned_about_by_its_key_path(salt_):
+def test_what_both_pillars_set_differently_is_warned_about_by_its_key_path():
     infra = {
         "nginx_port": 80,
         "proxy_env": {"http_proxy": "http://a:1"},
@@ -412,7 +413,7 @@ def test_what_both_pillars_set_differently_is_warned_about_by_its_key_path(salt_
         "dns_records": ["10.0.0.2 a"],
         "nginx_users": {"ann": "same", "bob": CANARY},
     }
-    told = salt_["infra_pillar.secret_messages"](infra, secrets, infra_node=True)
+    told = validation.secret_messages(MINION, infra, secrets, infra_node=True)
     assert [message.split(" ")[0] for message in told["warnings"]] == [
         "infra_secrets:nginx_port",
         "infra_secrets:proxy_env.http_proxy",
@@ -421,21 +422,21 @@ def test_what_both_pillars_set_differently_is_warned_about_by_its_key_path(salt_
     assert CANARY not in repr(told)
 
 
-def test_nodes_may_replace_what_infra_secrets_say_of_an_entry(salt_):
+def test_nodes_may_replace_what_infra_secrets_say_of_an_entry():
     secrets = {"grafana_datasources": {"Shop": {"secureJsonData": {"x": CANARY}}}}
     own = {"grafana_datasources": {"Shop": {"type": "prometheus", "url": ["x"]}}}
-    errors = salt_["infra_pillar.check"]({"nodes": {"a": own}}, own, secrets=secrets)
+    errors = validation.check(MINION, {"nodes": {"a": own}}, own, secrets=secrets)
     assert any("grafana_datasources.Shop.url" in error for error in errors)
     assert CANARY not in repr(errors)
 
 
-def test_infra_secrets_on_another_minion_are_named(salt_):
-    told = salt_["infra_pillar.secret_messages"]({}, {"nginx_users": {"ann": CANARY}})
+def test_infra_secrets_on_another_minion_are_named():
+    told = validation.secret_messages(MINION, {}, {"nginx_users": {"ann": CANARY}})
     (message,) = told["warnings"]
     assert "infra_secrets (nginx_users)" in message
     assert CANARY not in message
-    assert salt_["infra_pillar.secret_messages"]({}, ["nginx_users"]) == told
-    assert salt_["infra_pillar.secret_messages"]({}, {}) == {"errors": [], "warnings": []}
+    assert validation.secret_messages(MINION, {}, ["nginx_users"]) == told
+    assert validation.secret_messages(MINION, {}, {}) == {"errors": [], "warnings": []}
 
 
 @given(st.dictionaries(st.text(max_size=5), ANYTHING, max_size=3), st.data())
@@ -454,7 +455,7 @@ def test_a_key_path_leads_back_to_what_it_names(value, data):
         assert infra_schema.locate(f"{path}: expected x, got 'y'", value) == keys
 
 
-def test_a_client_needs_no_secret_for_what_refers_to_one(salt_):
+def test_a_client_needs_no_secret_for_what_refers_to_one():
     """Of these parameters a client has the half that is no secret."""
     infra = {
         "infra_portal": {"home": {"domain": "i.pigsty"}, "w": {"domain": "w.a", "auth": True}},
@@ -468,9 +469,9 @@ def test_a_client_needs_no_secret_for_what_refers_to_one(salt_):
         "grafana_datasources": {"Shop": {"url": "http://10.10.10.30:9090"}},
         "vmetrics_targets": {"app": [{"targets": ["10.10.10.30:1"]}]},
     }
-    assert salt_["infra_pillar.check"](infra, infra_node=False) == []
-    assert salt_["infra_pillar.check"](infra) != []
+    assert validation.check(MINION, infra, infra_node=False) == []
+    assert validation.check(MINION, infra) != []
     # What it goes by itself is checked as ever.
     wrong = {**infra, "vector_log_endpoint": ["x"]}
-    (error,) = salt_["infra_pillar.check"](wrong, infra_node=False)
+    (error,) = validation.check(MINION, wrong, infra_node=False)
     assert error.startswith("vector_log_endpoint[0]: expected")

@@ -3,9 +3,10 @@
 from unittest.mock import Mock
 
 import pytest
+from infra_formula.daemon import started_files as infra_service
+from infra_formula.fileset import filesets as infra_files
 from salt.exceptions import CommandExecutionError
 
-from _modules import infra_files, infra_service
 from _states import infra_service as states
 
 

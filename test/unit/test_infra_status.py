@@ -6,9 +6,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.status import report as status
 from salt.exceptions import CommandExecutionError
-
-from _modules import infra_status as status
 
 SS = """\
 udp UNCONN 0 0 127.0.0.1:53 0.0.0.0:* users:(("dnsmasq",pid=7,fd=4))

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.daemon import daemons as infra_daemon
+from infra_formula.daemon import units as infra_units
 from salt.exceptions import CommandExecutionError
 
-from _modules import infra_daemon, infra_units
 from _states import infra_units as states
 
 REPO = Path(__file__).resolve().parents[2]

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import vector_samples
 import yaml
+from infra_formula.logs import vector as infra_vector
+from infra_formula.monitoring import vmalert as infra_rules
 from salt.exceptions import SaltInvocationError
 from vector_samples import SETTINGS
-
-from _modules import infra_rules, infra_vector
 
 REPO = Path(__file__).resolve().parents[2]
 

@@ -9,8 +9,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-
-from _modules import infra_rules
+from infra_formula.monitoring import vmalert as infra_rules
 
 REPO = Path(__file__).resolve().parents[2]
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from infra_formula.parameters import schema as infra_schema
 
-from _modules import infra_schema
 from tools import json_schema, parameters
 
 REPO = Path(__file__).resolve().parent.parent.parent

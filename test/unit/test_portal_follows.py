@@ -4,9 +4,9 @@ from unittest.mock import Mock
 
 import portal_samples
 import pytest
+from infra_formula.fileset import filesets as infra_files
 from salt.exceptions import CommandExecutionError
 
-from _modules import infra_files
 from _states import infra_portal as portal_state
 
 SELF = {"conf.d/a.conf": {"text": "a"}, "conf.d/cert/a.crt": {"link": "pigsty.crt"}}

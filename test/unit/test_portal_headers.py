@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from infra_formula.parameters import schema
+from infra_formula.portal import nginx as portal
 from nginx_conf import Block, parse
 from portal_samples import ALL_COMPONENTS, DEMO, TEMPLATES, facts, load, settings
-
-from _modules import infra_portal as portal
-from _modules import infra_schema as schema
 
 OIDC = {"portal_auth": "oidc", "oauth2_proxy_endpoint": "127.0.0.1:4180"}
 TRUSTED = {

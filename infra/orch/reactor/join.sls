@@ -9,7 +9,7 @@ A minion that was registered before is only registered anew, not changed: what w
 while it was down is left alone at a reboot.
 
 This is Python, not a template: an event is a minion's own word, and none of it becomes a part of
-what is run. What happens with the id is in _modules/infra_fleet.py, read from the file roots, so
+what is run. What happens with the id is in _utils/infra_formula/registration/spool.py, read from the file roots, so
 that the two are always of one release.
 """
 
@@ -19,16 +19,16 @@ import time
 
 
 def run():
-    name, fresh = "infra_fleet_reaction", 10
-    fleet = sys.modules.get(name)
+    name, fresh = "infra_formula_spool", 10
+    spool = sys.modules.get(name)
     # Salt takes longer to look a file up than the rest takes, which counts in a storm of events.
-    if fleet is None or time.monotonic() - fleet.loaded >= fresh:
-        path = __salt__["cp.cache_file"]("salt://_modules/infra_fleet.py")
+    if spool is None or time.monotonic() - spool.loaded >= fresh:
+        path = __salt__["cp.cache_file"]("salt://_utils/infra_formula/registration/spool.py")
         if not path:
-            raise RuntimeError("infra: add the formula's _modules to the master's file_roots")
+            raise RuntimeError("infra: add the formula's _utils to the master's file_roots")
         spec = importlib.util.spec_from_file_location(name, path)
-        fleet = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(fleet)
-        fleet.loaded = time.monotonic()
-        sys.modules[name] = fleet
-    return fleet.reaction(__opts__, "start", data)
+        spool = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(spool)
+        spool.loaded = time.monotonic()
+        sys.modules[name] = spool
+    return spool.reaction(__opts__, "start", data)

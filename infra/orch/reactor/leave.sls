@@ -15,16 +15,16 @@ import time
 
 
 def run():
-    name, fresh = "infra_fleet_reaction", 10
-    fleet = sys.modules.get(name)
+    name, fresh = "infra_formula_spool", 10
+    spool = sys.modules.get(name)
     # Salt takes longer to look a file up than the rest takes, which counts in a storm of events.
-    if fleet is None or time.monotonic() - fleet.loaded >= fresh:
-        path = __salt__["cp.cache_file"]("salt://_modules/infra_fleet.py")
+    if spool is None or time.monotonic() - spool.loaded >= fresh:
+        path = __salt__["cp.cache_file"]("salt://_utils/infra_formula/registration/spool.py")
         if not path:
-            raise RuntimeError("infra: add the formula's _modules to the master's file_roots")
+            raise RuntimeError("infra: add the formula's _utils to the master's file_roots")
         spec = importlib.util.spec_from_file_location(name, path)
-        fleet = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(fleet)
-        fleet.loaded = time.monotonic()
-        sys.modules[name] = fleet
-    return fleet.reaction(__opts__, "delete", data)
+        spool = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(spool)
+        spool.loaded = time.monotonic()
+        sys.modules[name] = spool
+    return spool.reaction(__opts__, "delete", data)

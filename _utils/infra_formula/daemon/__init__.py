@@ -1,0 +1,1 @@
+"""Daemons: command lines, units, configuration, health."""

@@ -1,0 +1,142 @@
+"""Units of this machine: what systemd reports of them, and whether one keeps restarting.
+
+A unit that answers its health check and dies a moment later is not healthy. Each health check of
+an apply records the invocation of the unit that answered (:func:`record_healthy`); the last state
+of the apply compares (``infra_units.stable``).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from infra_formula import process
+from infra_formula.errors import CommandFailed
+from infra_formula.minion import Minion
+
+_PROPERTIES = (
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "NRestarts",
+    "InvocationID",
+    "ActiveEnterTimestampMonotonic",
+)
+_HEALTHY = "infra_units.healthy"
+# SD_MESSAGE_UNIT_RESTART_SCHEDULED of systemd's sd-messages.h: a unit is restarted by itself.
+_RESTART_SCHEDULED = "5eb03494b6584870a536b337290809b3"
+
+
+def observe(units: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Report the state of units, by one call of systemctl.
+
+    units
+        Their names, with or without ``.service``.
+
+    Returns name → ``loaded`` (bool), ``state`` (``ActiveState/SubState``), ``result`` (``success``,
+    or what the unit failed of: ``exit-code``, ``signal``, ``timeout`` …), ``restarts`` (int: by
+    systemd itself since somebody started it), ``invocation`` (id that changes with each start),
+    ``age`` (seconds since it became active; 0 if it is not).
+
+    Raises CommandExecutionError where systemd does not answer.
+    """
+    names = sorted(set(units))
+    if not names:
+        return {}
+    command = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--"]
+    command += [name if "." in name else f"{name}.service" for name in names]
+    outcome = process.run(command)
+    now = time.clock_gettime(time.CLOCK_MONOTONIC)
+    blocks = [facts(block, now) for block in outcome["stdout"].split("\n\n") if block.strip()]
+    if len(blocks) != len(names):
+        raise CommandFailed(f"systemctl show: {outcome['stderr'].strip() or 'no answer'}")
+    return dict(zip(names, blocks, strict=True))
+
+
+def facts(block: str, now: float) -> dict[str, Any]:
+    """Interpret the properties of one unit as ``systemctl show`` prints them; pure.
+
+    block
+        The lines.
+    now
+        Seconds of the monotonic clock.
+    """
+    values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+    active = values.get("ActiveState", "unknown")
+    entered = int(values.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+    return {
+        "loaded": values.get("LoadState") == "loaded",
+        "state": f"{active}/{values.get('SubState', 'unknown')}",
+        "result": values.get("Result", "") or "success",
+        "restarts": int(values.get("NRestarts") or 0),
+        "invocation": values.get("InvocationID", ""),
+        "age": max(0.0, now - entered) if active == "active" else 0.0,
+    }
+
+
+def record_healthy(minion: Minion, unit: str) -> None:
+    """Record, for the rest of this run, that a unit answered its health check.
+
+    unit
+        Its name, without ``.service``.
+    """
+    minion.context.setdefault(_HEALTHY, {})[unit] = observe([unit])[unit]["invocation"]
+
+
+def healthy(minion: Minion) -> dict[str, str]:
+    """Units that answered their health check in this run, each with the invocation that did."""
+    return dict(minion.context.get(_HEALTHY, {}))
+
+
+def instability(seen: Mapping[str, Any], invocation: str) -> str:
+    """Why a unit that was healthy is not any more; empty where it still is; pure.
+
+    seen
+        What :func:`observe` reports of it now.
+    invocation
+        The invocation that answered its health check.
+
+    A restart by somebody else than systemd is none of a unit's faults: it sets ``restarts`` to 0.
+    """
+    active, _, sub = seen["state"].partition("/")
+    if sub == "auto-restart" or active not in ("active", "reloading"):
+        # The journal may not hold the reason: a busy journald can lose what process 1 logs.
+        result = "" if seen["result"] == "success" else f" ({seen['result']})"
+        return f"it is {seen['state']}{result}, although it answered its health check"
+    if seen["invocation"] != invocation and seen["restarts"]:
+        times = "once" if seen["restarts"] == 1 else f"{seen['restarts']} times"
+        return f"systemd restarted it ({times}) after it had answered its health check"
+    return ""
+
+
+def restarts_last_hour() -> dict[str, int]:
+    """Count the restarts that systemd did by itself in the last hour.
+
+    Returns name of the unit (with ``.service``) → restarts; a unit without any is not in it.
+    """
+    # Any process can log these fields, but only process 1 is process 1.
+    command = ["journalctl", "--quiet", "--no-pager", "--since=-1h", "--output=json"]
+    command += ["--output-fields=UNIT", f"MESSAGE_ID={_RESTART_SCHEDULED}", "_PID=1"]
+    outcome = process.run(command)
+    return counted(outcome["stdout"])
+
+
+def counted(lines: str) -> dict[str, int]:
+    """Count journal entries by their unit; pure.
+
+    lines
+        One JSON object per line, as ``journalctl --output=json`` prints them.
+    """
+    found: dict[str, int] = {}
+    for line in lines.splitlines():
+        try:
+            unit = json.loads(line)["UNIT"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if isinstance(unit, str):
+            found[unit] = found.get(unit, 0) + 1
+    return found

@@ -1,0 +1,1 @@
+"""The name server, and how a machine resolves names."""

@@ -1,0 +1,1 @@
+"""File sets: the life of a group of generated files."""

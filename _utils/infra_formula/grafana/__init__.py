@@ -1,0 +1,1 @@
+"""Grafana: settings, data sources, dashboards."""

@@ -1,0 +1,1 @@
+"""Metrics, rules, alerts and probes: what their programs read, and what they answer."""

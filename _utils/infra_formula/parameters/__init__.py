@@ -1,0 +1,1 @@
+"""Parameters: schema and validation."""

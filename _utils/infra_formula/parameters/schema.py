@@ -1,0 +1,468 @@
+"""Checks of values that come from pillar: each failure names the key path and what was expected.
+
+A *rule* says what a value may be. It is a mapping (data, so that it can stand in a YAML file):
+
+``type``
+    ``bool``, ``int``, ``string``, ``line`` (a string of one line), ``text`` (several lines),
+    ``quoted`` (a line that may stand in double quotes in a configuration file), ``name`` (of a
+    file or a thing: letters, digits, ``.``, ``_``, ``-``), ``port``, ``path`` (absolute),
+    ``domain``, ``endpoint`` (``host:port``), ``ip``, ``url``, ``duration`` (``30s``, ``15d``),
+    ``timeout`` (a duration that nginx takes: no years), ``days`` (``397d``), ``size`` (``400m``),
+    ``null``, ``list``, ``map`` or ``any``.
+``enum``
+    The values allowed.
+``min``, ``max``
+    Limits of an int.
+``items``
+    Rule of each element of a list, or of each value of a map.
+``keys``
+    Rules by key of a map; other keys are errors.
+``required``
+    Keys that a map must have.
+``either``
+    A list of rules, one of which has to hold.
+``secret``
+    True: the value is a secret; ``maybe``: it may hold one (see :func:`holds_credentials`). Either
+    keeps the value out of every message.
+``clients``
+    True for a secret that machines need which are no INFRA nodes.
+``entries``
+    The entries are checked elsewhere; its ``secret`` lists the keys of an entry that are ``maybe``.
+``unset``
+    Text: what ``null`` means, which is allowed then.
+
+What else a rule holds (``about``) is for people, and passed over.
+
+Every function here is pure: no file, no command, no pillar.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+# Spelled out: without regard to case, Python takes U+017F for an s and U+212A for a K.
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_DURATION = re.compile(r"[0-9]{1,6}(?:ms|[smhdwy])")
+_SIZE = re.compile(r"[0-9]{1,9}[kKmMgG]?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_SHOWN = 60
+_CREDENTIAL = (
+    r"(?:pass|passwd|password|passphrase|pwd|token|secret|credentials?|authorization|cookie|license"
+    r"|(?:api|access|account|secret|private|hmac)[-_.]?key)"
+)
+_CREDENTIAL_NAME = re.compile(rf".*{_CREDENTIAL}", re.IGNORECASE | re.DOTALL)
+_URL_PASSWORD = re.compile(r"[^\s/:@]*:[^\s/@]+@[^\s@]")
+_IN_TEXT = re.compile(
+    # name: value, name=value; --flag value; nginx: proxy_set_header Name value, set $name value
+    rf"""(?:[\w.$-]*{_CREDENTIAL}["']?\s*[:=]
+    |-{{1,2}}[\w.-]*{_CREDENTIAL}[ ]
+    |\b(?:\w+_set_header|\w+_param|set)\s+["'$]*[\w-]*{_CREDENTIAL}["']?\s)
+    \s*(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;,]+)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def show(value: Any) -> str:
+    """A value as an error message quotes it: its repr, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def join(path: str, key: Any) -> str:
+    """Key path of a key below a path; a key that holds a dot is put in brackets."""
+    if isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9_-]+", key):
+        return f"{path}.{key}" if path else key
+    return f"{path}[{key!r}]"
+
+
+def nearest(word: Any, known: Iterable[str]) -> str:
+    """A hint that names the nearest known word, empty where none is near."""
+    found = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def problem(path: str, expected: str, got: Any) -> str:
+    """One error message: key path, what was expected, what was found."""
+    hint = ""
+    if isinstance(got, bool):
+        hint = " (YAML reads unquoted on, off, yes and no as booleans; quote them)"
+    return (
+        f"{path}: expected {expected}, got {show(got)}{hint if 'boolean' not in expected else ''}"
+    )
+
+
+def domain_problem(value: Any) -> str | None:
+    """Why a value is not a DNS name (RFC 1123, a leading ``*.`` allowed); None where it is."""
+    if not isinstance(value, str):
+        return "a domain name"
+    if len(value) > 253 or not _DOMAIN.fullmatch(value):
+        return "a domain name like i.pigsty (letters, digits, hyphens and dots)"
+    if re.fullmatch(r"[\d.]+", value):
+        return "a domain name, not an address"
+    return None
+
+
+def endpoint_problem(value: Any) -> str | None:
+    """Why a value is not an endpoint: ``host:port``, ``[IPv6]:port`` or ``unix:/path``."""
+    form = "host:port, [IPv6]:port or unix:/path"
+    if not isinstance(value, str) or _CONTROL.search(value):
+        return form
+    if value.startswith("unix:"):
+        return "unix: and an absolute path" if path_problem(value[5:]) or ":" in value[5:] else None
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit():
+        return form
+    if not 1 <= int(port) <= 65535 or len(port) > 5:
+        return f"{form} with a port from 1 to 65535"
+    if host.startswith("[") and host.endswith("]"):
+        return None if _is_ip(host[1:-1], 6) else form
+    if re.fullmatch(r"[\d.]+", host):
+        return None if _is_ip(host, 4) else f"{form} with a valid IPv4 address"
+    return None if _HOST.fullmatch(host) and len(host) <= 253 else form
+
+
+def path_problem(value: Any) -> str | None:
+    """Why a value is not an absolute path that may stand in a configuration file."""
+    if not isinstance(value, str) or not value.startswith("/"):
+        return "an absolute path"
+    if not re.fullmatch(r"[A-Za-z0-9/._@%+=:,~-]+", value) or ".." in value.split("/"):
+        return "an absolute path without spaces, '..' or the characters ; { } $ \" '"
+    return None
+
+
+def url_problem(value: Any) -> str | None:
+    """Why a value is not an http or https URL."""
+    form = "an http:// or https:// URL"
+    if not isinstance(value, str) or _CONTROL.search(value) or " " in value:
+        return form
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return form
+    return None if parts.scheme in ("http", "https") and parts.hostname else form
+
+
+def line_problem(value: Any) -> str | None:
+    """Why a value is not a string of one line without control characters."""
+    if not isinstance(value, str):
+        return "a string"
+    return "a string of one line without control characters" if _CONTROL.search(value) else None
+
+
+def text_problem(value: Any) -> str | None:
+    """Why a value is not text: a string without control characters but line breaks and tabs."""
+    if not isinstance(value, str):
+        return "a string"
+    bare = value.replace("\n", "").replace("\t", "")
+    return "text without control characters" if _CONTROL.search(bare) else None
+
+
+def _is_ip(value: Any, version: int | None = None) -> bool:
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return isinstance(value, str) and version in (None, address.version) and "%" not in value
+
+
+def _when(ok: bool, expected: str) -> str | None:
+    return None if ok else expected
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_SCALARS: dict[str, Callable[[Any], str | None]] = {
+    "any": lambda v: None,
+    "bool": lambda v: _when(isinstance(v, bool), "a boolean (true or false)"),
+    "int": lambda v: _when(_is_int(v), "an integer"),
+    "string": lambda v: _when(isinstance(v, str), "a string"),
+    "null": lambda v: _when(v is None, "null"),
+    "line": line_problem,
+    "text": text_problem,
+    "quoted": lambda v: (
+        line_problem(v) or _when(not set(v) & set('"\\$;{}'), 'a string without " \\ $ ; { }')
+    ),
+    "name": lambda v: _when(
+        isinstance(v, str) and bool(_NAME.fullmatch(v)),
+        "a name of letters, digits, dots, hyphens and underscores",
+    ),
+    "port": lambda v: _when(_is_int(v) and 1 <= v <= 65535, "a port, an integer from 1 to 65535"),
+    "path": path_problem,
+    "domain": domain_problem,
+    "endpoint": endpoint_problem,
+    "ip": lambda v: _when(_is_ip(v), "an IP address"),
+    "url": url_problem,
+    "duration": lambda v: _when(
+        isinstance(v, str) and bool(_DURATION.fullmatch(v)), "a duration like 30s, 5m or 15d"
+    ),
+    "timeout": lambda v: _when(
+        isinstance(v, str) and bool(_DURATION.fullmatch(v)) and not v.endswith("y"),
+        "a duration like 30s or 5m, of at most weeks",
+    ),
+    "days": lambda v: _when(
+        isinstance(v, str) and bool(re.fullmatch(r"[1-9][0-9]{0,4}d", v)), "days, like 397d"
+    ),
+    "size": lambda v: _when(
+        (_is_int(v) and v >= 0) or (isinstance(v, str) and bool(_SIZE.fullmatch(v))),
+        "a size like 400m or 1g, or 0",
+    ),
+}
+
+
+def check(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
+    """Check a value against a rule.
+
+    path
+        Key path of the value, for the messages.
+    value
+        The value, as it came from pillar.
+    rule
+        See the module's own description.
+
+    Returns the error messages, empty where the value is as expected.
+    """
+    if rule.get("secret"):
+        plain = {key: part for key, part in rule.items() if key != "secret"}
+        return [error.split(", got ", 1)[0] for error in check(path, value, plain)]
+    if "unset" in rule:
+        rule = {key: part for key, part in rule.items() if key != "unset"}
+        either = [{"type": "null"}, *rule.get("either", [rule])]
+        return _check_either(path, value, {"either": either})
+    if "either" in rule:
+        return _check_either(path, value, rule)
+    kind = rule.get("type", "any")
+    if kind == "map":
+        return _check_map(path, value, rule)
+    if kind == "list":
+        if not isinstance(value, list):
+            return [_kind_problem(path, "a list", value, rule)]
+        item = rule.get("items", {})
+        return [e for i, v in enumerate(value) for e in check(f"{path}[{i}]", v, item)]
+    expected = _SCALARS[kind](value)
+    if expected is None and "enum" in rule and value not in rule["enum"]:
+        expected = "one of " + ", ".join(str(v) for v in rule["enum"])
+        return [problem(path, expected, value) + nearest(value, map(str, rule["enum"]))]
+    if expected is None and _is_int(value):
+        low, high = rule.get("min"), rule.get("max")
+        if (low is not None and value < low) or (high is not None and value > high):
+            expected = f"an integer {_range(low, high)}"
+    return [problem(path, expected, value)] if expected else []
+
+
+def parameters(schema: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Every parameter of ``infra/schema.yaml`` by its name, whatever section it stands in.
+
+    schema
+        What that file holds.
+    """
+    return {name: rule for section in schema.values() for name, rule in section.items()}
+
+
+def holds_credentials(value: Any) -> bool:
+    """Whether a secret is recognized in a value that may hold one.
+
+    value
+        Text, or a list or a dictionary of anything.
+
+    True for a URL with a password, a private key, and for a flag, a header or a setting whose name
+    ends in ``password``, ``token``, ``secret``, ``credentials``, ``api_key`` or the like, unless it
+    is empty or leads to a file or a variable.
+    """
+    if isinstance(value, dict):
+        return any(
+            holds_credentials(item)
+            or holds_credentials(key)
+            or (_CREDENTIAL_NAME.fullmatch(str(key)) is not None and _is_credential(item))
+            for key, item in value.items()
+        )
+    if isinstance(value, (list, tuple)):
+        return any(map(holds_credentials, value))
+    if not isinstance(value, str):
+        return False
+    return (
+        "PRIVATE KEY-----" in value
+        or _URL_PASSWORD.search(value) is not None
+        or any(_is_credential(found["value"].strip("\"'")) for found in _IN_TEXT.finditer(value))
+    )
+
+
+def _is_credential(value: Any) -> bool:
+    """Whether what a credential's name has beside it is one: no file, no variable, not empty."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_credential, value))
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return False
+    return bool(str(value).strip()) and not str(value).startswith(("/", "file:", "$"))
+
+
+def split_secrets(
+    rules: dict[str, Any], values: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Divide parameters into what every minion may have and what INFRA nodes alone should have.
+
+    rules
+        Rule of each parameter by its name.
+    values
+        The parameters, right or wrong.
+
+    Returns the former, the latter, and the key path of each secret, in the parameters' order.
+    Merged again, dictionary by dictionary, the two are what was given. A list is not divided. A
+    parameter that is set to its default is no secret, since everybody knows that, and neither is
+    one that clients need."""
+    public, secret, paths = _split({"type": "map", "keys": rules}, values, "")
+    return public or {}, secret or {}, paths
+
+
+def _split(rule: dict[str, Any], value: Any, path: str) -> tuple[Any, Any, list[str]]:
+    mark = rule.get("secret")
+    if value in (None, "", [], {}) or rule.get("clients") or _is_default(rule, value):
+        return value, None, []
+    if mark is True or (mark == "maybe" and holds_credentials(value)):
+        return None, value, [path]
+    inner = _inner(rule, value)
+    if isinstance(value, list):
+        if any(_split(inner(i), item, "")[2] for i, item in enumerate(value)):
+            return None, value, [path]
+        return value, None, []
+    if not isinstance(value, dict):
+        return value, None, []
+    public: dict[str, Any] = {}
+    secret: dict[str, Any] = {}
+    paths: list[str] = []
+    for key, item in value.items():
+        below = inner(key)
+        left, right, found = _split(below, item, join(path, key))
+        if not found:
+            public[key] = item
+            continue
+        secret[key] = right
+        # A dictionary of secrets is named once, and not with each of its keys.
+        paths += [path] if "secret" in below and "keys" not in rule else found
+        if left is not None:
+            public[key] = left
+    return public or None, secret or None, list(dict.fromkeys(paths))
+
+
+def _is_default(rule: dict[str, Any], value: Any) -> bool:
+    return "default" in rule and value == rule["default"]
+
+
+def _inner(rule: dict[str, Any], value: Any) -> Callable[[Any], dict[str, Any]]:
+    """The rule of each element of a list or a dictionary, by its index or key."""
+    kind = "list" if isinstance(value, list) else "map"
+    entry = {name: {"secret": "maybe"} for name in rule.get("entries", {}).get("secret", [])}
+    choices = [rule, *rule.get("either", [])]
+    chosen: dict[str, Any] = next((choice for choice in choices if choice.get("type") == kind), {})
+    items = {"type": "map", "keys": entry} if entry else chosen.get("items", {})
+    return lambda key: chosen["keys"].get(key, {}) if "keys" in chosen else items
+
+
+def is_secret(rules: dict[str, Any], keys: list[Any]) -> bool:
+    """Whether a value may not be quoted in a message, as it is, holds or belongs to a secret.
+
+    rules
+        Rule of each parameter by its name.
+    keys
+        Parameter, key or index, … that lead to it.
+    """
+    rule: dict[str, Any] = {"type": "map", "keys": rules}
+    for key in keys:
+        rule = _inner(rule, [] if isinstance(key, int) else {})(key)
+        if rule.get("secret"):
+            return True
+    return bool(keys) and _has_secret(rule)
+
+
+def locate(message: str, value: Any) -> list[Any]:
+    """Keys and indexes that lead to what a message is about, as far as the value has them.
+
+    message
+        An error that begins with a key path.
+    value
+        What was checked, of which that path is.
+    """
+    path, keys = "", []
+    while isinstance(value, (dict, list)):
+        if isinstance(value, list):
+            index = re.match(r"\[([0-9]{1,9})\]", message[len(path) :])
+            if not index or int(index[1]) >= len(value):
+                break
+            found = [(path + index[0], int(index[1]))]
+        else:
+            forms = [
+                (form, key)
+                for key in value
+                for form in (join(path, key), f"{path}.{key}".lstrip("."), f"{path}[{key!r}]")
+            ]
+            found = [
+                (form, key)
+                for form, key in forms
+                if message.startswith(form) and message[len(form) :][:1] in (":", ".", "[", " ")
+            ]
+        if not found:
+            break
+        path, key = max(found, key=lambda pair: len(pair[0]))
+        keys.append(key)
+        value = value[key]
+    return keys
+
+
+def _range(low: int | None, high: int | None) -> str:
+    if low is None:
+        return f"of at most {high}"
+    return f"of at least {low}" if high is None else f"from {low} to {high}"
+
+
+def _check_either(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
+    found = [check(path, value, choice) for choice in rule["either"]]
+    if any(not errors for errors in found):
+        return []
+    for choice, errors in zip(rule["either"], found, strict=True):
+        # Of the right kind, with a fault inside: that fault says more than "neither of these".
+        if (choice.get("type"), type(value)) in (("list", list), ("map", dict)):
+            return errors
+    marker = f"{path}: expected "
+    expected = [e.removeprefix(marker).rsplit(", got ", 1)[0] for errors in found for e in errors]
+    return [problem(path, " or ".join(dict.fromkeys(expected)), value)]
+
+
+def _kind_problem(path: str, expected: str, value: Any, rule: dict[str, Any]) -> str:
+    """The message for what is no list or dictionary; without a value where that holds secrets."""
+    message = problem(path, expected, value)
+    return message.split(", got ", 1)[0] if _has_secret(rule) else message
+
+
+def _has_secret(rule: dict[str, Any]) -> bool:
+    """Whether a value of a rule may be a secret, or hold one."""
+    if rule.get("secret") or rule.get("entries", {}).get("secret"):
+        return True
+    below = [*rule.get("keys", {}).values(), *rule.get("either", [])]
+    return any(map(_has_secret, below)) or ("items" in rule and _has_secret(rule["items"]))
+
+
+def _check_map(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
+    if not isinstance(value, dict):
+        return [_kind_problem(path, "a dictionary", value, rule)]
+    errors = []
+    keys = rule.get("keys")
+    for key, item in value.items():
+        here = join(path, key)
+        if not isinstance(key, str):
+            errors.append(problem(here, "a key that is a string", key))
+        elif keys is not None and key not in keys:
+            errors.append(f"{here}: unknown key{nearest(key, keys)}")
+        else:
+            errors += check(here, item, keys[key] if keys is not None else rule.get("items", {}))
+    errors += [f"{join(path, k)}: missing" for k in rule.get("required", []) if k not in value]
+    return errors

@@ -1,0 +1,1 @@
+"""Pigsty's inventories, converted to pillar."""

@@ -1,0 +1,1 @@
+"""Certificates: the site's CA, the leaf certificates, public ones by certbot."""

@@ -1,0 +1,282 @@
+"""Certificates that the CA of this site signs: how, where to, and what is written down of it.
+
+What this machine's CA signed stands in ``/var/lib/infra/certs.json``, with all that it takes to
+sign it again. So ``infra_cert.renew`` needs neither a pillar nor a master.
+
+A certificate of ours is described by a *specification*, a mapping:
+
+``private_key``, ``signing_cert``, ``signing_private_key``
+    absolute paths.
+``common_name``, ``organization``, ``unit``
+    CN, O and OU of its subject.
+``names``, ``addresses``
+    DNS names and IP addresses that it is for.
+``usages``
+    what it may be used for: ``serverAuth``, ``clientAuth``.
+``days``, ``renew_days``
+    its life, and how many days before its end it is issued anew.
+``group``, ``cert_mode``, ``key_mode``
+    group that it belongs to, modes as octal strings.
+``reload``
+    service that has to take a new one up, empty for none.
+``purpose``
+    what it is for, in words.
+"""
+
+from __future__ import annotations
+
+import datetime
+import grp
+import ipaddress
+import json
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.fileset import filesets
+from infra_formula.minion import Minion
+from infra_formula.pki import certificates as pki_certificates
+
+log = logging.getLogger(__name__)
+
+RECORD = Path("/var/lib/infra/certs.json")
+CA = "/etc/pki/ca.crt"
+CA_KEY = "/etc/pki/ca/ca.key"
+_RENEW_DAYS = 30
+_TOLERANCE = datetime.timedelta(days=2)
+_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9._-]{0,250}[A-Za-z0-9])?")
+
+
+def problems(parameters: dict[str, Any]) -> list[str]:
+    """What is wrong with ``certs`` of a pillar beyond the type of each value.
+
+    Returns one message per error, each beginning with the key path.
+    """
+    errors = []
+    for name, given in (parameters.get("certs") or {}).items():
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+            errors.append(
+                f"certs[{name!r}]: expected a name of letters, digits, dots, hyphens and "
+                "underscores as key"
+            )
+            continue
+        try:
+            specification({**filled(name, given), "key": ""}, "")
+        except SaltInvocationError as err:
+            errors.append(f"certs.{name}.{err}")
+    return errors
+
+
+def filled(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """An element of ``certs`` with what it does not say; pure."""
+    least = {"cn": name, "san": ["localhost", "127.0.0.1"], "org": "pigsty", "unit": "pigsty"}
+    return {**least, "expire": "7300d", **given}
+
+
+def specification(given: dict[str, Any], purpose: str) -> dict[str, Any]:
+    """Specification of a certificate from what an operator or a pillar says of it; pure.
+
+    given
+        ``cn``, ``san``, ``org``, ``unit``, ``expire`` and ``key`` as for ``infra_cert.issue``, and
+        further ``group`` (may read it; then the modes are 0644 and 0640) and ``reload``.
+    purpose
+        What it is for, in words.
+
+    Raises SaltInvocationError naming the argument that is wrong.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_*@][A-Za-z0-9 ._*@-]{0,63}", str(given["cn"])):
+        raise InvalidInput(f"cn: expected a name of up to 64 letters, got {given['cn']!r}")
+    if not re.fullmatch(r"[1-9][0-9]{0,4}d", str(given["expire"])):
+        raise InvalidInput(f"expire: expected days, like 7300d, got {given['expire']!r}")
+    names, addresses = alternative_names(given["san"])
+    days = int(given["expire"].removesuffix("d"))
+    shared = bool(given.get("group"))
+    return {
+        "private_key": given["key"],
+        "signing_cert": CA,
+        "signing_private_key": CA_KEY,
+        "common_name": given["cn"],
+        "organization": given["org"],
+        "unit": given["unit"],
+        "names": names,
+        "addresses": addresses,
+        "usages": ["serverAuth", "clientAuth"],
+        "days": days,
+        "renew_days": min(_RENEW_DAYS, days // 3),
+        "group": given.get("group") or "root",
+        "cert_mode": "0644" if shared else "0600",
+        "key_mode": "0640" if shared else "0600",
+        "reload": given.get("reload", ""),
+        "purpose": purpose,
+    }
+
+
+def alternative_names(san: str | list[str]) -> tuple[list[str], list[str]]:
+    """DNS names and IP addresses of a list of both; pure.
+
+    san
+        A list, or separated by commas; ``DNS:`` and ``IP:`` may stand before each.
+
+    Raises SaltInvocationError for what is neither.
+    """
+    names: list[str] = []
+    addresses: list[str] = []
+    for word in san.split(",") if isinstance(san, str) else san:
+        text = str(word).strip()
+        kind, colon, rest = text.partition(":")
+        prefixed = colon and kind in ("DNS", "IP")
+        kind, value = (kind, rest.strip()) if prefixed else ("", text)
+        if kind != "DNS" and _is_address(value):
+            addresses.append(str(ipaddress.ip_address(value)))
+        elif kind != "IP" and _NAME.fullmatch(value):
+            names.append(value)
+        else:
+            raise InvalidInput(f"san: expected a DNS name or an IP address, got {word!r}")
+    return list(dict.fromkeys(names)), list(dict.fromkeys(addresses))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def make(minion: Minion, name: str, spec: dict[str, Any]) -> list[str]:
+    """Sign a certificate, with a new key where there is none that can be used, and put it in place.
+
+    name, spec
+        Absolute path of the certificate, and its specification.
+
+    Returns the paths that were written. Each is replaced in one step, the key first.
+
+    Raises CommandExecutionError where the CA or the group is missing, or nothing can be written.
+    """
+    for path in (spec["signing_cert"], spec["signing_private_key"]):
+        if not Path(path).is_file():
+            raise CommandFailed(f"{name} cannot be signed: there is no {path}")
+    fault = pki_certificates.time_fault(spec["signing_cert"])
+    if fault:
+        raise CommandFailed(f"{name} cannot be signed: {fault}")
+    key, written = spec["private_key"], []
+    try:
+        for folder in (Path(key).parent, Path(name).parent):
+            if not folder.exists():
+                folder.mkdir(parents=True, mode=0o755)
+        if not _usable(key):
+            text = minion.call("x509.create_private_key", algo="rsa", keysize=2048)
+            _put(key, text, spec["key_mode"], spec["group"])
+            written.append(key)
+        text = minion.call("x509.create_certificate", private_key=key, **_arguments(spec))
+        _put(name, text, spec["cert_mode"], spec["group"])
+    except OSError as err:
+        raise CommandFailed(f"{name} cannot be written: {err}") from err
+    return [*written, name]
+
+
+def begin() -> str:
+    """From when on what is signed now is valid: some clocks are behind, and this one may be ahead."""
+    moment = datetime.datetime.now(datetime.timezone.utc) - _TOLERANCE
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _arguments(spec: dict[str, Any]) -> dict[str, Any]:
+    """What Salt's x509 has to know of a certificate."""
+    names = [f"DNS:{n}" for n in spec["names"]] + [f"IP:{a}" for a in spec["addresses"]]
+    return {
+        "signing_cert": spec["signing_cert"],
+        "signing_private_key": spec["signing_private_key"],
+        "CN": spec["common_name"],
+        "O": spec["organization"],
+        "OU": spec["unit"],
+        "subjectAltName": names,
+        "basicConstraints": "critical, CA:FALSE",
+        "keyUsage": "critical, digitalSignature, keyEncipherment",
+        "extendedKeyUsage": ", ".join(spec["usages"]),
+        "subjectKeyIdentifier": "hash",
+        "authorityKeyIdentifier": "keyid:always",
+        "not_before": begin(),
+        "days_valid": spec["days"],
+    }
+
+
+def _usable(key: str) -> bool:
+    try:
+        serialization.load_pem_private_key(
+            Path(key).read_bytes(), password=None, unsafe_skip_rsa_key_validation=True
+        )
+    except (OSError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _put(path: str, text: str, mode: str, group: str) -> None:
+    """Write a file in one step; nobody ever sees it with other permissions, or a part of it."""
+    target = Path(path)
+    try:
+        gid = grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise CommandFailed(f"{path}: there is no group {group}") from None
+    # One name for it, so that what a killed run left is overwritten and does not pile up.
+    beside = target.with_name(f".{target.name}.infra-new")
+    beside.unlink(missing_ok=True)
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as stream:
+            stream.write(text if text.endswith("\n") else f"{text}\n")
+            stream.flush()
+            os.fchown(stream.fileno(), 0, gid)
+            os.fchmod(stream.fileno(), int(mode, 8))
+            os.fsync(stream.fileno())
+        os.replace(beside, target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def remember(name: str, spec: dict[str, Any]) -> None:
+    """Write down what it takes to renew a certificate.
+
+    A record that is damaged is put aside; the applies of what is asked for fill a new one.
+    """
+    try:
+        known = remembered()
+    except CommandExecutionError as err:
+        log.warning("%s", err)
+        RECORD.replace(RECORD.with_suffix(".damaged"))
+        known = {}
+    if known.get(name) != spec:
+        _record({**known, name: spec})
+
+
+def forget(name: str) -> None:
+    """Strike a certificate off the record, so that it is renewed no more."""
+    _record({path: spec for path, spec in remembered().items() if path != name})
+
+
+def remembered() -> dict[str, dict[str, Any]]:
+    """Certificates that this machine's CA signed, and how: path → specification.
+
+    Raises CommandExecutionError for a record that cannot be read.
+    """
+    try:
+        return dict(json.loads(RECORD.read_text(encoding="utf-8"))["certificates"])
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as err:
+        raise CommandFailed(
+            f"{RECORD} is damaged ({err}); apply infra.ca to have it written anew"
+        ) from err
+
+
+def _record(certificates: dict[str, dict[str, Any]]) -> None:
+    data = {"version": 1, "certificates": certificates}
+    text = json.dumps(data, indent=1, sort_keys=True) + "\n"
+    filesets.write(str(RECORD), text, 0o644)

@@ -1,0 +1,1 @@
+"""The portal: entries, nginx files, home page, users."""

@@ -1,0 +1,1 @@
+"""Minions that register: facts, claims, events."""

@@ -1,0 +1,1 @@
+"""The local package repository: building, publishing, archives, clients."""

@@ -1,0 +1,291 @@
+"""Ask apt what a repository for a Debian or Ubuntu release has to hold.
+
+apt runs with a root of its own: sources, keyrings, lists, cache and an empty list of installed
+packages. The machine's own configuration is neither read nor changed, so that one machine can
+resolve for other distributions, releases and architectures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from infra_formula import process
+from infra_formula.errors import CommandFailed, InvalidInput
+
+ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+_LOCK_SECONDS = 60
+_URI = re.compile(r"^'([^']+)' (\S+) (\d+) ?(?:(\w+):([0-9a-fA-F]+))?\s*$")
+
+
+def sources_text(upstreams: list[dict[str, Any]], arch: str) -> str:
+    """Sources in deb822 format.
+
+    upstreams
+        ``name``, ``url``, ``suite``, ``components``, and ``keyring`` (path) or ``trusted``.
+    arch
+        Debian's name of the architecture.
+    """
+    stanzas = []
+    for upstream in upstreams:
+        lines = [
+            f"# {upstream['name']}",
+            "Types: deb",
+            f"URIs: {upstream['url']}",
+            f"Suites: {upstream['suite']}",
+        ]
+        if upstream["components"]:
+            lines.append(f"Components: {' '.join(upstream['components'])}")
+        lines.append(f"Architectures: {arch}")
+        if upstream.get("keyring"):
+            lines.append(f"Signed-By: {upstream['keyring']}")
+        else:
+            lines.append("Trusted: yes")
+        stanzas.append("\n".join(lines) + "\n")
+    return "\n".join(stanzas)
+
+
+def config_text(root: str, arch: str, proxies: dict[str, str] | None = None) -> str:
+    """apt.conf of a root of its own.
+
+    root
+        Directory of that root.
+    arch
+        Debian's name of the architecture.
+    proxies
+        Host → proxy URL, or ``DIRECT``.
+    """
+    lines = [
+        f'Dir "{root}/";',
+        f'Dir::State::status "{root}/var/lib/dpkg/status";',
+        f'APT::Architecture "{arch}";',
+        f'APT::Architectures {{ "{arch}"; }};',
+        'APT::Install-Recommends "false";',
+        'APT::Install-Suggests "false";',
+        'APT::Update::Error-Mode "any";',
+        'Acquire::ForceHash "SHA256";',
+        'Acquire::Languages "none";',
+        'Acquire::Retries "3";',
+        'Acquire::http::Timeout "30";',
+        'Acquire::https::Timeout "30";',
+        'Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";',
+        'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";',
+    ]
+    for host, proxy in sorted((proxies or {}).items()):
+        if not re.fullmatch(r"DIRECT|https?://[^\s\"'\\;{}]+", proxy):
+            raise InvalidInput(f"proxy_env: expected the URL of a proxy, got {proxy!r}")
+        lines += [f'Acquire::{kind}::Proxy::{host} "{proxy}";' for kind in ("http", "https")]
+    return "\n".join(lines) + "\n"
+
+
+def parse_uris(text: str) -> list[dict[str, Any]]:
+    """What ``apt-get --print-uris`` says, as items to fetch.
+
+    Returns mappings with ``url``, ``name``, ``version``, ``arch``, ``file`` (as the upstream calls
+    it), ``size`` (bytes) and ``checksum``.
+
+    Raises CommandExecutionError for a package whose file name is not of the form that apt gives it.
+    """
+    found = []
+    for line in text.splitlines():
+        match = _URI.match(line)
+        if not match:
+            continue
+        url, file, size, kind, digits = match.groups()
+        # apt writes name_version_arch.deb, with the version's colon (epoch) as %3a.
+        parts = file.removesuffix(".deb").split("_")
+        if len(parts) != 3:
+            raise CommandFailed(f"apt names a file {file!r}, not name_version_arch.deb")
+        name, version, arch = parts
+        kind = (kind or "").lower().removesuffix("sum")
+        found.append(
+            {
+                "url": url,
+                "name": name,
+                "version": unquote(version),
+                "arch": arch,
+                "file": unquote(url.rpartition("/")[2]),
+                "size": int(size),
+                "checksum": f"{kind}:{digits.lower()}" if digits else "",
+            }
+        )
+    return found
+
+
+def relation(name: str) -> str:
+    """``name=version`` as a dependency is written: ``name (= version)``."""
+    name, _, version = name.partition("=")
+    return f"{name} (= {version})" if version else name
+
+
+def parse_policy(text: str) -> dict[str, str]:
+    """Name → version of the candidate, as ``apt-cache policy`` says; empty for a virtual package."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        if line and not line[0].isspace() and line.endswith(":"):
+            name = line[:-1].partition(":")[0]
+        elif name and line.strip().startswith("Candidate:"):
+            version = line.split(":", 1)[1].strip()
+            found[name] = "" if version == "(none)" else version
+    return found
+
+
+def resolve(
+    root: str,
+    upstreams: list[dict[str, Any]],
+    arch: str,
+    names: list[str],
+    proxies: dict[str, str] | None = None,
+    timeout: int = 600,
+) -> dict[str, Any]:
+    """The packages wanted, and all that they need, as apt's solver finds them.
+
+    root
+        Directory for apt's sources, lists and cache; kept, so that the next run only asks what
+        changed.
+    upstreams
+        See :func:`sources_text`.
+    arch
+        ``x86_64`` or ``aarch64``.
+    names
+        Packages (``name``, ``name=version``, or patterns with ``*``); real or virtual.
+    proxies
+        See :func:`config_text`.
+    timeout
+        Seconds that one call of apt may take.
+
+    Returns ``packages`` (see :func:`parse_uris`), ``missing`` (names that no upstream has) and
+    ``broken`` (name → why it cannot be installed). Packages that exclude each other are resolved
+    apart, each with all it needs.
+
+    Raises CommandExecutionError when an upstream cannot be reached or verified.
+    """
+    if not shutil.which("apt-get"):
+        raise CommandFailed(
+            "apt-get is not here; a repository for Debian or Ubuntu can only be built where apt is"
+        )
+    debian = ARCHES[arch]
+    base = Path(root).resolve()
+    _make_root(base, sources_text(upstreams, debian), config_text(str(base), debian, proxies))
+    env = {"APT_CONFIG": str(base / "apt.conf"), "LC_ALL": "C", "http_proxy": "", "https_proxy": ""}
+
+    def apt(*argv: str) -> dict[str, Any]:
+        answer: dict[str, Any] = process.run(
+            list(argv),
+            env=env,
+            timeout=timeout,
+        )
+        return answer
+
+    answer = apt("apt-get", "update", "-q")
+    for _ in range(_LOCK_SECONDS):
+        # A run that was killed may have left its apt behind, which goes on for a moment.
+        if "Could not get lock" not in answer["stderr"]:
+            break
+        time.sleep(1)
+        answer = apt("apt-get", "update", "-q")
+    complaints = _complaints(answer["stderr"])
+    if answer["retcode"] or any(line.startswith("E:") for line in complaints):
+        raise CommandFailed(
+            "apt cannot use the upstreams:\n"
+            + ("\n".join(complaints) or answer["stderr"] or answer["stdout"])
+        )
+    wanted, missing = _existing(names, apt)
+    packages: dict[tuple[str, str, str], dict[str, Any]] = {}
+    broken: dict[str, str] = {}
+    groups = [wanted] if wanted else []
+    while groups:
+        group = groups.pop()
+        answer = apt(
+            "apt-get", "satisfy", "-qq", "-y", "--print-uris", *(relation(n) for n in group)
+        )
+        if answer["retcode"] == 0:
+            for package in parse_uris(answer["stdout"]):
+                packages[package["name"], package["version"], package["arch"]] = package
+        elif len(group) > 1:
+            middle = len(group) // 2
+            groups += [group[:middle], group[middle:]]
+        else:
+            # Asked again, less quietly: only then does it say what it lacks.
+            answer = apt("apt-get", "satisfy", "-q", "-s", relation(group[0]))
+            told = answer["stdout"].partition("unmet dependencies:")[2]
+            reasons = [line.strip() for line in told.splitlines() if line.startswith(" ")]
+            broken[group[0]] = "; ".join(reasons) or answer["stderr"].strip()
+    return {
+        "packages": sorted(packages.values(), key=lambda p: (p["name"], p["version"], p["arch"])),
+        "missing": missing,
+        "broken": broken,
+    }
+
+
+def _make_root(base: Path, sources: str, config: str) -> None:
+    for folder in (
+        "etc/apt/sources.list.d",
+        "etc/apt/preferences.d",
+        "etc/apt/apt.conf.d",
+        "etc/apt/trusted.gpg.d",
+        "var/lib/apt/lists/partial",
+        "var/cache/apt/archives/partial",
+        "var/lib/dpkg",
+    ):
+        (base / folder).mkdir(parents=True, exist_ok=True)
+    (base / "var/lib/dpkg/status").write_text("", encoding="utf-8")
+    (base / "etc/apt/sources.list.d/upstream.sources").write_text(sources, encoding="utf-8")
+    (base / "apt.conf").write_text(config, encoding="utf-8")
+
+
+def _complaints(stderr: str) -> list[str]:
+    """What apt says is wrong, without what it merely notes."""
+    lines = [line.strip() for line in stderr.splitlines() if line[:2] in ("E:", "W:")]
+    return [line for line in lines if "unsandboxed" not in line]
+
+
+def _existing(names: list[str], apt: Any) -> tuple[list[str], list[str]]:
+    """Names to be resolved, patterns expanded, and names that no upstream has."""
+    wanted: dict[str, None] = {}
+    missing = []
+    plain = [n for n in names if not set(n) & set("*?")]
+    patterns = [n for n in names if set(n) & set("*?")]
+    if patterns:
+        known = apt("apt-cache", "pkgnames")["stdout"].split()
+        for pattern in patterns:
+            found = sorted(fnmatch.filter(known, pattern))
+            wanted.update(dict.fromkeys(found))
+            if not found:
+                missing.append(pattern)
+    if not plain:
+        return list(wanted), missing
+    bare = [name.partition("=")[0] for name in plain]
+    policy = parse_policy(apt("apt-cache", "policy", *bare)["stdout"])
+    for name, own in zip(plain, bare, strict=True):
+        version = name.partition("=")[2]
+        if policy.get(own):
+            if version and not _has_version(own, version, apt):
+                missing.append(name)
+                continue
+            wanted[name] = None
+        elif own in policy and _provided(apt("apt-cache", "showpkg", own)["stdout"]):
+            wanted[name] = None
+        else:
+            missing.append(name)
+    return list(wanted), missing
+
+
+def _has_version(name: str, version: str, apt: Any) -> bool:
+    lines = apt("apt-cache", "madison", name)["stdout"].splitlines()
+    return any(line.split("|")[1].strip() == version for line in lines if line.count("|") >= 2)
+
+
+def _provided(showpkg: str) -> bool:
+    tail = showpkg.partition("Reverse Provides:")[2]
+    with contextlib.suppress(IndexError):
+        return bool(tail.strip().splitlines()[0])
+    return False

@@ -1,0 +1,453 @@
+"""What a repository is to be built from: targets, upstreams, package names, checked and expanded.
+
+Everything here is a pure function of its arguments. A *request* is what the SLS hands over, in
+Pigsty's words; a *plan* is the same thing with nothing left to look up: for each target the
+upstreams that fit it, with their addresses, and the names of the packages wanted.
+
+A *target* is an operating system and an architecture, written as in the names of Pigsty's offline
+packages: ``d12.x86_64``, ``el9.aarch64``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from infra_formula.errors import InvalidInput
+from infra_formula.parameters import schema
+
+OSES: dict[str, dict[str, Any]] = {
+    **{
+        f"d{number}": {
+            "family": "deb",
+            "distro": "debian",
+            "codename": codename,
+            "releasever": str(number),
+        }
+        for number, codename in ((11, "bullseye"), (12, "bookworm"), (13, "trixie"))
+    },
+    **{
+        f"u{number}": {
+            "family": "deb",
+            "distro": "ubuntu",
+            "codename": codename,
+            "releasever": f"{number}.04",
+        }
+        for number, codename in ((22, "jammy"), (24, "noble"), (26, "resolute"))
+    },
+    **{
+        f"el{number}": {
+            "family": "rpm",
+            "distro": "el",
+            "codename": f"el{number}",
+            "releasever": str(number),
+        }
+        for number in (7, 8, 9, 10)
+    },
+}
+"""Operating systems by Pigsty's short code."""
+
+ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""Architectures by the kernel's name, with the name that Debian gives them."""
+
+REGIONS = ("default", "china", "europe")
+
+UPSTREAM_RULE: dict[str, Any] = {
+    "type": "map",
+    "required": ["name", "module", "releases", "arch", "baseurl"],
+    "keys": {
+        "name": {"type": "line"},
+        "description": {"type": "line"},
+        "module": {"type": "line"},
+        "releases": {"type": "list", "items": {"type": "int"}},
+        "arch": {"type": "list", "items": {"type": "line", "enum": list(ARCHES)}},
+        "baseurl": {"either": [{"type": "line"}, {"type": "map", "items": {"type": "line"}}]},
+        "meta": {
+            "type": "map",
+            "items": {"either": [{"type": "line"}, {"type": "int"}, {"type": "bool"}]},
+        },
+        "minor": {"type": "bool"},
+        "gpgkey": {
+            "either": [{"type": "string"}, {"type": "list", "items": {"type": "string"}}],
+        },
+        "signed_by": {"type": "path"},
+        "fingerprint": {
+            "either": [{"type": "line"}, {"type": "list", "items": {"type": "line"}}],
+        },
+        "trusted": {"type": "bool"},
+    },
+}
+
+_NAMES_RULE: dict[str, Any] = {
+    "either": [{"type": "line"}, {"type": "list", "items": {"type": "line"}}]
+}
+
+REQUEST_RULES: dict[str, dict[str, Any]] = {
+    "name": {"type": "line"},
+    "home": {"type": "path"},
+    "targets": {"type": "list", "items": {"type": "line"}},
+    "modules": _NAMES_RULE,
+    "region": {"type": "line", "enum": list(REGIONS)},
+    "upstream": {"type": "list", "items": UPSTREAM_RULE},
+    "packages": _NAMES_RULE,
+    "extra_packages": _NAMES_RULE,
+    "url_packages": {
+        "type": "list",
+        "items": {
+            "either": [
+                {"type": "line"},
+                {
+                    "type": "map",
+                    "required": ["url"],
+                    "keys": {
+                        "url": {"type": "line"},
+                        "name": {"type": "line"},
+                        "checksum": {"type": "line"},
+                    },
+                },
+            ]
+        },
+    },
+    "aliases": {"type": "map"},
+    "variables": {"type": "map", "items": {"type": "any"}},
+    "keep": {"type": "int", "min": 1},
+    "key_file": {"type": "string"},
+}
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PACKAGE = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9+._:~*?-]*(=[A-Za-z0-9+._:~-]+)?")
+_ADDRESS = re.compile(r"[A-Za-z0-9:/._~%@+,=&?$#!*()\[\] -]*")
+_CHECKSUMS = {"md5": 32, "sha1": 40, "sha256": 64, "sha384": 96, "sha512": 128}
+
+
+def target_of(os_family: str, os_name: str, major: int, arch: str) -> str:
+    """The target that a machine itself is.
+
+    os_family, os_name, major, arch
+        The grains ``os_family``, ``os``, ``osmajorrelease`` and ``cpuarch``.
+
+    Returns e.g. ``d12.x86_64``. Raises SaltInvocationError for a system that no target stands for.
+    """
+    letter = {"Debian": "u" if os_name == "Ubuntu" else "d", "RedHat": "el"}.get(os_family)
+    code = f"{letter}{major}"
+    if letter is None or code not in OSES or arch not in ARCHES:
+        raise InvalidInput(
+            f"no repository can be built for {os_name} {major} on {arch}; say which with"
+            f" repo_targets (systems: {', '.join(OSES)}; architectures: {', '.join(ARCHES)})"
+        )
+    return f"{code}.{arch}"
+
+
+def words(value: str | list[str] | None) -> list[str]:
+    """A list from Pigsty's ways of writing one: commas, blanks, or a list of such strings."""
+    found: list[str] = []
+    for item in [value] if isinstance(value, str) else value or []:
+        found += [word for word in re.split(r"[\s,]+", item) if word]
+    return list(dict.fromkeys(found))
+
+
+def expand(
+    names: list[str], aliases: dict[str, Any], code: str, variables: dict[str, Any]
+) -> list[str]:
+    """Replace aliases by the packages they stand for.
+
+    names
+        Package names and aliases.
+    aliases
+        Alias → value: a list or string of names (which may be aliases in turn), or a mapping whose
+        keys are ``default``, a family (``deb``, ``rpm``), a distribution (``debian``, ``ubuntu``,
+        ``el``) or a system (``d12``); the most particular key wins.
+    code
+        System that is asked for, e.g. ``d12``.
+    variables
+        What ``${name}`` in a package name stands for; ``$v`` is ``pg_version``.
+
+    Returns the names, without repetition, in order. A name that is no alias stays as it is.
+    """
+    info = OSES[code]
+    found: dict[str, None] = {}
+
+    def add(name: str, seen: tuple[str, ...]) -> None:
+        value = aliases.get(name)
+        if name in seen or value is None:
+            found.setdefault(substitute(name, {**variables, "v": variables.get("pg_version", "")}))
+            return
+        if isinstance(value, dict):
+            keys = (code, info["distro"], info["family"], "default")
+            value = next((value[key] for key in keys if key in value), [])
+        for word in words(value):
+            add(word, (*seen, name))
+
+    for name in names:
+        add(name, ())
+    return list(found)
+
+
+def substitute(text: str, variables: dict[str, Any]) -> str:
+    """Replace ``${name}``, and ``$v``, by what they stand for; unknown ones stay."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1) or match.group(2)
+        return str(variables[name]) if variables.get(name) not in (None, "") else match.group(0)
+
+    return re.sub(r"\$\{(\w+)\}|\$(v)(?![A-Za-z0-9_])", value, text)
+
+
+def plan(request: dict[str, Any]) -> dict[str, Any]:
+    """Check a request and expand it.
+
+    request
+        ``name``, ``home``, ``targets``, ``modules``, ``region``, ``upstream``, ``packages``,
+        ``extra_packages``, ``url_packages``, ``aliases``, ``variables``, ``keep``, ``key_file``
+        (which key signs it: another one is a reason to build anew); see docs/repository.md.
+
+    Returns ``name``, ``home``, ``keep``, ``fingerprint`` (of everything that decides what is in
+    the repository) and ``targets``, each with ``id``, ``family``, ``codename``, ``releasever``,
+    ``arch``, ``upstreams``, ``names`` and ``urls``.
+
+    Raises SaltInvocationError with every fault found, not the first only.
+    """
+    return plan_checked(request, schema.check)
+
+
+def plan_checked(
+    request: dict[str, Any], check: Callable[[str, Any, dict[str, Any]], list[str]]
+) -> dict[str, Any]:
+    """The pure half of :func:`plan`; ``check`` is ``infra_schema.check``."""
+    errors = []
+    for key, rule in REQUEST_RULES.items():
+        if request.get(key) is not None:
+            errors += check(f"repo_{key}", request[key], rule)
+    for key in ("name", "home", "targets", "modules", "upstream"):
+        if not request.get(key):
+            errors.append(f"repo_{key}: missing")
+    if errors:
+        raise InvalidInput("\n".join(errors))
+    if not _NAME.fullmatch(request["name"]):
+        errors.append(f"repo_name: expected letters, digits, '.', '_', '-', got {request['name']}")
+    modules = _modules(request, errors)
+    entries = _entries(request, modules, errors)
+    targets = [
+        _target(text, request, entries, errors) for text in dict.fromkeys(request["targets"])
+    ]
+    if errors:
+        raise InvalidInput("\n".join(dict.fromkeys(errors)))
+    result = {
+        "name": request["name"],
+        "home": request["home"].rstrip("/") or "/",
+        "keep": request.get("keep") or 1,
+        "targets": targets,
+    }
+    text = json.dumps([result["keep"], request.get("key_file") or "", targets], sort_keys=True)
+    return {**result, "fingerprint": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def upstream_problems(upstream: Any) -> list[str]:
+    """What is wrong with the parameter ``repo_upstream`` by itself.
+
+    upstream
+        Its value; nothing is wrong with None.
+
+    Returns one message per error, each beginning with the key path.
+    """
+    if upstream is None:
+        return []
+    return schema.check("repo_upstream", upstream, REQUEST_RULES["upstream"])
+
+
+def _modules(request: dict[str, Any], errors: list[str]) -> list[str]:
+    known = {entry["module"] for entry in request["upstream"]}
+    modules = words(request["modules"])
+    for module in modules:
+        if module not in known:
+            errors.append(
+                f"repo_modules: no upstream has the module {module!r}{_nearest(module, known)}"
+                f" (there are: {', '.join(sorted(known))})"
+            )
+    return modules
+
+
+def _entries(
+    request: dict[str, Any], modules: list[str], errors: list[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    entries = []
+    for index, entry in enumerate(request["upstream"]):
+        # The module `local` is this very repository, as its clients see it.
+        if entry["module"] not in modules or entry["module"] == "local":
+            continue
+        where = f"repo_upstream[{index}] ({entry['name']})"
+        if not _NAME.fullmatch(entry["name"]):
+            errors.append(f"{where}.name: expected letters, digits, '.', '_' and '-'")
+        entries.append((where, entry))
+    return entries
+
+
+def _target(
+    text: str,
+    request: dict[str, Any],
+    entries: list[tuple[str, dict[str, Any]]],
+    errors: list[str],
+) -> dict[str, Any]:
+    code, _, arch = text.partition(".")
+    if code not in OSES:
+        errors.append(
+            f"repo_targets: unknown system {code!r} in {text!r}{_nearest(code, OSES)}"
+            f" (there are: {', '.join(OSES)})"
+        )
+        return {}
+    if arch not in ARCHES:
+        errors.append(
+            f"repo_targets: unknown architecture {arch!r} in {text!r}{_nearest(arch, ARCHES)}"
+            f" (there are: {', '.join(ARCHES)})"
+        )
+        return {}
+    info = OSES[code]
+    major = int(re.sub(r"\D", "", code))
+    variables = {
+        **(request.get("variables") or {}),
+        "distro_codename": info["codename"],
+        "distro_name": info["distro"],
+        "releasever": info["releasever"],
+        "arch": arch,
+        "os": code,
+    }
+    region = request.get("region") or "default"
+    upstreams = []
+    for where, entry in entries:
+        if major in entry["releases"] and arch in entry["arch"]:
+            errors += _trust_problems(where, entry)
+            upstreams.append(_upstream(where, entry, info, arch, region, variables, errors))
+    if not upstreams and not request.get("url_packages"):
+        errors.append(
+            f"repo_upstream: no upstream of the modules {', '.join(words(request['modules']))}"
+            f" fits {text}"
+        )
+    names = words(request.get("packages")) + words(request.get("extra_packages"))
+    wanted = expand(names, request.get("aliases") or {}, code, variables)
+    for name in wanted:
+        if not _PACKAGE.fullmatch(name):
+            errors.append(f"repo_packages: {name!r} cannot be the name of a package")
+    return {
+        "id": text,
+        "family": info["family"],
+        "codename": info["codename"],
+        "releasever": info["releasever"],
+        "arch": arch,
+        "upstreams": upstreams,
+        "names": wanted,
+        "urls": _urls(request.get("url_packages") or [], info["family"], region, variables, errors),
+    }
+
+
+def _trust_problems(where: str, entry: dict[str, Any]) -> list[str]:
+    keys = [key for key in ("gpgkey", "signed_by") if entry.get(key)]
+    if not keys and not entry.get("trusted"):
+        return [
+            f"{where}: gives neither gpgkey nor signed_by; nothing it sends can be verified."
+            " Say trusted: true to use it all the same"
+        ]
+    sources = entry.get("gpgkey") or []
+    for source in [sources] if isinstance(sources, str) else sources:
+        if source.startswith("http:") and not entry.get("fingerprint"):
+            return [f"{where}.gpgkey: anybody can change what comes over http;"
+                    " give its fingerprint too, or an https address"]  # fmt: skip
+    if keys and entry.get("trusted"):
+        return [f"{where}: has both {keys[0]} and trusted: true; which one is meant?"]
+    return []
+
+
+def _upstream(
+    where: str,
+    entry: dict[str, Any],
+    info: dict[str, Any],
+    arch: str,
+    region: str,
+    variables: dict[str, Any],
+    errors: list[str],
+) -> dict[str, Any]:
+    address = entry["baseurl"]
+    if isinstance(address, dict):
+        address = address.get(region) or address.get("default")
+    if not address:
+        errors.append(f"{where}.baseurl: has no address for region {region!r}, and no default")
+        address = ""
+    address = substitute(address, variables)
+    gpgkey = entry.get("gpgkey") or []
+    fingerprint = entry.get("fingerprint") or []
+    common = {
+        "name": entry["name"],
+        "gpgkey": [
+            substitute(key, variables) for key in ([gpgkey] if isinstance(gpgkey, str) else gpgkey)
+        ],
+        "signed_by": entry.get("signed_by") or "",
+        "fingerprint": words(fingerprint),
+        "trusted": bool(entry.get("trusted")),
+    }
+    parts = address.split()
+    for url in parts if info["family"] == "rpm" else parts[:1]:
+        if urlsplit(url).scheme not in ("http", "https", "file"):
+            errors.append(f"{where}.baseurl: expected an http, https or file URL, got {url!r}")
+    if not _ADDRESS.fullmatch(address):
+        # It goes into configuration files of apt and dnf.
+        errors.append(f"{where}.baseurl: {address!r} has characters that no address has")
+    if info["family"] == "rpm":
+        if entry.get("minor") and "minor_release" in variables:
+            parts = [p.replace("$releasever", str(variables["minor_release"])) for p in parts]
+        return {**common, "baseurls": parts, "meta": entry.get("meta") or {}}
+    flat = len(parts) == 2 and parts[1].endswith("/")
+    if len(parts) < 3 and not flat:
+        errors.append(f"{where}.baseurl: expected 'URL suite components', got {address!r}")
+    return {**common, "url": parts[0] if parts else "", "suite": "".join(parts[1:2]),
+            "components": parts[2:]}  # fmt: skip
+
+
+def _urls(
+    items: list[Any], family: str, region: str, variables: dict[str, Any], errors: list[str]
+) -> list[dict[str, str]]:
+    found = []
+    for index, item in enumerate(items):
+        entry = {"url": item} if isinstance(item, str) else item
+        url = substitute(entry["url"], variables)
+        if region == "china":
+            url = url.replace("//repo.pigsty.io/", "//repo.pigsty.cc/")
+        where = f"repo_url_packages[{index}]"
+        if urlsplit(url).scheme not in ("http", "https", "file"):
+            errors.append(f"{where}: expected an http, https or file URL, got {url!r}")
+        name = substitute(entry.get("name") or unquote(urlsplit(url).path).rpartition("/")[2],
+                          variables)  # fmt: skip
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9+._~%-]*", name):
+            errors.append(f"{where}: {name!r} cannot be the name of a file; give it a `name`")
+        checksum = normal_checksum(entry.get("checksum") or "")
+        if checksum is None:
+            errors.append(f"{where}.checksum: expected e.g. sha256:<64 hexadecimal digits>")
+        kind = name.rpartition(".")[2]
+        if kind in ("deb", "rpm") and kind != family:
+            continue
+        found.append({"url": url, "name": name, "checksum": checksum or ""})
+    return found
+
+
+def normal_checksum(text: str) -> str | None:
+    """A checksum as ``algorithm:digits`` in small letters.
+
+    Returns an empty string for an empty one, None for what is no checksum. The algorithm may be
+    left out where the number of digits tells it.
+    """
+    if not text:
+        return ""
+    match = re.fullmatch(r"(?:(\w+)[:=])?([0-9a-f]+)", text.strip().lower())
+    if not match:
+        return None
+    kind, digits = match.groups()
+    kind = kind or next((k for k, n in _CHECKSUMS.items() if n == len(digits)), "")
+    return f"{kind}:{digits}" if _CHECKSUMS.get(kind) == len(digits) else None
+
+
+def _nearest(word: str, known: Any) -> str:
+    found = difflib.get_close_matches(word, [str(k) for k in known], n=1, cutoff=0.6)
+    return f"; did you mean {found[0]!r}?" if found else ""

@@ -1,0 +1,225 @@
+"""What a client takes from the INFRA nodes: the CA, and where its packages come from.
+
+``split_definition`` is pure.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from infra_formula.errors import CommandFailed
+from infra_formula.fileset import filesets
+from infra_formula.minion import Minion
+from infra_formula.repository import client_sources, signing
+
+HEAD = "# Managed by Salt (infra formula)\n"
+_LARGEST = 200_000  # bytes; a definition is a few kB
+
+
+def definition_of(text: str, node: str, base: str, kind: str) -> str:
+    """One INFRA node's own definition of its repository, out of what it publishes; pure.
+
+    Each INFRA node builds, and signs, its own replica, so that a client knows each by itself: the
+    others' addresses in the definition are left out.
+
+    text
+        The definition: deb822 or yum's.
+    node
+        What the source is to be called, e.g. ``pigsty-infra-1``.
+    base
+        Address of the repository on that node, e.g. ``http://10.10.10.10/pigsty``.
+    kind
+        ``sources`` or ``repo``.
+
+    Raises CommandExecutionError where it is no definition.
+    """
+    if kind == "sources":
+        out, found = re.subn(r"(?m)^URIs:.*$", f"URIs: {base}", text)
+        out = re.sub(r"(?m)^X-Repolib-Name:.*$", f"X-Repolib-Name: {node}", out)
+        whole = found == 1 and "Types: deb" in out
+    else:
+        out, found = re.subn(r"(?m)^\[[^\]\n]+\]$", f"[{node}]", text)
+        out = re.sub(r"(?m)^name = \S+", f"name = {node}", out)
+        whole = found == 1 and re.search(r"(?m)^baseurl = ", out) is not None
+        for key in ("baseurl", "gpgkey"):
+            out = _only(out, key, base)
+    if not whole:
+        raise CommandFailed(f"{base}: what it publishes is no definition of a repository")
+    return out
+
+
+def _only(text: str, key: str, base: str) -> str:
+    """A yum definition in which the URLs of one key are those below one address, the first if none.
+
+    The last path that follows the repository's own address in the first URL is kept.
+    """
+    match = re.search(rf"(?m)^{key} = (\S+)((?:\n[ \t]+\S+)*)$", text)
+    if match is None:
+        return text
+    urls = [match[1], *match[2].split()]
+    name = base.rsplit("/", 1)[1]
+    kept: dict[str, None] = {}
+    for url in urls:
+        tail = re.sub(rf"^[a-z]+://[^/]+/{re.escape(name)}", "", url)
+        kept[base + tail] = None
+    pad = "\n" + " " * (len(key) + 3)
+    return text[: match.start()] + f"{key} = {pad.join(kept)}" + text[match.end() :]
+
+
+def fetch(address: str, path: str, port: int, ca: str | None, timeout: float = 5.0) -> str:
+    """Get a small file from an INFRA node.
+
+    address, port
+        The node's web server.
+    path
+        Path of the URL.
+    ca
+        Absolute path of the CA that its certificate has to be of; None for plain HTTP.
+    timeout
+        Seconds.
+
+    Raises CommandExecutionError where it cannot be had.
+    """
+    connection: http.client.HTTPConnection
+    if ca:
+        try:
+            context = ssl.create_default_context(cafile=ca)
+        except OSError as err:
+            raise CommandFailed(f"{ca}: {err}") from err
+        connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=context)
+    else:
+        connection = http.client.HTTPConnection(address, port, timeout=timeout)
+    shown = f"{'https' if ca else 'http'}://{address}:{port}{path}"
+    try:
+        connection.request("GET", path, headers={"User-Agent": "infra-formula"})
+        response = connection.getresponse()
+        body = response.read(_LARGEST + 1)
+    except (OSError, http.client.HTTPException) as err:
+        raise CommandFailed(f"{shown}: {err}") from err
+    finally:
+        connection.close()
+    if response.status != 200 or len(body) > _LARGEST:
+        raise CommandFailed(f"{shown}: answers {response.status}, {len(body)} bytes")
+    return body.decode("utf-8", "replace")
+
+
+def definitions(
+    nodes: list[dict[str, Any]], names: list[str], ports: dict[str, Any]
+) -> dict[str, dict[str, str]]:
+    """What the INFRA nodes publish for this client: source's name → ``text``, or ``fault``.
+
+    nodes
+        The INFRA nodes, each ``ip`` and ``seq``.
+    names
+        File names below the web root, the preferred one first, e.g. ``pigsty-bookworm.sources``.
+    ports
+        ``repo`` (name of the repository), ``http``, ``https`` (ports), ``ca`` (path, or None where
+        there is no TLS).
+    """
+    repo = ports["repo"]
+    kind = names[0].rpartition(".")[2]
+    out: dict[str, dict[str, str]] = {}
+    for node in nodes:
+        name = f"{repo}-infra-{node['seq']}"
+        base = client_sources.endpoint(node["ip"], ports["http"]) + f"/{repo}"
+        faults = []
+        for file in names:
+            try:
+                port = ports["https"] if ports["ca"] else ports["http"]
+                text = fetch(node["ip"], f"/{file}", port, ports["ca"])
+                out[name] = {"text": definition_of(text, name, base, kind)}
+                break
+            except CommandExecutionError as err:
+                faults.append(str(err))
+        else:
+            out[name] = {"fault": faults[0]}
+    return out
+
+
+def upstream_text(upstream: dict[str, Any], family: str, key: str) -> str:
+    """Definition of one upstream repository for a client; pure.
+
+    upstream
+        As ``infra_repo_catalogue.plan`` returns it.
+    family
+        ``deb`` or ``rpm``.
+    key
+        Absolute path of its key on this machine; empty where it has none.
+    """
+    if family == "deb":
+        lines = [
+            f"X-Repolib-Name: {upstream['name']}",
+            "Types: deb",
+            f"URIs: {upstream['url']}",
+            f"Suites: {upstream['suite']}",
+        ]
+        if upstream["components"]:
+            lines.append(f"Components: {' '.join(upstream['components'])}")
+        lines.append(f"Signed-By: {key}" if key else "Trusted: yes")
+        return HEAD + "\n".join(lines) + "\n"
+    meta = {
+        "name": f"{upstream['name']} $releasever - $basearch",
+        "baseurl": "\n          ".join(upstream["baseurls"]),
+        "enabled": 1,
+        "gpgcheck": 0 if upstream["trusted"] else 1,
+        "repo_gpgcheck": 0 if upstream["trusted"] else 1,
+        **({"gpgkey": f"file://{key}"} if key else {}),
+        **upstream["meta"],
+    }
+    lines = [f"[{upstream['name']}]", *(f"{name} = {value}" for name, value in meta.items())]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def upstream_key(minion: Minion, upstream: dict[str, Any], folder: str) -> str:
+    """Have the key of an upstream repository on this machine.
+
+    upstream
+        As ``infra_repo_catalogue.plan`` returns it.
+    folder
+        Where a key that comes over the network is kept; it is fetched once.
+
+    Returns its absolute path; empty for an upstream that is trusted without one.
+
+    Raises CommandExecutionError where it cannot be had, or is another than its fingerprint says.
+    """
+    for source in [upstream["signed_by"], *upstream["gpgkey"]]:
+        path = source.removeprefix("file://")
+        if path.startswith("/") and os.path.lexists(path):
+            fault = filesets.root_only_fault(path)
+            if fault:
+                raise CommandFailed(f"key of {upstream['name']}: {fault}")
+    if upstream["signed_by"] or not upstream["gpgkey"]:
+        return upstream["signed_by"]
+    stem = Path(folder, f"infra-{upstream['name']}")
+    for path in (stem.with_suffix(".asc"), stem.with_suffix(".gpg")):
+        if path.is_file():
+            return str(path)
+    data = b""
+    for url in upstream["gpgkey"]:
+        cached = minion.call("cp.cache_file", url)
+        if not cached:
+            raise CommandFailed(f"{url}: the key of {upstream['name']} cannot be fetched")
+        data += Path(cached).read_bytes()
+    try:
+        return signing.keyring(data, str(stem), upstream["fingerprint"])[0]
+    except CommandExecutionError as err:
+        raise CommandFailed(f"{upstream['name']}: {err}") from err
+
+
+def wait_until(ask: Callable[[], Any], seconds: float, pause: float = 2.0) -> Any:
+    """Ask until there is an answer that is true, or the time is over; returns the last answer."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = ask()
+        if found or time.monotonic() >= deadline:
+            return found
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))

@@ -1,0 +1,351 @@
+"""Index packages: apt's Packages and Release files, yum's repodata.
+
+apt-ftparchive and createrepo_c do the reading. What is ours is to call them for what they have
+not read yet only, and on all processors at once: the paragraph that apt-ftparchive wrote about a
+package is kept, under the identity of the file (inode, size, modification time), which a hard link
+shares. createrepo_c is given its last result to start from.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import gzip
+import hashlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from infra_formula.errors import CommandFailed
+
+_SCHEMA = """
+create table if not exists paragraph (
+  ino integer, size integer, mtime integer, text text not null,
+  primary key (ino, size, mtime)
+) without rowid
+"""
+_COMPRESSION = 6
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def paragraphs(root: str, paths: list[str], cache: str, workers: int = 0) -> dict[str, str]:
+    """What apt has to know about each package.
+
+    root
+        Directory that the paths are relative to.
+    paths
+        Packages (``.deb``).
+    cache
+        Database of what is already known; made where it is missing.
+    workers
+        How many apt-ftparchive at once; 0 for one per processor.
+
+    Returns path → paragraph of a Packages file, with ``Filename`` set to the path.
+
+    Raises CommandExecutionError naming the packages that apt-ftparchive cannot read.
+    """
+    base = Path(root)
+    identity = {}
+    for path in paths:
+        st = os.stat(base / path)
+        identity[path] = (st.st_ino, st.st_size, st.st_mtime_ns)
+    with _database(cache) as db:
+        known = {
+            (ino, size, mtime): text
+            for ino, size, mtime, text in db.execute("select ino, size, mtime, text from paragraph")
+        }
+        new = {identity[path]: path for path in paths if identity[path] not in known}
+        if new:
+            found = _read_packages(base, list(new.values()), workers or processors())
+            fresh = {key: found[path] for key, path in new.items()}
+            known.update(fresh)
+            with db:
+                db.executemany(
+                    "insert or replace into paragraph values (?, ?, ?, ?)",
+                    [(*key, text) for key, text in fresh.items()],
+                )
+        return {path: f"{known[identity[path]]}Filename: {path}\n" for path in paths}
+
+
+def forget(root: str, paths: list[str], cache: str) -> int:
+    """Drop from the cache what is about none of the packages given; returns how many were dropped.
+
+    root, paths, cache
+        See :func:`paragraphs`.
+    """
+    keep = set()
+    for path in paths:
+        st = os.stat(Path(root, path))
+        keep.add((st.st_ino, st.st_size, st.st_mtime_ns))
+    with _database(cache) as db:
+        gone = set(db.execute("select ino, size, mtime from paragraph")) - keep
+        with db:
+            db.executemany("delete from paragraph where ino=? and size=? and mtime=?", gone)
+    return len(gone)
+
+
+@contextlib.contextmanager
+def _database(path: str) -> Iterator[sqlite3.Connection]:
+    try:
+        db = _open_database(path)
+    except sqlite3.DatabaseError:
+        # A cache that cannot be read is no loss: it is made again.
+        Path(path).unlink(missing_ok=True)
+        db = _open_database(path)
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+def _open_database(path: str) -> sqlite3.Connection:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    db = sqlite3.connect(path, timeout=60)
+    try:
+        db.execute(_SCHEMA)
+        db.execute("select count(*) from paragraph").fetchone()
+    except sqlite3.DatabaseError:
+        db.close()
+        raise
+    return db
+
+
+def _read_packages(base: Path, paths: list[str], workers: int) -> dict[str, str]:
+    """Let apt-ftparchive read packages, several at once; path → paragraph without Filename."""
+    if not shutil.which("apt-ftparchive"):
+        raise CommandFailed("apt-ftparchive (package apt-utils) is not installed")
+    sizes = {path: os.stat(base / path).st_size for path in paths}
+    shares: list[list[str]] = [[] for _ in range(max(1, min(workers, len(paths))))]
+    loads = [0] * len(shares)
+    for path in sorted(paths, key=lambda p: -sizes[p]):
+        least = loads.index(min(loads))
+        shares[least].append(path)
+        loads[least] += sizes[path]
+    stage = Path(tempfile.mkdtemp(prefix=".index-", dir=base))
+    try:
+        with concurrent.futures.ThreadPoolExecutor(len(shares)) as pool:
+            jobs = [
+                pool.submit(_read_share, base, stage / str(number), share)
+                for number, share in enumerate(shares)
+            ]
+            found: dict[str, str] = {}
+            complaints = []
+            for job in jobs:
+                texts, complaint = job.result()
+                found.update(texts)
+                complaints.append(complaint)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    unread = [path for path in paths if path not in found]
+    if unread:
+        raise CommandFailed(
+            f"apt-ftparchive cannot read {', '.join(sorted(unread))}:\n"
+            + "\n".join(filter(None, complaints))
+        )
+    return found
+
+
+def _read_share(base: Path, folder: Path, share: list[str]) -> tuple[dict[str, str], str]:
+    # Links with names of our own: apt-ftparchive walks a directory, it does not take a list.
+    folder.mkdir()
+    for number, path in enumerate(share):
+        os.link(base / path, folder / f"{number}.deb")
+    options = [
+        argument
+        for kind in ("MD5", "SHA1", "SHA512")
+        for argument in ("-o", f"APT::FTPArchive::{kind}=false")
+    ]
+    done = subprocess.run(
+        ["apt-ftparchive", "-q", *options, "packages", "."],  # noqa: S607
+        cwd=folder,
+        env={**os.environ, "APT_CONFIG": "/dev/null", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        check=False,
+    )
+    texts = {}
+    for block in done.stdout.decode("utf-8", "surrogateescape").split("\n\n"):
+        lines = block.strip("\n").split("\n")
+        name = next((line for line in lines if line.startswith("Filename: ")), "")
+        if not name:
+            continue
+        number = int(name.removeprefix("Filename: ").removeprefix("./").removesuffix(".deb"))
+        texts[share[number]] = "\n".join(line for line in lines if line != name) + "\n"
+    complaint = done.stderr.decode(errors="replace").strip()
+    for number, path in enumerate(share):
+        complaint = complaint.replace(f"./{number}.deb", path)
+    return texts, complaint
+
+
+def field(paragraph: str, name: str) -> str:
+    """A field of a paragraph (its first line); empty where it has none."""
+    for line in paragraph.splitlines():
+        if line.startswith(f"{name}: "):
+            return line[len(name) + 2 :].strip()
+    return ""
+
+
+def write_suite(
+    root: str,
+    folder: str,
+    fields: dict[str, str],
+    components: dict[str, dict[str, str]],
+    before: str = "",
+) -> list[str]:
+    """Write the index of one suite, with a Release file and by-hash twins.
+
+    root
+        Directory of the repository.
+    folder
+        Folder of the suite below root, e.g. ``dists/bookworm``; ``.`` for a flat repository.
+    fields
+        Fields of the Release file: ``Origin``, ``Suite``, ``Codename`` …
+    components
+        Index path below folder, e.g. ``main/binary-amd64`` (``.`` for a flat one) → path of a
+        package → its paragraph.
+    before
+        The repository as it was published before: its by-hash files stay for one generation more,
+        so that a client in the middle of an update finds what it was told of.
+
+    Returns the paths written, relative to root; the Release file is the first. Not signed yet.
+    """
+    suite = Path(root, folder)
+    sums: dict[str, tuple[int, str]] = {}
+    written = []
+    for component, packages in components.items():
+        text = "\n".join(packages[path] for path in _order(packages))
+        raw = text.encode("utf-8", "surrogateescape")
+        target = suite / component
+        target.mkdir(parents=True, exist_ok=True)
+        # No time stamp in it: the same packages give the same bytes.
+        packed = gzip.compress(raw, compresslevel=_COMPRESSION, mtime=0)
+        for name, data in (("Packages", raw), ("Packages.gz", packed)):
+            path = target / name
+            path.write_bytes(data)
+            digest = hashlib.sha256(data).hexdigest()
+            rel = name if component == "." else f"{component}/{name}"
+            sums[rel] = (len(data), digest)
+            twin = target / "by-hash" / "SHA256" / digest
+            twin.parent.mkdir(parents=True, exist_ok=True)
+            if not twin.exists():
+                os.link(path, twin)
+            written += [path, twin]
+        written += _carry_over(Path(before, folder, component) if before else None, target)
+    release = suite / "Release"
+    release.write_text(release_text(fields, sums, time.time()), encoding="utf-8")
+    return [os.path.relpath(path, root) for path in dict.fromkeys([release, *written])]
+
+
+def _order(packages: dict[str, str]) -> list[str]:
+    return sorted(packages, key=lambda path: (path.rpartition("/")[2], path))
+
+
+def _carry_over(old: Path | None, target: Path) -> list[Path]:
+    """Link the index files that the former Release told of; not those that it had kept itself."""
+    carried = []
+    for name in ("Packages", "Packages.gz"):
+        if old is not None and (old / name).is_file():
+            digest = hashlib.sha256((old / name).read_bytes()).hexdigest()
+            twin = target / "by-hash" / "SHA256" / digest
+            if not twin.exists():
+                os.link(old / name, twin)
+            carried.append(twin)
+    return carried
+
+
+def release_text(fields: dict[str, str], sums: dict[str, tuple[int, str]], now: float) -> str:
+    """A Release file.
+
+    fields
+        Its fields, in order.
+    sums
+        Path relative to it → size in bytes and SHA-256.
+    now
+        Seconds since the epoch.
+    """
+    lines = [f"{key}: {value}" for key, value in fields.items()]
+    lines.append(time.strftime("Date: %a, %d %b %Y %H:%M:%S UTC", time.gmtime(now)))
+    lines += ["Acquire-By-Hash: yes", "SHA256:"]
+    lines += [f" {digest} {size:>16} {path}" for path, (size, digest) in sorted(sums.items())]
+    return "\n".join(lines) + "\n"
+
+
+def write_repodata(
+    root: str, folder: str, cache: str, before: str = "", workers: int = 0
+) -> list[str]:
+    """Write the repodata of one yum repository.
+
+    root
+        Directory of the whole repository.
+    folder
+        Folder of this one below root, with the packages somewhere below it.
+    cache
+        Directory for the last result, which createrepo_c starts from.
+    before
+        The repository as it was published before: its repodata files stay for one generation more.
+    workers
+        Threads of createrepo_c; 0 for one per processor.
+
+    Returns the paths written, relative to root. Not signed yet.
+
+    Raises CommandExecutionError with what createrepo_c says.
+    """
+    if not shutil.which("createrepo_c"):
+        raise CommandFailed("createrepo_c (package createrepo-c) is not installed")
+    base = Path(root, folder)
+    base.mkdir(parents=True, exist_ok=True)
+    last = Path(cache)
+    known = (last / "repodata" / "repomd.xml").is_file()
+    done = _createrepo(base, last if known else None, workers or processors())
+    if done.returncode and known:
+        # The last result may have been damaged; it is only there to save time.
+        shutil.rmtree(base / "repodata", ignore_errors=True)
+        done = _createrepo(base, None, workers or processors())
+    complaints = done.stderr.strip()
+    if done.returncode or "Cannot read package" in complaints:
+        raise CommandFailed(f"createrepo_c cannot index {base}:\n{complaints}")
+    fresh = last.with_name(f"{last.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    _link_tree(base / "repodata", fresh / "repodata")
+    shutil.rmtree(last, ignore_errors=True)
+    fresh.rename(last)
+    if before and Path(before, folder, "repodata").is_dir():
+        _keep_former(Path(before, folder, "repodata"), base / "repodata")
+    return [os.path.relpath(path, root) for path in sorted((base / "repodata").iterdir())]
+
+
+def _createrepo(base: Path, last: Path | None, workers: int) -> subprocess.CompletedProcess[str]:
+    argv = [
+        "createrepo_c",
+        "--quiet",
+        "--no-database",
+        "--checksum=sha256",
+        "--general-compress-type=gz",
+        "--error-exit-val",
+        f"--workers={workers}",
+    ]
+    if last is not None:
+        argv += ["--update", f"--update-md-path={last}"]
+    return subprocess.run([*argv, str(base)], capture_output=True, text=True, check=False)
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        os.link(path, target / path.name)
+
+
+def _keep_former(old: Path, new: Path) -> None:
+    """Keep the files that the former repomd.xml told of, but not those kept for its predecessor."""
+    text = (old / "repomd.xml").read_text(encoding="utf-8") if (old / "repomd.xml").exists() else ""
+    for path in old.iterdir():
+        if path.name in text and not (new / path.name).exists():
+            os.link(path, new / path.name)

@@ -1,0 +1,377 @@
+"""Keys and signatures of a repository, by gpg with a home directory of its own.
+
+The secret key never leaves that directory (mode 0700) and never stands on a command line.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from infra_formula import process
+from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.fileset import filesets
+
+_AGENT_TRIES = 3
+_AGENT_GONE = re.compile(r"agent|Broken pipe|Connection reset|End of file")
+"""What gpg says where its agent ended in the middle of a call."""
+
+_KEY_TYPE = "rsa4096"
+"""RSA: rpm before 4.16 (EL 8) and old gpgv know no other that is still held to be safe."""
+
+
+def key(
+    home: str, uid: str = "infra repository", secret_file: str = "", passphrase_file: str = ""
+) -> dict[str, str]:
+    """The signing key; made on first use.
+
+    home
+        gpg's home directory, made with mode 0700.
+    uid
+        Name of a key that has to be made.
+    secret_file
+        File with the user's own secret key (armoured or binary); used instead of one of our own.
+    passphrase_file
+        File with its passphrase, where it has one.
+
+    Returns ``fingerprint``, ``uid``, ``created`` (seconds since the epoch), ``expires`` (the same;
+    empty for never) and ``public`` (armoured).
+    """
+    for parameter, file in (
+        ("repo_key_file", secret_file),
+        ("repo_key_passphrase_file", passphrase_file),
+    ):
+        fault = filesets.root_only_fault(file) if file else ""
+        if fault:
+            raise InvalidInput(f"{parameter}: {fault}")
+    folder = Path(home)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    if secret_file:
+        wanted = parse_keys(_gpg(home, "--show-keys", secret_file)["stdout"])
+        if not wanted or not wanted[0]["secret"]:
+            raise InvalidInput(f"{secret_file}: holds no secret key")
+        fingerprint = wanted[0]["fingerprint"]
+        held = {entry["fingerprint"] for entry in _secret_keys(home)}
+        if fingerprint not in held:
+            _gpg(home, *_passphrase(passphrase_file), "--import", secret_file)
+    else:
+        if not _secret_keys(home):
+            _make_key(folder, uid)
+        fingerprint = _secret_keys(home)[0]["fingerprint"]
+    entry = next(e for e in _secret_keys(home) if e["fingerprint"] == fingerprint)
+    public = _gpg(home, "--armor", "--export", fingerprint)["stdout"].strip() + "\n"
+    _stop_agent(home)
+    return {
+        "fingerprint": fingerprint,
+        "uid": entry["uid"],
+        "created": entry["created"],
+        "expires": entry["expires"],
+        "public": public,
+    }
+
+
+def parse_keys(colons: str) -> list[dict[str, Any]]:
+    """Primary keys in what ``gpg --with-colons`` says.
+
+    Returns mappings with ``fingerprint``, ``uid``, ``created``, ``expires`` and ``secret``.
+    """
+    found: list[dict[str, Any]] = []
+    primary = False
+    for line in colons.splitlines():
+        # A line that is shorter than the format has it says nothing of what is missing.
+        fields = [*line.split(":"), *([""] * 10)]
+        if fields[0] in ("pub", "sec"):
+            primary = True
+            found.append(
+                {
+                    "fingerprint": "",
+                    "uid": "",
+                    "created": fields[5],
+                    "expires": fields[6],
+                    "secret": fields[0] == "sec",
+                }
+            )
+        elif fields[0] in ("sub", "ssb"):
+            primary = False
+        elif fields[0] == "fpr" and primary and not found[-1]["fingerprint"]:
+            found[-1]["fingerprint"] = fields[9]
+        elif fields[0] == "uid" and found and not found[-1]["uid"]:
+            found[-1]["uid"] = fields[9]
+    return found
+
+
+def keyring(data: bytes, path: str, expected: list[str] | None = None) -> list[str]:
+    """Write public keys where apt, rpm and gpgv can use them.
+
+    data
+        Keys, armoured or binary.
+    path
+        File to write, without suffix: ``.asc`` is added for armoured keys, ``.gpg`` for binary.
+    expected
+        Fingerprints of which the keys must have at least one each; empty for any key.
+
+    Returns the file's path and then the fingerprints found.
+
+    Raises CommandExecutionError where there is no key, or a foreign one.
+    """
+    armoured = data.lstrip().startswith(b"-----BEGIN PGP")
+    file = Path(f"{path}{'.asc' if armoured else '.gpg'}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.new")
+    temporary.write_bytes(data)
+    try:
+        found = fingerprints(str(temporary))
+    except CommandExecutionError:
+        found = []
+    if not found:
+        temporary.unlink()
+        raise CommandFailed("there is no public key in it")
+    wanted = [re.sub(r"\s", "", f).upper() for f in expected or []]
+    foreign = [f for f in found if wanted and not any(f.endswith(w) for w in wanted)]
+    if foreign:
+        temporary.unlink()
+        raise CommandFailed(
+            f"it holds the key {', '.join(foreign)}, but expected {', '.join(wanted)}"
+        )
+    temporary.chmod(0o644)
+    temporary.replace(file)
+    return [str(file), *found]
+
+
+def fingerprints(file: str) -> list[str]:
+    """Fingerprints of the public keys in a file."""
+    home = tempfile.mkdtemp(prefix="infra-repo-key-")
+    try:
+        text = _gpg(home, "--show-keys", file)["stdout"]
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    return [entry["fingerprint"] for entry in parse_keys(text)]
+
+
+def sign(
+    home: str, fingerprint: str, files: list[dict[str, str]], passphrase_file: str = ""
+) -> None:
+    """Sign files.
+
+    home, fingerprint, passphrase_file
+        See :func:`key`.
+    files
+        Mappings of ``source``, ``target`` and ``kind``: ``clear`` (InRelease) or ``detached``
+        (armoured, beside the file).
+    """
+    how = {"clear": ["--clear-sign"], "detached": ["--armor", "--detach-sign"]}
+    try:
+        for file in files:
+            Path(file["target"]).unlink(missing_ok=True)
+            _gpg(
+                home,
+                *_passphrase(passphrase_file),
+                "--local-user", fingerprint,
+                "--digest-algo", "SHA512",
+                "--output", file["target"],
+                *how[file["kind"]],
+                file["source"],
+            )  # fmt: skip
+    finally:
+        _stop_agent(home)
+
+
+def sign_packages(home: str, fingerprint: str, files: list[str], passphrase_file: str = "") -> None:
+    """Sign rpm packages in place; for those that came without a signature that we know."""
+    extra = " ".join(_passphrase(passphrase_file))
+    try:
+        for start in range(0, len(files), 200):
+            _run(
+                [
+                    "rpmsign",
+                    "--define", f"_gpg_name {fingerprint}",
+                    "--define", f"_gpg_path {home}",
+                    "--define",
+                    # Debian's rpm looks for a gpg2 that is not there.
+                    f"__gpg {shutil.which('gpg') or 'gpg'}",
+                    "--define", "_gpg_digest_algo sha256",
+                    "--define", f"_gpg_sign_cmd_extra_args --batch {extra}",
+                    "--resign",
+                    *files[start : start + 200],
+                ],
+                "rpmsign",
+            )  # fmt: skip
+    finally:
+        _stop_agent(home)
+
+
+def check_packages(keys: list[str], files: list[str], scratch: str) -> dict[str, str]:
+    """Check the signatures of rpm packages.
+
+    keys
+        Files with the public keys to be trusted.
+    files
+        Packages.
+    scratch
+        Directory for a key database of its own; emptied.
+
+    Returns path → ``good``, ``unsigned``, ``unknown`` (signed by another key) or ``bad``.
+    """
+    database = Path(scratch)
+    if database.exists():
+        for path in database.iterdir():
+            path.unlink()
+    database.mkdir(parents=True, exist_ok=True)
+    own = ["--dbpath", str(database)]
+    _run(["rpmdb", *own, "--initdb"], "rpm")
+    if keys:
+        _run(["rpmkeys", *own, "--import", *keys], "rpm")
+    found = {}
+    for start in range(0, len(files), 200):
+        answer = _run(
+            ["rpmkeys", *own, "--checksig", "-v", *files[start : start + 200]], "rpm", check=False
+        )
+        found.update(parse_checksig(answer["stdout"]))
+    return {file: found.get(file, "bad") for file in files}
+
+
+def parse_checksig(text: str) -> dict[str, str]:
+    """What ``rpmkeys --checksig -v`` found, per package."""
+    found: dict[str, str] = {}
+    path = ""
+    for line in text.splitlines():
+        if line and not line[0].isspace():
+            path = line.rstrip().removesuffix(":")
+            found[path] = "unsigned"
+            continue
+        if not path:
+            continue  # of no package
+        word = line.rsplit(":", 1)[-1].strip().split(" ")[0]
+        if "ignature" in line:
+            state = {"OK": "good", "NOKEY": "unknown"}.get(word, "bad")
+            if found[path] != "bad" and (state == "bad" or found[path] != "good"):
+                found[path] = state
+        elif word not in ("OK", ""):
+            found[path] = "bad"
+    return found
+
+
+def verify(keys: list[str], signature: str, source: str = "") -> dict[str, str]:
+    """Check a signature against keys, and against nothing else.
+
+    keys
+        Files with public keys (binary or armoured).
+    signature
+        A clear-signed file, or a detached signature.
+    source
+        The file that a detached signature is about.
+
+    Returns ``reason`` (why it is not good; empty where it is) and ``key`` (fingerprint of the
+    primary key that signed; empty where it is not good).
+    """
+    if not Path(signature).is_file():
+        return {"reason": "there is no signature", "key": ""}
+    scratch = tempfile.mkdtemp(prefix="infra-repo-key-")
+    try:
+        argv = ["gpgv", "--homedir", scratch, "--status-fd", "1"]
+        for number, path in enumerate(keys):
+            data = Path(path).read_bytes()
+            ring = Path(scratch, f"{number}.gpg")
+            ring.write_bytes(dearmour(data) if data.lstrip().startswith(b"-----BEGIN") else data)
+            argv += ["--keyring", str(ring)]
+        answer = _run([*argv, signature, *([source] if source else [])], "gpgv", check=False)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    valid = re.search(r"^\[GNUPG:\] VALIDSIG .*?([0-9A-F]{40})$", answer["stdout"], re.MULTILINE)
+    if answer["retcode"] == 0 and valid:
+        return {"reason": "", "key": valid.group(1)}
+    reasons = [
+        line.removeprefix("gpgv: ")
+        for line in answer["stderr"].splitlines()
+        if re.search(r"BAD|[Cc]an't|expired|No public key|no valid|invalid|failed", line)
+    ]
+    return {"reason": "; ".join(reasons) or answer["stderr"].strip(), "key": ""}
+
+
+def dearmour(data: bytes) -> bytes:
+    """Binary keys from armoured ones (several blocks may follow one another)."""
+    found = b""
+    for block in re.findall(rb"-----BEGIN PGP[^\n]*\n(.*?)-----END PGP", data, re.DOTALL):
+        lines = block.replace(b"\r", b"").split(b"\n")
+        start = lines.index(b"") + 1 if b"" in lines else 0
+        body = [line for line in lines[start:] if line and not line.startswith(b"=")]
+        found += base64.b64decode(b"".join(body))
+    return found
+
+
+def _make_key(folder: Path, uid: str) -> None:
+    """Put a new key into an empty home directory; whole, or not at all."""
+    known = parse_keys(_gpg(str(folder), "--list-keys", check=False)["stdout"])
+    if known or any(folder.glob("private-keys-v1.d/*.key")):
+        raise CommandFailed(
+            f"{folder} is damaged: it is of a signing key, but gpg finds none of use in it. Put it "
+            "back from a backup, or move it away to have another made, which clients then have to "
+            "be told of"
+        )
+    new = folder.with_name(f".{folder.name}-new")
+    old = folder.with_name(f".{folder.name}-old")
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)  # of a run that was ended in the middle
+    new.mkdir(mode=0o700)
+    try:
+        made = ["--passphrase", "", "--quick-generate-key", uid, _KEY_TYPE, "sign", "never"]
+        _gpg(str(new), *made)
+        _stop_agent(str(new))
+        # Its agent takes its sockets away meanwhile; there is nothing else in it.
+        folder.rename(old)
+        new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _secret_keys(home: str) -> list[dict[str, Any]]:
+    return parse_keys(_gpg(home, "--list-secret-keys", check=False)["stdout"])
+
+
+def _passphrase(file: str) -> list[str]:
+    return ["--pinentry-mode", "loopback", "--passphrase-file", file] if file else []
+
+
+def _gpg(home: str, *argv: str, check: bool = True) -> dict[str, Any]:
+    options = ["--homedir", home, "--batch", "--no-tty", "--yes", "--quiet", "--with-colons"]
+    command = ["gpg", *options, *argv]
+    for _ in range(_AGENT_TRIES):
+        # An agent that was told to end may take the call and then be gone; the next starts its own.
+        answer = _run(command, "gnupg", check=False)
+        told = answer["stderr"]
+        if not answer["retcode"] or not _AGENT_GONE.search(told):
+            break
+        time.sleep(0.5)
+    if check and answer["retcode"]:
+        raise CommandFailed(f"gpg with {home} failed: {answer['stderr'] or answer['stdout']}")
+    return answer
+
+
+def _stop_agent(home: str) -> None:
+    """End the agent that gpg left running for this home directory."""
+    process.run(
+        ["gpgconf", "--homedir", home, "--kill", "gpg-agent"],
+    )
+
+
+def _run(argv: list[str], package: str, check: bool = True) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = process.run(
+            argv,
+            env={"LC_ALL": "C"},
+            timeout=600,
+        )
+    except CommandExecutionError as exc:
+        raise CommandFailed(f"{argv[0]} (package {package}) cannot run: {exc}") from exc
+    if check and answer["retcode"]:
+        raise CommandFailed(f"{argv[0]} failed: {answer['stderr'] or answer['stdout']}")
+    return answer

@@ -1,0 +1,1 @@
+"""The state of the components on a machine."""

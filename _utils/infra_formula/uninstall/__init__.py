@@ -1,0 +1,1 @@
+"""Removal of the formula from a machine, and takeover from Pigsty."""
