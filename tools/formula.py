@@ -13,7 +13,8 @@ from infra_formula.minion import Minion  # noqa: E402 - found by the line above
 
 def minion() -> Minion:
     """A minion that has the formula's own files, and nothing else of Salt."""
-    return Minion({"cp.get_file_str": _served}, {"id": "tools", "file_client": "local"}, {})
+    grains = {"id": "tools", "os_family": "Debian", "ipv4": [], "ipv6": []}
+    return Minion({"cp.get_file_str": _served}, {"id": "tools", "file_client": "local"}, grains)
 
 
 def _served(path: str) -> str | bool:

@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
-from tools import json_schema
+from tools import formula, json_schema
 
 FOR_ALL = ("infra_hosts", "infra_secrets_strict")
 """Parameters that are not taken from `infra_secrets`: they tell a minion what it may have."""
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = formula.ROOT
 SCHEMA = ROOT / "infra" / "schema.yaml"
 PIGSTY = ROOT / "infra" / "pigsty.yaml"
 DAEMONS = ROOT / "infra" / "daemons.yaml"

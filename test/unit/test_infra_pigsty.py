@@ -17,6 +17,7 @@ from infra_formula.parameters import validation
 from infra_formula.pigsty import conversion
 from salt.exceptions import SaltInvocationError
 
+from infra_formula.pigsty import inventory as pigsty_inventory
 from tools import formula, parameters
 
 CASES = Path(__file__).parent / "cases" / "pigsty"
@@ -136,7 +137,7 @@ def check(text):
     assert validation.check(MINION, pillar["infra"], infra_node=False) == []
     written = conversion.document(pillar)
     assert yaml.safe_load(written) == pillar
-    variables = inventory.read(text)["variables"]
+    variables = pigsty_inventory.read(text)["variables"]
     told = [(row["name"], row["at"], row["line"]) for row in report["variables"]]
     assert told == [(v["name"], v["at"], v["line"]) for v in variables]
     lines = conversion.text(report)
