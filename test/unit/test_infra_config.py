@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 from infra_formula.daemon import configuration as infra_config
+from infra_formula.daemon import daemons
 from infra_formula.fileset import filesets as infra_files
 from salt.exceptions import CommandExecutionError
+from support.doubles import double
 
 FILES = {"a.yml": {"text": "a: 1\n"}, "b.yml": {"text": "b: 1\n"}}
 DAEMON = {"unit": "daemon"}
@@ -29,12 +31,7 @@ def reloads(monkeypatch):
         if daemon.get("refused"):
             raise CommandExecutionError("it does not take that")
 
-    functions = {
-        f"infra_files.{name}": getattr(infra_files, name)
-        for name in ("compare", "differs", "publish")
-    }
-    known = {**functions, "infra_daemon.reload": reload}
-    monkeypatch.setattr(infra_config, "__salt__", known, raising=False)
+    double(monkeypatch, daemons, "reload", side_effect=reload)
     return told
 
 
