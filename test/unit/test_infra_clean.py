@@ -1,9 +1,13 @@
 """The way back: what goes, what comes back, and what has to stay."""
 
 import os
+from unittest.mock import create_autospec
 
 import pytest
+from infra_formula import process
+from infra_formula.daemon import daemons
 from infra_formula.fileset import filesets as infra_files
+from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record as infra_before
 from infra_formula.uninstall import removal as infra_clean
 from salt.exceptions import CommandExecutionError
@@ -24,27 +28,24 @@ class Machine:
         monkeypatch.setattr(infra_files, "STATE_DIR", self.lib)
         monkeypatch.setattr(infra_files, "LOCK_DIR", tmp_path / "run")
         monkeypatch.setattr(infra_before.salt.utils.path, "which", lambda _name: None)
-        modules = {"infra_before": infra_before, "infra_files": infra_files,
-                   "infra_clean": infra_clean}  # fmt: skip
         self.functions = {
-            f"{name}.{function}": getattr(module, function)
-            for name, module in modules.items()
-            for function in dir(module)
-            if not function.startswith("_") and callable(getattr(module, function))
-        }
-        self.functions |= {
             "pkg.list_pkgs": lambda: dict.fromkeys(self.packages, "1"),
             "pkg.install": self.install,
-            "infra_clean.removable": lambda names: {
-                "remove": sorted(set(names) & set(self.packages)), "needed": {}},
-            "infra_clean.purge": self.purge,
-            "infra_daemon.systemctl": lambda *words, **_k: self.did.append(" ".join(words)),
             "file.rmdir": os.rmdir,
             "file.directory_exists": os.path.isdir,
             "timezone.get_zone": lambda: "UTC",
-        }  # fmt: skip
-        for module in (*modules.values(), state):
-            monkeypatch.setattr(module, "__salt__", self.functions, raising=False)
+        }
+        self.minion = Minion(self.functions)
+        for module, function, double in (
+            (infra_clean, "removable", self.removable),
+            (infra_clean, "purge", self.purge),
+            (daemons, "systemctl", lambda *words, **_k: self.did.append(" ".join(words))),
+        ):
+            spec = getattr(module, function)
+            monkeypatch.setattr(module, function, create_autospec(spec, side_effect=double))
+        monkeypatch.setattr(state, "__salt__", self.functions, raising=False)
+        monkeypatch.setattr(state, "__grains__", {"os_family": "Debian"}, raising=False)
+        monkeypatch.setattr(state, "__context__", {}, raising=False)
         self.monkeypatch = monkeypatch
         self.test(False)
 
@@ -55,7 +56,10 @@ class Machine:
     def low(self):
         return [{"state": "infra_clean", "fun": "config", "name": "dns", "sets": {}}]
 
-    def purge(self, names):
+    def removable(self, _minion, names):
+        return {"remove": sorted(set(names) & set(self.packages)), "needed": {}}
+
+    def purge(self, _minion, names):
         self.did.append(f"purge {' '.join(names)}")
         for name in names:
             self.packages.pop(name)
@@ -144,7 +148,7 @@ def test_files_go_back_to_what_they_were(machine):
     assert (machine.root / "etc/theirs").read_text() == "theirs"
     assert os.readlink(moved) == "here"
     assert state.config("dns", {}, [])["changes"] == {}
-    assert infra_clean.left() == []
+    assert infra_clean.left(machine.minion) == []
 
 
 def test_a_set_goes_even_where_its_manifest_is_damaged(machine):
@@ -192,7 +196,9 @@ def test_what_ran_before_runs_again_and_what_we_brought_does_not(machine):
 
 def test_services_are_stopped_and_disabled_where_they_run(machine, monkeypatch):
     now = {"nginx": {"file": "enabled", "active": True}, "x": {"file": "", "active": False}}
-    monkeypatch.setitem(machine.functions, "infra_before.look", lambda _kinds: {"units": now})
+    monkeypatch.setattr(
+        infra_before, "look", create_autospec(infra_before.look, return_value={"units": now})
+    )
     machine.note(units={unit: {"file": "", "active": False} for unit in now})
     assert state.service("dns")["changes"] == {"nginx": "stopped"}
     assert machine.did == ["disable --now nginx.service"]
@@ -229,7 +235,7 @@ def test_what_had_to_make_way_and_cannot_be_had_stays_on_record(machine, monkeyp
     last = state.finished("x", [SERVICE, CONFIG, PACKAGE], [])
     assert last["result"] is False
     assert "no network" in last["comment"]
-    assert infra_clean.left() == ["timesyncd"]
+    assert infra_clean.left(machine.minion) == ["timesyncd"]
 
 
 @pytest.mark.parametrize("test", [True, False])
@@ -366,13 +372,10 @@ def test_what_another_package_needs_is_not_removed(monkeypatch):
         code, said = answers[" ".join(command[3:])]
         return {"retcode": code, "stdout": "", "stderr": said}
 
-    functions = {
-        "cmd.run_all": run,
-        "pkg.list_pkgs": lambda: dict.fromkeys(["curl", "libssl3", "openssl"], "1"),
-    }
-    monkeypatch.setattr(infra_clean, "__salt__", functions, raising=False)
-    monkeypatch.setattr(infra_clean, "__grains__", {"os_family": "Debian"}, raising=False)
-    assert infra_clean.removable(["curl", "libssl3", "never-installed"]) == {
+    monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=run))
+    functions = {"pkg.list_pkgs": lambda: dict.fromkeys(["curl", "libssl3", "openssl"], "1")}
+    minion = Minion(functions, grains={"os_family": "Debian"})
+    assert infra_clean.removable(minion, ["curl", "libssl3", "never-installed"]) == {
         "remove": ["curl"],
         "needed": {"libssl3": "openssl"},
     }
@@ -380,8 +383,7 @@ def test_what_another_package_needs_is_not_removed(monkeypatch):
 
 def test_an_answer_that_is_not_understood_is_an_error(monkeypatch):
     said = {"retcode": 2, "stdout": "", "stderr": "dpkg: error: requires superuser"}
-    functions = {"cmd.run_all": lambda *_a, **_k: said, "pkg.list_pkgs": lambda: {"curl": "1"}}
-    monkeypatch.setattr(infra_clean, "__salt__", functions, raising=False)
-    monkeypatch.setattr(infra_clean, "__grains__", {"os_family": "Debian"}, raising=False)
+    monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=said))
+    minion = Minion({"pkg.list_pkgs": lambda: {"curl": "1"}}, grains={"os_family": "Debian"})
     with pytest.raises(CommandExecutionError, match="requires superuser"):
-        infra_clean.removable(["curl"])
+        infra_clean.removable(minion, ["curl"])

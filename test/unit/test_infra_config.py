@@ -1,9 +1,11 @@
 """A daemon's files: told of, tested, put in place, taken up; or as they were."""
 
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 from infra_formula.daemon import configuration as infra_config
+from infra_formula.daemon import daemons
 from infra_formula.fileset import filesets as infra_files
 from salt.exceptions import CommandExecutionError
 
@@ -29,12 +31,7 @@ def reloads(monkeypatch):
         if daemon.get("refused"):
             raise CommandExecutionError("it does not take that")
 
-    functions = {
-        f"infra_files.{name}": getattr(infra_files, name)
-        for name in ("compare", "differs", "publish")
-    }
-    known = {**functions, "infra_daemon.reload": reload}
-    monkeypatch.setattr(infra_config, "__salt__", known, raising=False)
+    monkeypatch.setattr(daemons, "reload", create_autospec(daemons.reload, side_effect=reload))
     return told
 
 

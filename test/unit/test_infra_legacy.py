@@ -3,12 +3,15 @@
 import json
 import os
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 import yaml
+from infra_formula import process
+from infra_formula.daemon import daemons
 from infra_formula.fileset import filesets as infra_files
+from infra_formula.minion import Minion
 from infra_formula.uninstall import pigsty_takeover as infra_legacy
-from infra_formula.uninstall import removal as infra_clean
 
 from _states import infra_legacy as state
 
@@ -20,17 +23,11 @@ def machine(tmp_path, monkeypatch):
     """A machine below a directory of the test's, on which no file is of a package."""
     monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path / "lib")
     monkeypatch.setattr(infra_files, "LOCK_DIR", tmp_path / "run")
-    functions = {
-        f"{module.__name__.rpartition('.')[2]}.{name}": getattr(module, name)
-        for module in (infra_files, infra_legacy, infra_clean)
-        for name in dir(module)
-        if not name.startswith("_") and callable(getattr(module, name))
-    }
-    functions["cmd.run_all"] = lambda *_a, **_k: {"retcode": 1, "stdout": "", "stderr": ""}
-    functions["infra_daemon.systemctl"] = lambda *_a, **_k: None
-    monkeypatch.setattr(infra_legacy, "__salt__", functions, raising=False)
-    monkeypatch.setattr(infra_legacy, "__grains__", {"os_family": "Debian"}, raising=False)
-    monkeypatch.setattr(state, "__salt__", functions, raising=False)
+    unknown = {"retcode": 1, "stdout": "", "stderr": ""}
+    monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=unknown))
+    monkeypatch.setattr(daemons, "systemctl", create_autospec(daemons.systemctl))
+    for name, value in (("salt", {}), ("grains", {"os_family": "Debian"}), ("context", {})):
+        monkeypatch.setattr(state, f"__{name}__", value, raising=False)
     monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
     return tmp_path
 
@@ -110,7 +107,7 @@ def test_a_directory_with_something_of_others_stays(machine):
     assert os.listdir(machine / "hosts") == ["pg-test"]
 
 
-def test_what_a_package_brought_stays(machine, monkeypatch):
+def test_what_a_package_brought_stays(machine):
     asked = []
 
     def known(command, **_options):
@@ -118,11 +115,11 @@ def test_what_a_package_brought_stays(machine, monkeypatch):
         return {"retcode": 0, "stdout": "vmetrics: /x", "stderr": ""}
 
     unit = write(machine / "nginx/link-cert")
-    monkeypatch.setitem(infra_legacy.__salt__, "cmd.run_all", known)
-    assert infra_legacy.left_over([{"paths": [str(unit)], "why": "x"}]) == {}
+    process.run.side_effect = known
+    debian, el = (Minion(grains={"os_family": family}) for family in ("Debian", "RedHat"))
+    assert infra_legacy.left_over(debian, [{"paths": [str(unit)], "why": "x"}]) == {}
     assert asked[0][:2] == ["dpkg", "--search"]
-    monkeypatch.setattr(infra_legacy, "__grains__", {"os_family": "RedHat"})
-    infra_legacy.left_over([{"paths": [str(unit)], "why": "x"}])
+    infra_legacy.left_over(el, [{"paths": [str(unit)], "why": "x"}])
     assert asked[-1][:3] == ["rpm", "--query", "--file"]
 
 
