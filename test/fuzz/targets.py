@@ -21,7 +21,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO))
-sys.path.insert(0, str(REPO / "test"))
+sys.path.insert(0, str(REPO / "test" / "support"))
 
 from portal_samples import DEMO, facts, load, settings  # noqa: E402
 
