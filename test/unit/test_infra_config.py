@@ -1,13 +1,13 @@
 """A daemon's files: told of, tested, put in place, taken up; or as they were."""
 
 from pathlib import Path
-from unittest.mock import create_autospec
 
 import pytest
 from infra_formula import paths
 from infra_formula.daemon import configuration as infra_config
 from infra_formula.daemon import daemons
 from salt.exceptions import CommandExecutionError
+from support.doubles import double
 
 FILES = {"a.yml": {"text": "a: 1\n"}, "b.yml": {"text": "b: 1\n"}}
 DAEMON = {"unit": "daemon"}
@@ -31,7 +31,7 @@ def reloads(monkeypatch):
         if daemon.get("refused"):
             raise CommandExecutionError("it does not take that")
 
-    monkeypatch.setattr(daemons, "reload", create_autospec(daemons.reload, side_effect=reload))
+    double(monkeypatch, daemons, "reload", side_effect=reload)
     return told
 
 
