@@ -10,10 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from infra_formula import process
+from infra_formula import paths, process
 from infra_formula.daemon import daemons as infra_daemon
 from infra_formula.dns import resolver as infra_resolver
-from infra_formula.fileset import filesets as infra_files
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates as infra_cert
 from infra_formula.portal import nginx as infra_portal
@@ -38,8 +37,8 @@ FACTS = {"ip": "10.10.10.21", "ins": "node-1", "cls": "nodes", "targets": [{"job
 def place(tmp_path, monkeypatch):
     """State files below a folder of the test's own; returns that folder."""
     for module, name, path in (
-        (infra_files, "STATE_DIR", tmp_path),
-        (infra_files, "LOCK_DIR", tmp_path / "lock"),
+        (paths, "STATE_DIR", tmp_path),
+        (paths, "LOCK_DIR", tmp_path / "lock"),
         (infra_register, "DROP", tmp_path / "register.d"),
         (infra_register, "INVENTORY", tmp_path / "register.json"),
         (infra_resolver, "REMEMBERED", tmp_path / "resolver.json"),

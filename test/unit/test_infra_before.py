@@ -4,8 +4,8 @@ import json
 from unittest.mock import create_autospec
 
 import pytest
-from infra_formula import process
-from infra_formula.fileset import filesets as infra_files
+from infra_formula import paths, process
+from infra_formula.fileset import atomic, manifest, originals
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record as before
 from salt.exceptions import CommandExecutionError
@@ -38,7 +38,7 @@ def machine(tmp_path, monkeypatch):
     """A record and copies below a directory of the test's."""
     monkeypatch.setattr(before, "RECORD", tmp_path / "lib" / "before.json")
     monkeypatch.setattr(before, "OURS", f"{tmp_path}/lib/")
-    monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path / "lib")
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "lib")
     monkeypatch.setattr(before.salt.utils.path, "which", lambda _name: None)
     monkeypatch.setattr(state, "__salt__", MINION.salt, raising=False)
     monkeypatch.setattr(state, "__grains__", {}, raising=False)
@@ -184,12 +184,12 @@ def test_the_first_run_notes_and_the_second_finds_it_noted(machine, monkeypatch,
         assert json.loads(before.RECORD.read_text())["components"]["dns"]["paths"] == {
             str(theirs): "file"
         }
-        assert infra_files.saved_path(str(theirs)).read_text() == "theirs"
+        assert originals.backup_path(str(theirs)).read_text() == "theirs"
         assert state.noted("x", {})["changes"] == {}
 
 
 def test_on_a_machine_of_an_earlier_release_services_count_as_ours(machine, monkeypatch):
-    infra_files.write(infra_files.manifest_path("portal"), '{"root": "/etc/nginx", "files": {}}')
+    atomic.write(manifest.manifest_path("portal"), '{"root": "/etc/nginx", "files": {}}')
     monkeypatch.setattr(state, "__lowstate__", [LOW[7]], raising=False)
     running = {"nginx": {"file": "enabled", "active": True}}
     look = create_autospec(before.look, return_value={"units": running})

@@ -4,9 +4,10 @@ import os
 from unittest.mock import create_autospec
 
 import pytest
-from infra_formula import process
+from infra_formula import paths, process
 from infra_formula.daemon import daemons
-from infra_formula.fileset import filesets as infra_files
+from infra_formula.fileset import atomic, manifest, originals
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record as infra_before
 from infra_formula.uninstall import removal as infra_clean
@@ -25,8 +26,8 @@ class Machine:
         self.lib = tmp_path / "lib"
         monkeypatch.setattr(infra_before, "RECORD", self.lib / "before.json")
         monkeypatch.setattr(infra_before, "OURS", f"{self.lib}/")
-        monkeypatch.setattr(infra_files, "STATE_DIR", self.lib)
-        monkeypatch.setattr(infra_files, "LOCK_DIR", tmp_path / "run")
+        monkeypatch.setattr(paths, "STATE_DIR", self.lib)
+        monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "run")
         monkeypatch.setattr(infra_before.salt.utils.path, "which", lambda _name: None)
         self.functions = {
             "pkg.list_pkgs": lambda: dict.fromkeys(self.packages, "1"),
@@ -128,7 +129,7 @@ def test_files_go_back_to_what_they_were(machine):
     link, moved = machine.root / "etc/link", machine.root / "etc/moved"
     link.symlink_to("ours")
     moved.symlink_to("here")
-    infra_files.keep([theirs])
+    originals.backup([theirs])
     machine.write("etc/theirs", "ours now")
     moved.unlink()
     moved.symlink_to("there")
@@ -154,10 +155,9 @@ def test_files_go_back_to_what_they_were(machine):
 def test_a_set_goes_even_where_its_manifest_is_damaged(machine):
     root = machine.root / "etc/hosts.d"
     files = {"default": {"text": "# Managed by Salt (infra formula)\n10.10.10.10 a\n"}}
-    found = infra_files.compare("dns", str(root), files)
-    infra_files.publish("dns", str(root), files, found, switch="files")
+    FileSet("dns", root).plan(files).apply()
     machine.write("etc/hosts.d/theirs")
-    infra_files.manifest_path("dns").write_text("{", encoding="utf-8")
+    manifest.manifest_path("dns").write_text("{", encoding="utf-8")
     ret = state.config("dns", {"dns": str(root), "register-names": str(root)}, [])
     assert ret["changes"] == {f"{root}/default": "removed"}
     assert sorted(os.listdir(root)) == ["theirs"]
@@ -166,8 +166,7 @@ def test_a_set_goes_even_where_its_manifest_is_damaged(machine):
 def test_directories_that_a_set_made_go_with_it(machine):
     root = machine.root / "srv/deep"
     files = {"a/b": {"text": "x"}, "c": {"link": "a/b"}}
-    found = infra_files.compare("dns", str(root), files)
-    infra_files.publish("dns", str(root), files, found, switch="files")
+    FileSet("dns", root).plan(files).apply()
     state.config("dns", {"dns": str(root)}, [])
     assert not (machine.root / "srv").exists()
     assert (machine.root).exists()
@@ -284,7 +283,7 @@ def test_an_account_stays_while_data_is_its_own(machine):
 
 def test_at_last_it_forgets_all_but_what_somebody_left_there(machine):
     machine.note(packages={"theirs": True}, paths={"/etc": "directory"})
-    infra_files.write(machine.lib / "status.json", "[]")
+    atomic.write(machine.lib / "status.json", "[]")
     report = machine.write("lib/textfile/backup.prom")
     machine.test(True)
     assert state.finished("x", [SERVICE, CONFIG], [])["result"] is None

@@ -7,9 +7,10 @@ from unittest.mock import create_autospec
 
 import pytest
 import yaml
-from infra_formula import process
+from infra_formula import paths, process
 from infra_formula.daemon import daemons
-from infra_formula.fileset import filesets as infra_files
+from infra_formula.fileset import originals
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.uninstall import pigsty_takeover as infra_legacy
 
@@ -21,8 +22,8 @@ DATA = Path(__file__).resolve().parent.parent.parent / "infra" / "legacy.yaml"
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """A machine below a directory of the test's, on which no file is of a package."""
-    monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path / "lib")
-    monkeypatch.setattr(infra_files, "LOCK_DIR", tmp_path / "run")
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "lib")
+    monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "run")
     unknown = {"retcode": 1, "stdout": "", "stderr": ""}
     monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=unknown))
     monkeypatch.setattr(daemons, "systemctl", create_autospec(daemons.systemctl))
@@ -67,17 +68,17 @@ def test_what_is_found_may_be_replaced_and_no_more(machine, monkeypatch, test):
     ret = state.taken_over("x", *rows(machine))
     assert ret["result"] is (None if test else True)
     assert ret["changes"] == {"found": [str(root / "link-cert")]}
-    assert infra_files.inherited_path().exists() is not test
+    assert (machine / "lib/legacy.json").exists() is not test
     files = {name: {"text": "ours", "user": "root"}
              for name in ("nginx.conf", "conf.d/home.conf", "mime.types")}  # fmt: skip
-    found = infra_files.compare("portal", str(root), files)
-    assert found["foreign"] == ["mime.types"]
+    found = FileSet("portal", root).plan(files)
+    assert found.unmanaged == ["mime.types"]
     # Another set is not its heir.
-    assert len(infra_files.compare("other", str(root), files)["foreign"]) == 3
+    assert len(FileSet("other", root).plan(files).unmanaged) == 3
     state.tidied("x", *rows(machine))
     # What was only assumed is so no longer than the run.
-    found = infra_files.compare("portal", str(root), files)
-    assert (found["foreign"] == ["mime.types"]) is not test
+    found = FileSet("portal", root).plan(files)
+    assert (found.unmanaged == ["mime.types"]) is not test
 
 
 def test_it_is_taken_over_once(machine):
@@ -94,7 +95,7 @@ def test_left_overs_go_last_and_a_copy_of_each_is_kept(machine):
     paths = [str(machine / name) for name in ("nginx/link-cert", "hosts/default", "hosts")]
     assert list(ret["changes"]) == paths
     assert [p for p in paths if os.path.exists(p)] == []
-    assert infra_files.saved_path(paths[0]).read_text(encoding="utf-8") == "helper"
+    assert originals.backup_path(paths[0]).read_text(encoding="utf-8") == "helper"
     assert state.tidied("x", *rows(machine))["changes"] == {}
 
 
