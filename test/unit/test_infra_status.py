@@ -39,6 +39,13 @@ SubState=failed
 UnitFileState=enabled
 ActiveEnterTimestamp=
 ControlGroup=
+
+Id=vtraces.service
+ActiveState=inactive
+SubState=dead
+UnitFileState=
+ActiveEnterTimestamp=
+ControlGroup=
 """
 ROWS = [
     {
