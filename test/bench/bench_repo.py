@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPO), str(REPO / "test")]
+sys.path[:0] = [str(REPO / "_utils"), str(REPO), str(REPO / "test"), str(REPO / "test/support")]
 
 import report  # noqa: E402
 from infra_formula.repository import apt as infra_repo_apt  # noqa: E402
@@ -67,17 +67,6 @@ ROOTS = [
     "nodejs",
     "ghc",
 ]
-
-
-def cmd_run_all(argv, env=None, timeout=None, **_options):
-    """What the modules need of Salt's cmd.run_all, without Salt's loader."""
-    done = subprocess.run(
-        argv, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=timeout
-    )
-    return {"retcode": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
-
-
-infra_repo_apt.__salt__ = {"cmd.run_all": cmd_run_all}
 
 
 def machine_sources():
