@@ -69,17 +69,6 @@ ROOTS = [
 ]
 
 
-def cmd_run_all(argv, env=None, timeout=None, **_options):
-    """What the modules need of Salt's cmd.run_all, without Salt's loader."""
-    done = subprocess.run(
-        argv, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=timeout
-    )
-    return {"retcode": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
-
-
-infra_repo_apt.__salt__ = {"cmd.run_all": cmd_run_all}
-
-
 def machine_sources():
     """The machine's own sources of Debian packages, as upstreams."""
     from lab import aptconf

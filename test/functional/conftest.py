@@ -8,6 +8,7 @@ from pathlib import Path
 import jinja2
 import pytest
 import salt.pillar
+from infra_formula.minion import Minion
 from jinja2.sandbox import SandboxedEnvironment
 from saltfactories.utils.functional import Loaders
 
@@ -62,6 +63,12 @@ def states(loaders):
 @pytest.fixture
 def modules(loaders):
     return loaders.modules
+
+
+@pytest.fixture
+def minion(loaders):
+    """What a thin module passes to the library."""
+    return Minion(loaders.modules, loaders.opts, loaders.grains, {})
 
 
 @pytest.fixture(params=["with the call", "by a master"])

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from infra_formula.parameters import validation
 from infra_formula.pigsty import conversion
+from infra_formula.pigsty import inventory as pigsty_inventory
 from salt.exceptions import SaltInvocationError
 
-from infra_formula.pigsty import inventory as pigsty_inventory
 from tools import formula, parameters
 
 CASES = Path(__file__).parent / "cases" / "pigsty"
