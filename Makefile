@@ -54,7 +54,7 @@ prepare:
 
 test: export INFRA_PACKAGING = $(PACKAGING)
 test: prepare  ## everything: lint, types, unit, functional and integration tests (PROGRAMS=DIR, PACKAGING=upstream)
-	@$(if $(PROGRAMS)$(PACKAGING),"$$(tools/venv)/bin/python" test/programs.py)
+	@$(if $(PROGRAMS)$(PACKAGING),"$$(tools/venv)/bin/python" test/support/programs.py)
 	@status=0; \
 	tools/lint || status=1; \
 	test/lab/lab build; \

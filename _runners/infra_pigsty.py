@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import salt.minion
+from infra_formula.minion import Minion
+from infra_formula.pigsty import conversion
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
 
 
 def convert(path: str, out: str | None = None) -> dict[str, Any]:
-    """Turn a Pigsty inventory into the pillars of this formula.
+    """Convert a Pigsty inventory to the pillars of this formula.
 
     path
         The inventory, ``pigsty.yml``, on the master.
     out
-        File to write the pillar ``infra`` to; its secrets go to ``infra_secrets.sls`` beside it.
-        Both have the mode 0600. Without it the pillar ``infra`` is in the answer, without its
-        secrets.
+        File to write the pillar ``infra`` to. If there are secrets, the pillar ``infra_secrets`` is
+        written to ``infra_secrets.sls`` beside it. Both have the mode 0600. Without ``out`` the
+        pillar ``infra`` is returned, without the secrets: the master's job cache stores the result.
 
-    Returns what the execution module's function of this name does.
+    Returns ``pillar`` (data), or ``out`` and ``secrets`` (the files that were written; ``secrets``
+    is None if there are none), and ``report``: ``variables`` (``name``, ``at``, ``line``,
+    ``became``, ``to``, ``note``), ``notes`` and ``defaults``.
 
-    Raises SaltInvocationError that names the place of what no pillar can be made from.
+    Raises SaltInvocationError that names the place of what cannot be converted.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt-run saltutil.sync_modules
+        salt-run saltutil.sync_all
         salt-run infra_pigsty.convert /root/pigsty/pigsty.yml out=/srv/pillar/infra.sls
     """
-    return _called("convert", path, out)
+    with _master() as minion:
+        return conversion.convert(minion, path, out)
 
 
 def report(path: str) -> str:
-    """What :func:`convert` does with an inventory, for people to read.
+    """Describe what :func:`convert` does with each variable of an inventory.
 
     path
         The inventory, on the master.
@@ -46,13 +53,16 @@ def report(path: str) -> str:
 
         salt-run infra_pigsty.report /root/pigsty/pigsty.yml
     """
-    return _called("report", path)
+    with _master() as minion:
+        return conversion.report(minion, path)
 
 
-def _called(name: str, *arguments: Any) -> Any:
-    minion = salt.minion.MasterMinion(__opts__, states=False, rend=True, matcher=False)
+@contextmanager
+def _master() -> Iterator[Minion]:
+    """What the library needs of Salt, as the master has it: the files of the formula."""
+    master = salt.minion.MasterMinion(__opts__, states=False, rend=False, matcher=False)
     try:
-        return minion.functions[f"infra_pigsty.{name}"](*arguments)
+        yield Minion(master.functions, master.opts, master.opts["grains"])
     finally:
-        if hasattr(minion, "destroy"):  # newer releases of Salt ask for it
-            minion.destroy()
+        if hasattr(master, "destroy"):  # since Salt 3007
+            master.destroy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.fileset import filesets
+from infra_formula.fileset import manifest, originals
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record
 from salt.exceptions import CommandExecutionError
@@ -43,12 +43,14 @@ def noted(name: str, files: dict[str, list[str]]) -> dict[str, Any]:
             return {**ret, "result": None, "comment": "what is there now would be noted"}
         # A machine that was applied to by a release without this record: it is not told apart any
         # more who made a service run, so that they count as ours.
-        before_us = bool(install_record.record()) or not filesets.sets()
+        before_us = bool(install_record.record()) or not manifest.published()
         seen = {c: install_record.look(_minion(), kinds) for c, kinds in missing.items()}
         for kinds in seen.values():
             if not before_us and "units" in kinds:
                 kinds["units"] = {unit: {"file": "", "active": False} for unit in kinds["units"]}
-            filesets.keep([path for path, was in kinds.get("paths", {}).items() if was == "file"])
+            originals.backup(
+                [path for path, was in kinds.get("paths", {}).items() if was == "file"]
+            )
         install_record.note(seen)
     except CommandExecutionError as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import salt.utils.path
 from infra_formula import process
-from infra_formula.fileset import filesets
+from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
 from infra_formula.pki import authority as pki_authority
 from infra_formula.pki import certificates
@@ -80,7 +80,7 @@ def authority(
         if absent:
             comment = f"ca_source: expected {' and '.join(absent)} to be there"
             return {**ret, "result": False, "comment": comment}
-        faults = [filesets.root_only_fault(str(path)) for path in pair]
+        faults = [root_only.fault(str(path)) for path in pair]
         if any(faults):
             comment = "ca_source: " + "; ".join(filter(None, faults))
             return {**ret, "result": False, "comment": comment}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.daemon import daemons
-from infra_formula.fileset import filesets
+from infra_formula.fileset import manifest
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.firewall import ports
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record, removal
@@ -109,10 +110,10 @@ def config(name: str, sets: dict[str, str], caches: list[str]) -> dict[str, Any]
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     test = __opts__["test"]
     try:
-        published = filesets.sets()
+        published = manifest.published()
         for owned in (s for s in sets if s in published):
             root = published[owned] or sets[owned]
-            for rel in filesets.remove(owned, root, test=test):
+            for rel in FileSet(owned, root).remove(test=test):
                 ret["changes"][f"{root}/{rel}"] = "removed"
         for cache in removal.unconfirmed(caches, []):
             ret["changes"][cache] = "removed"
@@ -308,12 +309,12 @@ def _gone_by_then(stays: list[str], data: list[str]) -> list[str]:
         absent = [p for p, was in paths.items() if was == "absent" and p not in stays]
         gone += [p for p in absent if not _is_folder(p, "absent")]
         folders += [p for p in absent if _is_folder(p, "absent")]
-    roots = filesets.sets()
+    roots = manifest.published()
     for chunk in mine:
         for owned, root in chunk.get("sets", {}).items():
             if owned in roots:
                 root = roots[owned] or root
-                gone += [f"{root}/{r}" for r in filesets.owned(owned, root)]
+                gone += [f"{root}/{r}" for r in FileSet(owned, root).managed_files()]
     empty = removal.empty(folders, gone)
     return [*gone, *empty, *removal.leading_to(folders, empty)]
 

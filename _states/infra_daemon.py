@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra_formula.daemon import daemons as daemon_daemons
 from infra_formula.daemon import units as daemon_units
-from infra_formula.fileset import filesets
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -104,27 +104,26 @@ def configured(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
     them again.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    unit, owned = daemon["unit"], f"daemon-{name}"
+    unit = daemon["unit"]
     try:
         daemon = daemon_daemons.with_supported_flags(daemon)
         template = daemon_daemons.unit_template(_minion(), daemon.get("dropin", False))
         files = daemon_daemons.files(daemon, template)
-        mine = filesets.owned(owned, _ROOT)
         # A unit or environment file of the package's is replaced; the first one is kept.
-        found = filesets.compare(owned, _ROOT, files, replace=tuple(files))
-        differs = filesets.differs(found)
+        file_set = FileSet(f"daemon-{name}", _ROOT, replace=files)
+        plan = file_set.plan(files)
         runs = daemon_daemons.running(unit)
         why = daemon_daemons.outdated(daemon, runs)
-        if not differs and not why and mine:
+        if not plan.has_changes and not why and file_set.managed_files():
             return {**ret, "comment": f"{unit} is as it should be"}
         fault = daemon_daemons.refusal(daemon)
         if fault:
             raise CommandExecutionError(fault)
         # A corrupt manifest alone is no reason to restart.
-        changed = found["create"] or found["remove"] or found["pending"]
-        changed = changed or any(_concerns_running(rel, files) for rel in found["change"])
+        changed = plan.create or plan.remove or plan.pending
+        changed = changed or any(_concerns_running(rel, files) for rel in plan.change)
         restarts = runs["active"] and bool(changed or why)
-        ret["changes"] = dict(found["diff"])
+        ret["changes"] = dict(plan.diff)
         if restarts:
             ret["changes"][unit] = f"restarted: {why or 'its files changed'}"
         if __opts__["test"]:
@@ -134,14 +133,7 @@ def configured(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
         taken = daemon_daemons.port_problem(daemon)
         if taken and (restarts or not runs["active"]):
             raise CommandExecutionError(taken)
-        filesets.publish(
-            owned,
-            _ROOT,
-            files,
-            found,
-            confirm=lambda: _taken_up(daemon, restarts),
-            switch="files",
-        )
+        plan.apply(reload=lambda: _taken_up(daemon, restarts))
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{unit} is as it should be"}
@@ -257,7 +249,7 @@ def switched_off(name: str, daemons: list[dict[str, Any]]) -> dict[str, Any]:
         found = {
             daemon["unit"]: gone
             for daemon in daemons
-            if (gone := filesets.remove(f"daemon-{daemon['name']}", _ROOT, test=True))
+            if (gone := FileSet(f"daemon-{daemon['name']}", _ROOT).remove(test=True))
         }
         if not found:
             return {**ret, "comment": "nothing runs that is switched off"}
@@ -268,7 +260,7 @@ def switched_off(name: str, daemons: list[dict[str, Any]]) -> dict[str, Any]:
             if daemon["unit"] in found:
                 service = f"{daemon['unit']}.service"
                 daemon_daemons.systemctl("disable", "--now", service)
-                filesets.remove(f"daemon-{daemon['name']}", _ROOT)
+                FileSet(f"daemon-{daemon['name']}", _ROOT).remove()
         daemon_daemons.systemctl("daemon-reload")
         # One that did not end well would be listed as failed, although it is gone.
         names = [f"{unit}.service" for unit in found]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import salt.utils.path
 from infra_formula.daemon import units
 from infra_formula.dns import dnsmasq
-from infra_formula.fileset import filesets
+from infra_formula.fileset import originals
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -54,7 +55,7 @@ def configured(
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "result": False, "comment": str(err)}
     if not __opts__["test"]:
-        filesets.keep([name])  # what the package brought, for the way back
+        originals.backup([name])  # what the package brought, for the way back
     program = salt.utils.path.which("dnsmasq")
     check = {"check_cmd": f"{program} --test -C", "tmp_dir": "/etc"} if program else {}
     done = __states__["file.managed"](
@@ -105,27 +106,22 @@ def _published(
 ) -> dict[str, Any]:
     root = "/etc/hosts.d"
     try:
-        found = filesets.compare(set_name, root, files, replace=replace)
-        if found["foreign"]:
+        plan = FileSet(set_name, root, replace=replace, skip_unmanaged=True).plan(files)
+        if plan.unmanaged:
             ret["warnings"] = [
-                f"{root}/{rel}: somebody else's file is kept" for rel in found["foreign"]
+                f"{path}: somebody else's file is kept" for path in plan.unmanaged_paths()
             ]
-            files = {rel: spec for rel, spec in files.items() if rel not in found["foreign"]}
-            found = filesets.compare(set_name, root, files, replace=replace)
-        differs = filesets.differs(found)
+        files = plan.files
+        differs = plan.has_changes
         if not differs and not dnsmasq.pending():
             return {**ret, "comment": f"{len(files)} files are as they should be"}
         ret["changes"] = {"dnsmasq": "reloaded"}
         if differs:
-            ret["changes"] = {
-                kind: found[kind] if len(found[kind]) <= 40 else f"{len(found[kind])} files"
-                for kind in ("create", "change", "remove")
-                if found[kind]
-            }
+            ret["changes"] = plan.summary()
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "the records would change"}
         if differs:
-            dnsmasq.publish(_minion(), set_name, files, found, port)
+            dnsmasq.publish(_minion(), plan, port)
         else:
             dnsmasq.follow(_minion(), [], [], port)
     except (SaltInvocationError, CommandExecutionError) as err:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import salt.utils.path
 from infra_formula.daemon import daemons
-from infra_formula.fileset import filesets
+from infra_formula.fileset import atomic
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.firewall import nftables
 from infra_formula.firewall import ports as firewall_ports
 from infra_formula.minion import Minion
@@ -217,8 +218,8 @@ def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
         if fault:
             _without(ret, f"nft refuses {_TABLE}: {fault}", mode)
             return
-    found = filesets.compare(_SET, _ROOT, files, replace=tuple(files))
-    differs = filesets.differs(found)
+    plan = FileSet(_SET, _ROOT, replace=files).plan(files)
+    differs = plan.has_changes
     runs = daemons.running(_UNIT)["active"]
     state = _state(files[_RULES]["text"])
     why = (
@@ -231,7 +232,7 @@ def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
     if not why:
         _say(ret, f"{_TABLE} confines {_ports(rows)}", "")
         return
-    ret["changes"].update(found["diff"])
+    ret["changes"].update(plan.diff)
     ret["changes"][_TABLE] = f"loaded: {why}"
     if not __opts__["test"]:
         component = install_record.component_of(__low__.get("__sls__", ""))
@@ -239,11 +240,11 @@ def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
             was = {"file": "", "active": False}
             install_record.note({component: {"units": {_UNIT: was}}})
         if differs:
-            filesets.publish(_SET, _ROOT, files, found, confirm=_load, switch="files")
+            plan.apply(reload=_load)
         else:
             _load()
         text = json.dumps(_state(files[_RULES]["text"]), sort_keys=True)
-        filesets.write(str(_LOADED), text + "\n", 0o644)
+        atomic.write(str(_LOADED), text + "\n", 0o644)
     _say(ret, f"{_TABLE} confines {_ports(rows)}", f"{_TABLE} would confine {_ports(rows)}")
 
 
@@ -314,13 +315,13 @@ def _without(ret: dict[str, Any], fault: str, mode: str) -> None:
 
 def _withdraw(ret: dict[str, Any]) -> None:
     """Have no table of ours, and no unit that loads it."""
-    gone = filesets.remove(_SET, _ROOT, test=True)
+    gone = FileSet(_SET, _ROOT).remove(test=True)
     if not gone:
         return
     ret["changes"][_TABLE] = "removed"
     if __opts__["test"]:
         return
     daemons.systemctl("disable", "--now", "--quiet", f"{_UNIT}.service")
-    filesets.remove(_SET, _ROOT)
+    FileSet(_SET, _ROOT).remove()
     daemons.systemctl("daemon-reload")
     _LOADED.unlink(missing_ok=True)

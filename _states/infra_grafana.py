@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.daemon import daemons
-from infra_formula.fileset import filesets
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.grafana import provisioning, server
 from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -51,14 +51,14 @@ def configured(
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
         files = server.rendered(_minion(), settings, config)
-        found = filesets.compare("grafana", _ROOT, files, replace=tuple(files))
-        if not filesets.differs(found):
+        plan = FileSet("grafana", _ROOT, replace=files).plan(files)
+        if not plan.has_changes:
             return {**ret, "comment": "Grafana's settings are as asked for"}
         fault = server.database_fault(settings["pgurl"])
         if fault:
             raise CommandExecutionError(fault)
         runs = daemons.running(daemon["unit"])["active"]
-        ret["changes"] = dict(found["diff"])
+        ret["changes"] = dict(plan.diff)
         if runs:
             ret["changes"][daemon["unit"]] = "restarted: its settings changed"
         if __opts__["test"]:
@@ -66,14 +66,7 @@ def configured(
         taken = daemons.port_problem(daemon)
         if taken:
             raise CommandExecutionError(taken)
-        filesets.publish(
-            "grafana",
-            _ROOT,
-            files,
-            found,
-            confirm=(lambda: daemons.restart(daemon)) if runs else None,
-            switch="files",
-        )
+        plan.apply(reload=(lambda: daemons.restart(daemon)) if runs else None)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": "Grafana's settings are as asked for"}
@@ -232,31 +225,25 @@ def _provisioned(
 ) -> dict[str, Any]:
     """Publish one set of what Grafana provisions from, and have it read again."""
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    owned = f"grafana-{what}"
     try:
         files = make()
         # The package's samples, and what Pigsty wrote, are kept as replaced files.
-        found = filesets.compare(owned, root, files, replace=tuple(files))
+        plan = FileSet(f"grafana-{what}", root, replace=files).plan(files)
         comment = f"{len(files)} files are as asked for"
-        if not filesets.differs(found):
+        if not plan.has_changes:
             return {**ret, "comment": comment}
-        ret["changes"] = dict(found["diff"])
+        ret["changes"] = dict(plan.diff)
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"{what} would change"}
         runs = daemons.running(daemon["unit"])["active"]
         if keep and runs:
-            ret["changes"].update(_keep([files[rel] for rel in found["create"]], administrator))
+            ret["changes"].update(_keep([files[rel] for rel in plan.create], administrator))
         reloaded = "datasources" if what == "datasources" else "dashboards"
         since = f"@{time.time():.3f}"
-        filesets.publish(
-            owned,
-            root,
-            files,
-            found,
-            confirm=(lambda: server.reload(administrator, reloaded, daemon["unit"], since))
+        plan.apply(
+            reload=(lambda: server.reload(administrator, reloaded, daemon["unit"], since))
             if runs
-            else None,
-            switch="files",
+            else None
         )
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}

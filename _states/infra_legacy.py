@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.daemon import daemons
-from infra_formula.fileset import filesets
+from infra_formula.fileset import originals, takeover
 from infra_formula.minion import Minion
 from infra_formula.uninstall import pigsty_takeover, removal
 from salt.exceptions import CommandExecutionError
@@ -41,13 +40,12 @@ def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) ->
     if not traces:
         return {**ret, "comment": "Pigsty was never here, or has been taken over"}
     try:
-        allowed = json.dumps({"replaced": rows["replaced"]}, sort_keys=True)
-        if filesets.inherited() != rows["replaced"]:
+        if takeover.overwritable() != rows["replaced"]:
             ret["changes"]["found"] = traces
             if __opts__["test"]:
-                filesets.assume(rows["replaced"])
+                takeover.assume_overwritable(rows["replaced"])
             else:
-                filesets.write(filesets.inherited_path(), allowed)
+                takeover.allow_overwrite(rows["replaced"])
     except (CommandExecutionError, OSError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     told = f"Pigsty laid this machine out ({', '.join(traces)})"
@@ -83,9 +81,9 @@ def tidied(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dic
         As for :func:`taken_over`.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    if not filesets.inherited():
+    if not takeover.overwritable():
         return {**ret, "comment": "Pigsty was never here"}
-    filesets.assume({})
+    takeover.assume_overwritable({})
     try:
         rows = pigsty_takeover.filled(legacy, parameters)["last"]
         found = pigsty_takeover.left_over(_minion(), rows)
@@ -94,7 +92,7 @@ def tidied(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dic
             result = None if found else True
             return {**ret, "result": result, "comment": f"{len(found)} left-overs"}
         for path in found:
-            filesets.keep([path])
+            originals.backup([path])
             removal.destroy(path)
         if any("/systemd/" in path for path in found):
             daemons.systemctl("daemon-reload")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.fileset import filesets
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
 from infra_formula.registration import registry
@@ -133,11 +133,12 @@ def repository(
                 return {**ret, "result": None, "changes": {name: "defined"}, "comment": comment}
             told = "; ".join(silent)
             return {**ret, "result": False, "comment": f"no repository within {wait} s: {told}"}
-        found = filesets.compare(_SET, folder, files)
+        plan = FileSet(_SET, folder).plan(files)
+        plan.refuse_unmanaged()
         own = [Path(rel).name for rel in files]
         switch = exclusive and bool(files)
         switched = other_sources.switch(not switch, own, test=True)
-        ret["changes"] = dict(found["diff"])
+        ret["changes"] = dict(plan.diff)
         for path in switched:
             ret["changes"][path] = "disabled" if switch else "enabled"
         told = ", ".join(node["ip"] for node in nodes) or "its own sources"
@@ -147,7 +148,7 @@ def repository(
             return {**ret, "comment": f"installs from {told}"}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"would install from {told}"}
-        filesets.publish(_SET, folder, files, found, switch="files")
+        plan.apply()
         other_sources.switch(not switch, own)
         try:
             _minion().call("pkg.refresh_db", failhard=bool(files) and not silent)

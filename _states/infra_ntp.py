@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.daemon import units
-from infra_formula.fileset import filesets
+from infra_formula.fileset import originals
 from infra_formula.minion import Minion
 from infra_formula.ntp import chrony
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -63,7 +63,7 @@ def configured(name: str, unit: str, settings: dict[str, Any]) -> dict[str, Any]
     steers = chrony.clock_settable()
     kept = {dropin: _DROPIN, "/etc/default/infra-chrony": _OPTIONS}
     if not __opts__["test"]:
-        filesets.keep([name])  # what the package brought, for the way back
+        originals.backup([name])  # what the package brought, for the way back
     runs = []
     for path, text in {**wanted, **({} if steers else kept)}.items():
         runs.append(

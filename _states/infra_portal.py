@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.daemon import units
-from infra_formula.fileset import filesets
+from infra_formula.fileset import atomic
+from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.minion import Minion
 from infra_formula.portal import cards as portal_cards
 from infra_formula.portal import htpasswd, nginx
@@ -126,38 +127,34 @@ def managed(
         group = settings["nginx_group"]
         files.update(htpasswd.files(users or {}, group, _ROOT))
         replace = (*_PACKAGE_DEFAULTS, *(_foreign(files) if clean else ()))
-        found = filesets.compare(_SET, _ROOT, files, replace=replace)
-        if found["foreign"]:
-            return {**ret, "result": False, "comment": _foreign_comment(found["foreign"])}
-        found["remove"] = sorted({*found["remove"], *_left_over(replace, files)})
+        plan = FileSet(_SET, _ROOT, replace=replace, whole_tree=True).plan(files)
+        if plan.unmanaged:
+            return {**ret, "result": False, "comment": _foreign_comment(plan.unmanaged)}
+        plan.remove = sorted({*plan.remove, *_left_over(replace, files)})
         generation = nginx.generation(files)
         running = nginx.served_generation(port)
         stale = running is not None and running != generation
-        differs = filesets.differs(found)
+        differs = plan.has_changes
         if not differs and not stale:
             if not __opts__["test"]:
                 _remember(entries, settings)
-            ret["sub_state_run"] = _per_entry(entries, settings, found, True)
+            ret["sub_state_run"] = _per_entry(entries, settings, plan, True)
             return {**ret, "comment": f"{len(files)} files are as they should be"}
-        ret["changes"] = _summary(found) if differs else {"nginx": "reloaded"}
+        ret["changes"] = plan.summary() if differs else {"nginx": "reloaded"}
         if __opts__["test"]:
-            ret["sub_state_run"] = _per_entry(entries, settings, found, None)
+            ret["sub_state_run"] = _per_entry(entries, settings, plan, None)
             return {**ret, "result": None, "comment": "the portal would change"}
         if differs:
-            filesets.publish(
-                _SET,
-                _ROOT,
-                files,
-                found,
-                check=lambda stage: nginx.check_staged(stage, entries),
-                confirm=lambda: _reload(port),
+            plan.apply(
+                check_staged=lambda stage: nginx.check_staged(stage, entries),
+                reload=lambda: _reload(port),
             )
         else:
             _reload(port)
         _remember(entries, settings)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    ret["sub_state_run"] = _per_entry(entries, settings, found, True)
+    ret["sub_state_run"] = _per_entry(entries, settings, plan, True)
     return {**ret, "comment": "the portal is as it should be"}
 
 
@@ -176,21 +173,17 @@ def followed(name: str, portal: dict[str, Any] | str, settings: dict[str, Any]) 
         entries = _given(portal)
         files = nginx.rendered(_minion(), entries, settings)
         # Its users are not asked for here: their file stays as it is.
-        kept = set(filesets.owned(_SET, _ROOT)) - set(files)
-        files.update(_as_they_are(kept))
-        found = filesets.compare(_SET, _ROOT, files)
-        if not filesets.differs(found):
+        file_set = FileSet(_SET, _ROOT, whole_tree=True)
+        files.update(_as_they_are(set(file_set.managed_files()) - set(files)))
+        plan = file_set.plan(files)
+        if not plan.has_changes:
             return {**ret, "comment": "nginx serves the newest certificates"}
-        ret["changes"] = _summary(found)
+        ret["changes"] = plan.summary()
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "nginx would serve other certificates"}
-        filesets.publish(
-            _SET,
-            _ROOT,
-            files,
-            found,
-            check=lambda stage: nginx.check_staged(stage, entries),
-            confirm=lambda: _reload(settings["nginx_port"]),
+        plan.apply(
+            check_staged=lambda stage: nginx.check_staged(stage, entries),
+            reload=lambda: _reload(settings["nginx_port"]),
         )
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
@@ -242,13 +235,10 @@ def pages(
         files, cards = nginx.pages(
             _minion(), _given(portal), settings, nodes, version, services, extra_services or []
         )
-        found = filesets.compare("pages", root, files)
-        if found["foreign"]:
-            told = ", ".join(f"{root}/{rel}" for rel in found["foreign"])
+        plan = FileSet("pages", root, skip_unmanaged=True).plan(files)
+        if plan.unmanaged:
+            told = ", ".join(plan.unmanaged_paths())
             comment = f"{told}: a page of somebody else's is kept; set infra_portal.home.path"
-            for rel in found["foreign"]:
-                files.pop(rel)
-            found = filesets.compare("pages", root, files)
             ret["warnings"] = [comment]
         hidden = _hidden_cards(cards)
         last = portal_cards.remembered()
@@ -257,14 +247,14 @@ def pages(
         if cards["alerts_page"] != last["alerts_page"]:
             # The portal's configuration follows this, where the pages themselves stay as they are.
             ret["changes"] = {"alerts lead to": cards["alerts_page"] or "Alertmanager"}
-        if not filesets.differs(found):
+        if not plan.has_changes:
             if ret["changes"] and __opts__["test"]:
                 return {**ret, "result": None, "comment": f"alerts would lead elsewhere{hidden}"}
             return {**ret, "comment": f"the pages are as they should be{hidden}"}
-        ret["changes"].update(_summary(found))
+        ret["changes"].update(plan.summary())
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"the pages would change{hidden}"}
-        filesets.publish("pages", root, files, found, switch="files")
+        plan.apply()
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"the pages are as they should be{hidden}"}
@@ -282,7 +272,7 @@ def _hidden_cards(cards: dict[str, Any]) -> str:
 
 def _record_cards(cards: dict[str, Any]) -> None:
     path = portal_cards.remembered_path()
-    filesets.write(str(path), json.dumps(cards, indent=1), 0o600)
+    atomic.write(str(path), json.dumps(cards, indent=1), 0o600)
 
 
 def sites_present(
@@ -376,7 +366,7 @@ def _generation_on_disk() -> str:
 
 def _foreign(files: dict[str, Any]) -> list[str]:
     """Files in conf.d that neither this portal nor an earlier one wrote."""
-    mine = filesets.owned(_SET, _ROOT)
+    mine = FileSet(_SET, _ROOT).managed_files()
     present = [f"conf.d/{p.name}" for p in Path(_ROOT, "conf.d").glob("*.conf")]
     return sorted(rel for rel in present if rel not in mine)
 
@@ -399,23 +389,18 @@ def _foreign_comment(foreign: list[str]) -> str:
 def _remember(portal: dict[str, Any], settings: dict[str, Any]) -> None:
     path = nginx.remembered_path()
     text = json.dumps(nginx.remember(portal, settings), indent=1)
-    filesets.write(str(path), text, 0o644)
-
-
-def _summary(found: dict[str, Any]) -> dict[str, Any]:
-    told = {kind: found[kind] for kind in ("create", "change", "remove") if found[kind]}
-    return {kind: rels if len(rels) <= 40 else f"{len(rels)} files" for kind, rels in told.items()}
+    atomic.write(str(path), text, 0o644)
 
 
 def _per_entry(
-    portal: dict[str, Any], settings: dict[str, Any], found: dict[str, Any], result: bool | None
+    portal: dict[str, Any], settings: dict[str, Any], plan: FilePlan, result: bool | None
 ) -> list[dict[str, Any]]:
     """The outcome of each entry, as states of their own (Salt's ``sub_state_run``)."""
     changed = {}
-    for rel in found["create"] + found["change"] + found["remove"]:
+    for rel in plan.create + plan.change + plan.remove:
         key = re.fullmatch(r"conf\.d/([^/]+)\.conf", rel)
         if key:
-            changed[key.group(1)] = found["diff"].get(rel, "removed")
+            changed[key.group(1)] = plan.diff.get(rel, "removed")
     runs = []
     for key in {**nginx.views(portal, settings), **dict.fromkeys(changed)}:
         if key == "00-infra":

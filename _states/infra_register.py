@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.fileset import filesets
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.registration import registry
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -152,23 +152,18 @@ def targets(name: str, settings: dict[str, Any], group: str = "infra") -> dict[s
     try:
         nodes = registry.accepted(_minion(), settings)["nodes"]
         files = registry.target_files(nodes, group)
-        found = filesets.compare(_TARGETS, name, files)
-        if found["foreign"]:
+        plan = FileSet(_TARGETS, name, skip_unmanaged=True).plan(files)
+        if plan.unmanaged:
             ret["warnings"] = [
-                f"{name}/{rel}: somebody else's file is kept" for rel in found["foreign"]
+                f"{path}: somebody else's file is kept" for path in plan.unmanaged_paths()
             ]
-            files = {rel: spec for rel, spec in files.items() if rel not in found["foreign"]}
-            found = filesets.compare(_TARGETS, name, files)
-        if not filesets.differs(found):
+        files = plan.files
+        if not plan.has_changes:
             return {**ret, "comment": f"{len(files)} files are as they should be"}
-        ret["changes"] = {
-            kind: found[kind] if len(found[kind]) <= 40 else f"{len(found[kind])} files"
-            for kind in ("create", "change", "remove")
-            if found[kind]
-        }
+        ret["changes"] = plan.summary()
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "the targets would change"}
-        filesets.publish(_TARGETS, name, files, found, switch="files")
+        plan.apply()
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{len(files)} files are as they should be"}

@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.fileset import filesets
+from infra_formula.fileset import root_only
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.repository import catalogue, other_sources, published, releases
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -154,7 +155,7 @@ def unpacked(
         complete = state["complete"] and not problems
         hint = ""
         if not os.path.lexists(archive) and not complete and fallback and os.path.lexists(fallback):
-            fault = filesets.root_only_fault(fallback, links=False)
+            fault = root_only.fault(fallback, links=False)
             if fault:
                 hint = f" {fallback} is not read: {fault}."
             else:
@@ -259,16 +260,16 @@ def defined(name: str, endpoints: list[str], home: str = "/www") -> dict[str, An
 
 def _set(ret: dict[str, Any], owner: str, root: str, files: dict[str, Any]) -> dict[str, Any]:
     """Publish a set of files; the definitions may replace those of an earlier release."""
-    found = filesets.compare(owner, root, files, replace=tuple(files))
-    if not filesets.differs(found):
+    plan = FileSet(owner, root, replace=files).plan(files)
+    if not plan.has_changes:
         ret["comment"] = f"{len(files)} definitions below {root} are as they should be."
         return ret
-    ret["changes"] = found["diff"]
+    ret["changes"] = plan.diff
     if __opts__["test"]:
         ret["result"] = None
         ret["comment"] = f"Definitions below {root} would change."
         return ret
-    filesets.publish(owner, root, files, found, switch="files")
+    plan.apply()
     ret["comment"] = f"Definitions below {root} changed."
     return ret
 
@@ -307,9 +308,10 @@ def used(
         if file not in definitions and not __opts__["test"]:
             raise CommandExecutionError(f"{Path(home, name)} has no packages for this system")
         files = {file: definitions[file]} if file in definitions else {}
-        found = filesets.compare(f"repo-{name}-local", folder, files, (file,))
+        file_set = FileSet(f"repo-{name}-local", folder, replace=[file])
+        plan = file_set.plan(files)
         switched = other_sources.switch(not exclusive, own, test=True)
-        ret["changes"] = {**found["diff"]}
+        ret["changes"] = {**plan.diff}
         word = "disabled" if exclusive else "enabled"
         for path in switched:
             ret["changes"][path] = word
@@ -321,13 +323,13 @@ def used(
             ret["changes"] = ret["changes"] or {file: "created"}
             ret["comment"] = f"This machine would install from {Path(home, name)}."
             return ret
-        filesets.publish(f"repo-{name}-local", folder, files, found, switch="files")
+        plan.apply()
         other_sources.switch(not exclusive, own)
         try:
             _minion().call("pkg.refresh_db", failhard=True)
         except CommandExecutionError as exc:
             other_sources.switch(exclusive, own)
-            filesets.remove(f"repo-{name}-local", folder)
+            file_set.remove()
             ret["changes"] = {}
             raise CommandExecutionError(
                 f"the repository cannot be used, so the sources are as they were: {exc}"
@@ -351,7 +353,7 @@ def unused(name: str, home: str = "/www") -> dict[str, Any]:
         for folder in ("/etc/apt/sources.list.d", "/etc/yum.repos.d"):
             # Each set belongs to one folder; asked about the other one, it owns nothing.
             gone = (
-                filesets.remove(f"repo-{name}-local", folder, test=__opts__["test"])
+                FileSet(f"repo-{name}-local", folder).remove(test=__opts__["test"])
                 if Path(folder).is_dir()
                 else []
             )

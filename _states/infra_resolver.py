@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from infra_formula import process
 from infra_formula.dns import dnsmasq, resolver
-from infra_formula.fileset import filesets
+from infra_formula.fileset import atomic
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -82,13 +83,13 @@ def _write_file(wanted: list[str], options: list[str], foreign: list[str]) -> di
         current = _minion().call("file.read", "/etc/resolv.conf")
     text = resolver.resolv_conf(wanted, options, current)
     files = {"resolv.conf": {"text": text}}
-    found = filesets.compare(_SET, "/etc", files, replace=("resolv.conf",))
-    if not filesets.differs(found):
+    plan = FileSet(_SET, "/etc", replace=files).plan(files)
+    if not plan.has_changes:
         return {}
     if not __opts__["test"]:
         _remember(foreign)
-        filesets.publish(_SET, "/etc", files, found, switch="files")
-    return {"/etc/resolv.conf": "\n".join(found["diff"].values())}
+        plan.apply()
+    return {"/etc/resolv.conf": "\n".join(plan.diff.values())}
 
 
 def _write_dropin(
@@ -142,7 +143,7 @@ def released(name: str) -> dict[str, Any]:
 
 def _remember(foreign: list[str]) -> None:
     if resolver.damaged() or foreign != resolver.remembered():
-        filesets.write(_REMEMBERED, json.dumps(foreign), 0o644)
+        atomic.write(_REMEMBERED, json.dumps(foreign), 0o644)
 
 
 def hosts(name: str, lines: list[str], admin_ip: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.daemon import daemons, started_files
-from infra_formula.fileset import filesets
+from infra_formula.fileset.file_set import FileSet
 from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def off(name: str, file_set: str, root: str) -> dict[str, Any]:
     root
         Directory of that file set.
     """
-    if not filesets.remove(file_set, root, test=True):
+    if not FileSet(file_set, root).remove(test=True):
         comment = f"{name} is not configured by this formula."
         return {"name": name, "changes": {}, "result": True, "comment": comment}
     return __states__["service.dead"](name, enable=False)

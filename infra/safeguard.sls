@@ -12,4 +12,4 @@ infra-clean-allowed:
     - order: 1
     - failhard: true
     - require:
-      - test: infra-sync-modules-loaded
+      - infra_library: infra-sync-modules-loaded

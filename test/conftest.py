@@ -12,7 +12,8 @@ from hypothesis import settings
 
 REPO = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPO / "_utils"), str(REPO)]  # from infra_formula…, from _modules import …
-sys.path.insert(0, str(REPO / "test"))  # from lab import …
+# from lab import …, and the tests' own support
+sys.path[:0] = [str(REPO / "test"), str(REPO / "test" / "support")]
 
 import fault_table  # noqa: E402 - they are in that folder
 import programs  # noqa: E402

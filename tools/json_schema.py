@@ -65,7 +65,7 @@ SCALARS: dict[str, dict[str, Any]] = {
         ]
     },
 }
-"""Each scalar type of a rule (see ``infra_formula/parameters/schema.py``) in JSON Schema's words."""
+"""JSON Schema for each scalar type of a rule (``infra_formula/parameters/schema.py``)."""
 
 
 def of_rule(rule: dict[str, Any]) -> dict[str, Any]:

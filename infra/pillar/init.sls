@@ -29,7 +29,7 @@ infra-pillar-valid:
     - order: 1
     - failhard: true
     - require:
-      - test: infra-sync-modules-loaded
+      - infra_library: infra-sync-modules-loaded
 
 # What is there now is noted before it is changed, so that there is a way back (infra.clean).
 infra-before-noted:

@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(REPO), str(REPO / "test")]
+sys.path[:0] = [str(REPO), str(REPO / "test"), str(REPO / "test/support")]
 
 import report  # noqa: E402
 from lab import Lab  # noqa: E402

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPO), str(REPO / "test")]
+sys.path[:0] = [str(REPO / "_utils"), str(REPO), str(REPO / "test"), str(REPO / "test/support")]
 
 import report  # noqa: E402
 from infra_formula.repository import apt as infra_repo_apt  # noqa: E402

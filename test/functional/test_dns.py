@@ -7,10 +7,12 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 from infra_formula.dns import dnsmasq as dns
 from infra_formula.fileset import filesets as files
+from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError
 
 REPO = Path(__file__).resolve().parents[2]
@@ -34,12 +36,8 @@ class Server:
         monkeypatch.setattr(dns, "_PENDING", folder / "pending")
         monkeypatch.setattr(files, "STATE_DIR", folder / "state")
         monkeypatch.setattr(files, "LOCK_DIR", folder / "lock")
-        salt = {
-            "infra_files.publish": files.publish,
-            "service.status": lambda name: self.process is not None,
-            "cmd.run_all": self.run_all,
-        }
-        monkeypatch.setattr(dns, "__salt__", salt, raising=False)
+        self.minion = Minion({"service.status": self.is_running})
+        monkeypatch.setattr(dns.process, "run", self.run)
         whole = {
             "port": self.port,
             "admin_ip": "10.10.10.10",
@@ -62,7 +60,11 @@ class Server:
         self.process = None
         self.reloads = 0
 
-    def run_all(self, command, **_):
+    def is_running(self, unit):
+        assert unit == "dnsmasq"
+        return self.process is not None
+
+    def run(self, command):
         assert command[-2:] == ["--signal=SIGHUP", "dnsmasq"]
         self.reloads += 1
         os.kill(self.process.pid, signal.SIGHUP)
@@ -84,7 +86,7 @@ class Server:
         }
         found = files.compare("dns", str(self.hosts), wanted)
         if files.differs(found):
-            dns.publish("dns", wanted, found, self.port)
+            dns.publish(self.minion, "dns", wanted, found, self.port)
         return found
 
     def ask(self, name, kind="A", **options):
@@ -141,8 +143,8 @@ def test_a_server_that_does_not_take_it_up_gets_the_old_records_back(server, mon
     one = server()
     one.start()
     one.publish({"default": ["10.0.0.1 a.x"]})
-    monkeypatch.setattr(one, "run_all", lambda *a, **k: {"retcode": 0, "stdout": "", "stderr": ""})
-    monkeypatch.setitem(dns.__salt__, "cmd.run_all", one.run_all)
+    outcome = {"retcode": 0, "stdout": "", "stderr": ""}
+    monkeypatch.setattr(dns.process, "run", create_autospec(one.run, return_value=outcome))
     real = dns.wait_for
     monkeypatch.setattr(dns, "wait_for", lambda *a, **k: real(*a, **{**k, "seconds": 0.2}))
     with pytest.raises(CommandExecutionError, match=r"expected 10\.0\.0\.2"):

@@ -2,6 +2,9 @@
 
 import documents
 import pytest
+from infra_formula.parameters import validation
+
+from tools import formula
 
 PILLARS = [(block, documents.pillar(block)) for block in documents.blocks()]
 PILLARS = [
@@ -37,7 +40,7 @@ def test_pillar(loaders, modules, states, block, pillar):
     # What the page shows below `infra` is for all minions: no secret is among it.
     besides = block.notes.get("pillar", {}).get("with", {})
     shown = {key: value for key, value in pillar["infra"].items() if key not in besides}
-    messages = modules.infra_pillar.secret_messages(shown)
+    messages = validation.secret_messages(formula.minion(), shown)
     assert messages["warnings"] == [], f"{block.place}: {messages['warnings']}"
 
 

@@ -1,6 +1,7 @@
 """A pillar with a mistake about Grafana: one error that names it, out of all checks there are."""
 
 import pytest
+from infra_formula.grafana import provisioning
 
 SHOP = {"uid": "shop", "title": "Shop", "panels": []}
 
@@ -31,7 +32,7 @@ def test_a_mistake_is_told_before_anything_is_done(modules, given, named):
     assert "hush" not in error
 
 
-def test_what_is_served_is_found_by_folder(modules):
-    found = modules.infra_grafana_content.gathered({"shop": SHOP}, {})
+def test_what_is_served_is_found_by_folder(minion):
+    found = provisioning.gathered(minion, {"shop": SHOP}, {})
     assert "site/shop.json" in found
     assert {path.split("/")[0] for path in found} <= {"home", "infra", "node", "site"}

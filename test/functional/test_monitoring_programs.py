@@ -7,6 +7,9 @@ from pathlib import Path
 import programs
 import pytest
 import yaml
+from infra_formula.daemon import daemons as infra_daemon
+from infra_formula.errors import CommandFailed
+from infra_formula.monitoring import alertmanager, blackbox, scraping, vmalert
 
 REPO = Path(__file__).resolve().parents[2]
 JOBS = yaml.safe_load((REPO / "infra/vmetrics/jobs.yaml").read_text(encoding="utf-8"))
@@ -44,13 +47,13 @@ def victoriametrics(request):
     return programs.program("victoria-metrics", request.param)
 
 
-def scrape(modules, program, custom=None):
-    made = modules.infra_scrape.config(own_jobs(), VALUES, "10s", "8s", custom)
-    modules.infra_scrape.check(made, program, custom)
+def scrape(program, custom=None):
+    made = scraping.config(own_jobs(), VALUES, "10s", "8s", custom)
+    scraping.check(made, program, custom)
 
 
-def test_victoriametrics_accepts_our_jobs(modules, victoriametrics):
-    scrape(modules, victoriametrics)
+def test_victoriametrics_accepts_our_jobs(victoriametrics):
+    scrape(victoriametrics)
 
 
 @pytest.mark.parametrize(
@@ -61,23 +64,23 @@ def test_victoriametrics_accepts_our_jobs(modules, victoriametrics):
         {"no_such_key": 1},
     ],
 )
-def test_a_bad_job_is_named_and_victoriametrics_quoted(modules, victoriametrics, job):
+def test_a_bad_job_is_named_and_victoriametrics_quoted(victoriametrics, job):
     custom = [{"job_name": "fine", "targets": "fine"}, {"job_name": "bad", "targets": "x", **job}]
-    with pytest.raises(Exception, match=r"vmetrics_scrape_jobs\[1\] \(bad\): VictoriaMetrics"):
-        scrape(modules, victoriametrics, custom)
+    with pytest.raises(CommandFailed, match=r"vmetrics_scrape_jobs\[1\] \(bad\): VictoriaMetrics"):
+        scrape(victoriametrics, custom)
 
 
-def rules(modules, custom=None):
+def rules(minion, custom=None):
     settings = {"node_exporter_port": 9100, "vector_port": 9598, "portal_url": "http://i.pigsty",
                 "nodes": 1, "timeout_seconds": 8, "dashboards": True,
                 "alertmanager_cluster_port": 9094,
                 "logs": False}  # fmt: skip
-    made = modules.infra_rules.rendered(settings, custom)
-    modules.infra_rules.check(made, programs.program("vmalert"))
+    made = vmalert.rendered(minion, settings, custom)
+    vmalert.check(made, programs.program("vmalert"))
 
 
-def test_vmalert_accepts_our_rules(modules):
-    rules(modules)
+def test_vmalert_accepts_our_rules(minion):
+    rules(minion)
 
 
 @pytest.mark.parametrize(
@@ -88,16 +91,16 @@ def test_vmalert_accepts_our_rules(modules):
         {"alert": "X", "expr": "up", "for": "soon"},
     ],
 )
-def test_a_bad_rule_is_named_and_vmalert_quoted(modules, rule):
-    with pytest.raises(Exception, match=r"vmalert_rules\.mine: vmalert refuses it: "):
-        rules(modules, {"mine": [{"name": "g", "rules": [rule]}]})
+def test_a_bad_rule_is_named_and_vmalert_quoted(minion, rule):
+    with pytest.raises(CommandFailed, match=r"vmalert_rules\.mine: vmalert refuses it: "):
+        rules(minion, {"mine": [{"name": "g", "rules": [rule]}]})
 
 
-def alert(modules, **changes):
-    modules.infra_alert.check({**ALERT, **changes}, programs.program("amtool"))
+def alert(**changes):
+    alertmanager.check({**ALERT, **changes}, programs.program("amtool"))
 
 
-def test_amtool_accepts_what_we_make(modules):
+def test_amtool_accepts_what_we_make():
     ways = {
         "mail": {"to": "a@b.c", "from": "d@e.f", "smarthost": "mail:25"},
         "webhook": {"url": "http://a/"},
@@ -108,7 +111,7 @@ def test_amtool_accepts_what_we_make(modules):
         "feishu": {"url": "http://a/"},
         "pagerduty": {"routing_key": "a"},
     }
-    alert(modules, receivers={"hook": ways})
+    alert(receivers={"hook": ways})
 
 
 @pytest.mark.parametrize(
@@ -122,19 +125,19 @@ def test_amtool_accepts_what_we_make(modules):
         ({"inhibit_rules": [{"no": 1}]}, r"alertmanager_inhibit_rules\[0\]"),
     ],
 )
-def test_a_fault_is_named_and_amtool_quoted(modules, changes, named):
-    with pytest.raises(Exception, match=f"^{named}: amtool refuses it: "):
-        alert(modules, **changes)
+def test_a_fault_is_named_and_amtool_quoted(changes, named):
+    with pytest.raises(CommandFailed, match=f"^{named}: amtool refuses it: "):
+        alert(**changes)
 
 
-def test_the_blackbox_exporter_accepts_our_modules_and_quotes_what_it_does_not(modules):
+def test_the_blackbox_exporter_accepts_our_modules_and_quotes_what_it_does_not():
     program = programs.program("blackbox_exporter")
     settings = {"ca_bundle": "/etc/ssl/certs/ca-certificates.crt", "dns_name": "i.pigsty"}
-    modules.infra_blackbox.check(modules.infra_blackbox.modules(settings), program)
+    blackbox.check(blackbox.modules(settings), program)
     bad = {"mine": {"prober": "http", "http": {"no_such_key": 1}}}
-    made = modules.infra_blackbox.modules(settings, bad)
-    with pytest.raises(Exception, match=r"blackbox_modules\.mine: the exporter refuses it: "):
-        modules.infra_blackbox.check(made, program, bad)
+    made = blackbox.modules(settings, bad)
+    with pytest.raises(CommandFailed, match=r"blackbox_modules\.mine: the exporter refuses it: "):
+        blackbox.check(made, program, bad)
 
 
 def daemons_of(modules, loaders, packaging):
@@ -169,10 +172,10 @@ REAL = {
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_the_real_program_accepts_our_flags_and_refuses_another(modules, daemons, name):
+def test_the_real_program_accepts_our_flags_and_refuses_another(daemons, name):
     daemon = {**daemons[name], "program": programs.program(REAL[name])}
-    assert modules.infra_daemon.refusal(daemon) is None
-    fault = modules.infra_daemon.refusal({**daemon, "options": "--noSuchFlag=1"})
+    assert infra_daemon.refusal(daemon) is None
+    fault = infra_daemon.refusal({**daemon, "options": "--noSuchFlag=1"})
     assert "noSuchFlag" in fault
     assert fault.startswith(f"{daemon['options_parameter']}: ")
 
@@ -189,8 +192,8 @@ VENDORS = {
 def test_the_vendors_program_accepts_our_flags_and_refuses_another(modules, loaders, name):
     daemons = daemons_of(modules, loaders, "upstream")
     daemon = {**daemons[name], "program": programs.program(VENDORS[name])}
-    assert modules.infra_daemon.refusal(daemon) is None
-    assert "noSuchFlag" in modules.infra_daemon.refusal({**daemon, "options": "--noSuchFlag=1"})
+    assert infra_daemon.refusal(daemon) is None
+    assert "noSuchFlag" in infra_daemon.refusal({**daemon, "options": "--noSuchFlag=1"})
 
 
 def test_the_alertmanagers_of_a_site_know_each_other(daemons):
@@ -212,11 +215,11 @@ def system_calls(group):
 
 
 def test_the_filter_of_system_calls_denies_what_is_dangerous_and_nothing_that_is_new(
-    modules, daemons
+    minion, daemons
 ):
-    template = modules.infra_daemon.unit_template()
+    template = infra_daemon.unit_template(minion)
     for name, daemon in daemons.items():
-        files = modules.infra_daemon.files(daemon, template)
+        files = infra_daemon.files(daemon, template)
         (text,) = (spec["text"] for rel, spec in files.items() if "systemd" in rel)
         values = re.findall(r"^SystemCallFilter=(.*)$", text, re.MULTILINE)
         denied = set().union(*(system_calls(g) for g in values[0].removeprefix("~").split()))
@@ -228,13 +231,13 @@ def test_the_filter_of_system_calls_denies_what_is_dangerous_and_nothing_that_is
         assert not system_calls("@default") & denied, name
 
 
-def test_systemd_thinks_well_of_each_unit(modules, daemons, tmp_path):
-    template = modules.infra_daemon.unit_template()
+def test_systemd_thinks_well_of_each_unit(minion, daemons, tmp_path):
+    template = infra_daemon.unit_template(minion)
     # A drop-in is judged together with its package's unit, in the lab.
     for name, daemon in daemons.items():
         if daemon["dropin"]:
             continue
-        files = modules.infra_daemon.files({**daemon, "program": "/bin/true"}, template)
+        files = infra_daemon.files({**daemon, "program": "/bin/true"}, template)
         (text,) = (spec["text"] for rel, spec in files.items() if rel.endswith(".service"))
         path = tmp_path / f"{daemon['unit']}.service"
         path.write_text(text)

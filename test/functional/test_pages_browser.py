@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "test"))
+sys.path.insert(0, str(ROOT / "test" / "support"))
 
 from browser import Browser  # noqa: E402
 from infra_formula.fileset import filesets as infra_files  # noqa: E402

@@ -10,13 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-import salt.loader
 import yaml
+from infra_formula.minion import Minion
+from infra_formula.pigsty import conversion
 from infra_formula.portal import nginx as infra_portal
 from infra_formula.registration import registry as infra_register
 
 REPO = Path(__file__).resolve().parent.parent.parent
 CASES = REPO / "test" / "unit" / "cases" / "pigsty"
+GRAINS = {"id": "infra-1", "os_family": "Debian"}
 INVENTORIES = sorted(CASES.glob("*.yml"))
 
 
@@ -29,7 +31,8 @@ def minion_overrides():
 @pytest.fixture
 def converted(modules):
     def convert(name):
-        return modules.infra_pigsty.convert(str(CASES / f"{name}.yml"))
+        minion = Minion({"cp.get_file_str": modules.cp.get_file_str}, grains=GRAINS)
+        return conversion.convert(minion, str(CASES / f"{name}.yml"))
 
     return convert
 
@@ -225,14 +228,19 @@ def test_the_makefile_s_command_says_what_is_wrong(tmp_path):
     assert found.stderr == "convert: infra.hosts: expected a host at least\n"
 
 
-def test_the_runner_converts_on_the_master(salt_factories, formula_roots, tmp_path):
-    opts = salt_factories.salt_master_daemon("convert", overrides=formula_roots).config.copy()
-    opts["module_dirs"] = [str(REPO / "_modules")]
-    opts["runner_dirs"] = [str(REPO / "_runners")]
-    functions = salt.loader.runner(opts)
+@pytest.fixture(scope="module")
+def salt_run(salt_factories, formula_roots):
+    """``salt-run`` of a master that has synced nothing yet; it need not be running."""
+    return salt_factories.salt_master_daemon("convert", overrides=formula_roots).salt_run_cli()
+
+
+def test_the_runner_converts_on_the_master_once_it_is_synced(salt_run, tmp_path):
+    synced = salt_run.run("saltutil.sync_all").data
+    assert "runners.infra_pigsty" in synced["runners"]
+    assert "utils.infra_formula" in "".join(synced["utils"])
     out = tmp_path / "infra.sls"
-    told = functions["infra_pigsty.convert"](str(CASES / "single.yml"), str(out))
-    assert told["report"]["variables"]
+    found = salt_run.run("infra_pigsty.convert", str(CASES / "single.yml"), f"out={out}").data
+    assert found["report"]["variables"]
     assert out.read_text(encoding="utf-8") == (CASES / "single.sls").read_text(encoding="utf-8")
-    report = functions["infra_pigsty.report"](str(CASES / "single.yml"))
+    report = salt_run.run("infra_pigsty.report", str(CASES / "single.yml")).stdout
     assert report == (CASES / "single.report").read_text(encoding="utf-8")

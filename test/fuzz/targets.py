@@ -21,17 +21,29 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO))
-sys.path.insert(0, str(REPO / "test"))
-
-import importlib  # noqa: E402
+sys.path.insert(0, str(REPO / "test" / "support"))
 
 from portal_samples import DEMO, facts, load, settings  # noqa: E402
 
+from tools import formula  # noqa: E402
+
+# tools.formula puts the library on sys.path.
+from infra_formula.daemon import daemons  # noqa: E402  # isort: skip
+from infra_formula.dns import dnsmasq, resolver  # noqa: E402  # isort: skip
+from infra_formula.fileset import filesets  # noqa: E402  # isort: skip
+from infra_formula.logs import vector  # noqa: E402  # isort: skip
+from infra_formula.ntp import chrony as ntp  # noqa: E402  # isort: skip
+from infra_formula.parameters import schema, validation  # noqa: E402  # isort: skip
+from infra_formula.pigsty import conversion  # noqa: E402  # isort: skip
+from infra_formula.portal import htpasswd, nginx  # noqa: E402  # isort: skip
+from infra_formula.registration import registry  # noqa: E402  # isort: skip
+from infra_formula.repository import apt, catalogue  # noqa: E402  # isort: skip
+from infra_formula.repository import client_trust  # noqa: E402  # isort: skip
+from infra_formula.repository import archive as offline_package  # noqa: E402  # isort: skip
+from infra_formula.repository import other_sources, releases, signing  # noqa: E402  # isort: skip
+from infra_formula.status import report  # noqa: E402  # isort: skip
+
 REFUSED = (SaltInvocationError, CommandExecutionError)
-MODULES = {
-    path.stem: importlib.import_module(f"_modules.{path.stem}")
-    for path in sorted((REPO / "_modules").glob("infra_*.py"))
-}
 
 
 @dataclass(frozen=True)
@@ -136,77 +148,43 @@ def octets(text):
 # -- pillar --------------------------------------------------------------------------------------
 
 
-@cache
-def _text(source):
-    return (REPO / source.removeprefix("salt://")).read_text(encoding="utf-8")
-
-
-@cache
-def _served(source):
-    return yaml.safe_load(_text(source))
-
-
-@cache
-def _parameters():
-    return MODULES["infra_schema"].parameters(_served("salt://infra/schema.yaml"))
-
-
-def wire():
-    """Give the modules Salt's dunders, as far as checking takes them."""
-    functions = {
-        f"{name}.{key}": value
-        for name, module in MODULES.items()
-        for key, value in vars(module).items()
-        if key[0] != "_" and callable(value)
-    }
-    functions["cp.get_file_str"] = _text
-    functions["infra_schema.parameters"] = lambda _schema: _parameters()
-    for module in MODULES.values():
-        module.__salt__ = functions
-        module.__opts__ = {"id": "infra-1", "file_client": "local", "test": False}
-        module.__grains__ = {"os_family": "Debian", "id": "infra-1", "ipv4": ["10.10.10.10"]}
-        module.__context__ = {}
-    MODULES["infra_pillar"]._served = _served
-    for name in ("infra_daemon", "infra_pigsty"):
-        attribute = {"infra_daemon": "_data"}.get(name, "_served")
-        setattr(MODULES[name], attribute, lambda file: _served(f"salt://infra/{file}"))
+MINION = formula.minion()
 
 
 def pillar(example):
     """All parameters together, as ``infra_pillar.validate`` has them."""
-    MODULES["infra_pillar"].given_problems(example)
+    validation.given_problems(MINION, example)
 
 
 def portal(example):
     """The portal: what is not refused has to render."""
     given = settings()
-    module = MODULES["infra_portal"]
-    if not module.problems(example, given, MODULES["infra_schema"].check):
-        module.remember(example, given)
-        module.files(example, given, facts(), load)
+    if not nginx.problems(example, given, schema.check):
+        nginx.remember(example, given)
+        nginx.files(example, given, facts(), load)
 
 
 def repo_request(example):
     """The request for a repository."""
     if isinstance(example, dict):
-        MODULES["infra_repo_catalogue"].plan(example)
-    MODULES["infra_repo_catalogue"].upstream_problems(example)
+        catalogue.plan(example)
+    catalogue.upstream_problems(example)
 
 
 def dns_records(example):
     """Records in the syntax of hosts(5)."""
-    parsed = MODULES["infra_dns"].parse(example, "10.10.10.10")
-    MODULES["infra_dns"].hosts_text(parsed["records"])
+    parsed = dnsmasq.parse(example, "10.10.10.10")
+    dnsmasq.hosts_text(parsed["records"])
 
 
 def users(example):
     """Users and what stands in the file of passwords already."""
-    MODULES["infra_htpasswd"].lines({"a": "$6$x$y"}, example)
+    htpasswd.lines({"a": "$6$x$y"}, example)
 
 
 def size(example):
     """A size in words."""
-    MODULES["infra_vector"].size(example)
+    vector.size(example)
 
 
 REQUEST = {
@@ -247,7 +225,7 @@ PILLAR = {
     "blackbox_targets": {"tcp_connect": ["a:1"]},
     "blackbox_modules": {"m": {"prober": "http"}},
     "register": {"db": {"targets": [{"job": "pgsql", "port": 9630, "labels": {"a": "b"}}]}},
-    "register_machines": {"m": {"ip": "10.1.1.9", "ins": "m", "cls": "c"}},
+    "register_others": {"m": {"ip": "10.1.1.9", "ins": "m", "cls": "c"}},
     "infra_extra_services": [{"name": "W", "url": "https://w/", "desc": "d", "icon": "file"}],
     "vector_log_endpoint": ["infra", "http://a/"],
     "vector_buffer_size": "1GiB",
@@ -258,8 +236,7 @@ PILLAR = {
 
 def inventory(example):
     """An inventory of Pigsty: what comes of it is a pillar that can be written down."""
-    found, report = MODULES["infra_pigsty"].from_text(example)
-    json.dumps([found, report])
+    json.dumps(conversion.from_text(MINION, example))
 
 
 # -- the mine ------------------------------------------------------------------------------------
@@ -279,18 +256,17 @@ FACTS = {
 
 def mine(example):
     """What minions publish, all the way to targets, records, pages and CA certificates."""
-    module = MODULES["infra_register"]
     if not isinstance(example, dict):
-        module.problems(example)
+        registry.problems(example)
         return
     nodes = [{"key": "10.10.10.10", "ip": "10.10.10.10", "seq": 1}]
-    whole = {"nodes": nodes, "reserved": {"a.b": "x"}, "jobs": list(module.JOBS), "others": {}}
-    taken = module.accept(example, whole, {})["nodes"]
-    module.target_files(taken, "infra")
-    module.records(taken)
-    module.haproxy(taken)
-    module.page_nodes(taken, "10.10.10.10")
-    module.trusted_authorities(example, nodes)
+    whole = {"nodes": nodes, "reserved": {"a.b": "x"}, "jobs": list(registry.JOBS), "others": {}}
+    taken = registry.accept(example, whole, {})["nodes"]
+    registry.target_files(taken, "infra")
+    registry.records(taken)
+    registry.haproxy(taken)
+    registry.page_nodes(taken, "10.10.10.10")
+    registry.trusted_authorities(example, nodes)
 
 
 # -- archives and package metadata ---------------------------------------------------------------
@@ -338,52 +314,51 @@ def archive(example):
         path.write_bytes(gzip.compress(octets(example), 1))
         inside = Path(folder, "in")
         inside.mkdir()
-        module = MODULES["infra_repo_pack"]
         try:
-            module.unpack(str(path), str(inside))
+            offline_package.unpack(str(path), str(inside))
         except REFUSED:
             pass
         finally:
             assert {p.name for p in Path(folder).iterdir()} == {"a.tgz", "in"}
             for found in inside.rglob("*"):
                 assert inside in found.resolve().parents
-        module.peek(str(path))
+        offline_package.peek(str(path))
 
 
 def marker(example):
     """The list of what a complete repository holds."""
-    found = MODULES["infra_repo_tree"].read_marker(example)
+    found = releases.read_marker(example)
     assert not [rel for rel in found if rel.startswith("/") or ".." in rel.split("/")]
 
 
 def apt_output(example):
     """What apt says of candidates and of where to fetch them."""
-    MODULES["infra_repo_apt"].parse_policy(example)
-    MODULES["infra_repo_apt"].parse_uris(example)
+    apt.parse_policy(example)
+    apt.parse_uris(example)
 
 
 def keys(example):
     """What gpg and rpm say of keys and signatures; armoured keys themselves."""
-    MODULES["infra_repo_sign"].parse_keys(example)
-    MODULES["infra_repo_sign"].parse_checksig(example)
+    signing.parse_keys(example)
+    signing.parse_checksig(example)
 
 
 def armour(example):
     """Armoured keys, as an upstream gives them."""
-    MODULES["infra_repo_sign"].dearmour(octets(example))
+    signing.dearmour(octets(example))
 
 
 def definition(example):
     """A definition of a repository, as an INFRA node publishes it; and a machine's own sources."""
     for kind in ("sources", "repo"):
         try:
-            MODULES["infra_node"].definition_of(example, "pigsty-infra-1", "http://a/pigsty", kind)
+            client_trust.definition_of(example, "pigsty-infra-1", "http://a/pigsty", kind)
         except REFUSED:
             continue
     for kind in ("list", "sources", "repo"):
-        off = MODULES["infra_repo_client"].disabled(example, kind)
-        assert MODULES["infra_repo_client"].disabled(off, kind) == off
-    MODULES["infra_repo_client"].enabled(example)
+        off = other_sources.disabled(example, kind)
+        assert other_sources.disabled(off, kind) == off
+    other_sources.enabled(example)
 
 
 # -- what programs and the network say -----------------------------------------------------------
@@ -391,7 +366,7 @@ def definition(example):
 
 def chrony(example):
     """chronyc's answers."""
-    for parse in (MODULES["infra_ntp"].tracking, MODULES["infra_ntp"].sources):
+    for parse in (ntp.tracking, ntp.sources):
         try:
             parse(example)
         except ValueError:
@@ -400,43 +375,40 @@ def chrony(example):
 
 def dns_message(example):
     """A name server's answer."""
-    MODULES["infra_dns"].decode_message(octets(example))
+    dnsmasq.decode_message(octets(example))
 
 
 def texts(example):
     """Files of the machine's own: resolv.conf, hosts, records of others."""
-    resolver = MODULES["infra_resolver"]
     resolver.nameservers(example)
     resolver.resolv_conf(["10.10.10.10"], ["options a"], example)
     once = resolver.hosts_text(example, ["10.1.1.1 a"])
     assert resolver.hosts_text(once, ["10.1.1.1 a"]) == once
-    MODULES["infra_dns"].pairs(example)
+    dnsmasq.pairs(example)
 
 
 def manifest(example):
     """What is remembered of a set of files, damaged in any way."""
-    module = MODULES["infra_files"]
     with tempfile.TemporaryDirectory() as folder:
-        kept, module.STATE_DIR = module.STATE_DIR, Path(folder)
+        kept, filesets.STATE_DIR = filesets.STATE_DIR, Path(folder)
         try:
-            path = module.manifest_path("set")
+            path = filesets.manifest_path("set")
             path.parent.mkdir()
             path.write_bytes(octets(example))
             root = Path(folder, "etc")
             root.mkdir()
-            module.compare("set", str(root), {"a": {"text": "x"}})
-            module.remove("set", str(root), test=True)
+            filesets.compare("set", str(root), {"a": {"text": "x"}})
+            filesets.remove("set", str(root), test=True)
         finally:
-            module.STATE_DIR = kept
+            filesets.STATE_DIR = kept
 
 
 def status_output(example):
     """What systemctl, ss and programs asked for their version say."""
-    module = MODULES["infra_status"]
-    module.unit_of(example)
-    module.listening(example, lambda pid: str(pid))
-    module.version_in(example)
-    MODULES["infra_daemon"].words_of(example)
+    report.unit_of(example)
+    report.listening(example, lambda pid: str(pid))
+    report.version_in(example)
+    daemons.words_of(example)
 
 
 _INVENTORIES = [

@@ -201,7 +201,7 @@ def ask_store(lab, store, questions):
     """Ask a store of the machine; the texts of the answers, which have to be good ones."""
     # On the machine itself: a store of one INFRA node listens nowhere else.
     machine = lab.machine("infra-1")
-    machine.write("/root/ask.py", (CHECKOUT / "test/ask.py").read_text(encoding="utf-8"))
+    machine.write("/root/ask.py", (CHECKOUT / "test/support/ask.py").read_text(encoding="utf-8"))
     words = ["python3", "/root/ask.py", f"http://127.0.0.1:{filled.PORTS[store]}"]
     answers = json.loads(machine.run(words, input=json.dumps(questions)).stdout)
     refused = {

@@ -3,21 +3,23 @@
 import datetime
 import json
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import create_autospec
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from infra_formula import paths, process
 from infra_formula.daemon import daemons as infra_daemon
 from infra_formula.dns import resolver as infra_resolver
-from infra_formula.fileset import filesets as infra_files
+from infra_formula.minion import Minion
 from infra_formula.pki import certificates as infra_cert
 from infra_formula.portal import nginx as infra_portal
 from infra_formula.registration import registry as infra_register
 from infra_formula.status import report as infra_status
 from salt.exceptions import CommandExecutionError
+from salt.modules import mine
 
 from _states import infra_cert as cert_state
 from _states import infra_daemon as daemon_state
@@ -35,8 +37,8 @@ FACTS = {"ip": "10.10.10.21", "ins": "node-1", "cls": "nodes", "targets": [{"job
 def place(tmp_path, monkeypatch):
     """State files below a folder of the test's own; returns that folder."""
     for module, name, path in (
-        (infra_files, "STATE_DIR", tmp_path),
-        (infra_files, "LOCK_DIR", tmp_path / "lock"),
+        (paths, "STATE_DIR", tmp_path),
+        (paths, "LOCK_DIR", tmp_path / "lock"),
         (infra_register, "DROP", tmp_path / "register.d"),
         (infra_register, "INVENTORY", tmp_path / "register.json"),
         (infra_resolver, "REMEMBERED", tmp_path / "resolver.json"),
@@ -50,21 +52,21 @@ def place(tmp_path, monkeypatch):
 @pytest.fixture
 def minion(place, monkeypatch):
     """Salt's dunders for modules and states; returns those that tests change."""
-    salt = {"mine.get": Mock(return_value={}), "mine.send": Mock(return_value=True)}
+    salt = {
+        "mine.get": create_autospec(mine.get, return_value={}),
+        "mine.send": create_autospec(mine.send, return_value=True),
+    }
     opts = {"test": False, "id": "node-1", "file_client": "remote"}
-    modules = (
-        infra_cert, infra_daemon, infra_files, infra_portal, infra_register, infra_resolver
-    )  # fmt: skip
-    for module in modules:
-        name = module.__name__.rpartition(".")[2]
-        salt.update({f"{name}.{k}": v for k, v in vars(module).items() if k[0] != "_"})
+    context = {}
     states = (
         cert_state, daemon_state, node_state, portal_state, register_state, resolver_state
     )  # fmt: skip
-    for module in (*modules, *states):
+    for module in states:
         monkeypatch.setattr(module, "__salt__", salt, raising=False)
         monkeypatch.setattr(module, "__opts__", opts, raising=False)
-    return {"salt": salt, "opts": opts, "place": place}
+        monkeypatch.setattr(module, "__grains__", {}, raising=False)
+        monkeypatch.setattr(module, "__context__", context, raising=False)
+    return {"salt": salt, "opts": opts, "place": place, "minion": Minion(salt, opts, {}, context)}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -97,24 +99,24 @@ def test_the_inventory_is_made_anew_from_the_mine_or_refused_where_there_is_none
 ):
     infra_register.remember({"node-1": FACTS})
     infra_register.INVENTORY.write_bytes(damage)
-    assert infra_register.remembered() == {}
+    assert infra_register.remembered(minion["minion"]) == {}
     assert str(infra_register.INVENTORY) in caplog.text
     minion["opts"]["file_client"] = "local"
     with pytest.raises(CommandExecutionError, match=r"register\.json is damaged"):
-        infra_register.mine()
+        infra_register.mine(minion["minion"])
     told = register_state.inventory("x", {"nodes": []})
     assert told["result"] is False
     assert "bring the file back" in told["comment"]
     assert infra_register.INVENTORY.read_bytes() == damage
     infra_register.remember({"node-1": FACTS})
-    assert infra_register.remembered() == {"node-1": FACTS}
+    assert infra_register.remembered(minion["minion"]) == {"node-1": FACTS}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_foreign_nameservers_are_remembered_anew(minion, damage, monkeypatch):
-    salt = minion["salt"]
-    salt["infra_resolver.owner"] = lambda: "file"
-    salt["infra_resolver.foreign"] = lambda _own: ["9.9.9.9"]
+    for name, answer in (("owner", "file"), ("foreign", ["9.9.9.9"])):
+        spec = getattr(infra_resolver, name)
+        monkeypatch.setattr(infra_resolver, name, create_autospec(spec, return_value=answer))
     monkeypatch.setattr(resolver_state, "_write_file", lambda *_: {})
     arguments = ("x", "add", ["10.10.10.10"], [], [])
     assert resolver_state.configured(*arguments)["changes"] == {}
@@ -132,8 +134,10 @@ def test_foreign_nameservers_are_remembered_anew(minion, damage, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_the_portal_is_remembered_anew(minion, damage):
-    minion["salt"]["infra_portal.remember"] = lambda *_: {"entries": {}, "ports": {}}
+def test_the_portal_is_remembered_anew(minion, damage, monkeypatch):
+    noted = {"entries": {}, "ports": {}}
+    remember = create_autospec(infra_portal.remember, return_value=noted)
+    monkeypatch.setattr(infra_portal, "remember", remember)
     path = infra_portal.remembered_path()
     path.parent.mkdir(parents=True)
     path.write_bytes(damage)
@@ -142,11 +146,11 @@ def test_the_portal_is_remembered_anew(minion, damage):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_data_is_not_destroyed_twice_because_nobody_can_tell(minion, damage):
+def test_data_is_not_destroyed_twice_because_nobody_can_tell(minion, damage, monkeypatch):
     data = minion["place"] / "logs"
     data.mkdir()
     (data / "new").write_text("kept")
-    minion["salt"]["infra_daemon.systemctl"] = Mock()
+    monkeypatch.setattr(infra_daemon, "systemctl", create_autospec(infra_daemon.systemctl))
     infra_daemon.remember_cleaned("vlogs", str(data))
     infra_daemon.cleaned_path("vlogs").write_bytes(damage)
     told = daemon_state.cleaned("vlogs", [str(data)], "vlogs", True, str(data))
@@ -234,7 +238,7 @@ def test_a_ca_that_a_killed_run_linked_and_did_not_have_bundled_is_bundled(
         bundle.write_text("".join(texts))
         return {"retcode": 0, "stdout": "", "stderr": ""}
 
-    minion["salt"]["cmd.run_all"] = run_all
+    monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=run_all))
     minion["opts"]["test"] = test
     monkeypatch.setattr(cert_state.salt.utils.path, "which", lambda name: name)
     told = cert_state.trusted(crt, str(bundle), "update-ca-certificates")
@@ -248,7 +252,7 @@ def test_a_ca_that_a_killed_run_linked_and_did_not_have_bundled_is_bundled(
 def test_a_bundle_without_the_ca_after_the_command_is_an_error(minion, tmp_path, monkeypatch):
     crt, _ = certificate(tmp_path / "ca", 1, 10)
     answer = {"retcode": 0, "stdout": "0 added", "stderr": ""}
-    minion["salt"]["cmd.run_all"] = lambda *_, **__: answer
+    monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=answer))
     monkeypatch.setattr(cert_state.salt.utils.path, "which", lambda name: name)
     told = cert_state.trusted(crt, str(tmp_path / "none"), "update-ca-certificates")
     assert told["result"] is False

@@ -1,4 +1,4 @@
-"""The table of faults that `make soak` prints and keeps (test/fault_table.py)."""
+"""The table of faults that `make soak` prints and keeps (test/support/fault_table.py)."""
 
 import json
 from types import SimpleNamespace

@@ -3,7 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.daemon import daemons
 from infra_formula.monitoring import alertmanager as infra_alert
+from salt.exceptions import CommandExecutionError
+from support.doubles import double
 
 EMPTY = {
     "receivers": {},
@@ -121,14 +124,10 @@ def test_secrets_are_known_wherever_they_stand(secret, key):
 
 @pytest.mark.parametrize("secret", ["hunter2hunter2", "https://hooks.example.com/T0/B0/x"])
 def test_a_tools_complaint_is_quoted_without_secrets(monkeypatch, secret):
-    words = {
-        "infra_daemon.tried": lambda *_: (False, f"bad {secret}"),
-        "infra_daemon.words_of": str.strip,
-    }
-    monkeypatch.setattr(infra_alert, "__salt__", words, raising=False)
+    double(monkeypatch, daemons, "tried", return_value=(False, f"bad {secret}"))
     monkeypatch.setattr(infra_alert.salt.utils.path, "which", lambda name: name)
     settings = {**EMPTY, "receivers": {"a": {"webhook": {"url": secret}}}}
-    with pytest.raises(infra_alert.CommandExecutionError) as caught:
+    with pytest.raises(CommandExecutionError) as caught:
         infra_alert.check(settings)
     assert secret not in str(caught.value)
     assert str(caught.value).startswith("alertmanager_receivers.a: amtool refuses it")

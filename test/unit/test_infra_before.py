@@ -1,14 +1,18 @@
 """What is noted of a machine before it is first changed."""
 
 import json
+from unittest.mock import create_autospec
 
 import pytest
-from infra_formula.fileset import filesets as infra_files
+from infra_formula import paths, process
+from infra_formula.fileset import atomic, manifest, originals
+from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record as before
 from salt.exceptions import CommandExecutionError
 
 from _states import infra_before as state
 
+MINION = Minion({"pkg.list_pkgs": lambda: {"a": "1"}})
 LOW = [
     {"state": "file", "fun": "managed", "name": "/etc/a.conf", "__sls__": "infra.nginx.config"},
     {"state": "file", "fun": "directory", "name": "/etc/d", "__sls__": "infra.webroot"},
@@ -34,19 +38,11 @@ def machine(tmp_path, monkeypatch):
     """A record and copies below a directory of the test's."""
     monkeypatch.setattr(before, "RECORD", tmp_path / "lib" / "before.json")
     monkeypatch.setattr(before, "OURS", f"{tmp_path}/lib/")
-    monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path / "lib")
-    functions = {
-        "infra_files.is_marked": infra_files.is_marked,
-        "infra_files.write": infra_files.write,
-        "infra_files.keep": infra_files.keep,
-        "infra_files.sets": infra_files.sets,
-        "pkg.list_pkgs": lambda: {"a": "1"},
-        **{f"infra_before.{n}": getattr(before, n)
-           for n in ("wanted", "unnoted", "record", "look", "note", "came")},
-    }  # fmt: skip
-    monkeypatch.setattr(before, "__salt__", functions, raising=False)
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "lib")
     monkeypatch.setattr(before.salt.utils.path, "which", lambda _name: None)
-    monkeypatch.setattr(state, "__salt__", functions, raising=False)
+    monkeypatch.setattr(state, "__salt__", MINION.salt, raising=False)
+    monkeypatch.setattr(state, "__grains__", {}, raising=False)
+    monkeypatch.setattr(state, "__context__", {}, raising=False)
     monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
     return tmp_path
 
@@ -77,13 +73,14 @@ def test_it_sees_what_is_there(machine):
     (machine / "link").symlink_to("theirs")
     paths = [str(machine / name) for name in ("mine", "theirs", "link", "new/deep/file", "lib/own")]
     seen = before.look(
+        MINION,
         {
             "paths": [*paths, str(machine)],
             "accounts": ["root", "no-such-account"],
             "groups": ["root", "no-such-group"],
             "packages": ["a", "b"],
             "units": ["nginx"],
-        }
+        },
     )
     assert seen["paths"] == {
         str(machine / "mine"): "absent",
@@ -107,9 +104,9 @@ def test_units_are_told_apart_by_their_blocks(machine, monkeypatch):
         "Id=nginx.service\nActiveState=active\nUnitFileState=enabled\n\n"
         "Id=gone.service\nActiveState=inactive\nUnitFileState=\n"
     )
-    run = {"retcode": 0, "stdout": said, "stderr": ""}
-    monkeypatch.setitem(before.__salt__, "cmd.run_all", lambda *_a, **_k: run)
-    assert before.look({"units": ["nginx", "gone"]})["units"] == {
+    done = {"retcode": 0, "stdout": said, "stderr": ""}
+    monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=done))
+    assert before.look(MINION, {"units": ["nginx", "gone"]})["units"] == {
         "nginx": {"file": "enabled", "active": True},
         "gone": {"file": "", "active": False},
     }
@@ -187,15 +184,16 @@ def test_the_first_run_notes_and_the_second_finds_it_noted(machine, monkeypatch,
         assert json.loads(before.RECORD.read_text())["components"]["dns"]["paths"] == {
             str(theirs): "file"
         }
-        assert infra_files.saved_path(str(theirs)).read_text() == "theirs"
+        assert originals.backup_path(str(theirs)).read_text() == "theirs"
         assert state.noted("x", {})["changes"] == {}
 
 
 def test_on_a_machine_of_an_earlier_release_services_count_as_ours(machine, monkeypatch):
-    infra_files.write(infra_files.manifest_path("portal"), '{"root": "/etc/nginx", "files": {}}')
+    atomic.write(manifest.manifest_path("portal"), '{"root": "/etc/nginx", "files": {}}')
     monkeypatch.setattr(state, "__lowstate__", [LOW[7]], raising=False)
     running = {"nginx": {"file": "enabled", "active": True}}
-    monkeypatch.setitem(state.__salt__, "infra_before.look", lambda _kinds: {"units": running})
+    look = create_autospec(before.look, return_value={"units": running})
+    monkeypatch.setattr(before, "look", look)
     state.noted("x", {})
     assert before.record()["nginx"]["units"] == {"nginx": {"file": "", "active": False}}
 

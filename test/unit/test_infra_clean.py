@@ -1,9 +1,14 @@
 """The way back: what goes, what comes back, and what has to stay."""
 
 import os
+from unittest.mock import create_autospec
 
 import pytest
-from infra_formula.fileset import filesets as infra_files
+from infra_formula import paths, process
+from infra_formula.daemon import daemons
+from infra_formula.fileset import atomic, manifest, originals
+from infra_formula.fileset.file_set import FileSet
+from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record as infra_before
 from infra_formula.uninstall import removal as infra_clean
 from salt.exceptions import CommandExecutionError
@@ -21,30 +26,27 @@ class Machine:
         self.lib = tmp_path / "lib"
         monkeypatch.setattr(infra_before, "RECORD", self.lib / "before.json")
         monkeypatch.setattr(infra_before, "OURS", f"{self.lib}/")
-        monkeypatch.setattr(infra_files, "STATE_DIR", self.lib)
-        monkeypatch.setattr(infra_files, "LOCK_DIR", tmp_path / "run")
+        monkeypatch.setattr(paths, "STATE_DIR", self.lib)
+        monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "run")
         monkeypatch.setattr(infra_before.salt.utils.path, "which", lambda _name: None)
-        modules = {"infra_before": infra_before, "infra_files": infra_files,
-                   "infra_clean": infra_clean}  # fmt: skip
         self.functions = {
-            f"{name}.{function}": getattr(module, function)
-            for name, module in modules.items()
-            for function in dir(module)
-            if not function.startswith("_") and callable(getattr(module, function))
-        }
-        self.functions |= {
             "pkg.list_pkgs": lambda: dict.fromkeys(self.packages, "1"),
             "pkg.install": self.install,
-            "infra_clean.removable": lambda names: {
-                "remove": sorted(set(names) & set(self.packages)), "needed": {}},
-            "infra_clean.purge": self.purge,
-            "infra_daemon.systemctl": lambda *words, **_k: self.did.append(" ".join(words)),
             "file.rmdir": os.rmdir,
             "file.directory_exists": os.path.isdir,
             "timezone.get_zone": lambda: "UTC",
-        }  # fmt: skip
-        for module in (*modules.values(), state):
-            monkeypatch.setattr(module, "__salt__", self.functions, raising=False)
+        }
+        self.minion = Minion(self.functions)
+        for module, function, double in (
+            (infra_clean, "removable", self.removable),
+            (infra_clean, "purge", self.purge),
+            (daemons, "systemctl", lambda *words, **_k: self.did.append(" ".join(words))),
+        ):
+            spec = getattr(module, function)
+            monkeypatch.setattr(module, function, create_autospec(spec, side_effect=double))
+        monkeypatch.setattr(state, "__salt__", self.functions, raising=False)
+        monkeypatch.setattr(state, "__grains__", {"os_family": "Debian"}, raising=False)
+        monkeypatch.setattr(state, "__context__", {}, raising=False)
         self.monkeypatch = monkeypatch
         self.test(False)
 
@@ -55,7 +57,10 @@ class Machine:
     def low(self):
         return [{"state": "infra_clean", "fun": "config", "name": "dns", "sets": {}}]
 
-    def purge(self, names):
+    def removable(self, _minion, names):
+        return {"remove": sorted(set(names) & set(self.packages)), "needed": {}}
+
+    def purge(self, _minion, names):
         self.did.append(f"purge {' '.join(names)}")
         for name in names:
             self.packages.pop(name)
@@ -124,7 +129,7 @@ def test_files_go_back_to_what_they_were(machine):
     link, moved = machine.root / "etc/link", machine.root / "etc/moved"
     link.symlink_to("ours")
     moved.symlink_to("here")
-    infra_files.keep([theirs])
+    originals.backup([theirs])
     machine.write("etc/theirs", "ours now")
     moved.unlink()
     moved.symlink_to("there")
@@ -144,16 +149,15 @@ def test_files_go_back_to_what_they_were(machine):
     assert (machine.root / "etc/theirs").read_text() == "theirs"
     assert os.readlink(moved) == "here"
     assert state.config("dns", {}, [])["changes"] == {}
-    assert infra_clean.left() == []
+    assert infra_clean.left(machine.minion) == []
 
 
 def test_a_set_goes_even_where_its_manifest_is_damaged(machine):
     root = machine.root / "etc/hosts.d"
     files = {"default": {"text": "# Managed by Salt (infra formula)\n10.10.10.10 a\n"}}
-    found = infra_files.compare("dns", str(root), files)
-    infra_files.publish("dns", str(root), files, found, switch="files")
+    FileSet("dns", root).plan(files).apply()
     machine.write("etc/hosts.d/theirs")
-    infra_files.manifest_path("dns").write_text("{", encoding="utf-8")
+    manifest.manifest_path("dns").write_text("{", encoding="utf-8")
     ret = state.config("dns", {"dns": str(root), "register-names": str(root)}, [])
     assert ret["changes"] == {f"{root}/default": "removed"}
     assert sorted(os.listdir(root)) == ["theirs"]
@@ -162,8 +166,7 @@ def test_a_set_goes_even_where_its_manifest_is_damaged(machine):
 def test_directories_that_a_set_made_go_with_it(machine):
     root = machine.root / "srv/deep"
     files = {"a/b": {"text": "x"}, "c": {"link": "a/b"}}
-    found = infra_files.compare("dns", str(root), files)
-    infra_files.publish("dns", str(root), files, found, switch="files")
+    FileSet("dns", root).plan(files).apply()
     state.config("dns", {"dns": str(root)}, [])
     assert not (machine.root / "srv").exists()
     assert (machine.root).exists()
@@ -192,7 +195,9 @@ def test_what_ran_before_runs_again_and_what_we_brought_does_not(machine):
 
 def test_services_are_stopped_and_disabled_where_they_run(machine, monkeypatch):
     now = {"nginx": {"file": "enabled", "active": True}, "x": {"file": "", "active": False}}
-    monkeypatch.setitem(machine.functions, "infra_before.look", lambda _kinds: {"units": now})
+    monkeypatch.setattr(
+        infra_before, "look", create_autospec(infra_before.look, return_value={"units": now})
+    )
     machine.note(units={unit: {"file": "", "active": False} for unit in now})
     assert state.service("dns")["changes"] == {"nginx": "stopped"}
     assert machine.did == ["disable --now nginx.service"]
@@ -229,7 +234,7 @@ def test_what_had_to_make_way_and_cannot_be_had_stays_on_record(machine, monkeyp
     last = state.finished("x", [SERVICE, CONFIG, PACKAGE], [])
     assert last["result"] is False
     assert "no network" in last["comment"]
-    assert infra_clean.left() == ["timesyncd"]
+    assert infra_clean.left(machine.minion) == ["timesyncd"]
 
 
 @pytest.mark.parametrize("test", [True, False])
@@ -278,7 +283,7 @@ def test_an_account_stays_while_data_is_its_own(machine):
 
 def test_at_last_it_forgets_all_but_what_somebody_left_there(machine):
     machine.note(packages={"theirs": True}, paths={"/etc": "directory"})
-    infra_files.write(machine.lib / "status.json", "[]")
+    atomic.write(machine.lib / "status.json", "[]")
     report = machine.write("lib/textfile/backup.prom")
     machine.test(True)
     assert state.finished("x", [SERVICE, CONFIG], [])["result"] is None
@@ -366,13 +371,10 @@ def test_what_another_package_needs_is_not_removed(monkeypatch):
         code, said = answers[" ".join(command[3:])]
         return {"retcode": code, "stdout": "", "stderr": said}
 
-    functions = {
-        "cmd.run_all": run,
-        "pkg.list_pkgs": lambda: dict.fromkeys(["curl", "libssl3", "openssl"], "1"),
-    }
-    monkeypatch.setattr(infra_clean, "__salt__", functions, raising=False)
-    monkeypatch.setattr(infra_clean, "__grains__", {"os_family": "Debian"}, raising=False)
-    assert infra_clean.removable(["curl", "libssl3", "never-installed"]) == {
+    monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=run))
+    functions = {"pkg.list_pkgs": lambda: dict.fromkeys(["curl", "libssl3", "openssl"], "1")}
+    minion = Minion(functions, grains={"os_family": "Debian"})
+    assert infra_clean.removable(minion, ["curl", "libssl3", "never-installed"]) == {
         "remove": ["curl"],
         "needed": {"libssl3": "openssl"},
     }
@@ -380,8 +382,7 @@ def test_what_another_package_needs_is_not_removed(monkeypatch):
 
 def test_an_answer_that_is_not_understood_is_an_error(monkeypatch):
     said = {"retcode": 2, "stdout": "", "stderr": "dpkg: error: requires superuser"}
-    functions = {"cmd.run_all": lambda *_a, **_k: said, "pkg.list_pkgs": lambda: {"curl": "1"}}
-    monkeypatch.setattr(infra_clean, "__salt__", functions, raising=False)
-    monkeypatch.setattr(infra_clean, "__grains__", {"os_family": "Debian"}, raising=False)
+    monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=said))
+    minion = Minion({"pkg.list_pkgs": lambda: {"curl": "1"}}, grains={"os_family": "Debian"})
     with pytest.raises(CommandExecutionError, match="requires superuser"):
-        infra_clean.removable(["curl"])
+        infra_clean.removable(minion, ["curl"])

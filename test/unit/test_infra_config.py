@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from infra_formula import paths
 from infra_formula.daemon import configuration as infra_config
-from infra_formula.fileset import filesets as infra_files
+from infra_formula.daemon import daemons
 from salt.exceptions import CommandExecutionError
+from support.doubles import double
 
 FILES = {"a.yml": {"text": "a: 1\n"}, "b.yml": {"text": "b: 1\n"}}
 DAEMON = {"unit": "daemon"}
@@ -13,7 +15,7 @@ DAEMON = {"unit": "daemon"}
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path / "state")
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
     folder = tmp_path / "etc"
     folder.mkdir()
     return folder
@@ -29,12 +31,7 @@ def reloads(monkeypatch):
         if daemon.get("refused"):
             raise CommandExecutionError("it does not take that")
 
-    functions = {
-        f"infra_files.{name}": getattr(infra_files, name)
-        for name in ("compare", "differs", "publish")
-    }
-    known = {**functions, "infra_daemon.reload": reload}
-    monkeypatch.setattr(infra_config, "__salt__", known, raising=False)
+    double(monkeypatch, daemons, "reload", side_effect=reload)
     return told
 
 
@@ -56,7 +53,7 @@ def test_it_is_told_then_done_then_left_alone(root, reloads):
 @pytest.mark.parametrize("test", [True, False])
 def test_a_file_of_somebody_elses_is_named_and_kept(root, reloads, test):
     (root / "b.yml").write_text("mine\n")
-    with pytest.raises(CommandExecutionError, match=f"{root}/b.yml: a file of somebody else's"):
+    with pytest.raises(CommandExecutionError, match=f"{root}/b.yml: expected no unmanaged file"):
         infra_config.apply("set", str(root), FILES, [DAEMON], test)
     assert (content(root), reloads) == ({"b.yml": "mine\n"}, [])
 

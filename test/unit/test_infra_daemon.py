@@ -1,16 +1,18 @@
 """The pure part of what the daemons share, and its states on a machine that is made up."""
 
+import logging
 import shlex
-import subprocess
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula import process
 from infra_formula.daemon import daemons as infra_daemon
+from infra_formula.fileset import filesets
 from salt.exceptions import CommandExecutionError, SaltInvocationError
+from support.doubles import double
 
 from _states import infra_daemon as states
 
@@ -47,7 +49,8 @@ def daemon(**changes):
 
 @pytest.fixture
 def configure_loader_modules():
-    return {infra_daemon: {"__salt__": {}}, states: {"__salt__": {}, "__opts__": {"test": False}}}
+    names = ("__salt__", "__grains__", "__context__")
+    return {states: {**{name: {} for name in names}, "__opts__": {"test": False}}}
 
 
 # -- flags ---
@@ -197,32 +200,27 @@ def test_of_a_programs_words_those_that_complain_are_quoted():
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_what_a_program_says_of_a_file_is_about_the_name_that_is_known(monkeypatch, status):
-    asked = {}
-
-    def run_all(argv, python_shell, ignore_retcode, **settings):
-        asked.update(settings, path=argv[-1])
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        return {"retcode": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
-
-    monkeypatch.setattr(infra_daemon, "__salt__", {"cmd.run_all": run_all}, raising=False)
+def test_what_a_program_says_of_a_file_is_about_the_name_that_is_known(monkeypatch, caplog, status):
+    run = double(monkeypatch, process, "run", side_effect=process.run)
+    caplog.set_level(logging.DEBUG)
     script = f'cat "$0"; stat -c %a "$(dirname "$0")"; echo "$0: bad" >&2; exit {status}'
-    good, told = infra_daemon.tried(["sh", "-c", script, "{path}"], "logs/a.yml", "{path}\n")
+    good, told = infra_daemon.tried(["sh", "-c", script, "{path}"], "logs/a.yml", "hush {path}\n")
     assert good is (status == 0)
-    assert told == "logs/a.yml: bad\n\n{path}\n700\n"
-    assert not Path(asked["path"]).exists()
-    assert asked["output_loglevel"] == "quiet"
+    assert told == "logs/a.yml: bad\nhush {path}\n700"
+    assert not Path(run.call_args.args[0][-1]).exists()
+    assert script in caplog.text
+    assert "hush" not in caplog.text
 
 
 @pytest.mark.parametrize("refused", ["-noSuchFlag", "-retentionPeriod=15d"])
 def test_a_refused_flag_names_its_parameter(monkeypatch, refused):
     monkeypatch.setattr(infra_daemon.salt.utils.path, "which", lambda name: name)
 
-    def run_all(command, **_):
+    def run(command, **_):
         bad = refused in command
         return {"retcode": 2 * bad, "stdout": "", "stderr": f"error: unknown {refused}" * bad}
 
-    monkeypatch.setattr(infra_daemon, "__salt__", {"cmd.run_all": run_all})
+    double(monkeypatch, process, "run", side_effect=run)
     options = "-noSuchFlag" if refused == "-noSuchFlag" else ""
     named = "vmetrics_options" if options else "vmetrics_retention"
     assert infra_daemon.refusal(daemon(options=options)).startswith(f"{named}: ")
@@ -245,25 +243,24 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setattr(states, "_ROOT", str(tmp_path))
     (tmp_path / "default").mkdir()
     (tmp_path / "default/vmetrics").write_text("VMETRICS_OPTS='-other'\n")
-    salt = {
-        "infra_daemon.concerns_running": infra_daemon.concerns_running,
-        "infra_daemon.unit_template": Mock(return_value=TEMPLATE),
-        "infra_daemon.with_supported_flags": infra_daemon.with_supported_flags,
-        "infra_daemon.files": infra_daemon.files,
-        "infra_files.owned": Mock(return_value={"default/vmetrics": "x"}),
-        "infra_files.compare": Mock(return_value=compared(change=["default/vmetrics"])),
-        "infra_files.differs": Mock(return_value=True),
-        "infra_files.publish": Mock(side_effect=lambda *_, confirm, **__: confirm()),
-        "infra_daemon.running": Mock(return_value=runs()),
-        "infra_daemon.outdated": infra_daemon.outdated,
-        "infra_daemon.refusal": Mock(return_value=None),
-        "infra_daemon.port_problem": Mock(return_value=""),
-        "infra_daemon.restart": Mock(),
-        "infra_daemon.systemctl": Mock(),
+    returns = {
+        (infra_daemon, "unit_template"): TEMPLATE,
+        (infra_daemon, "running"): runs(),
+        (infra_daemon, "refusal"): None,
+        (infra_daemon, "port_problem"): "",
+        (infra_daemon, "restart"): None,
+        (infra_daemon, "systemctl"): None,
+        (filesets, "owned"): {"default/vmetrics": "x"},
+        (filesets, "compare"): compared(change=["default/vmetrics"]),
+        (filesets, "differs"): True,
     }
-    monkeypatch.setattr(states, "__salt__", salt, raising=False)
-    monkeypatch.setattr(states, "__opts__", {"test": False}, raising=False)
-    return salt
+    doubles = {
+        name: double(monkeypatch, module, name, return_value=value)
+        for (module, name), value in returns.items()
+    }
+    confirmed = lambda *_, confirm, **__: confirm()  # noqa: E731
+    doubles["publish"] = double(monkeypatch, filesets, "publish", side_effect=confirmed)
+    return doubles
 
 
 @pytest.mark.parametrize("test", [True, False])
@@ -272,7 +269,7 @@ def test_a_change_restarts_what_runs(machine, monkeypatch, test):
     ret = states.configured("vmetrics", daemon())
     assert ret["result"] is (None if test else True)
     assert ret["changes"]["vmetrics"] == "restarted: its files changed"
-    assert machine["infra_daemon.restart"].called is not test
+    assert machine["restart"].called is not test
 
 
 UNIT_FILE = "systemd/system/vmetrics.service"
@@ -298,59 +295,59 @@ def test_a_change_of_the_system_call_filter_alone_restarts_nothing(
         path.write_text(text.replace(*change))
     else:
         path.symlink_to("nowhere")
-    machine["infra_files.compare"].return_value = compared(change=[UNIT_FILE])
+    machine["compare"].return_value = compared(change=[UNIT_FILE])
     ret = states.configured("vmetrics", daemon())
     assert ret["result"] is True
     assert UNIT_FILE in ret["changes"]
     assert ("vmetrics" in ret["changes"]) is restarted
-    assert machine["infra_daemon.restart"].called is restarted
-    assert machine["infra_daemon.systemctl"].called is not restarted
+    assert machine["restart"].called is restarted
+    assert machine["systemctl"].called is not restarted
 
 
 def test_what_an_interrupted_run_left_is_taken_up(machine):
-    machine["infra_files.compare"].return_value = compared(pending=True)
+    machine["compare"].return_value = compared(pending=True)
     ret = states.configured("vmetrics", daemon())
     assert ret["changes"] == {"vmetrics": "restarted: its files changed"}
-    machine["infra_daemon.restart"].assert_called_once()
+    machine["restart"].assert_called_once()
 
 
 def test_a_damaged_manifest_is_nothing_to_restart_a_daemon_for(machine):
-    machine["infra_files.compare"].return_value = compared(damaged=True)
+    machine["compare"].return_value = compared(damaged=True)
     assert states.configured("vmetrics", daemon())["result"] is True
-    machine["infra_files.publish"].assert_called_once()
-    machine["infra_daemon.restart"].assert_not_called()
+    machine["publish"].assert_called_once()
+    machine["restart"].assert_not_called()
 
 
 def test_what_does_not_run_is_not_started_here(machine):
-    machine["infra_daemon.running"].return_value = runs(active=False, command=[])
+    machine["running"].return_value = runs(active=False, command=[])
     assert states.configured("vmetrics", daemon())["result"] is True
-    machine["infra_daemon.restart"].assert_not_called()
+    machine["restart"].assert_not_called()
 
 
 def test_nothing_to_do_does_nothing(machine):
-    machine["infra_files.differs"].return_value = False
-    machine["infra_files.compare"].return_value = compared()
+    machine["differs"].return_value = False
+    machine["compare"].return_value = compared()
     assert states.configured("vmetrics", daemon()) == {
         "name": "vmetrics",
         "changes": {},
         "result": True,
         "comment": "vmetrics is as it should be",
     }
-    machine["infra_files.publish"].assert_not_called()
+    machine["publish"].assert_not_called()
 
 
-@pytest.mark.parametrize("asked", ["infra_daemon.refusal", "infra_daemon.port_problem"])
+@pytest.mark.parametrize("asked", ["refusal", "port_problem"])
 def test_a_fault_found_beforehand_changes_nothing(machine, asked):
     machine[asked].return_value = "vmetrics_port: taken"
     ret = states.configured("vmetrics", daemon())
     assert ret["result"] is False
     assert ret["changes"] == {}
     assert ret["comment"] == "vmetrics_port: taken"
-    machine["infra_files.publish"].assert_not_called()
+    machine["publish"].assert_not_called()
 
 
 def test_a_fault_at_the_restart_is_the_comment(machine):
-    machine["infra_daemon.restart"].side_effect = CommandExecutionError("it says: no")
+    machine["restart"].side_effect = CommandExecutionError("it says: no")
     ret = states.configured("vmetrics", daemon())
     assert (ret["result"], ret["changes"], ret["comment"]) == (False, {}, "it says: no")
 
@@ -384,13 +381,9 @@ def test_its_flags_are_its_own_and_an_upgrade_is_noticed_all_the_same():
 def store(monkeypatch, tmp_path):
     """A directory of data, and what is remembered of its destruction."""
     memory = {}
-    salt = {
-        "infra_daemon.cleaned": memory.get,
-        "infra_daemon.remember_cleaned": memory.__setitem__,
-        "infra_daemon.systemctl": Mock(),
-    }
-    monkeypatch.setattr(states, "__salt__", salt, raising=False)
-    monkeypatch.setattr(states, "__opts__", {"test": False}, raising=False)
+    double(monkeypatch, infra_daemon, "cleaned", side_effect=memory.get)
+    double(monkeypatch, infra_daemon, "remember_cleaned", side_effect=memory.__setitem__)
+    double(monkeypatch, infra_daemon, "systemctl")
     (tmp_path / "day").mkdir()
     (tmp_path / "day/rows").write_text("x")
     return tmp_path
@@ -432,16 +425,14 @@ def test_in_a_test_run_data_is_kept(store, monkeypatch):
 @pytest.mark.parametrize("test", [True, False])
 def test_what_is_switched_off_is_stopped_and_nothing_else(monkeypatch, test):
     there = {"daemon-vlogs": ["default/vlogs"]}
-    salt = {
-        "infra_files.remove": Mock(side_effect=lambda name, *_, **__: there.get(name, [])),
-        "infra_daemon.systemctl": Mock(),
-    }
-    monkeypatch.setattr(states, "__salt__", salt, raising=False)
+    removed = lambda name, *_, **__: there.get(name, [])  # noqa: E731
+    double(monkeypatch, filesets, "remove", side_effect=removed)
+    systemctl = double(monkeypatch, infra_daemon, "systemctl")
     monkeypatch.setattr(states, "__opts__", {"test": test}, raising=False)
     off = [{"name": "vlogs", "unit": "vlogs"}, {"name": "vtraces", "unit": "vtraces"}]
     ret = states.switched_off("off", off)
     assert ret["changes"] == {"vlogs": "switched off"}
-    stopped = [c.args for c in salt["infra_daemon.systemctl"].mock_calls if "--now" in c.args]
+    stopped = [c.args for c in systemctl.mock_calls if "--now" in c.args]
     assert stopped == ([] if test else [("disable", "--now", "vlogs.service")])
 
 
@@ -471,8 +462,7 @@ def test_probes_are_quiet_by_a_flag_only_where_they_are_loud_without(monkeypatch
     assert [f["flag"] for f in conditional] == ["--log.prober=error"]
     flags = [{"text": "--a", "template": "--a"}]
     flags += [{"text": f["flag"], "template": f["flag"], "help": f["help"]} for f in conditional]
-    run_all = Mock(return_value={"retcode": 0, "stdout": "", "stderr": text})
-    monkeypatch.setattr(infra_daemon, "__salt__", {"cmd.run_all": run_all}, raising=False)
+    double(monkeypatch, process, "run", return_value={"retcode": 0, "stdout": "", "stderr": text})
     monkeypatch.setattr(infra_daemon.salt.utils.path, "which", lambda name: name)
     asked = infra_daemon.with_supported_flags(daemon(flags=flags))
     assert infra_daemon.arguments(asked)[1:] == ["--a", *(["--log.prober=error"] if wanted else [])]
@@ -482,8 +472,9 @@ def test_probes_are_quiet_by_a_flag_only_where_they_are_loud_without(monkeypatch
 
 
 def test_a_program_that_is_not_installed_is_not_asked_and_gets_no_conditional_flag(monkeypatch):
-    monkeypatch.setattr(infra_daemon, "__salt__", {}, raising=False)
+    run = double(monkeypatch, process, "run")
     monkeypatch.setattr(infra_daemon.salt.utils.path, "which", lambda name: None)
     own = daemon(flags=[{"text": "--x", "template": "--x", "help": "x"}])
     assert infra_daemon.arguments(infra_daemon.with_supported_flags(own))[1:] == []
     assert infra_daemon.arguments(own)[1:] == []  # nor where nobody asked
+    run.assert_not_called()

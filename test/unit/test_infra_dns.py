@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 from hypothesis import given
@@ -157,16 +158,11 @@ def test_parameters_are_named_in_their_errors():
 
 
 def test_our_own_servers_are_never_asked(monkeypatch):
-    asked = {}
-
-    def foreign(own):
-        asked["own"] = own
-        return ["10.0.0.2"]
-
-    monkeypatch.setattr(dns, "__salt__", {"infra_resolver.foreign": foreign}, raising=False)
+    foreign = create_autospec(dns.resolver.foreign, return_value=["10.0.0.2"])
+    monkeypatch.setattr(dns.resolver, "foreign", foreign)
     own = {"address": "10.0.0.2", "port": 53, "domain": ""}
     assert dns.servers(None, ["10.10.10.10"]) == [own]
-    assert asked == {"own": ["10.10.10.10"]}
+    foreign.assert_called_once_with(["10.10.10.10"])
     assert dns.servers(["10.0.0.9#54"], []) == [{"address": "10.0.0.9", "port": 54, "domain": ""}]
     assert dns.servers([], []) == []
     # One domain's server leaves the others to those whom the machine asks anyhow.

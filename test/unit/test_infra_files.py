@@ -8,7 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from infra_formula.fileset import filesets as infra_files
+from infra_formula import paths
+from infra_formula.fileset import atomic, contents, manifest, originals, renameat2, staging
+from infra_formula.fileset.file_set import FileSet
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 MODES = ["tree", "files"]
@@ -16,8 +18,8 @@ MODES = ["tree", "files"]
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path, monkeypatch):
-    monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path / "state")
-    monkeypatch.setattr(infra_files, "LOCK_DIR", tmp_path / "lock")
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
+    monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
 
 
 @pytest.fixture
@@ -33,9 +35,13 @@ def text(content, **more):
     return {"text": content, **more}
 
 
-def put(root, files, **kwargs):
-    found = infra_files.compare("set", str(root), files, replace=kwargs.pop("replace", ()))
-    infra_files.publish("set", str(root), files, found, **kwargs)
+def plan(name, root, files, **options):
+    return FileSet(name, root, **options).plan(files)
+
+
+def put(root, files, replace=(), switch="tree", **callbacks):
+    found = plan("set", root, files, replace=replace, whole_tree=switch == "tree")
+    found.apply(**callbacks)
     return found
 
 
@@ -52,9 +58,9 @@ def test_creates_changes_and_removes_only_its_own(root, switch):
     put(root, {"a.conf": text("1"), "sub/b": text("2"), "l": {"link": "a.conf"}}, switch=switch)
     assert tree(root) == {"a.conf": "1", "sub/b": "2", "l": "a.conf", "foreign.conf": "theirs"}
     found = put(root, {"a.conf": text("1"), "l": {"link": "foreign.conf"}}, switch=switch)
-    assert (found["create"], found["change"], found["remove"]) == ([], ["l"], ["sub/b"])
+    assert (found.create, found.change, found.remove) == ([], ["l"], ["sub/b"])
     assert tree(root) == {"a.conf": "1", "l": "foreign.conf", "foreign.conf": "theirs"}
-    assert infra_files.owned("set", str(root)).keys() == {"a.conf", "l"}
+    assert FileSet("set", root).managed_files().keys() == {"a.conf", "l"}
 
 
 @pytest.mark.parametrize("switch", MODES)
@@ -69,16 +75,16 @@ def test_unchanged_files_keep_their_inode(root, switch):
 def test_second_comparison_finds_nothing(root):
     files = {"a": text("1", mode="0640"), "l": {"link": "a"}}
     put(root, files)
-    found = infra_files.compare("set", str(root), files)
-    assert not infra_files.differs(found)
-    assert found["same"] == ["a", "l"]
+    found = plan("set", root, files)
+    assert not found.has_changes
+    assert found.same == ["a", "l"]
 
 
 def test_a_mode_that_changed_is_a_change(root):
     put(root, {"a": text("1", mode="0640")})
     (root / "a").chmod(0o644)
     found = put(root, {"a": text("1", mode="0640")})
-    assert found["change"] == ["a"]
+    assert found.change == ["a"]
     assert (root / "a").stat().st_mode & 0o777 == 0o640
 
 
@@ -92,10 +98,10 @@ def test_a_refused_stage_changes_nothing(root, switch):
         raise CommandExecutionError("line 3")
 
     with pytest.raises(CommandExecutionError, match="line 3"):
-        put(root, {"a": text("2")}, check=refuse, switch=switch)
+        put(root, {"a": text("2")}, check_staged=refuse, switch=switch)
     assert tree(root) == before
     assert list(root.parent.glob(".*")) == []
-    assert infra_files.owned("set", str(root)) == {"a": infra_files.digest(text("1"))}
+    assert FileSet("set", root).managed_files() == {"a": contents.digest(text("1"))}
 
 
 @pytest.mark.parametrize("switch", MODES)
@@ -110,38 +116,74 @@ def test_what_is_not_confirmed_is_put_back(root, switch):
             raise CommandExecutionError("not served")
 
     with pytest.raises(CommandExecutionError, match="not served"):
-        put(root, {"a": text("2"), "new": text("n")}, confirm=confirm, switch=switch)
+        put(root, {"a": text("2"), "new": text("n")}, reload=confirm, switch=switch)
     assert seen == [{"a": "2", "new": "n", "foreign.conf": "theirs"}, before]
     assert tree(root) == before
-    assert infra_files.owned("set", str(root)).keys() == {"a", "gone"}
+    assert FileSet("set", root).managed_files().keys() == {"a", "gone"}
 
 
 def test_a_file_of_somebody_elses_is_told_not_replaced(root):
-    found = infra_files.compare("set", str(root), {"foreign.conf": text("ours")})
-    assert found["foreign"] == ["foreign.conf"]
-    assert not infra_files.differs(found)
+    found = plan("set", root, {"foreign.conf": text("ours")})
+    assert found.unmanaged == ["foreign.conf"]
+    assert not found.has_changes
+
+
+def test_an_unmanaged_file_is_refused_when_the_plan_is_applied(root):
+    found = plan("set", root, {"foreign.conf": text("ours"), "a": text("1")})
+    with pytest.raises(CommandExecutionError, match=r"foreign\.conf: expected no unmanaged file"):
+        found.apply()
+    assert tree(root) == {"foreign.conf": "theirs"}
+
+
+def test_a_file_in_the_place_of_an_unmanaged_one_can_be_left_out(root):
+    files = {"foreign.conf": text("ours"), "a": text("1")}
+    found = plan("set", root, files, skip_unmanaged=True)
+    assert found.unmanaged_paths() == [f"{root}/foreign.conf"]
+    found.apply()
+    assert tree(root) == {"foreign.conf": "theirs", "a": "1"}
+    # It is not in the manifest, so that the next run does not overwrite it either.
+    assert FileSet("set", root).managed_files().keys() == {"a"}
+
+
+@pytest.mark.parametrize("switch", MODES)
+def test_directories_can_be_read_by_others_under_any_umask(tmp_path, switch):
+    base = tmp_path / "new" / "root"
+    before = os.umask(0o077)
+    try:
+        plan("set", base, {"sub/dir/a": text("1")}, whole_tree=switch == "tree").apply()
+    finally:
+        os.umask(before)
+    for folder in (base.parent, base, base / "sub", base / "sub/dir"):
+        assert folder.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_long_list_of_changes_is_counted(root):
+    few = {"a": text("1")}
+    assert plan("set", root, few).summary() == {"create": ["a"]}
+    many = {f"f{n}": text("1") for n in range(41)}
+    assert plan("set", root, many).summary() == {"create": "41 files"}
 
 
 def test_a_foreign_file_equal_to_ours_is_adopted(root):
-    assert put(root, {"foreign.conf": text("theirs")})["same"] == ["foreign.conf"]
+    assert put(root, {"foreign.conf": text("theirs")}).same == ["foreign.conf"]
 
 
 def test_a_replaced_file_is_kept_and_comes_back_on_removal(root):
     put(root, {"foreign.conf": text("ours")}, replace=("foreign.conf",))
     assert (root / "foreign.conf").read_text() == "ours"
-    assert infra_files.remove("set", str(root), test=True) == ["foreign.conf"]
-    assert infra_files.remove("set", str(root)) == ["foreign.conf"]
+    assert FileSet("set", root).remove(test=True) == ["foreign.conf"]
+    assert FileSet("set", root).remove() == ["foreign.conf"]
     assert tree(root) == {"foreign.conf": "theirs"}
-    assert infra_files.owned("set", str(root)) == {}
+    assert FileSet("set", root).managed_files() == {}
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]", '{"files": 3, "root": "x"}', '{"root": 1}'])
 def test_a_damaged_manifest_is_made_up_from_the_files_themselves(root, broken):
-    put(root, {"a": text(f"# {infra_files.MARK}\n"), "b": text(f"# {infra_files.MARK}\n")})
-    infra_files.manifest_path("set").write_text(broken)
-    found = put(root, {"a": text(f"# {infra_files.MARK}\n")})
-    assert found["remove"] == ["b"]
-    assert tree(root) == {"a": f"# {infra_files.MARK}\n", "foreign.conf": "theirs"}
+    put(root, {"a": text(f"# {contents.MANAGED_BY}\n"), "b": text(f"# {contents.MANAGED_BY}\n")})
+    manifest.manifest_path("set").write_text(broken)
+    found = put(root, {"a": text(f"# {contents.MANAGED_BY}\n")})
+    assert found.remove == ["b"]
+    assert tree(root) == {"a": f"# {contents.MANAGED_BY}\n", "foreign.conf": "theirs"}
 
 
 def test_a_file_that_appears_while_the_stage_is_checked_survives(root):
@@ -150,7 +192,7 @@ def test_a_file_that_appears_while_the_stage_is_checked_survives(root):
         (root / "new").write_text("renamed")
         (root / "new").rename(root / "foreign.conf")
 
-    put(root, {"a": text("1")}, check=late)
+    put(root, {"a": text("1")}, check_staged=late)
     assert tree(root) == {"a": "1", "foreign.conf": "renamed", "late.conf": "late"}
 
 
@@ -158,7 +200,7 @@ def test_leftovers_of_a_killed_run_are_cleared_and_its_files_are_ours(root):
     put(root, {"a": text("1")})
     (root.parent / ".nginx.infra-dead").mkdir()
     # Killed between the first write of the manifest and the last: both generations are listed.
-    path = infra_files.manifest_path("set")
+    path = manifest.manifest_path("set")
     data = json.loads(path.read_text())
     data["files"]["half"] = "0"
     path.write_text(json.dumps(data))
@@ -171,7 +213,7 @@ def test_leftovers_of_a_killed_run_are_cleared_and_its_files_are_ours(root):
 @pytest.mark.parametrize("rel", ["../x", "/etc/x", "a/../../x", ""])
 def test_a_path_outside_is_refused(root, rel):
     with pytest.raises(SaltInvocationError, match="below the root"):
-        infra_files.compare("set", str(root), {rel: text("x")})
+        plan("set", root, {rel: text("x")})
 
 
 def test_an_owner_that_does_not_exist_changes_nothing(root):
@@ -182,34 +224,33 @@ def test_an_owner_that_does_not_exist_changes_nothing(root):
 
 
 def test_no_root_yet_is_all_to_create(tmp_path):
-    found = infra_files.compare("set", str(tmp_path / "none"), {"a": text("1", user="nobody-here")})
-    assert found["create"] == ["a"]
+    found = plan("set", tmp_path / "none", {"a": text("1", user="nobody-here")})
+    assert found.create == ["a"]
 
 
 def test_secrets_stay_out_of_the_difference(root):
     put(root, {"s": text("hunter1", secret=True)})
-    found = infra_files.compare("set", str(root), {"s": text("hunter2", secret=True)})
-    assert found["change"] == ["s"]
-    assert "hunter" not in str(found["diff"])
+    found = plan("set", root, {"s": text("hunter2", secret=True)})
+    assert found.change == ["s"]
+    assert "hunter" not in str(found.diff)
 
 
 def test_a_directory_in_the_way_is_told(root):
-    assert infra_files.compare("set", str(root), {"sub": text("x")})["foreign"] == ["sub"]
+    assert plan("set", root, {"sub": text("x")}).unmanaged == ["sub"]
 
 
 def test_a_failing_exchange_falls_back_to_renames(root, monkeypatch):
-    monkeypatch.setattr(infra_files, "exchange", lambda one, other: False)
+    monkeypatch.setattr(renameat2, "exchange", lambda one, other: False)
     put(root, {"a": text("1"), "b/c": text("2")})
     put(root, {"a": text("3")})
     assert tree(root) == {"a": "3", "foreign.conf": "theirs"}
 
 
-OURS = f"# {infra_files.MARK}\n"
+OURS = f"# {contents.MANAGED_BY}\n"
 
 
-def publish(name, root, files, **kwargs):
-    found = infra_files.compare(name, str(root), files)
-    infra_files.publish(name, str(root), files, found, switch="files", **kwargs)
+def publish(name, root, files, **callbacks):
+    plan(name, root, files).apply(**callbacks)
 
 
 def test_a_damaged_manifest_takes_nothing_of_other_sets_below_the_same_root(root):
@@ -217,28 +258,28 @@ def test_a_damaged_manifest_takes_nothing_of_other_sets_below_the_same_root(root
     publish("two", root, {"c": text(OURS), "sub/d": text(OURS)})
     publish("three", root / "sub", {"e": text(OURS)})
     before = tree(root)
-    infra_files.manifest_path("one").write_text("")
+    manifest.manifest_path("one").write_text("")
     # No set, though it lies among them; damaged, too.
-    infra_files.manifest_path("portal-entries").write_text("{")
-    found = infra_files.compare("one", str(root), {"a": text(OURS)})
-    assert found["damaged"]
-    assert found["remove"] == ["b"]
+    manifest.manifest_path("portal-entries").write_text("{")
+    found = plan("one", root, {"a": text(OURS)})
+    assert found.damaged
+    assert found.remove == ["b"]
     publish("one", root, {"a": text(OURS)})
     before.pop("b")
     assert tree(root) == before
-    assert infra_files.owned("one", str(root)).keys() == {"a"}
-    assert not infra_files.differs(infra_files.compare("one", str(root), {"a": text(OURS)}))
+    assert FileSet("one", root).managed_files().keys() == {"a"}
+    assert not plan("one", root, {"a": text(OURS)}).has_changes
 
 
 def test_a_damaged_manifest_takes_nothing_where_others_write_too(root, monkeypatch):
-    assert infra_files._everybodys(Path("/etc"))
-    assert not infra_files._everybodys(Path("/etc/nginx"))
+    assert manifest.is_shared_directory(Path("/etc"))
+    assert not manifest.is_shared_directory(Path("/etc/nginx"))
     publish("one", root, {"a": text(OURS), "b": text(OURS)})
     (root / "chrony.conf").write_text(OURS)  # of a state that is no set
-    infra_files.manifest_path("one").write_text("{")
-    monkeypatch.setattr(infra_files, "_everybodys", lambda path: path == root)
-    found = infra_files.compare("one", str(root), {"a": text(OURS + "new")})
-    assert (found["change"], found["remove"]) == (["a"], [])
+    manifest.manifest_path("one").write_text("{")
+    monkeypatch.setattr(manifest, "is_shared_directory", lambda path: path == root)
+    found = plan("one", root, {"a": text(OURS + "new")})
+    assert (found.change, found.remove) == (["a"], [])
     publish("one", root, {"a": text(OURS + "new")})
     assert (root / "chrony.conf").exists()
 
@@ -249,8 +290,8 @@ def test_where_two_manifests_are_damaged_nothing_is_removed_and_what_is_wanted_i
     publish("one", root, {"a": text(OURS), "b": text(OURS)})
     publish("two", root, {"c": text(OURS), "d": text(OURS)})
     for name in ("one", "two"):
-        infra_files.manifest_path(name).write_bytes(b"\xff\x00")
-    assert infra_files.remove("one", str(root)) == []
+        manifest.manifest_path(name).write_bytes(b"\xff\x00")
+    assert FileSet("one", root).remove() == []
     publish("two", root, {"c": text(OURS + "new")})
     assert "none is removed" in caplog.text
     assert tree(root) == {
@@ -265,9 +306,9 @@ def test_leftovers_that_cannot_be_cleared_are_named(root, monkeypatch):
     def refuse(path, **_):
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
-    monkeypatch.setattr(infra_files.shutil, "rmtree", refuse)
+    monkeypatch.setattr(shutil, "rmtree", refuse)
     with pytest.raises(CommandExecutionError, match=f"{left.name}.*Read-only"):
-        infra_files.discard_stages(str(root))
+        staging.discard(root)
 
 
 def test_a_run_killed_before_its_files_were_taken_up_is_gone_on_with(root):
@@ -279,16 +320,16 @@ def test_a_run_killed_before_its_files_were_taken_up_is_gone_on_with(root):
 
     publish("set", root, {"a": text("1")})
     with pytest.raises(Killed):
-        publish("set", root, {"a": text("2")}, confirm=die)
+        publish("set", root, {"a": text("2")}, reload=die)
     files = {"a": text("2")}
-    found = infra_files.compare("set", str(root), files)
-    assert (found["change"], found["pending"]) == ([], True)
-    assert infra_files.differs(found)
-    assert "interrupted" in str(found["diff"])
+    found = plan("set", root, files)
+    assert (found.change, found.pending) == ([], True)
+    assert found.has_changes
+    assert "interrupted" in str(found.diff)
     taken = []
-    publish("set", root, files, confirm=lambda: taken.append(1))
+    publish("set", root, files, reload=lambda: taken.append(1))
     assert taken == [1]
-    assert not infra_files.differs(infra_files.compare("set", str(root), files))
+    assert not plan("set", root, files).has_changes
 
 
 def full(*_arguments, **_named):
@@ -318,11 +359,14 @@ def test_a_disk_that_fills_up_between_two_renames_leaves_neither_half(root, monk
     assert not list(root.parent.glob(".*"))
 
 
-@pytest.mark.parametrize("what", ["_write", "_write_manifest", "keep", "_clone"])
-def test_a_full_disk_is_said_and_changes_nothing(root, monkeypatch, what):
+@pytest.mark.parametrize(
+    ("module", "what"),
+    [(staging, "_write"), (manifest, "write"), (originals, "backup"), (staging, "clone")],
+)
+def test_a_full_disk_is_said_and_changes_nothing(root, monkeypatch, module, what):
     put(root, {"a": text("1")})
     before = tree(root)
-    monkeypatch.setattr(infra_files, what, full)
+    monkeypatch.setattr(module, what, full)
     with pytest.raises(CommandExecutionError, match=r"No space left on device.*unchanged"):
         put(root, {"a": text("2")})
     monkeypatch.undo()
@@ -340,7 +384,7 @@ def test_what_it_keeps_of_a_replaced_file_is_whole_or_not_there(root, monkeypatc
         put(root, {"foreign.conf": text("ours")}, replace=("foreign.conf",))
     monkeypatch.undo()
     put(root, {"foreign.conf": text("ours")}, replace=("foreign.conf",))
-    infra_files.remove("set", str(root))
+    FileSet("set", root).remove()
     assert tree(root) == {"foreign.conf": "theirs"}
 
 
@@ -352,7 +396,7 @@ def test_two_sets_below_one_root_do_not_take_each_others_stages(root):
         go.wait(10)
 
     def first():
-        publish("one", root, {"a": text("1")}, check=check)
+        publish("one", root, {"a": text("1")}, check_staged=check)
 
     def second():
         publish("two", root, {"b": text("1")})
@@ -372,14 +416,14 @@ def test_two_sets_below_one_root_do_not_take_each_others_stages(root):
 
 def test_a_small_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "deep" / "state.json"
-    infra_files.write(path, "one", 0o640)
+    atomic.write(path, "one", 0o640)
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("one", 0o640)
     inode = path.stat().st_ino
-    infra_files.write(path, "one")
+    atomic.write(path, "one")
     assert path.stat().st_ino == inode
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        infra_files.write(path, "two")
+        atomic.write(path, "two")
     monkeypatch.undo()
     assert path.read_text() == "one"
     assert os.listdir(path.parent) == ["state.json"]

@@ -4,15 +4,18 @@ import configparser
 import json
 import re
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula import process
+from infra_formula.daemon import daemons
+from infra_formula.fileset import filesets
 from infra_formula.grafana import server as infra_grafana
 from lab.standins import grafana_settings
 from salt.exceptions import CommandExecutionError, SaltInvocationError
+from support.doubles import double
 
 from _states import infra_grafana as states
 
@@ -40,10 +43,8 @@ WHO = {"port": 3000, "username": "admin", "password": "right"}
 
 @pytest.fixture
 def configure_loader_modules():
-    return {
-        infra_grafana: {"__salt__": {}},
-        states: {"__salt__": {}, "__opts__": {"test": False}},
-    }
+    names = ("__salt__", "__grains__", "__context__")
+    return {states: {**{name: {} for name in names}, "__opts__": {"test": False}}}
 
 
 def parsed(config=None, **changes):
@@ -264,23 +265,19 @@ def test_a_database_that_is_not_there_is_told_without_its_password():
 # -- the API ---
 
 
-def answering(answers):
-    """A Grafana that gives these answers, in turn; the last one again and again."""
-    left = list(answers)
-
-    def ask(port, path, timeout, method, body, headers):
-        code, told = left.pop(0) if len(left) > 1 else left[0]
-        return code, told if isinstance(told, str) else json.dumps(told)
-
-    return Mock(side_effect=ask)
+def answering(monkeypatch, answer):
+    """A Grafana that always gives this answer."""
+    code, told = answer
+    text = told if isinstance(told, str) else json.dumps(told)
+    return double(monkeypatch, daemons, "ask", return_value=(code, text))
 
 
 @pytest.mark.parametrize(
     ("answer", "wanted"),
     [((200, {"isGrafanaAdmin": True}), True), ((401, {"message": "Invalid username"}), False)],
 )
-def test_whether_a_password_is_taken(answer, wanted):
-    infra_grafana.__salt__["infra_daemon.ask"] = ask = answering([answer])
+def test_whether_a_password_is_taken(monkeypatch, answer, wanted):
+    ask = answering(monkeypatch, answer)
     assert infra_grafana.accepts(WHO) is wanted
     assert ask.call_args.args[1] == "/ui/api/user"
     assert ask.call_args.args[5] == {"Authorization": "Basic YWRtaW46cmlnaHQ="}
@@ -289,33 +286,27 @@ def test_whether_a_password_is_taken(answer, wanted):
 @pytest.mark.parametrize(
     "answer", [(200, {"isGrafanaAdmin": False}), (500, "oops"), (None, "refused"), (200, "<html>")]
 )
-def test_what_is_no_answer_is_an_error(answer):
-    infra_grafana.__salt__["infra_daemon.ask"] = answering([answer])
+def test_what_is_no_answer_is_an_error(monkeypatch, answer):
+    ask = answering(monkeypatch, answer)
     with pytest.raises(CommandExecutionError) as caught:
         infra_grafana.accepts(WHO)
     assert "right" not in str(caught.value)
+    ask.assert_called_once()
 
 
-def test_the_password_goes_to_the_command_line_tool_by_its_input():
-    run = Mock(return_value={"retcode": 0, "stdout": "", "stderr": ""})
-    infra_grafana.__salt__["cmd.run_all"] = run
+def test_the_password_goes_to_the_command_line_tool_by_its_input(monkeypatch):
+    outcome = {"retcode": 0, "stdout": "", "stderr": ""}
+    run = double(monkeypatch, process, "run", return_value=outcome)
     infra_grafana.reset_password("/usr/share/grafana/bin/grafana", "hushhush")
     (command,) = run.call_args.args
     assert "hushhush" not in " ".join(command)
     assert command[:4] == ["runuser", "-u", "grafana", "--"]
     assert run.call_args.kwargs["stdin"] == "hushhush\n"
-    assert run.call_args.kwargs["python_shell"] is False
 
 
-def test_its_refusal_reaches_the_user():
-    infra_grafana.__salt__.update(
-        {
-            "cmd.run_all": Mock(
-                return_value={"retcode": 1, "stdout": "", "stderr": "Error: short"}
-            ),
-            "infra_daemon.words_of": lambda text: text.strip(),
-        }
-    )
+def test_its_refusal_reaches_the_user(monkeypatch):
+    outcome = {"retcode": 1, "stdout": "", "stderr": "Error: short"}
+    double(monkeypatch, process, "run", return_value=outcome)
     with pytest.raises(CommandExecutionError, match=r"grafana_admin_password: .*Error: short"):
         infra_grafana.reset_password("/g", "hushhush")
 
@@ -323,112 +314,112 @@ def test_its_refusal_reaches_the_user():
 # -- the administrator as a state ---
 
 
-def administrator(accepted, test=False, known="admin", active=True):
+def administrator(monkeypatch, accepted, test=False, known="admin", active=True):
     """Run the state; `accepted` are the answers to whether a name and password are taken."""
+    double(monkeypatch, daemons, "running", return_value={"active": active})
     calls = {
-        "infra_daemon.running": Mock(return_value={"active": active}),
-        "infra_grafana.accepts": Mock(side_effect=accepted),
-        "infra_grafana.known": Mock(return_value=known),
-        "infra_grafana.remember": Mock(),
-        "infra_grafana.reset_password": Mock(),
-        "infra_grafana.rename": Mock(),
+        name: double(monkeypatch, infra_grafana, name)
+        for name in ("accepts", "known", "remember", "reset_password", "rename")
     }
-    states.__salt__.update(calls)
+    calls["accepts"].side_effect = accepted
+    calls["known"].return_value = known
     states.__opts__["test"] = test
     return states.administrator("root", DAEMON, "hushhush"), calls
 
 
-def test_a_password_that_is_taken_changes_nothing():
-    ret, calls = administrator([True], known="root")
+def test_a_password_that_is_taken_changes_nothing(monkeypatch):
+    ret, calls = administrator(monkeypatch, [True], known="root")
     assert (ret["result"], ret["changes"]) == (True, {})
-    calls["infra_grafana.reset_password"].assert_not_called()
-    calls["infra_grafana.remember"].assert_not_called()
+    calls["reset_password"].assert_not_called()
+    calls["remember"].assert_not_called()
 
 
-def test_another_password_is_set_and_asked_for_again():
-    ret, calls = administrator([False, True])
+def test_another_password_is_set_and_asked_for_again(monkeypatch):
+    ret, calls = administrator(monkeypatch, [False, True])
     assert ret["result"] is True
     assert ret["changes"] == {"root": "password set (not shown)"}
-    calls["infra_grafana.reset_password"].assert_called_once_with(DAEMON["program"], "hushhush")
-    assert calls["infra_grafana.accepts"].call_count == 2
+    calls["reset_password"].assert_called_once_with(DAEMON["program"], "hushhush")
+    assert calls["accepts"].call_count == 2
     assert "hushhush" not in json.dumps(ret)
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_in_test_mode_nothing_is_set(active):
-    ret, calls = administrator([False], test=True, active=active)
+def test_in_test_mode_nothing_is_set(monkeypatch, active):
+    ret, calls = administrator(monkeypatch, [False], test=True, active=active)
     assert ret["result"] is (None if active else True)
-    calls["infra_grafana.reset_password"].assert_not_called()
+    calls["reset_password"].assert_not_called()
 
 
-def test_another_name_is_given_to_the_user_that_was_known():
-    ret, calls = administrator([False, False, True, True], known="admin")
+def test_another_name_is_given_to_the_user_that_was_known(monkeypatch):
+    ret, calls = administrator(monkeypatch, [False, False, True, True], known="admin")
     assert ret["changes"] == {"root": "password set (not shown); renamed from admin"}
-    (before, name) = calls["infra_grafana.rename"].call_args.args
+    (before, name) = calls["rename"].call_args.args
     assert (before["username"], name) == ("admin", "root")
 
 
 @pytest.mark.parametrize(("known", "accepted"), [("", [False, False]), ("admin", [False] * 3)])
-def test_who_is_refused_in_spite_of_all_is_told_what_to_do(known, accepted):
-    ret, calls = administrator(accepted, known=known)
+def test_who_is_refused_in_spite_of_all_is_told_what_to_do(monkeypatch, known, accepted):
+    ret, calls = administrator(monkeypatch, accepted, known=known)
     assert ret["result"] is False
     assert "grafana_admin_username" in ret["comment"]
     assert "rename it in Grafana" in ret["comment"]
     assert "hushhush" not in ret["comment"]
-    calls["infra_grafana.rename"].assert_not_called()
+    calls["rename"].assert_not_called()
 
 
 # -- settings as a state ---
 
 
-def configured(found, test=False, active=True, fault="", taken=""):
-    calls = {
-        "infra_grafana.rendered": Mock(return_value={"grafana.ini": {"text": "x"}}),
-        "infra_files.compare": Mock(return_value=found),
-        "infra_files.differs": lambda given: bool(given["change"]),
-        "infra_grafana.database_fault": Mock(return_value=fault),
-        "infra_daemon.running": Mock(return_value={"active": active}),
-        "infra_daemon.port_problem": Mock(return_value=taken),
-        "infra_daemon.restart": Mock(),
-        "infra_files.publish": Mock(),
+def configured(monkeypatch, found, test=False, active=True, fault="", taken=""):
+    returns = {
+        (infra_grafana, "rendered"): {"grafana.ini": {"text": "x"}},
+        (filesets, "compare"): found,
+        (infra_grafana, "database_fault"): fault,
+        (daemons, "running"): {"active": active},
+        (daemons, "port_problem"): taken,
+        (daemons, "restart"): None,
+        (filesets, "publish"): None,
     }
-    states.__salt__.update(calls)
+    calls = {
+        name: double(monkeypatch, module, name, return_value=value)
+        for (module, name), value in returns.items()
+    }
     states.__opts__["test"] = test
     return states.configured("/etc/grafana/grafana.ini", DAEMON, SETTINGS, {}), calls
 
 
-SAME = {"change": [], "diff": {}}
-OTHER = {"change": ["grafana.ini"], "diff": {"grafana.ini": "-a\n+b"}}
+SAME = {"create": [], "change": [], "remove": [], "pending": False, "damaged": False, "diff": {}}
+OTHER = {**SAME, "change": ["grafana.ini"], "diff": {"grafana.ini": "-a\n+b"}}
 
 
-def test_settings_that_are_there_change_and_restart_nothing():
-    ret, calls = configured(SAME)
+def test_settings_that_are_there_change_and_restart_nothing(monkeypatch):
+    ret, calls = configured(monkeypatch, SAME)
     assert (ret["result"], ret["changes"]) == (True, {})
-    calls["infra_files.publish"].assert_not_called()
+    calls["publish"].assert_not_called()
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_other_settings_restart_grafana_where_it_runs(active):
-    ret, calls = configured(OTHER, active=active)
+def test_other_settings_restart_grafana_where_it_runs(monkeypatch, active):
+    ret, calls = configured(monkeypatch, OTHER, active=active)
     assert ret["result"] is True
     assert ("grafana-server" in ret["changes"]) is active
-    confirm = calls["infra_files.publish"].call_args.kwargs["confirm"]
+    confirm = calls["publish"].call_args.kwargs["confirm"]
     assert (confirm is not None) is active
     if active:
         confirm()
-        calls["infra_daemon.restart"].assert_called_once_with(DAEMON)
+        calls["restart"].assert_called_once_with(DAEMON)
 
 
-def test_in_test_mode_settings_are_only_compared():
-    ret, calls = configured(OTHER, test=True)
+def test_in_test_mode_settings_are_only_compared(monkeypatch):
+    ret, calls = configured(monkeypatch, OTHER, test=True)
     assert ret["result"] is None
     assert ret["changes"]
-    calls["infra_files.publish"].assert_not_called()
+    calls["publish"].assert_not_called()
 
 
 @pytest.mark.parametrize("fault", [{"fault": "grafana_pgurl: no"}, {"taken": "grafana_port: no"}])
-def test_a_fault_is_told_before_anything_is_written(fault):
-    ret, calls = configured(OTHER, **fault)
+def test_a_fault_is_told_before_anything_is_written(monkeypatch, fault):
+    ret, calls = configured(monkeypatch, OTHER, **fault)
     assert (ret["result"], ret["changes"]) == (False, {})
     assert ret["comment"] in fault.values()
-    calls["infra_files.publish"].assert_not_called()
+    calls["publish"].assert_not_called()

@@ -2,17 +2,20 @@
 
 import json
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 import salt.utils.yaml
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.daemon import daemons
+from infra_formula.fileset import filesets
 from infra_formula.grafana import provisioning as content
+from infra_formula.grafana import server
 from infra_formula.parameters import schema as infra_schema
 from lab.standins import grafana_settings
 from salt.exceptions import CommandExecutionError, SaltInvocationError
+from support.doubles import double
 
 from _states import infra_grafana as states
 
@@ -42,7 +45,8 @@ DAEMON = {"unit": "grafana-server", "port": 3000}
 
 @pytest.fixture
 def configure_loader_modules():
-    return {content: {"__salt__": {}}, states: {"__salt__": {}, "__opts__": {"test": False}}}
+    names = ("__salt__", "__grains__", "__context__")
+    return {states: {**{name: {} for name in names}, "__opts__": {"test": False}}}
 
 
 def sources(enabled=STACK, nodes=NODES, site=None, **values):
@@ -364,6 +368,8 @@ FOUND = {
     "create": ["infra/a.json"],
     "change": [],
     "remove": [],
+    "pending": False,
+    "damaged": False,
     "diff": {"infra/a.json": "created"},
 }
 FILES = {"infra/a.json": {"text": json.dumps(board("a"))}}
@@ -371,17 +377,19 @@ FILES = {"infra/a.json": {"text": json.dumps(board("a"))}}
 
 def published(monkeypatch, tmp_path, test=False, active=True, there=None, found=FOUND):
     monkeypatch.setattr(states, "_KEPT", tmp_path / "kept")
-    calls = {
-        "infra_grafana_content.gathered": Mock(return_value=FILES),
-        "infra_files.compare": Mock(return_value=found),
-        "infra_files.differs": lambda given: bool(given["create"]),
-        "infra_daemon.running": Mock(return_value={"active": active}),
-        "infra_grafana.uids": Mock(return_value={"dashboards": set(there or {})}),
-        "infra_grafana.dashboard": Mock(side_effect=lambda who, uid: there[uid]),
-        "infra_grafana.reload": Mock(),
-        "infra_files.publish": Mock(),
+    returns = {
+        (content, "gathered"): FILES,
+        (filesets, "compare"): found,
+        (daemons, "running"): {"active": active},
+        (server, "uids"): {"dashboards": set(there or {})},
+        (server, "reload"): None,
+        (filesets, "publish"): None,
     }
-    states.__salt__.update(calls)
+    calls = {
+        name: double(monkeypatch, module, name, return_value=value)
+        for (module, name), value in returns.items()
+    }
+    double(monkeypatch, server, "dashboard", side_effect=lambda who, uid: there[uid])
     states.__opts__["test"] = test
     return states.dashboards("/infra/grafana", DAEMON, {"username": "admin"}), calls
 
@@ -390,25 +398,25 @@ def test_dashboards_are_published_and_read_again(monkeypatch, tmp_path):
     ret, calls = published(monkeypatch, tmp_path)
     assert ret["result"] is True
     assert ret["changes"] == {"infra/a.json": "created"}
-    calls["infra_files.publish"].call_args.kwargs["confirm"]()
-    assert calls["infra_grafana.reload"].call_args.args[1] == "dashboards"
+    calls["publish"].call_args.kwargs["confirm"]()
+    assert calls["reload"].call_args.args[1] == "dashboards"
 
 
 def test_where_grafana_does_not_run_nothing_is_asked(monkeypatch, tmp_path):
     ret, calls = published(monkeypatch, tmp_path, active=False)
     assert ret["result"] is True
-    assert calls["infra_files.publish"].call_args.kwargs["confirm"] is None
-    calls["infra_grafana.uids"].assert_not_called()
+    assert calls["publish"].call_args.kwargs["confirm"] is None
+    calls["uids"].assert_not_called()
 
 
 def test_in_test_mode_and_without_a_difference_nothing_is_published(monkeypatch, tmp_path):
     ret, calls = published(monkeypatch, tmp_path, test=True)
     assert (ret["result"], ret["changes"]) == (None, {"infra/a.json": "created"})
-    calls["infra_files.publish"].assert_not_called()
+    calls["publish"].assert_not_called()
     same = {**FOUND, "create": [], "diff": {}}
     ret, calls = published(monkeypatch, tmp_path, found=same)
     assert (ret["result"], ret["changes"]) == (True, {})
-    calls["infra_files.publish"].assert_not_called()
+    calls["publish"].assert_not_called()
 
 
 @pytest.mark.parametrize("provisioned", [True, False])
@@ -422,20 +430,16 @@ def test_a_dashboard_of_somebody_elses_is_kept_and_told(monkeypatch, tmp_path, p
         assert json.loads(kept.read_text()) == {"title": "Theirs"}
 
 
-def shown(wanted, there, seconds=0):
-    states.__salt__.update(
-        {
-            "infra_grafana_content.wanted": Mock(return_value=wanted),
-            "infra_grafana.uids": Mock(return_value=there),
-        }
-    )
+def shown(monkeypatch, wanted, there, seconds=0):
+    double(monkeypatch, content, "wanted", return_value=wanted)
+    double(monkeypatch, server, "uids", return_value=there)
     return states.shown("/infra/grafana", DAEMON, {}, seconds)
 
 
-def test_what_grafana_has_not_taken_up_is_an_error():
+def test_what_grafana_has_not_taken_up_is_an_error(monkeypatch):
     both = {"datasources": {"a"}, "dashboards": {"b"}}
-    assert shown(both, both)["result"] is True
-    ret = shown(both, {**both, "dashboards": set()})
+    assert shown(monkeypatch, both, both)["result"] is True
+    ret = shown(monkeypatch, both, {**both, "dashboards": set()})
     assert ret["result"] is False
     assert "dashboards: b" in ret["comment"]
 

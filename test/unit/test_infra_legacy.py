@@ -3,12 +3,16 @@
 import json
 import os
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 import yaml
-from infra_formula.fileset import filesets as infra_files
+from infra_formula import paths, process
+from infra_formula.daemon import daemons
+from infra_formula.fileset import originals
+from infra_formula.fileset.file_set import FileSet
+from infra_formula.minion import Minion
 from infra_formula.uninstall import pigsty_takeover as infra_legacy
-from infra_formula.uninstall import removal as infra_clean
 
 from _states import infra_legacy as state
 
@@ -18,19 +22,13 @@ DATA = Path(__file__).resolve().parent.parent.parent / "infra" / "legacy.yaml"
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """A machine below a directory of the test's, on which no file is of a package."""
-    monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path / "lib")
-    monkeypatch.setattr(infra_files, "LOCK_DIR", tmp_path / "run")
-    functions = {
-        f"{module.__name__.rpartition('.')[2]}.{name}": getattr(module, name)
-        for module in (infra_files, infra_legacy, infra_clean)
-        for name in dir(module)
-        if not name.startswith("_") and callable(getattr(module, name))
-    }
-    functions["cmd.run_all"] = lambda *_a, **_k: {"retcode": 1, "stdout": "", "stderr": ""}
-    functions["infra_daemon.systemctl"] = lambda *_a, **_k: None
-    monkeypatch.setattr(infra_legacy, "__salt__", functions, raising=False)
-    monkeypatch.setattr(infra_legacy, "__grains__", {"os_family": "Debian"}, raising=False)
-    monkeypatch.setattr(state, "__salt__", functions, raising=False)
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "lib")
+    monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "run")
+    unknown = {"retcode": 1, "stdout": "", "stderr": ""}
+    monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=unknown))
+    monkeypatch.setattr(daemons, "systemctl", create_autospec(daemons.systemctl))
+    for name, value in (("salt", {}), ("grains", {"os_family": "Debian"}), ("context", {})):
+        monkeypatch.setattr(state, f"__{name}__", value, raising=False)
     monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
     return tmp_path
 
@@ -70,17 +68,17 @@ def test_what_is_found_may_be_replaced_and_no_more(machine, monkeypatch, test):
     ret = state.taken_over("x", *rows(machine))
     assert ret["result"] is (None if test else True)
     assert ret["changes"] == {"found": [str(root / "link-cert")]}
-    assert infra_files.inherited_path().exists() is not test
+    assert (machine / "lib/legacy.json").exists() is not test
     files = {name: {"text": "ours", "user": "root"}
              for name in ("nginx.conf", "conf.d/home.conf", "mime.types")}  # fmt: skip
-    found = infra_files.compare("portal", str(root), files)
-    assert found["foreign"] == ["mime.types"]
+    found = FileSet("portal", root).plan(files)
+    assert found.unmanaged == ["mime.types"]
     # Another set is not its heir.
-    assert len(infra_files.compare("other", str(root), files)["foreign"]) == 3
+    assert len(FileSet("other", root).plan(files).unmanaged) == 3
     state.tidied("x", *rows(machine))
     # What was only assumed is so no longer than the run.
-    found = infra_files.compare("portal", str(root), files)
-    assert (found["foreign"] == ["mime.types"]) is not test
+    found = FileSet("portal", root).plan(files)
+    assert (found.unmanaged == ["mime.types"]) is not test
 
 
 def test_it_is_taken_over_once(machine):
@@ -97,7 +95,7 @@ def test_left_overs_go_last_and_a_copy_of_each_is_kept(machine):
     paths = [str(machine / name) for name in ("nginx/link-cert", "hosts/default", "hosts")]
     assert list(ret["changes"]) == paths
     assert [p for p in paths if os.path.exists(p)] == []
-    assert infra_files.saved_path(paths[0]).read_text(encoding="utf-8") == "helper"
+    assert originals.backup_path(paths[0]).read_text(encoding="utf-8") == "helper"
     assert state.tidied("x", *rows(machine))["changes"] == {}
 
 
@@ -110,7 +108,7 @@ def test_a_directory_with_something_of_others_stays(machine):
     assert os.listdir(machine / "hosts") == ["pg-test"]
 
 
-def test_what_a_package_brought_stays(machine, monkeypatch):
+def test_what_a_package_brought_stays(machine):
     asked = []
 
     def known(command, **_options):
@@ -118,11 +116,11 @@ def test_what_a_package_brought_stays(machine, monkeypatch):
         return {"retcode": 0, "stdout": "vmetrics: /x", "stderr": ""}
 
     unit = write(machine / "nginx/link-cert")
-    monkeypatch.setitem(infra_legacy.__salt__, "cmd.run_all", known)
-    assert infra_legacy.left_over([{"paths": [str(unit)], "why": "x"}]) == {}
+    process.run.side_effect = known
+    debian, el = (Minion(grains={"os_family": family}) for family in ("Debian", "RedHat"))
+    assert infra_legacy.left_over(debian, [{"paths": [str(unit)], "why": "x"}]) == {}
     assert asked[0][:2] == ["dpkg", "--search"]
-    monkeypatch.setattr(infra_legacy, "__grains__", {"os_family": "RedHat"})
-    infra_legacy.left_over([{"paths": [str(unit)], "why": "x"}])
+    infra_legacy.left_over(el, [{"paths": [str(unit)], "why": "x"}])
     assert asked[-1][:3] == ["rpm", "--query", "--file"]
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 from hypothesis import given
@@ -106,11 +107,13 @@ def test_what_is_well():
 
 
 def test_chronyc_that_fails_is_quoted(monkeypatch):
-    answer = {"retcode": 1, "stdout": "506 Cannot talk to daemon", "stderr": ""}
-    monkeypatch.setattr(ntp, "__salt__", {"cmd.run_all": lambda *a, **k: answer}, raising=False)
+    outcome = {"retcode": 1, "stdout": "506 Cannot talk to daemon", "stderr": ""}
+    run = create_autospec(ntp.process.run, return_value=outcome)
+    monkeypatch.setattr(ntp.process, "run", run)
     monkeypatch.setattr(ntp.salt.utils.path, "which", lambda name: f"/usr/bin/{name}")
     with pytest.raises(CommandExecutionError, match="506 Cannot talk to daemon"):
         ntp.status()
+    assert run.call_args.args == (["/usr/bin/chronyc", "-n", "-c", "tracking"],)
 
 
 def test_parameters_are_named_in_their_errors():
@@ -127,6 +130,7 @@ def test_a_client_whose_chronyd_has_just_been_started_waits_for_its_infra_nodes(
     monkeypatch, age, first, expected
 ):
     since = "" if age is None else str(int((time.monotonic() - age) * 1e6))
-    salt = {"cmd.run_all": lambda *_, **__: {"retcode": 0, "stdout": f"{since}\n", "stderr": ""}}
-    monkeypatch.setattr(ntp, "__salt__", salt, raising=False)
+    outcome = {"retcode": 0, "stdout": since, "stderr": ""}
+    run = create_autospec(ntp.process.run, return_value=outcome)
+    monkeypatch.setattr(ntp.process, "run", run)
     assert ntp.patience("chrony", first) == pytest.approx(expected, abs=5)

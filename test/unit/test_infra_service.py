@@ -1,10 +1,10 @@
 """Services that read their files when they start: restarted in the run after a killed one, too."""
 
-from unittest.mock import Mock
+from unittest.mock import create_autospec
 
 import pytest
+from infra_formula.daemon import daemons
 from infra_formula.daemon import started_files as infra_service
-from infra_formula.fileset import filesets as infra_files
 from salt.exceptions import CommandExecutionError
 
 from _states import infra_service as states
@@ -16,23 +16,23 @@ def machine(tmp_path, monkeypatch):
     path = tmp_path / "a.conf"
     path.write_text("1")
     monkeypatch.setattr(infra_service, "STARTED", tmp_path / "started")
-    salt = {f"infra_service.{k}": v for k, v in vars(infra_service).items() if k[0] != "_"}
-    salt |= {
-        "infra_files.write": infra_files.write,
-        "infra_daemon.running": Mock(return_value={"active": True}),
-        "infra_daemon.systemctl": Mock(),
-    }
+    running = create_autospec(daemons.running, return_value={"active": True})
+    systemctl = create_autospec(daemons.systemctl)
+    monkeypatch.setattr(daemons, "running", running)
+    monkeypatch.setattr(daemons, "systemctl", systemctl)
     opts = {"test": False}
-    monkeypatch.setattr(infra_service, "__salt__", salt, raising=False)
-    monkeypatch.setattr(states, "__salt__", salt, raising=False)
     monkeypatch.setattr(states, "__opts__", opts, raising=False)
-    return {"salt": salt, "opts": opts, "path": path, "files": [str(path), str(tmp_path / "none")]}
+    return {
+        "running": running,
+        "systemctl": systemctl,
+        "opts": opts,
+        "path": path,
+        "files": [str(path), str(tmp_path / "none")],
+    }
 
 
 def restarts(machine):
-    return [c.args for c in machine["salt"]["infra_daemon.systemctl"].call_args_list].count(
-        ("restart", "x.service")
-    )
+    return [c.args for c in machine["systemctl"].call_args_list].count(("restart", "x.service"))
 
 
 def test_what_runs_is_restarted_once_for_each_change(machine):
@@ -51,7 +51,7 @@ def test_a_run_that_was_killed_before_the_restart_is_made_up_for(machine):
 
 
 def test_one_that_fails_to_restart_is_tried_again(machine):
-    systemctl = machine["salt"]["infra_daemon.systemctl"]
+    systemctl = machine["systemctl"]
     systemctl.side_effect = CommandExecutionError("systemctl restart x.service: no")
     told = states.current("x", machine["files"])
     assert (told["result"], told["changes"]) == (False, {})
@@ -60,9 +60,9 @@ def test_one_that_fails_to_restart_is_tried_again(machine):
 
 
 def test_what_does_not_run_is_left_to_be_started(machine):
-    machine["salt"]["infra_daemon.running"].return_value = {"active": False}
+    machine["running"].return_value = {"active": False}
     assert states.current("x", machine["files"])["changes"] == {}
-    machine["salt"]["infra_daemon.running"].return_value = {"active": True}
+    machine["running"].return_value = {"active": True}
     assert states.current("x", machine["files"])["changes"] == {}
     assert restarts(machine) == 0
 

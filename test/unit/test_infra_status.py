@@ -2,10 +2,15 @@
 
 import ipaddress
 import json
+from unittest.mock import create_autospec
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula import process
+from infra_formula.daemon import units
+from infra_formula.firewall import ports
+from infra_formula.minion import Minion
 from infra_formula.status import report as status
 from salt.exceptions import CommandExecutionError
 
@@ -57,24 +62,22 @@ def run_all(command, **_):
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    context = {}
+    found = Minion()
     known = tmp_path / "status.json"
     known.write_text(json.dumps(ROWS), encoding="utf-8")
     monkeypatch.setattr(status, "KNOWN", known)
     monkeypatch.setattr(status, "REACH", tmp_path / "reach.json")
-    salt = {
-        "cmd.run_all": run_all,
-        "infra_units.restarts_last_hour": lambda: {"dnsmasq.service": 2, "sshd.service": 1},
-    }
-    monkeypatch.setattr(status, "__salt__", salt, raising=False)
-    monkeypatch.setattr(status, "__context__", context, raising=False)
+    monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=run_all))
+    counted = {"dnsmasq.service": 2, "sshd.service": 1}
+    restarts = create_autospec(units.restarts_last_hour, return_value=counted)
+    monkeypatch.setattr(units, "restarts_last_hour", restarts)
     monkeypatch.setattr(status, "_cgroup", lambda pid: GROUPS[pid])
     monkeypatch.setattr(status.salt.utils.path, "which", lambda name: f"/usr/bin/{name}")
-    return context
+    return found
 
 
 def test_each_component_is_told_of(machine):
-    found = status.services()
+    found = status.services(machine)
     assert found["dns"] == {
         "unit": "dnsmasq",
         "enabled": True,
@@ -90,17 +93,17 @@ def test_each_component_is_told_of(machine):
     assert found["vlogs"]["said"] == "vlogs is failed (failed)"
     assert found["vtraces"]["healthy"] is None
     assert found["ca"]["said"] == "missing: /nowhere"
-    assert machine["retcode"] == 1
+    assert machine.context["retcode"] == 1
 
 
 def test_a_well_machine_ends_without_an_error(machine, monkeypatch):
     monkeypatch.setattr(status, "known", lambda: ROWS[:1])
-    status.services()
-    assert "retcode" not in machine
+    status.services(machine)
+    assert "retcode" not in machine.context
 
 
 def test_the_table_names_what_is_wrong(machine):
-    lines = status.table().splitlines()
+    lines = status.table(machine).splitlines()
     assert lines[0].split() == list(status._COLUMNS)
     assert lines[len(ROWS) + 1] == ""
     assert "reach.json is missing" in lines[-1]
@@ -117,7 +120,7 @@ def test_a_damaged_list_is_said(machine, content):
 def test_where_nothing_was_applied(machine):
     status.KNOWN.unlink()
     with pytest.raises(CommandExecutionError, match=r"state\.apply infra"):
-        status.services()
+        status.services(machine)
 
 
 @pytest.mark.parametrize(
@@ -201,14 +204,10 @@ def reach(*rows):
 def judged(machine, monkeypatch):
     """What the rules say; a test changes it."""
     rules = {}
-    salt = {
-        "cmd.run_all": lambda *a, **k: {"retcode": 0, "stdout": SOCKETS, "stderr": ""},
-        "infra_firewall.judge": lambda: (
-            "table inet infra",
-            lambda *asked: rules.get(asked[0], False),
-        ),
-    }
-    monkeypatch.setattr(status, "__salt__", salt)
+    sockets = {"retcode": 0, "stdout": SOCKETS, "stderr": ""}
+    process.run.side_effect = lambda _command: sockets
+    answer = ("table inet infra", lambda *asked: rules.get(asked[0], False))
+    monkeypatch.setattr(ports, "judge", create_autospec(ports.judge, return_value=answer))
     data = reach(
         ("vmetrics", ["8428/tcp"], "peers", ["10.0.0.12"]),
         ("nginx_exporter", ["9113/tcp"], "machine", []),
@@ -220,20 +219,20 @@ def judged(machine, monkeypatch):
 
 def test_who_reaches_a_port_is_said_by_the_rules_and_the_sockets(machine, judged):
     judged["10.0.0.12"] = True
-    found = status.access()
+    found = status.access(machine)
     assert set(found) == {"8428/tcp", "9113/tcp", "9094/tcp"}
     assert found["8428/tcp"]["reached_by"] == found["9094/tcp"]["reached_by"] == ["10.0.0.12"]
     assert found["9113/tcp"]["reached_by"] == ["this machine"]
     assert found["8428/tcp"]["listens"] == ["*"]
-    assert "retcode" not in machine
+    assert "retcode" not in machine.context
 
 
 def test_somebody_who_is_not_entitled_ends_the_call_with_an_error(machine, judged):
     judged.update({"10.0.0.12": True, "10.0.0.1": True, "10.0.0.11": None})
-    row = status.access()["8428/tcp"]
+    row = status.access(machine)["8428/tcp"]
     assert (row["beyond"], row["unknown"]) == (["10.0.0.0/8"], ["10.0.0.11"])
-    assert machine["retcode"] == 1
-    told = status.access_text(status.access())
+    assert machine.context["retcode"] == 1
+    told = status.access_text(status.access(machine))
     assert "10.0.0.0/8 (NOT ENTITLED), 10.0.0.11?" in told
 
 
@@ -241,7 +240,7 @@ def test_a_socket_of_one_family_is_not_reached_by_the_other(machine, judged):
     judged["2000::/3"] = True
     address = status.callers([], NODES, SITE)["any machine (IPv6)"][0]
     judged[address] = True
-    found = status.access()
+    found = status.access(machine)
     assert found["8428/tcp"]["reached_by"] == ["any machine (IPv6)"]
     assert found["9094/tcp"]["reached_by"] == ["this machine"]
 
@@ -250,4 +249,4 @@ def test_a_socket_of_one_family_is_not_reached_by_the_other(machine, judged):
 def test_damaged_entitlements_are_said(machine, judged, content):
     status.REACH.write_text(content, encoding="utf-8")
     with pytest.raises(CommandExecutionError, match="apply infra anew"):
-        status.access()
+        status.access(machine)

@@ -4,12 +4,15 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula import process
 from infra_formula.daemon import daemons as infra_daemon
 from infra_formula.daemon import units as infra_units
+from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError
 
 from _states import infra_units as states
@@ -57,7 +60,7 @@ def test_units_are_asked_about_by_one_call(monkeypatch):
         calls.append(command)
         return {"stdout": block() + "\n" + block("failed/failed"), "stderr": "", "retcode": 0}
 
-    monkeypatch.setattr(infra_units, "__salt__", {"cmd.run_all": run_all}, raising=False)
+    monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=run_all))
     found = infra_units.observe(["vmetrics", "certbot.timer", "vmetrics"])
     assert [(name, unit["state"]) for name, unit in found.items()] == [
         ("certbot.timer", "active/running"),
@@ -69,7 +72,7 @@ def test_units_are_asked_about_by_one_call(monkeypatch):
 
 def test_a_systemd_that_does_not_answer_is_an_error(monkeypatch):
     answer = {"stdout": "", "stderr": "Failed to connect to bus", "retcode": 1}
-    monkeypatch.setattr(infra_units, "__salt__", {"cmd.run_all": lambda *_, **__: answer}, False)
+    monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=answer))
     with pytest.raises(CommandExecutionError, match="Failed to connect to bus"):
         infra_units.observe(["vmetrics"])
 
@@ -138,15 +141,18 @@ class Machine:
 
 def look(monkeypatch, *reports, healthy=(("vmetrics", "a"),), test=False, journal=""):
     machine = Machine(*reports)
-    salt = {
-        "infra_units.healthy": lambda: dict(healthy),
-        "infra_units.observe": machine.observe,
-        "infra_units.instability": infra_units.instability,
-        "infra_daemon.journal": lambda unit, since: journal,
-        "infra_daemon.words_of": infra_daemon.words_of,
+    observe = create_autospec(infra_units.observe, side_effect=machine.observe)
+    monkeypatch.setattr(infra_units, "observe", observe)
+    logged = create_autospec(infra_daemon.journal, return_value=journal)
+    monkeypatch.setattr(infra_daemon, "journal", logged)
+    dunders = {
+        "salt": {},
+        "opts": {"test": test},
+        "grains": {},
+        "context": {infra_units._HEALTHY: dict(healthy)},
     }
-    monkeypatch.setattr(states, "__salt__", salt, raising=False)
-    monkeypatch.setattr(states, "__opts__", {"test": test}, raising=False)
+    for name, value in dunders.items():
+        monkeypatch.setattr(states, f"__{name}__", value, raising=False)
     monkeypatch.setattr(states.time, "sleep", machine.sleep)
     return states.stable("x"), machine
 
@@ -226,13 +232,12 @@ def test_a_test_run_looks_at_nothing(monkeypatch):
 
 
 def test_what_answered_is_recorded_with_its_invocation(monkeypatch):
-    monkeypatch.setattr(infra_units, "__context__", {}, raising=False)
-    monkeypatch.setattr(
-        infra_units, "observe", lambda names: {n: {"invocation": "z"} for n in names}
-    )
-    assert infra_units.healthy() == {}
-    infra_units.record_healthy("nginx")
-    assert infra_units.healthy() == {"nginx": "z"}
+    observe = create_autospec(infra_units.observe, return_value={"nginx": {"invocation": "z"}})
+    monkeypatch.setattr(infra_units, "observe", observe)
+    minion = Minion()
+    assert infra_units.healthy(minion) == {}
+    infra_units.record_healthy(minion, "nginx")
+    assert infra_units.healthy(minion) == {"nginx": "z"}
 
 
 def included(sls):

@@ -25,6 +25,12 @@ def test_the_metadata_are_those_that_spm_asks_for():
     assert missing == []
 
 
+def test_whatever_salt_syncs_is_in_the_package():
+    synced = {path.name for path in CHECKOUT.glob("_*") if path.is_dir()}
+    assert "_utils" in synced
+    assert synced <= set(FORMULA["files"])
+
+
 def test_the_version_is_in_one_place_and_has_notes():
     notes = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
     releases = [name for name in re.findall(r"(?m)^## (\S+)", notes) if name != "Unreleased"]

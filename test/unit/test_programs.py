@@ -119,7 +119,7 @@ SETTINGS = [
     ("command", "setting", "expected"),
     [
         (["-m", "pytest", "test/unit", "-q"], *SETTINGS[0]),
-        *((["test/programs.py"], *setting) for setting in SETTINGS),
+        *((["test/support/programs.py"], *setting) for setting in SETTINGS),
     ],
 )
 def test_a_setting_that_cannot_be_met_ends_a_run_before_it_begins(command, setting, expected):

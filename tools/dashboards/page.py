@@ -20,7 +20,7 @@ instance, a failed probe or a full disk lead further by a click on the value.
 ![Four panels: what a machine's CPU and memory are spent on, samples that VictoriaMetrics takes in, and
 the time that an answer of the portal takes](pictures/dashboards.svg)
 
-Four of the panels, drawn from a lab machine's metrics by `test/pictures.py`; Grafana draws them itself.
+Four of the panels, drawn from a lab machine's metrics by `test/support/pictures.py`; Grafana draws them itself.
 
 Metrics are asked for from `ds-metrics`, logs from `ds-vlogs` (LogsQL), traces from `ds-vtraces`.
 Firing alerts of what is shown are marked in the charts.

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from infra_formula.daemon import daemons as daemon_daemons
-from infra_formula.errors import CommandFailed
-from infra_formula.fileset import filesets
+from infra_formula.fileset.file_set import FileSet
 
 
 def apply(
@@ -45,22 +44,19 @@ def apply(
 
     Raises CommandExecutionError with the reason; files and daemons are then as they were.
     """
-    found = filesets.compare(owned, root, files, replace=replace)
-    if found["foreign"]:
-        told = ", ".join(f"{root}/{rel}" for rel in found["foreign"])
-        raise CommandFailed(f"{told}: a file of somebody else's is there; move it away")
-    if not filesets.differs(found):
+    plan = FileSet(owned, root, replace=replace).plan(files)
+    plan.refuse_unmanaged()
+    if not plan.has_changes:
         return {}
     if check is not None:
-        check({rel: files[rel] for rel in found["create"] + found["change"]})
+        check({rel: files[rel] for rel in plan.create + plan.change})
     if not test:
-        changed = set(found["change"])
-        read = found["pending"] or read_at_start is None or changed.intersection(read_at_start)
+        changed = set(plan.change)
+        read = plan.pending or read_at_start is None or changed.intersection(read_at_start)
 
         def reload() -> None:
             for daemon in daemons if read else ():
                 daemon_daemons.reload(daemon)
 
-        publish = filesets.publish
-        publish(owned, root, files, found, check=check_staged, confirm=reload, switch="files")
-    return dict(found["diff"])
+        plan.apply(check_staged=check_staged, reload=reload)
+    return dict(plan.diff)

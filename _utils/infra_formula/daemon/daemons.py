@@ -31,7 +31,7 @@ import salt.utils.yaml
 
 from infra_formula import process
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.fileset import filesets
+from infra_formula.fileset import atomic, manifest
 from infra_formula.firewall import ports
 from infra_formula.minion import Minion
 
@@ -722,7 +722,7 @@ def _stamped(after: dict[str, float], names: Iterable[str], since: str) -> bool:
 
 def cleaned_path(name: str) -> Path:
     """Where it is remembered that a daemon's data was destroyed as asked."""
-    return filesets.manifest_path(f"cleaned-{name}")
+    return manifest.manifest_path(f"cleaned-{name}")
 
 
 def cleaned(name: str) -> str | None:
@@ -749,4 +749,4 @@ def remember_cleaned(name: str, confirm: str | None) -> None:
     if confirm is None:
         path.unlink(missing_ok=True)
         return
-    filesets.write(str(path), json.dumps({"confirm": confirm}), 0o644)
+    atomic.write(str(path), json.dumps({"confirm": confirm}), 0o644)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from infra_formula.fileset import filesets
+from infra_formula.fileset import atomic
 
 STARTED = Path("/var/lib/infra/started")
 
@@ -37,4 +37,4 @@ def started(unit: str) -> str:
 
 def remember(unit: str, text: str) -> None:
     """Write down the digest with which a unit was started."""
-    filesets.write(str(STARTED / unit), f"{text}\n", 0o644)
+    atomic.write(str(STARTED / unit), f"{text}\n", 0o644)

@@ -30,7 +30,7 @@ from salt.exceptions import CommandExecutionError
 from infra_formula import process
 from infra_formula.dns import resolver
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.fileset import filesets
+from infra_formula.fileset.file_set import FilePlan
 from infra_formula.minion import Minion
 
 ROOT = "/etc/hosts.d"
@@ -543,37 +543,26 @@ def pending() -> bool:
     return _PENDING.exists()
 
 
-def publish(
-    minion: Minion, set_name: str, files: dict[str, Any], found: dict[str, Any], port: int
-) -> None:
+def publish(minion: Minion, plan: FilePlan, port: int) -> None:
     """Put a set of record files in place, and see the server answer by them; or put all back.
 
-    set_name
-        Name of the set (see infra_files); its root is :data:`ROOT`.
-    files, found
-        The set, and what ``infra_files.compare`` said of it.
+    plan
+        Of a file set below :data:`ROOT`.
     port
         Port of the server; one that does not run is left alone.
 
     Raises CommandExecutionError where the server does not answer as it should.
     """
-    touched = [*found["create"], *found["change"], *found["remove"]]
+    touched = [*plan.create, *plan.change, *plan.remove]
     before = {rel: _pairs_of(rel) for rel in touched}
-    after = {rel: pairs(files[rel]["text"]) if rel in files else set() for rel in touched}
+    after = {rel: pairs(plan.files[rel]["text"]) if rel in plan.files else set() for rel in touched}
     was = {p for some in before.values() for p in some}
     will = {p for some in after.values() for p in some}
     # What another registrant gives, too, stays.
     kept = {p for p in was - will if any(p in _pairs_of(r) for r in _others(touched))}
     _PENDING.parent.mkdir(parents=True, exist_ok=True)
     _PENDING.touch()
-    filesets.publish(
-        set_name,
-        ROOT,
-        files,
-        found,
-        confirm=lambda: follow(minion, _sample(will - was), _sample(was - will - kept), port),
-        switch="files",
-    )
+    plan.apply(reload=lambda: follow(minion, _sample(will - was), _sample(was - will - kept), port))
 
 
 def follow(

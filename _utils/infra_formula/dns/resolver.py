@@ -139,7 +139,7 @@ def hosts_text(current: str, lines: Iterable[str]) -> str:
 
 
 def owner() -> str:
-    """Who owns ``/etc/resolv.conf``: ``systemd-resolved``, ``NetworkManager`` or ``file`` (nobody)."""
+    """Owner of ``/etc/resolv.conf``: ``systemd-resolved``, ``NetworkManager``, or ``file``: none."""
     target = os.path.realpath(RESOLV_CONF) if RESOLV_CONF.is_symlink() else ""
     if target.startswith(("/run/systemd/resolve/", "/usr/lib/systemd/resolv.conf")):
         return "systemd-resolved"

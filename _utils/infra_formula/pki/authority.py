@@ -39,7 +39,7 @@ from cryptography.hazmat.primitives import serialization
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.fileset import filesets
+from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates as pki_certificates
 
@@ -279,4 +279,4 @@ def remembered() -> dict[str, dict[str, Any]]:
 def _record(certificates: dict[str, dict[str, Any]]) -> None:
     data = {"version": 1, "certificates": certificates}
     text = json.dumps(data, indent=1, sort_keys=True) + "\n"
-    filesets.write(str(RECORD), text, 0o644)
+    atomic.write(str(RECORD), text, 0o644)

@@ -24,7 +24,7 @@ from salt.exceptions import CommandExecutionError
 
 from infra_formula import process
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.fileset import filesets
+from infra_formula.fileset import atomic, root_only
 from infra_formula.pki import certificates as pki_certificates
 
 log = logging.getLogger(__name__)
@@ -422,7 +422,7 @@ def explain(output: str) -> str:
 def _certbot(argv: list[str], environment: dict[str, str]) -> None:
     """Run certbot; wait for another one, as its timer or an operator may run it, to end."""
     bundle = environment.get("REQUESTS_CA_BUNDLE", "")
-    fault = filesets.root_only_fault(bundle) if bundle else ""
+    fault = root_only.fault(bundle) if bundle else ""
     if fault:
         raise CommandFailed(f"certbot_ca: {fault}")
     deadline = time.monotonic() + _BUSY_SECONDS
@@ -511,4 +511,4 @@ def _record() -> dict[str, Any]:
 
 def _save(record: dict[str, Any]) -> None:
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"
-    filesets.write(str(RECORD), text, 0o600)
+    atomic.write(str(RECORD), text, 0o600)

@@ -20,7 +20,7 @@ from salt.exceptions import CommandExecutionError
 
 from infra_formula import process
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.fileset import filesets
+from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
 from infra_formula.pki import authority, ca_backup, certbot
 
@@ -295,7 +295,7 @@ def publish() -> None:
     for path, spec in authority.remembered().items():
         if Path(path).exists():
             due[path] = _end(path) - spec["renew_days"] * 86400
-    filesets.write(str(METRICS), metrics(due), 0o644)
+    atomic.write(str(METRICS), metrics(due), 0o644)
 
 
 def metrics(due: dict[str, float]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from infra_formula.fileset import filesets
+from infra_formula.fileset import manifest
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def _alerts_page(answers: Mapping[str, Mapping[str, Any]]) -> str:
 
 def remembered_path() -> Path:
     """Where it is recorded which pages the programs served when they were asked last."""
-    return filesets.manifest_path("portal-cards")
+    return manifest.manifest_path("portal-cards")
 
 
 def remembered() -> dict[str, Any]:

@@ -33,7 +33,8 @@ import salt.utils.yaml
 
 from infra_formula import process
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.fileset import filesets
+from infra_formula.fileset import manifest
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.parameters import schema
 from infra_formula.pki import certificates as pki_certificates
@@ -818,7 +819,7 @@ def remember(portal: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]
 
 def remembered_path() -> Path:
     """Where the applied portal is remembered."""
-    return filesets.manifest_path("portal-entries")
+    return manifest.manifest_path("portal-entries")
 
 
 def _remembered() -> dict[str, Any]:
@@ -852,7 +853,7 @@ def diff(
     specs = rendered(minion, portal, settings)
     group = settings["nginx_group"]
     specs.update(htpasswd.files(users or {}, group, "/etc/nginx"))
-    found: dict[str, str] = filesets.compare("portal", "/etc/nginx", specs)["diff"]
+    found = FileSet("portal", "/etc/nginx").plan(specs).diff
     if users is None:
         found.pop(".htpasswd", None)  # a portal that is given says nothing of the users
     return found

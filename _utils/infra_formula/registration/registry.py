@@ -22,7 +22,7 @@ from typing import Any
 
 from infra_formula.dns import dnsmasq
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.fileset import filesets
+from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
 
 log = logging.getLogger(__name__)
@@ -617,7 +617,7 @@ def write_publisher(name: str, data: dict[str, Any] | None) -> None:
     if data is None:
         path.unlink(missing_ok=True)
         return
-    filesets.write(str(path), json.dumps(data, indent=1), 0o644)
+    atomic.write(str(path), json.dumps(data, indent=1), 0o644)
 
 
 def send(minion: Minion) -> None:
@@ -706,7 +706,7 @@ def nodes(minion: Minion) -> dict[str, Any]:
 def remember(nodes: dict[str, Any]) -> None:
     """Keep what was accepted."""
     text = json.dumps({"nodes": nodes}, indent=1, sort_keys=True)
-    filesets.write(str(INVENTORY), text, 0o644)
+    atomic.write(str(INVENTORY), text, 0o644)
 
 
 def authorities(minion: Minion, nodes: list[dict[str, Any]]) -> dict[str, str]:

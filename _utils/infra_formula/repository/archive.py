@@ -23,7 +23,7 @@ from typing import IO, Any
 from salt.exceptions import CommandExecutionError
 
 from infra_formula.errors import CommandFailed
-from infra_formula.fileset import filesets
+from infra_formula.fileset import root_only
 
 MANIFEST = "repo_manifest.json"
 MARKER = "repo_complete"
@@ -195,7 +195,7 @@ def _descriptor(archive: str, descriptor: int | None) -> Iterator[int]:
         yield descriptor
         return
     try:
-        fd: int = filesets.open_root_only(archive)
+        fd: int = root_only.open_file(archive)
     except OSError as exc:
         raise CommandFailed(f"{archive}: cannot be read: {exc.strerror}") from exc
     try:
@@ -243,7 +243,7 @@ def peek(archive: str, descriptor: int | None = None) -> dict[str, Any]:
     archive
         The file.
     descriptor
-        What ``infra_files.open_root_only`` returned for it; opened here where None.
+        What ``root_only.open_file`` returned for it; opened here where None.
     """
     result: dict[str, Any] = {}
     damaged = (CommandExecutionError, tarfile.TarError, EOFError, ValueError, OSError)
@@ -268,7 +268,7 @@ def unpack(archive: str, folder: str, descriptor: int | None = None) -> dict[str
     folder
         Where its files go; its own folder (``pigsty/``) is left out.
     descriptor
-        What ``infra_files.open_root_only`` returned for it; opened here where None. Nothing but the
+        What ``root_only.open_file`` returned for it; opened here where None. Nothing but the
         descriptor is read.
 
     Returns ``info`` (of the manifest), ``files`` (how many), ``bytes`` and ``manifest`` (whether

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from salt.exceptions import CommandExecutionError
 
 from infra_formula.errors import CommandFailed
-from infra_formula.fileset import filesets
+from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
 from infra_formula.repository import apt, dnf, fetching, indexes, signing
 from infra_formula.repository import releases as repository_releases
@@ -315,7 +315,7 @@ def _with_keys(
 def _refuse_untrusted(where: str, source: str) -> None:
     """A file that nothing verifies is one that only root can write."""
     path = unquote(urlsplit(source).path) if source.startswith("file:") else source
-    fault = filesets.root_only_fault(path)
+    fault = root_only.fault(path)
     if fault:
         raise CommandFailed(f"{where}: {fault}")
 

@@ -17,7 +17,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from infra_formula.errors import CommandFailed
-from infra_formula.fileset import filesets
+from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
 from infra_formula.repository import client_sources, signing
 
@@ -194,7 +194,7 @@ def upstream_key(minion: Minion, upstream: dict[str, Any], folder: str) -> str:
     for source in [upstream["signed_by"], *upstream["gpgkey"]]:
         path = source.removeprefix("file://")
         if path.startswith("/") and os.path.lexists(path):
-            fault = filesets.root_only_fault(path)
+            fault = root_only.fault(path)
             if fault:
                 raise CommandFailed(f"key of {upstream['name']}: {fault}")
     if upstream["signed_by"] or not upstream["gpgkey"]:

@@ -25,7 +25,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.fileset import filesets
+from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
 from infra_formula.repository import archive as repository_archive
 from infra_formula.repository import building, catalogue, client_sources, releases, signing
@@ -387,7 +387,7 @@ def unpack(
 
     archive
         File made by :func:`pack`, or one of Pigsty's. Nobody but root may be able to write it, see
-        ``infra_files.open_root_only``; only the descriptor that was judged is read.
+        ``root_only.open_file``; only the descriptor that was judged is read.
     checksum
         Checksum that the archive must have, e.g. ``sha256:…``; empty for any.
     fingerprint
@@ -454,7 +454,7 @@ def unpack(
 def _archive(path: str) -> Iterator[int]:
     """An archive that root may trust, opened once."""
     try:
-        fd: int = filesets.open_root_only(path)
+        fd: int = root_only.open_file(path)
     except FileNotFoundError:
         raise CommandFailed(f"{path}: there is no such file") from None
     try:

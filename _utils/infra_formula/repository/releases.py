@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from infra_formula.errors import CommandFailed
-from infra_formula.fileset import filesets
+from infra_formula.fileset import atomic, renameat2
 
 MARKER = "repo_complete"
 INFO = "repo_info.json"
@@ -172,7 +172,7 @@ def read_json(path: str) -> dict[str, Any]:
 
 def write_json(path: str, data: dict[str, Any]) -> None:
     """Note something in a file, wholly or not at all."""
-    filesets.write(path, json.dumps(data))
+    atomic.write(path, json.dumps(data))
 
 
 def checksum(path: str, kind: str = "sha256") -> str:
@@ -383,7 +383,7 @@ def _point(base: Path, name: str, generation: Path) -> None:
 def _replace_directory(folder: Path, live: Path, fresh: Path) -> None:
     """The first time, a real directory may be in the way: somebody else's repository."""
     kept = folder / "generations" / f"found-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
-    if filesets.exchange(str(fresh), str(live)):
+    if renameat2.exchange(str(fresh), str(live)):
         # Now `fresh` is the directory, and `live` the link: there was no moment without either.
         os.rename(fresh, kept)
     else:

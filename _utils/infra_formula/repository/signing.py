@@ -17,7 +17,7 @@ from salt.exceptions import CommandExecutionError
 
 from infra_formula import process
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.fileset import filesets
+from infra_formula.fileset import root_only
 
 _AGENT_TRIES = 3
 _AGENT_GONE = re.compile(r"agent|Broken pipe|Connection reset|End of file")
@@ -48,7 +48,7 @@ def key(
         ("repo_key_file", secret_file),
         ("repo_key_passphrase_file", passphrase_file),
     ):
-        fault = filesets.root_only_fault(file) if file else ""
+        fault = root_only.fault(file) if file else ""
         if fault:
             raise InvalidInput(f"{parameter}: {fault}")
     folder = Path(home)

@@ -437,8 +437,8 @@ def _version(command: list[str]) -> str:
     """The version that a program tells; empty where it tells none."""
     if not command or salt.utils.path.which(command[0]) is None:
         return ""
-    outcome = process.run(command, timeout=5, redirect_stderr=True)
-    return version_in(outcome["stdout"])
+    outcome = process.run(command, timeout=5)
+    return version_in(outcome["stdout"] + "\n" + outcome["stderr"])
 
 
 def version_in(output: str) -> str:

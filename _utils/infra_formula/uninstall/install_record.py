@@ -43,7 +43,7 @@ import salt.utils.path
 
 from infra_formula import process
 from infra_formula.errors import CommandFailed
-from infra_formula.fileset import filesets
+from infra_formula.fileset import atomic, contents
 from infra_formula.minion import Minion
 
 RECORD = Path("/var/lib/infra/before.json")
@@ -164,7 +164,7 @@ def kind_of(path: str) -> str:
         return "directory"
     if not os.path.exists(path):
         return "absent"
-    return "absent" if filesets.is_marked(path) else "file"
+    return "absent" if contents.has_managed_header(path) else "file"
 
 
 def _exists(ask: Any, name: str) -> bool:
@@ -312,6 +312,6 @@ def forget(component: str, kind: str, names: Iterable[str]) -> None:
 def _write(components: dict[str, dict[str, dict[str, Any]]]) -> None:
     text = json.dumps({"version": 1, "components": components}, indent=1, sort_keys=True)
     try:
-        filesets.write(RECORD, text)
+        atomic.write(RECORD, text)
     except OSError as err:
         raise CommandFailed(f"{RECORD}: {err.strerror or err}") from err

@@ -18,7 +18,7 @@ from typing import Any
 from infra_formula import process
 from infra_formula.daemon import daemons
 from infra_formula.errors import CommandFailed
-from infra_formula.fileset import filesets
+from infra_formula.fileset import manifest, originals
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record
 
@@ -130,10 +130,10 @@ def back(paths: Mapping[str, str], test: bool = False) -> dict[str, str]:
         here = Path(path)
         if here.is_dir() and not here.is_symlink():
             continue
-        if os.path.lexists(filesets.saved_path(path)):
+        if os.path.lexists(originals.backup_path(path)):
             done[path] = "put back"
             if not test:
-                filesets.restore(path)
+                originals.restore(path)
         elif was.startswith("link:"):
             target = was.removeprefix("link:")
             if here.is_symlink() and os.readlink(path) == target:
@@ -356,7 +356,7 @@ def left(minion: Minion) -> list[str]:
         },
     )
     found |= {name for names in now.values() for name, there in names.items() if there}
-    return sorted(found | set(filesets.sets()))
+    return sorted(found | set(manifest.published()))
 
 
 def forget_all(data: Iterable[str], test: bool = False, gone: Iterable[str] = ()) -> list[str]:
@@ -373,7 +373,7 @@ def forget_all(data: Iterable[str], test: bool = False, gone: Iterable[str] = ()
     Returns the paths that are, or would be, removed.
     """
     without = set(gone)
-    base = Path(filesets.saved_path("")).parent
+    base = Path(originals.backup_path("")).parent
     if not base.is_dir():
         return []
     removed = []

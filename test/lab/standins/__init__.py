@@ -20,7 +20,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
 import programs
 
@@ -131,7 +131,7 @@ PACKAGES = {
     "nginx-exporter": Package({"usr/bin/nginx_exporter": "nginx_exporter"}, users=("prometheus",)),
     "node-exporter": Package({"usr/bin/node_exporter": "node_exporter"}, users=("prometheus",)),
     "victoria-logs": Package(
-        {"usr/bin/victoria-logs": "victoria-logs"}, beside=("../../logsql.py",)
+        {"usr/bin/victoria-logs": "victoria-logs"}, beside=("../../support/logsql.py",)
     ),
     "victoria-traces": Package({"usr/bin/victoria-traces": "victoria-traces"}, beside=("otlp.py",)),
     "grafana": Package(

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 sys.path.insert(0, "/usr/share/victoria-logs-stand-in")
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # where it is run from the checkout
+# Beside it in its package; in the checkout there.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "support"))
 import logsql
 import serving
 

@@ -9,7 +9,7 @@ import json
 import os
 from pathlib import Path
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 HEAD = ("fault", "times", "what was promised", "what was seen", "again")
 BEGIN, END = "<!-- written by make soak -->", "<!-- end of what make soak wrote -->"
 

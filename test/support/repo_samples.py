@@ -69,7 +69,7 @@ def rpm(folder, name, version, arch="noarch", requires="", provides="", body="")
         return Path(shutil.move(built, folder / built.name))
 
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 
 
 class Key:

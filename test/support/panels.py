@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parents[1] / "infra/grafana/dashboards"
+FOLDER = Path(__file__).resolve().parents[2] / "infra/grafana/dashboards"
 # What Grafana fills in by itself, as for a panel of an hour.
 BUILT_IN = {
     "__rate_interval": "1m",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 TEMPLATES = REPO / "infra" / "nginx" / "files"
 DEMO = yaml.safe_load((REPO / "pillar.example").read_text(encoding="utf-8"))["infra"][
     "infra_portal"

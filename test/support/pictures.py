@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Charts of what panels show, in SVG, for the documents: drawn here, not by Grafana.
 
-    test/pictures.py LAB FILE
+    test/support/pictures.py LAB FILE
 
 draws those of SHOWN from what the VictoriaMetrics of a lab's first INFRA node has of the last
 twenty minutes.
@@ -149,6 +149,7 @@ def _number(value: float, unit: str) -> str:
 
 def main(name: str, path: str) -> None:
     """Draw from a lab that is up."""
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
     from lab import Lab
 
     lab = Lab.find(name)

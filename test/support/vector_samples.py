@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from infra_formula.logs import vector as infra_vector
 
-REPO = Path(__file__).resolve().parents[1]
+REPO = Path(__file__).resolve().parents[2]
 SOURCES = ["node", "nginx", "grafana"]
 SETTINGS: dict[str, Any] = {
     "data": "/data/vector",

@@ -39,7 +39,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TRANSLATED = {"README.zh.md": "README.md"}
 """Documents whose blocks are those of another, so that they need not be run twice."""
 

@@ -32,10 +32,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lab import aptconf
 
-REPO = Path(__file__).resolve().parent.parent
-STANDINS = Path(__file__).resolve().parent / "lab/standins"
+REPO = Path(__file__).resolve().parents[2]
+sys.path.append(str(REPO / "test"))  # `make test` runs this file as a program
+
+from lab import aptconf  # noqa: E402
+
+STANDINS = Path(__file__).resolve().parents[1] / "lab/standins"
 GIVEN, STANDIN, VENDOR = "given", "stand-in", "the vendor's repository"
 ANSWER_SECONDS = 60
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import panels
 import yaml
 
-CASES = Path(__file__).parent / "unit/cases/dashboard_metrics.yaml"
+CASES = Path(__file__).parents[1] / "unit/cases/dashboard_metrics.yaml"
 _GIVEN = yaml.safe_load(CASES.read_text(encoding="utf-8"))
 NAMED = [name for names in _GIVEN["named"].values() for name in names]
 LEFT_OUT: dict[str, str] = _GIVEN["left_out"]

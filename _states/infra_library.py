@@ -1,0 +1,28 @@
+"""The library, modules and states of this formula on a minion. Imports nothing of the library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+
+
+def synced(name: str, environment: str, synced: list[str] | None) -> dict[str, Any]:
+    """The library, modules and states are those of the run's environment.
+
+    name
+        Of the state only.
+    environment
+        The salt environment that the run takes its files from.
+    synced
+        What was synced while the run was rendered. None if nothing could be synced then
+        (salt-ssh): this state does it, under ``test=True`` as well, since it fills a cache only.
+    """
+    if synced is None:
+        synced = []
+        for kind in ("utils", "modules", "states"):
+            synced += __salt__[f"saltutil.sync_{kind}"](saltenv=environment, refresh=False)
+    changes = {"synced": synced} if synced else {}
+    comment = f"{len(synced)} files synced." if synced else "The library is up to date."
+    return {"name": name, "changes": changes, "result": True, "comment": comment}

@@ -1,0 +1,24 @@
+"""Doubles of the library's functions, with the signatures of what they stand for."""
+
+from types import ModuleType
+from unittest.mock import Mock, create_autospec
+
+import pytest
+
+
+def double(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, **returns) -> Mock:
+    """Replace a function of a module for one test.
+
+    module, name
+        Where the function is, and its name.
+    returns
+        ``return_value`` or ``side_effect``, as :class:`unittest.mock.Mock` takes them.
+
+    Returns the double, which refuses arguments that the function would refuse.
+    """
+    function = getattr(module, name)
+    function = getattr(function, "original", function)  # a test may replace it twice
+    mock = create_autospec(function, **returns)
+    mock.original = function
+    monkeypatch.setattr(module, name, mock)
+    return mock

@@ -1,0 +1,78 @@
+"""The library in a process that keeps it: taken anew when its files change."""
+
+import importlib
+import shutil
+import sys
+from pathlib import Path
+
+import infra_formula
+import pytest
+
+from _states import infra_library
+
+LIBRARY = Path(infra_formula.__file__).parent
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A library of another name, as a process has it that has loaded one release of it."""
+    folder = tmp_path / "toy_formula"
+    (folder / "part").mkdir(parents=True)
+    shutil.copy(LIBRARY / "__init__.py", folder)
+    (folder / "part" / "__init__.py").write_text("")
+    (folder / "part" / "value.py").write_text("VALUE = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield folder
+    for name in [n for n in sys.modules if n.partition(".")[0] == "toy_formula"]:
+        del sys.modules[name]
+
+
+def value():
+    importlib.import_module("toy_formula").current()
+    importlib.invalidate_caches()
+    return importlib.import_module("toy_formula.part.value").VALUE
+
+
+def test_an_unchanged_library_is_loaded_once(copy):
+    assert value() == 1
+    before = sys.modules["toy_formula.part.value"]
+    assert value() == 1
+    assert sys.modules["toy_formula.part.value"] is before
+
+
+def test_a_changed_file_a_new_one_and_a_removed_one_are_noticed(copy):
+    assert value() == 1
+    (copy / "part" / "value.py").write_text("VALUE = 2\n")
+    assert value() == 2
+    (copy / "more.py").write_text("X = 1\n")
+    before = sys.modules["toy_formula.part.value"]
+    assert value() == 2
+    assert sys.modules["toy_formula.part.value"] is not before
+    (copy / "more.py").unlink()
+    before = sys.modules["toy_formula.part.value"]
+    assert value() == 2
+    assert sys.modules["toy_formula.part.value"] is not before
+
+
+def test_the_state_reports_what_was_synced_while_the_run_was_rendered():
+    ret = infra_library.synced("x", "base", ["utils.infra_formula.dns"])
+    assert (ret["result"], ret["changes"]) == (True, {"synced": ["utils.infra_formula.dns"]})
+    assert infra_library.synced("x", "base", [])["changes"] == {}
+
+
+def test_under_salt_ssh_the_state_syncs_from_the_environment_of_the_run(monkeypatch):
+    calls = []
+
+    def sync(kind):
+        def called(saltenv=None, refresh=True):
+            calls.append((kind, saltenv, refresh))
+            return [f"{kind}.x"] if kind == "utils" else []
+
+        return called
+
+    functions = {f"saltutil.sync_{kind}": sync(kind) for kind in ("utils", "modules", "states")}
+    monkeypatch.setattr(infra_library, "__salt__", functions, raising=False)
+    ret = infra_library.synced("x", "dev", None)
+    assert ret["changes"] == {"synced": ["utils.x"]}
+    assert calls == [(kind, "dev", False) for kind in ("utils", "modules", "states")]
