@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 import salt.utils.path
 
-from infra_formula import process, templates
+from infra_formula import process, systemd, templates
 from infra_formula.errors import CommandFailed
 
 TEMPLATE = "salt://infra/ntp/files/chrony.conf.j2"
@@ -311,10 +311,8 @@ def wait_until_healthy(settings: Settings, unit: str, start_seconds: float) -> s
 
 def _timeout(unit: str, start_seconds: float, seconds: float = 30.0) -> float:
     """Seconds to wait; more while the unit has just been started."""
-    outcome = process.run(
-        ["systemctl", "show", f"{unit}.service", "-p", "ActiveEnterTimestampMonotonic", "--value"],
-    )
-    started = outcome["stdout"].strip()
+    entered = "ActiveEnterTimestampMonotonic"
+    started = systemd.show([unit], [entered], must=False)[unit].get(entered, "")
     age = time.monotonic() - int(started) / 1e6 if started.isdigit() else start_seconds
     return max(seconds, start_seconds - age)
 
