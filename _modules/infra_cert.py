@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
 
+__func_alias__ = {"list_": "list"}
+
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __opts__: dict[str, Any]
@@ -98,6 +100,21 @@ def issue(
         salt infra-1 infra_cert.issue etcd-1 san=etcd-1,10.10.10.21 expire=365d
     """
     return certificates.issue(_minion(), cn, san, org, unit, expire, crt, key)
+
+
+def list_() -> dict[str, dict[str, Any]]:
+    """Every certificate that matters here: the CA, what it signed, public ones, and your own.
+
+    Returns path → ``kind`` (``ca``, ``issued``, ``public``, ``own``), ``names`` (and addresses),
+    ``issuer``, ``not_after``, ``days_left``, ``used_by`` (words) and ``renewed_by``; or ``fault``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert.list
+    """
+    return certificates.list_()
 
 
 def renew(name: str = "", force: bool = False) -> dict[str, str]:
