@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from infra_formula import process
 from infra_formula.daemon import daemons as infra_daemon
-from infra_formula.fileset import filesets
+from infra_formula.fileset.file_set import FilePlan, FileSet
 from salt.exceptions import CommandExecutionError, SaltInvocationError
-from support.doubles import double
+from support.doubles import double, file_plan
 
 from _states import infra_daemon as states
 
@@ -229,12 +229,10 @@ def test_a_refused_flag_names_its_parameter(monkeypatch, refused):
 # -- states ---
 
 
-def compared(**more):
-    """What infra_files.compare returns."""
-    lists = {"create": [], "change": [], "remove": [], "same": [], "foreign": []}
-    found = {**lists, "pending": False, "damaged": False, "diff": {}, **more}
-    found["diff"] = {rel: "- a\n+ b" for rel in found["change"]}
-    return found
+def compared(change=(), **more):
+    """A plan that changes some files."""
+    diff = dict.fromkeys(change, "- a\n+ b")
+    return file_plan(change=list(change), diff=diff, **more)
 
 
 @pytest.fixture
@@ -250,16 +248,15 @@ def machine(monkeypatch, tmp_path):
         (infra_daemon, "port_problem"): "",
         (infra_daemon, "restart"): None,
         (infra_daemon, "systemctl"): None,
-        (filesets, "owned"): {"default/vmetrics": "x"},
-        (filesets, "compare"): compared(change=["default/vmetrics"]),
-        (filesets, "differs"): True,
+        (FileSet, "managed_files"): {"default/vmetrics": "x"},
+        (FileSet, "plan"): compared(change=["default/vmetrics"]),
     }
     doubles = {
         name: double(monkeypatch, module, name, return_value=value)
         for (module, name), value in returns.items()
     }
-    confirmed = lambda *_, confirm, **__: confirm()  # noqa: E731
-    doubles["publish"] = double(monkeypatch, filesets, "publish", side_effect=confirmed)
+    reloaded = lambda _plan, reload: reload()  # noqa: E731
+    doubles["apply"] = double(monkeypatch, FilePlan, "apply", side_effect=reloaded)
     return doubles
 
 
@@ -295,7 +292,7 @@ def test_a_change_of_the_system_call_filter_alone_restarts_nothing(
         path.write_text(text.replace(*change))
     else:
         path.symlink_to("nowhere")
-    machine["compare"].return_value = compared(change=[UNIT_FILE])
+    machine["plan"].return_value = compared(change=[UNIT_FILE])
     ret = states.configured("vmetrics", daemon())
     assert ret["result"] is True
     assert UNIT_FILE in ret["changes"]
@@ -305,16 +302,16 @@ def test_a_change_of_the_system_call_filter_alone_restarts_nothing(
 
 
 def test_what_an_interrupted_run_left_is_taken_up(machine):
-    machine["compare"].return_value = compared(pending=True)
+    machine["plan"].return_value = compared(pending=True)
     ret = states.configured("vmetrics", daemon())
     assert ret["changes"] == {"vmetrics": "restarted: its files changed"}
     machine["restart"].assert_called_once()
 
 
 def test_a_damaged_manifest_is_nothing_to_restart_a_daemon_for(machine):
-    machine["compare"].return_value = compared(damaged=True)
+    machine["plan"].return_value = compared(damaged=True)
     assert states.configured("vmetrics", daemon())["result"] is True
-    machine["publish"].assert_called_once()
+    machine["apply"].assert_called_once()
     machine["restart"].assert_not_called()
 
 
@@ -325,15 +322,14 @@ def test_what_does_not_run_is_not_started_here(machine):
 
 
 def test_nothing_to_do_does_nothing(machine):
-    machine["differs"].return_value = False
-    machine["compare"].return_value = compared()
+    machine["plan"].return_value = compared()
     assert states.configured("vmetrics", daemon()) == {
         "name": "vmetrics",
         "changes": {},
         "result": True,
         "comment": "vmetrics is as it should be",
     }
-    machine["publish"].assert_not_called()
+    machine["apply"].assert_not_called()
 
 
 @pytest.mark.parametrize("asked", ["refusal", "port_problem"])
@@ -343,7 +339,7 @@ def test_a_fault_found_beforehand_changes_nothing(machine, asked):
     assert ret["result"] is False
     assert ret["changes"] == {}
     assert ret["comment"] == "vmetrics_port: taken"
-    machine["publish"].assert_not_called()
+    machine["apply"].assert_not_called()
 
 
 def test_a_fault_at_the_restart_is_the_comment(machine):
@@ -425,8 +421,8 @@ def test_in_a_test_run_data_is_kept(store, monkeypatch):
 @pytest.mark.parametrize("test", [True, False])
 def test_what_is_switched_off_is_stopped_and_nothing_else(monkeypatch, test):
     there = {"daemon-vlogs": ["default/vlogs"]}
-    removed = lambda name, *_, **__: there.get(name, [])  # noqa: E731
-    double(monkeypatch, filesets, "remove", side_effect=removed)
+    removed = lambda file_set, **__: there.get(file_set.name, [])  # noqa: E731
+    double(monkeypatch, FileSet, "remove", side_effect=removed)
     systemctl = double(monkeypatch, infra_daemon, "systemctl")
     monkeypatch.setattr(states, "__opts__", {"test": test}, raising=False)
     off = [{"name": "vlogs", "unit": "vlogs"}, {"name": "vtraces", "unit": "vtraces"}]

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from infra_formula import process
 from infra_formula.daemon import daemons
-from infra_formula.fileset import filesets
+from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.grafana import server as infra_grafana
 from lab.standins import grafana_settings
 from salt.exceptions import CommandExecutionError, SaltInvocationError
-from support.doubles import double
+from support.doubles import double, file_plan
 
 from _states import infra_grafana as states
 
@@ -373,12 +373,12 @@ def test_who_is_refused_in_spite_of_all_is_told_what_to_do(monkeypatch, known, a
 def configured(monkeypatch, found, test=False, active=True, fault="", taken=""):
     returns = {
         (infra_grafana, "rendered"): {"grafana.ini": {"text": "x"}},
-        (filesets, "compare"): found,
+        (FileSet, "plan"): file_plan(**found),
         (infra_grafana, "database_fault"): fault,
         (daemons, "running"): {"active": active},
         (daemons, "port_problem"): taken,
         (daemons, "restart"): None,
-        (filesets, "publish"): None,
+        (FilePlan, "apply"): None,
     }
     calls = {
         name: double(monkeypatch, module, name, return_value=value)
@@ -388,14 +388,14 @@ def configured(monkeypatch, found, test=False, active=True, fault="", taken=""):
     return states.configured("/etc/grafana/grafana.ini", DAEMON, SETTINGS, {}), calls
 
 
-SAME = {"create": [], "change": [], "remove": [], "pending": False, "damaged": False, "diff": {}}
-OTHER = {**SAME, "change": ["grafana.ini"], "diff": {"grafana.ini": "-a\n+b"}}
+SAME = {}
+OTHER = {"change": ["grafana.ini"], "diff": {"grafana.ini": "-a\n+b"}}
 
 
 def test_settings_that_are_there_change_and_restart_nothing(monkeypatch):
     ret, calls = configured(monkeypatch, SAME)
     assert (ret["result"], ret["changes"]) == (True, {})
-    calls["publish"].assert_not_called()
+    calls["apply"].assert_not_called()
 
 
 @pytest.mark.parametrize("active", [True, False])
@@ -403,7 +403,7 @@ def test_other_settings_restart_grafana_where_it_runs(monkeypatch, active):
     ret, calls = configured(monkeypatch, OTHER, active=active)
     assert ret["result"] is True
     assert ("grafana-server" in ret["changes"]) is active
-    confirm = calls["publish"].call_args.kwargs["confirm"]
+    confirm = calls["apply"].call_args.kwargs["reload"]
     assert (confirm is not None) is active
     if active:
         confirm()
@@ -414,7 +414,7 @@ def test_in_test_mode_settings_are_only_compared(monkeypatch):
     ret, calls = configured(monkeypatch, OTHER, test=True)
     assert ret["result"] is None
     assert ret["changes"]
-    calls["publish"].assert_not_called()
+    calls["apply"].assert_not_called()
 
 
 @pytest.mark.parametrize("fault", [{"fault": "grafana_pgurl: no"}, {"taken": "grafana_port: no"}])
@@ -422,4 +422,4 @@ def test_a_fault_is_told_before_anything_is_written(monkeypatch, fault):
     ret, calls = configured(monkeypatch, OTHER, **fault)
     assert (ret["result"], ret["changes"]) == (False, {})
     assert ret["comment"] in fault.values()
-    calls["publish"].assert_not_called()
+    calls["apply"].assert_not_called()

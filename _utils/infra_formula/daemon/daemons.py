@@ -29,7 +29,7 @@ import jinja2
 import salt.utils.path
 import salt.utils.yaml
 
-from infra_formula import process
+from infra_formula import process, systemd
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import atomic, manifest
 from infra_formula.firewall import ports
@@ -415,9 +415,8 @@ def running(unit: str) -> dict[str, Any]:
     ``command`` (argument list of the main process), ``replaced`` (its program's file is another
     now), ``invocation`` (id that changes with each start), ``reload`` (units are to be re-read).
     """
-    names = "ActiveState,SubState,MainPID,InvocationID,NeedDaemonReload"
-    outcome = process.run(["systemctl", "show", f"{unit}.service", "-p", names])
-    found = dict(line.split("=", 1) for line in outcome["stdout"].splitlines() if "=" in line)
+    names = ("ActiveState", "SubState", "MainPID", "InvocationID", "NeedDaemonReload")
+    found = systemd.show([unit], names, must=False)[unit]
     pid = int(found.get("MainPID") or 0)
     return {
         "active": found.get("ActiveState") == "active",
@@ -509,16 +508,15 @@ def wait(daemon: dict[str, Any], seconds: float = 30.0, since: str = "-5min") ->
         if not fault:
             return
         # Who has the port does not give it back while we wait; nor does a program heal.
-        restarts = int(_shown(daemon["unit"], "NRestarts") or 0)
+        restarts = _restarts(daemon["unit"])
         if time.monotonic() > deadline or (restarts >= 3 and "active/running" not in fault):
             break
         time.sleep(0.1)
     raise CommandFailed(f"{daemon['unit']}: {fault}{_reason(daemon, since)}")
 
 
-def _shown(unit: str, name: str) -> str:
-    outcome = process.run(["systemctl", "show", f"{unit}.service", "-p", name, "--value"])
-    return outcome["stdout"].strip()
+def _restarts(unit: str) -> int:
+    return int(systemd.show([unit], ["NRestarts"], must=False)[unit].get("NRestarts") or 0)
 
 
 def _reason(daemon: dict[str, Any], since: str) -> str:
