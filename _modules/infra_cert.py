@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.minion import Minion
-from infra_formula.pki import certificates
+from infra_formula.pki import certificates, inventory, issuing
 
 __func_alias__ = {"list_": "list"}
 
@@ -99,7 +99,7 @@ def issue(
         salt infra-1 infra_cert.issue dbuser_monitor
         salt infra-1 infra_cert.issue etcd-1 san=etcd-1,10.10.10.21 expire=365d
     """
-    return certificates.issue(_minion(), cn, san, org, unit, expire, crt, key)
+    return issuing.issue(_minion(), cn, san, org, unit, expire, crt, key)
 
 
 def list_() -> dict[str, dict[str, Any]]:
@@ -114,7 +114,7 @@ def list_() -> dict[str, dict[str, Any]]:
 
         salt infra-1 infra_cert.list
     """
-    return certificates.list_()
+    return inventory.list_certificates()
 
 
 def renew(name: str = "", force: bool = False) -> dict[str, str]:
@@ -138,7 +138,7 @@ def renew(name: str = "", force: bool = False) -> dict[str, str]:
         salt infra-1 infra_cert.renew
         salt infra-1 infra_cert.renew /etc/pki/infra.crt force=True
     """
-    return certificates.renew(_minion(), name, force)
+    return issuing.renew(_minion(), name, force)
 
 
 def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, str]:
