@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.minion import Minion
-from infra_formula.pki import certificates, inventory, issuing
+from infra_formula.pki import ca_backup, certificates, inventory, issuing
 
 __func_alias__ = {"list_": "list"}
 
@@ -39,7 +39,7 @@ def backup(path: str, passphrase_file: str) -> list[str]:
 
         salt infra-1 infra_cert.backup /root/ca.backup passphrase_file=/root/ca.passphrase
     """
-    return certificates.backup(path, passphrase_file)
+    return ca_backup.write(path, passphrase_file)
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -160,4 +160,4 @@ def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, s
 
         salt infra-1 infra_cert.restore /root/ca.backup passphrase_file=/root/ca.passphrase
     """
-    return certificates.restore(path, passphrase_file, force)
+    return ca_backup.restore(path, passphrase_file, force)

@@ -395,34 +395,34 @@ def test_the_ca_comes_back_from_its_backup(site, passphrase, tmp_path):
     site.make()
     (site.pki / "ca/ca.key").chmod(0o600)
     backup = str(tmp_path / "ca.backup")
-    held = infra_cert.backup(backup, passphrase)
+    held = infra_cert_backup.write(backup, passphrase)
     assert held == ["/etc/pki/ca.crt", "/etc/pki/ca/ca.key", "/etc/pki/misc/etcd-1.crt",
                     "/etc/pki/misc/etcd-1.key"]  # fmt: skip
     assert mode(backup) == 0o600
     assert b"PRIVATE" not in Path(backup).read_bytes()
     with pytest.raises(SaltInvocationError, match="replaces nothing"):
-        infra_cert.backup(backup, passphrase)
+        infra_cert_backup.write(backup, passphrase)
     before = tree(site.pki)
     for name in ("ca.crt", "ca/ca.key", "misc/etcd-1.key"):
         (site.pki / name).unlink()
-    told = infra_cert.restore(backup, passphrase)
+    told = infra_cert_backup.restore(backup, passphrase)
     assert told["/etc/pki/ca/ca.key"] == "restored"
     assert told["/etc/pki/misc/etcd-1.crt"] == "as it was"
     assert tree(site.pki) == before
-    assert set(infra_cert.restore(backup, passphrase).values()) == {"as it was"}
+    assert set(infra_cert_backup.restore(backup, passphrase).values()) == {"as it was"}
 
 
 def test_another_ca_is_not_replaced_unless_asked_and_then_kept(site, passphrase, tmp_path):
     backup = str(tmp_path / "ca.backup")
-    infra_cert.backup(backup, passphrase)
+    infra_cert_backup.write(backup, passphrase)
     old = (site.pki / "ca/ca.key").read_bytes()
     Authority(site.pki)
     (site.pki / "ca.key").replace(site.pki / "ca/ca.key")
     other = tree(site.pki)
     with pytest.raises(CommandExecutionError, match="there are other files at"):
-        infra_cert.restore(backup, passphrase)
+        infra_cert_backup.restore(backup, passphrase)
     assert tree(site.pki) == other
-    told = infra_cert.restore(backup, passphrase, force=True)
+    told = infra_cert_backup.restore(backup, passphrase, force=True)
     assert "what was there is at" in told["/etc/pki/ca/ca.key"]
     assert (site.pki / "ca/ca.key").read_bytes() == old
     assert len(list((site.pki / "ca").glob("ca.key.before-*"))) == 1
@@ -432,18 +432,18 @@ def test_a_backup_that_was_changed_or_is_of_another_passphrase_is_refused(
     site, passphrase, tmp_path
 ):
     backup = tmp_path / "ca.backup"
-    infra_cert.backup(str(backup), passphrase)
+    infra_cert_backup.write(str(backup), passphrase)
     data = bytearray(backup.read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / "changed").write_bytes(data)
     (site.pki / "ca/ca.key").unlink()
     with pytest.raises(CommandExecutionError, match="gpg: "):
-        infra_cert.restore(str(tmp_path / "changed"), passphrase)
+        infra_cert_backup.restore(str(tmp_path / "changed"), passphrase)
     other = tmp_path / "other"
     other.write_text("another")
     other.chmod(0o600)
     with pytest.raises(CommandExecutionError, match="gpg: "):
-        infra_cert.restore(str(backup), str(other))
+        infra_cert_backup.restore(str(backup), str(other))
     assert not (site.pki / "ca/ca.key").exists()
 
 
@@ -460,7 +460,7 @@ def test_what_is_no_backup_is_refused(site, passphrase, tmp_path):
         infra_cert_backup.unpack(b"not a tar")
     (site.pki / "ca/ca.key").unlink()
     with pytest.raises(CommandExecutionError, match=r"there is no etc/pki/ca/ca\.key"):
-        infra_cert.backup(str(tmp_path / "b"), passphrase)
+        infra_cert_backup.write(str(tmp_path / "b"), passphrase)
     assert not (tmp_path / "b").exists()
 
 
@@ -471,7 +471,7 @@ def test_a_passphrase_that_is_none_or_open_is_refused(site, tmp_path, content, p
         path.write_text(content)
         path.chmod(permissions)
     with pytest.raises(SaltInvocationError, match="passphrase"):
-        infra_cert.backup(str(tmp_path / "b"), str(path))
+        infra_cert_backup.write(str(tmp_path / "b"), str(path))
 
 
 def test_it_is_valid_by_a_clock_that_is_a_day_behind():

@@ -205,7 +205,9 @@ def test_a_pillar_that_does_not_fit_is_told(parameters, expected):
 def test_a_pillar_that_fits():
     assert certbot_requests.problems({**GOOD, "infra_portal": portal_samples.DEMO}) == []
     wild = {"x": {"domain": "*.x.cc", "certbot": "x"}}
-    assert certbot_requests.problems({**GOOD, "certbot_dns_plugin": "x", "infra_portal": wild}) == []
+    assert (
+        certbot_requests.problems({**GOOD, "certbot_dns_plugin": "x", "infra_portal": wild}) == []
+    )
 
 
 class World:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from infra_formula.fileset import atomic
-from infra_formula.pki import certbot, certbot_requests
+from infra_formula.pki import certbot_requests
+
+log = logging.getLogger(__name__)
 
 RECORD = Path("/var/lib/infra/certbot.json")
 _FIRST_WAIT = 3600
@@ -79,7 +82,7 @@ def read() -> dict[str, Any]:
         return {"asked": {}, "failures": {}}
     except (ValueError, KeyError, TypeError) as err:
         # What is lost is who asked for what, and how long to wait; certbot has the rest.
-        certbot.log.warning("%s is damaged (%s) and written anew", RECORD, err)
+        log.warning("%s is damaged (%s) and written anew", RECORD, err)
         return {"asked": {}, "failures": {}}
 
 

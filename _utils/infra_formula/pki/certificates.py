@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from infra_formula.errors import CommandFailed
-from infra_formula.pki import ca_backup
 
 __func_alias__ = {"list_": "list"}
 CA = "/etc/pki/ca.crt"
@@ -166,40 +165,6 @@ def leaf_fault(name: str, spec: dict[str, Any]) -> str | None:
     return None
 
 
-def backup(path: str, passphrase_file: str) -> list[str]:
-    """Write the CA, and what was issued by hand, into one encrypted file.
-
-    path
-        The file; a new one, absolute. It gets the mode 0600.
-    passphrase_file
-        File with the passphrase, for root alone (0600); gpg reads it.
-
-    Returns the paths of what is in it. The file was read back to see that it is whole.
-
-    Raises SaltInvocationError for arguments that cannot be, CommandExecutionError where there is no
-    CA or gpg fails.
-    """
-    packed: list[str] = ca_backup.write(path, passphrase_file)
-    return packed
-
-
-def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, str]:
-    """Put back what :func:`backup` wrote. Apply the formula afterwards.
-
-    path, passphrase_file
-        As for :func:`backup`.
-    force
-        Where other files lie in the way, move them aside; without it, that is an error.
-
-    Returns path → ``restored``, ``as it was``, or where what lay there went.
-
-    Raises CommandExecutionError for a wrong passphrase, for a file that was changed or is no
-    backup, and for other files in the way; nothing is changed then.
-    """
-    done: dict[str, str] = ca_backup.restore(path, passphrase_file, force)
-    return done
-
-
 # -- reading -------------------------------------------------------------------------------------
 def _private_key(path: str) -> Any:
     # Checking that a key's primes are primes takes 0.2 s, and whoever writes keys here is root.
@@ -213,6 +178,5 @@ def load(path: str) -> x509.Certificate:
 
 
 def _spki(public: Any) -> bytes:
-    return public.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    encoding = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    return bytes(public.public_bytes(*encoding))
