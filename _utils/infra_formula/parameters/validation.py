@@ -19,7 +19,7 @@ from infra_formula.minion import Minion
 from infra_formula.monitoring import alertmanager, scraping, vmalert
 from infra_formula.ntp import chrony
 from infra_formula.parameters import schema
-from infra_formula.pki import authority, certbot
+from infra_formula.pki import authority, certbot_requests
 from infra_formula.portal import nginx, pages
 from infra_formula.registration import registry
 from infra_formula.repository import catalogue
@@ -366,7 +366,7 @@ def _beyond_types(minion: Minion, parameters: dict[str, Any], infra_node: bool =
     errors += vector.problems(parameters)
     if infra_node:
         # Of these, one parameter refers to another that may be among the secrets.
-        errors += certbot.problems(parameters)
+        errors += certbot_requests.problems(parameters)
         errors += scraping.problems(parameters)
         errors += alertmanager.problems(parameters)
         errors += server.problems(parameters)
