@@ -39,10 +39,11 @@ from infra_formula.parameters import schema, validation  # noqa: E402  # isort: 
 from infra_formula.pigsty import conversion  # noqa: E402  # isort: skip
 from infra_formula.portal import htpasswd, nginx  # noqa: E402  # isort: skip
 from infra_formula.registration import registry  # noqa: E402  # isort: skip
+from infra_formula.repository import marker as marker_file  # noqa: E402  # isort: skip
 from infra_formula.repository import apt, catalogue  # noqa: E402  # isort: skip
 from infra_formula.repository import client_trust  # noqa: E402  # isort: skip
 from infra_formula.repository import archive as offline_package  # noqa: E402  # isort: skip
-from infra_formula.repository import other_sources, releases, signing  # noqa: E402  # isort: skip
+from infra_formula.repository import other_sources, signing  # noqa: E402  # isort: skip
 from infra_formula.status import report  # noqa: E402  # isort: skip
 
 REFUSED = (SaltInvocationError, CommandExecutionError)
@@ -328,7 +329,7 @@ def archive(example):
 
 def marker(example):
     """The list of what a complete repository holds."""
-    found = releases.read_marker(example)
+    found = marker_file.read(example)
     assert not [rel for rel in found if rel.startswith("/") or ".." in rel.split("/")]
 
 
@@ -346,7 +347,7 @@ def keys(example):
 
 def armour(example):
     """Armoured keys, as an upstream gives them."""
-    signing.dearmour(octets(example))
+    signing.dearmor(octets(example))
 
 
 def definition(example):

@@ -16,7 +16,7 @@ from infra_formula.monitoring import alertmanager, scraping, vmalert
 from infra_formula.ntp import chrony
 from infra_formula.parameters import merging, schema
 from infra_formula.parameters import secrets as secret_parameters
-from infra_formula.pki import authority, certbot
+from infra_formula.pki import authority, certbot_requests
 from infra_formula.portal import nginx, pages
 from infra_formula.registration import registry
 from infra_formula.repository import catalogue
@@ -194,7 +194,7 @@ def _errors_of_components(
     errors += vector.problems(parameters)
     if infra_node:
         # Of these, one parameter refers to another that may be among the secrets.
-        errors += certbot.problems(parameters)
+        errors += certbot_requests.problems(parameters)
         errors += scraping.problems(parameters)
         errors += alertmanager.problems(parameters)
         errors += server.problems(parameters)
