@@ -10,8 +10,9 @@ from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
+from infra_formula import paths
 from infra_formula.dns import dnsmasq as dns
-from infra_formula.fileset import filesets as files
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError
 
@@ -34,8 +35,8 @@ class Server:
         self.hosts.mkdir()
         monkeypatch.setattr(dns, "ROOT", str(self.hosts))
         monkeypatch.setattr(dns, "_PENDING", folder / "pending")
-        monkeypatch.setattr(files, "STATE_DIR", folder / "state")
-        monkeypatch.setattr(files, "LOCK_DIR", folder / "lock")
+        monkeypatch.setattr(paths, "STATE_DIR", folder / "state")
+        monkeypatch.setattr(paths, "LOCK_DIR", folder / "lock")
         self.minion = Minion({"service.status": self.is_running})
         monkeypatch.setattr(dns.process, "run", self.run)
         whole = {
@@ -84,10 +85,10 @@ class Server:
             who: {"text": dns.hosts_text(dns.parse(lines, "10.10.10.10")["records"])}
             for who, lines in records.items()
         }
-        found = files.compare("dns", str(self.hosts), wanted)
-        if files.differs(found):
-            dns.publish(self.minion, "dns", wanted, found, self.port)
-        return found
+        plan = FileSet("dns", self.hosts).plan(wanted)
+        if plan.has_changes:
+            dns.publish(self.minion, plan, self.port)
+        return plan
 
     def ask(self, name, kind="A", **options):
         return dns.query(name, kind, port=self.port, **options)
@@ -127,7 +128,7 @@ def test_records_come_change_and_go_while_it_runs(server):
     assert one.ask("10.0.0.9", "PTR")["values"] == ["a.x"]
     assert (one.process.pid, one.process.poll()) == (pid, None)
     assert one.reloads == 3
-    assert not files.differs(one.publish({"default": ["10.0.0.9 a.x"]}))
+    assert not one.publish({"default": ["10.0.0.9 a.x"]}).has_changes
     assert one.reloads == 3
 
 

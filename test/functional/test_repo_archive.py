@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from infra_formula.fileset import filesets as infra_files
+from infra_formula.fileset import renameat2, root_only
 from infra_formula.minion import Minion
 from infra_formula.repository import archive as repository_archive
 from infra_formula.repository import client_trust, releases, signing
@@ -235,13 +235,13 @@ def test_a_path_that_is_swapped_at_any_moment_yields_what_was_judged_or_nothing(
         fd = genuine(path, *args, **options)
         calls.append(path)
         if len(calls) == after:
-            infra_files.exchange(*((good, evil) if after % 2 else
+            renameat2.exchange(*((good, evil) if after % 2 else
                                    (good / "pkg.tgz", evil / "pkg.tgz")))  # fmt: skip
         return fd
 
-    monkeypatch.setattr(infra_files.os, "open", opening)
+    monkeypatch.setattr(root_only.os, "open", opening)
     try:
-        with open(infra_files.open_root_only(str(good / "pkg.tgz"))) as stream:
+        with open(root_only.open_file(str(good / "pkg.tgz"))) as stream:
             found = stream.read()
     except CommandExecutionError as exc:
         found = str(exc)
@@ -255,14 +255,14 @@ def test_what_is_unpacked_is_what_was_judged_although_the_path_is_another_file_b
 ):
     archive = Path(shutil.copy(sample, place / "pkg.tgz"))
     evil = unsigned_archive(place / "evil.tgz", packages=["evil"])
-    genuine = infra_files._has_writer
+    genuine = root_only._has_writer
 
     def judged(*args):
         answer = genuine(*args)
         os.replace(evil, archive)
         return answer
 
-    monkeypatch.setattr(infra_files, "_has_writer", judged)
+    monkeypatch.setattr(root_only, "_has_writer", judged)
     modules.infra_repo.unpack(str(archive), home=other, key=repo_key)
     assert {p.name for p in Path(other, "pigsty").glob("*.deb")} == {
         "web_1.0_all.deb",
@@ -293,7 +293,7 @@ def test_what_is_trusted_a_stranger_cannot_change(folders, owner, mode, place):
     for folder, (uid, bits) in zip(names, folders, strict=True):
         os.chown(folder, uid, uid)
         folder.chmod(bits)
-    fault = infra_files.root_only_fault(str(file), links=False)
+    fault = root_only.fault(str(file), links=False)
     attack(file, names)
     if not fault:
         assert file.read_text() == "root's"
@@ -343,8 +343,8 @@ def test_who_mounted_a_file_system_is_known(options, owner):
     mounts = f"""21 1 8:1 / / rw shared:1 - ext4 /dev/a rw,user_id=7
 22 21 0:5 / /mnt/a\\040b rw,nosuid shared:2 - fuse.x x {options}
 """
-    assert infra_files._mount_owner("pos:\t0\nflags:\t0\nmnt_id:\t22\nino:\t1\n", mounts) == owner
-    assert infra_files._mount_owner("mnt_id:\t99\n", mounts) == 0
+    assert root_only._mount_owner("pos:\t0\nflags:\t0\nmnt_id:\t22\nino:\t1\n", mounts) == owner
+    assert root_only._mount_owner("mnt_id:\t99\n", mounts) == 0
 
 
 def test_the_path_of_pigstys_users_is_read_where_root_alone_wrote_it(place, sample, unpack):
@@ -698,7 +698,7 @@ def test_packing_into_a_folder_of_everybody_follows_nothing(trap, build, modules
     os.chown(temporary, STRANGER, STRANGER, follow_symlinks=False)
     modules.infra_repo.pack("pigsty", spec["home"], archive=str(place / "pkg.tgz"))
     assert victim.read_text() == "precious"
-    assert infra_files.root_only_fault(str(place / "pkg.tgz"), links=False) == ""
+    assert root_only.fault(str(place / "pkg.tgz"), links=False) == ""
     assert not os.path.lexists(temporary)
 
 

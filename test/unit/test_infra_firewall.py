@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from infra_formula import process
 from infra_formula.daemon import daemons
-from infra_formula.fileset import filesets
+from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.firewall import nftables as nft
 from infra_formula.firewall import ports as firewall
 from infra_formula.uninstall import install_record as before
 from salt.exceptions import CommandExecutionError
+from support.doubles import double
 
 from _states import infra_firewall as state
 
@@ -39,8 +40,8 @@ class Machine:
             firewall.salt.utils.path, "which", lambda name: name if name in programs else None
         )
         self.noted = []
-        note = create_autospec(before.note, side_effect=self.noted.append)
-        monkeypatch.setattr(before, "note", note)
+        noted = lambda component, entries: self.noted.append({component: entries})  # noqa: E731
+        double(monkeypatch, before, "add", side_effect=noted)
         low = {"__sls__": "infra.nginx.firewall"}
         monkeypatch.setattr(state, "__low__", low, raising=False)
         monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
@@ -358,20 +359,19 @@ class Confined:
             nft.refusal: lambda text: None,
             nft.ruleset: lambda: [],
             nft.own: lambda _: self.live or [],
-            filesets.compare: self.compare,
-            filesets.differs: lambda found: bool(found["diff"]),
-            filesets.publish: self.publish,
-            filesets.remove: self.remove,
             daemons.running: lambda unit: {"active": self.active},
             daemons.systemctl: self.systemctl,
-            before.note: self.noted.update,
+            before.add: self.note,
             before.record: lambda: self.record,
             before.forget: lambda *a: self.calls.append(("forget", *a)),
         }
-        modules = {m.__name__: m for m in (firewall, nft, filesets, daemons, before)}
-        for function, double in functions.items():
-            spec = create_autospec(function, side_effect=double)
+        modules = {m.__name__: m for m in (firewall, nft, daemons, before)}
+        for function, answer in functions.items():
+            spec = create_autospec(function, side_effect=answer)
             monkeypatch.setattr(modules[function.__module__], function.__name__, spec)
+        double(monkeypatch, FileSet, "plan", side_effect=self.compare)
+        double(monkeypatch, FilePlan, "apply", side_effect=self.publish)
+        double(monkeypatch, FileSet, "remove", side_effect=self.remove)
         salt = {"cp.get_file_str": lambda path: "[Unit]\n"}
         monkeypatch.setattr(state, "__salt__", salt, raising=False)
         for name in ("__grains__", "__context__"):
@@ -384,16 +384,20 @@ class Confined:
         changes = {"nftables": {"old": "", "new": "1.0"}} if self.has_nft else {}
         return {"result": self.has_nft, "changes": changes, "comment": "no candidate"}
 
-    def compare(self, _name, _root, files, replace=()):
-        return {
-            "diff": {rel: "created" for rel, spec in files.items() if self.files.get(rel) != spec}
-        }
+    def note(self, component, entries):
+        self.noted.setdefault(component, {}).update(entries)
 
-    def publish(self, _name, _root, files, _found, confirm, switch):
-        self.files = files
-        confirm()
+    def compare(self, file_set, files):
+        plan = FilePlan(file_set, files)
+        plan.create = [rel for rel, spec in files.items() if self.files.get(rel) != spec]
+        plan.diff = dict.fromkeys(plan.create, "created")
+        return plan
 
-    def remove(self, _name, _root, test=False):
+    def publish(self, plan, reload):
+        self.files = plan.files
+        reload()
+
+    def remove(self, _file_set, test=False):
         gone = list(self.files)
         if not test:
             self.files = {}
@@ -426,14 +430,17 @@ def test_a_bare_machine_is_told_the_truth_and_confined_once(confined):
     assert set(done["changes"]) == set(would["changes"])
     assert done["changes"]["table inet infra"].startswith("loaded")
     assert confined.noted == {
-        "firewall": {"units": {"infra-firewall": {"file": "", "active": False}}}
+        "firewall": {
+            "units": {"infra-firewall": {"file": "", "active": False}},
+            "paths": {str(state._LOADED): "absent"},
+            "packages": {"nftables": False},
+            "installed": {"nftables": False},
+            "displaced": {},
+        }
     }
     for test in (True, False):
         again = confined.apply(test=test)
         assert (again["changes"], again["result"]) == ({}, True)
-    assert before.came(
-        {"infra_firewall_|-x_|-x_|-confined": {**done, "__sls__": "infra.firewall"}}
-    ) == {"firewall": {"installed": {"nftables": False}, "displaced": {}}}
 
 
 @pytest.mark.parametrize("live", [None, [{"text": "somebody's own"}]])

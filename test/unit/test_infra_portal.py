@@ -6,13 +6,14 @@ from unittest.mock import create_autospec
 
 import pytest
 import yaml
-from infra_formula.fileset import filesets as infra_files
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.parameters import schema
 from infra_formula.portal import htpasswd
 from infra_formula.portal import nginx as portal
 from portal_samples import ALL_COMPONENTS, DEMO, facts, load, settings
 from salt.exceptions import SaltInvocationError
+from support.doubles import file_plan
 
 
 def errors(entries, **changes):
@@ -519,10 +520,10 @@ def test_every_attribute_changes_something():
 @pytest.mark.parametrize("given", [{}, {"portal": {}, "settings": {"nginx_group": "www"}}])
 def test_a_difference_knows_the_users_that_an_apply_would_write(monkeypatch, given):
     applied = {"portal": {}, "settings": {"nginx_group": "nginx"}, "users": {"ann": "x"}}
-    compared = create_autospec(infra_files.compare, side_effect=lambda _set, _root, specs: {
-        "diff": {"app.conf": "+ a"} if ".htpasswd" in specs else {".htpasswd": "removed"}
-    })  # fmt: skip
-    monkeypatch.setattr(infra_files, "compare", compared)
+    compared = create_autospec(FileSet.plan, side_effect=lambda _set, specs: file_plan(
+        diff={"app.conf": "+ a"} if ".htpasswd" in specs else {".htpasswd": "removed"}
+    ))  # fmt: skip
+    monkeypatch.setattr(FileSet, "plan", compared)
     monkeypatch.setattr(
         htpasswd, "files", create_autospec(htpasswd.files, side_effect=infra_htpasswd_files)
     )
