@@ -11,7 +11,7 @@ import salt.utils.path
 from infra_formula.daemon import daemons
 from infra_formula.fileset import atomic
 from infra_formula.fileset.file_set import FileSet
-from infra_formula.firewall import nftables
+from infra_formula.firewall import admission, entitlements, nftables
 from infra_formula.firewall import ports as firewall_ports
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record
@@ -116,8 +116,8 @@ def confined(
         firewall = firewall_ports.active()
         if firewall and opens:
             _follow(ret, firewall, rows)
-        guard = firewall_ports.guard()
-        ours, told = firewall_ports.confinable(rows, nodes, site)
+        guard = admission.default_drop_firewall()
+        ours, told = entitlements.confinable(rows, nodes, site)
         if guard or mode == "off" or not ours:
             _withdraw(ret)
             because = guard or ("infra_firewall is off" if mode == "off" else "nothing to confine")
@@ -149,7 +149,7 @@ def _say(ret: dict[str, Any], done: str, would: str) -> None:
 def _follow(ret: dict[str, Any], firewall: str, rows: list[dict[str, Any]]) -> None:
     """Have a firewall let in those who are entitled, and no longer those who were."""
     have = firewall_ports.open_ports(firewall)
-    wanted = firewall_ports.granted(rows)
+    wanted = entitlements.allow_rules(rows)
     for row in rows:
         for port in row["ports"]:
             if port in have and row["ours"] and row["sources"] is not None:
@@ -202,7 +202,7 @@ def _files(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
     """Have the table in force, now and after a restart."""
-    locked_out = firewall_ports.locked_out(rows)
+    locked_out = firewall_ports.ssh_ports(rows)
     if locked_out:
         raise CommandExecutionError(
             f"{', '.join(locked_out)}: SSH listens there, and would be confined; nothing was "
@@ -214,7 +214,7 @@ def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
         _without(ret, fault, mode)
         return
     if nftables.unavailable() is None:
-        fault = nftables.refusal(files[_RULES]["text"])
+        fault = nftables.check(files[_RULES]["text"])
         if fault:
             _without(ret, f"nft refuses {_TABLE}: {fault}", mode)
             return
@@ -262,7 +262,7 @@ def _state(text: str) -> dict[str, Any]:
     """Digests of the file, and of the table in force; the latter None where there is none."""
     table = None
     if nftables.unavailable() is None:
-        rules = nftables.own(nftables.ruleset())
+        rules = nftables.managed_table(nftables.ruleset())
         table = _digest(json.dumps(rules, sort_keys=True)) if rules else None
     return {"file": _digest(text), "table": table}
 

@@ -65,9 +65,9 @@ def plan(views: dict[str, dict[str, Any]], request: dict[str, Any]) -> dict[str,
     views, request
         As for :func:`certbot_requests.group_names`.
 
-    Returns ``wanted``, as :func:`certbot_requests.group_names` does, with ``reason`` (None: it is as it should be),
-    ``force``, and ``wait`` (the last failure, None where nothing stands against asking now); and
-    ``retired``, the names of certificates that this module got and that nobody asks for any more.
+    Returns ``wanted``, as :func:`certbot_requests.group_names` does, with ``reason`` (None: it is
+    up to date), ``force`` and ``wait`` (the last failure, if the next try is not due yet); and
+    ``retired``, names of certificates of this formula that no entry asks for any more.
     """
     there, record = certificates(), certbot_record.read()
     specs = certbot_requests.group_names(views, request)
