@@ -10,6 +10,7 @@ from infra_formula.daemon import daemons as daemon_daemons
 from infra_formula.daemon import units as daemon_units
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
+from infra_formula.uninstall import install_record
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def installed(
     packages: list[str],
     program: str,
     switch: str,
+    component: str,
     others: list[str] | None = None,
 ) -> dict[str, Any]:
     """A daemon's packages are installed, and no unit of theirs runs beside ours.
@@ -44,6 +46,8 @@ def installed(
         Absolute path of the program that they bring.
     switch
         Parameter that turns the daemon off; named where a package cannot be had.
+    component
+        The component that they are of; they are removed with it.
     others
         Units that the packages bring for the same daemon; masked, and stopped where they run.
     """
@@ -52,10 +56,17 @@ def installed(
         comment = f"this packaging has no package of {name}; set {switch}: false"
         return {**ret, "result": False, "comment": comment}
     try:
+        if not __opts__["test"]:
+            minion = _minion()
+            install_record.add_packages(minion, component, packages)
+            units = install_record.missing_from_record(component, {"units": others or []})
+            install_record.add(component, install_record.inspect(minion, units))
         masked = _mask(others or [])
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     done = __states__["pkg.installed"](name=name, pkgs=packages, install_recommends=False)
+    if not __opts__["test"]:
+        install_record.add_package_changes(component, done.get("changes", {}))
     ret["changes"] = {**done.get("changes", {}), **({"masked": masked} if masked else {})}
     if done["result"] is False:
         told = ", ".join(packages)

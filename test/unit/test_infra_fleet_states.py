@@ -5,10 +5,9 @@ from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
-from infra_formula import process
+from infra_formula import paths, process
 from infra_formula.dns import dnsmasq as infra_dns
 from infra_formula.dns import resolver as infra_resolver
-from infra_formula.fileset import filesets as infra_files
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
 from infra_formula.registration import registry as infra_register
@@ -52,8 +51,8 @@ class World:
         self.context = {}
         monkeypatch.setattr(infra_register, "DROP", folder / "register.d")
         monkeypatch.setattr(infra_register, "INVENTORY", folder / "register.json")
-        monkeypatch.setattr(infra_files, "STATE_DIR", folder / "state")
-        monkeypatch.setattr(infra_files, "LOCK_DIR", folder / "lock")
+        monkeypatch.setattr(paths, "STATE_DIR", folder / "state")
+        monkeypatch.setattr(paths, "LOCK_DIR", folder / "lock")
         monkeypatch.setattr(infra_dns, "ROOT", str(folder / "hosts.d"))
         functions = {
             "mine.get": self.get,
