@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from infra_formula import paths, process
 from infra_formula.daemon import daemons
-from infra_formula.firewall import admission, entitlements
+from infra_formula.firewall import admission, confinement, entitlements
 from infra_formula.firewall import nftables as nft
 from infra_formula.firewall import ports as firewall
 from infra_formula.uninstall import install_record as before
@@ -39,8 +39,8 @@ class Machine:
             firewall.salt.utils.path, "which", lambda name: name if name in programs else None
         )
         self.noted = []
-        note = create_autospec(before.note, side_effect=self.noted.append)
-        monkeypatch.setattr(before, "note", note)
+        add = create_autospec(before.add, side_effect=lambda *a: self.noted.append(a))
+        monkeypatch.setattr(before, "add", add)
         low = {"__sls__": "infra.nginx.firewall"}
         monkeypatch.setattr(state, "__low__", low, raising=False)
         monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
@@ -76,7 +76,7 @@ def test_ufw_is_told_what_is_missing(monkeypatch):
     assert ret["changes"] == {"ufw": ["443/tcp"]}
     assert machine.asked[-1] == "ufw allow 443/tcp"
     # Port 80 was open before us, and is not closed on the way back.
-    assert machine.noted == [{"nginx": {"ports": {"443/tcp": "ufw"}}}]
+    assert machine.noted == [("nginx", {"ports": {"443/tcp": "ufw"}})]
 
 
 RICH = 'rule family="ipv4" source address="10.0.0.0/8" port port="9428" protocol="tcp" accept'
@@ -338,19 +338,18 @@ class Confined:
         self.firewall = self.guard = self.fault = None
         self.live, self.noted, self.calls = None, {}, []
         self.root = tmp_path / "etc"
-        monkeypatch.setattr(state, "_ROOT", str(self.root))
+        monkeypatch.setattr(confinement, "ROOT", str(self.root))
         monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
         monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
         self.has_nft, self.active = True, False
         self.record, self.ports, self.locked_out = {}, [], []
-        monkeypatch.setattr(state, "_LOADED", tmp_path / "firewall.json")
         monkeypatch.setattr(
-            state.salt.utils.path, "which", lambda name: "/usr/sbin/nft" if self.has_nft else None
+            confinement.salt.utils.path,
+            "which",
+            lambda name: "/usr/sbin/nft" if self.has_nft else None,
         )
         monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
         monkeypatch.setattr(state, "__low__", {"__sls__": "infra.firewall"}, raising=False)
-        states = {"pkg.installed": self.install}
-        monkeypatch.setattr(state, "__states__", states, raising=False)
         functions = {
             firewall.active: lambda: self.firewall,
             admission.default_drop_firewall: lambda: self.guard,
@@ -364,7 +363,8 @@ class Confined:
             nft.managed_table: lambda _: self.live or [],
             daemons.running: lambda unit: {"active": self.active},
             daemons.systemctl: self.systemctl,
-            before.note: self.noted.update,
+            before.add: self.note,
+            before.add_package_changes: lambda component, changes: None,
             before.record: lambda: self.record,
             before.forget: lambda *a: self.calls.append(("forget", *a)),
         }
@@ -372,17 +372,21 @@ class Confined:
         for function, double in functions.items():
             spec = create_autospec(function, side_effect=double)
             monkeypatch.setattr(modules[function.__module__], function.__name__, spec)
-        salt = {"cp.get_file_str": lambda path: "[Unit]\n"}
+        salt = {"cp.get_file_str": lambda path: "[Unit]\n", "pkg.install": self.install}
         monkeypatch.setattr(state, "__salt__", salt, raising=False)
         for name in ("__grains__", "__context__"):
             monkeypatch.setattr(state, name, {}, raising=False)
 
-    def install(self, **_given):
-        if state.__opts__["test"]:
-            return {"result": None, "changes": {}, "comment": ""}
-        self.has_nft = self.fault is None
-        changes = {"nftables": {"old": "", "new": "1.0"}} if self.has_nft else {}
-        return {"result": self.has_nft, "changes": changes, "comment": "no candidate"}
+    def note(self, component, entries):
+        for kind, names in entries.items():
+            self.noted.setdefault(component, {}).setdefault(kind, {}).update(names)
+
+    def install(self, name, **_options):
+        assert (name, state.__opts__["test"]) == ("nftables", False)
+        if self.fault is not None:
+            raise CommandExecutionError("no candidate")
+        self.has_nft = True
+        return {"nftables": {"old": "", "new": "1.0"}}
 
     @property
     def files(self):
@@ -416,14 +420,15 @@ def test_a_bare_machine_is_told_the_truth_and_confined_once(confined):
     assert set(done["changes"]) == set(would["changes"])
     assert done["changes"]["table inet infra"].startswith("loaded")
     assert confined.noted == {
-        "firewall": {"units": {"infra-firewall": {"file": "", "active": False}}}
+        "firewall": {
+            "packages": {"nftables": False},
+            "units": {"infra-firewall": {"file": "", "active": False}},
+            "paths": {str(paths.STATE_DIR / "firewall.json"): "absent"},
+        }
     }
     for test in (True, False):
         again = confined.apply(test=test)
         assert (again["changes"], again["result"]) == ({}, True)
-    assert before.came(
-        {"infra_firewall_|-x_|-x_|-confined": {**done, "__sls__": "infra.firewall"}}
-    ) == {"firewall": {"installed": {"nftables": False}, "displaced": {}}}
 
 
 @pytest.mark.parametrize("live", [None, [{"text": "somebody's own"}]])
@@ -437,7 +442,7 @@ def test_a_table_that_was_flushed_or_changed_is_loaded_again(confined, live):
 
 def test_what_is_remembered_of_it_may_be_damaged(confined):
     confined.apply()
-    state._LOADED.write_text("{", encoding="utf-8")
+    (paths.STATE_DIR / "firewall.json").write_text("{", encoding="utf-8")
     assert set(confined.apply()["changes"]) == {"table inet infra"}
     assert confined.apply()["changes"] == {}
 
@@ -497,7 +502,7 @@ def test_a_port_that_a_firewall_opens_to_everybody_is_warned_of(confined):
     confined.firewall = confined.guard = "ufw"
     confined.ports = ["8428/tcp"]
     told = "\n".join(confined.apply()["warnings"])
-    assert "ufw lets everybody reach 8428/tcp (vmetrics)" in told
+    assert "ufw allows everybody to reach 8428/tcp (vmetrics)" in told
 
 
 def test_ssh_is_never_confined(monkeypatch, tmp_path):
