@@ -157,7 +157,7 @@ MINION = formula.minion()
 
 def pillar(example):
     """All parameters together, as ``infra_pillar.validate`` has them."""
-    validation.given_problems(MINION, example)
+    validation.check(MINION, example, all_minions=True)
 
 
 def portal(example):
