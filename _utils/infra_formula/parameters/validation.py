@@ -17,7 +17,8 @@ from infra_formula.ntp import chrony
 from infra_formula.parameters import merging, schema
 from infra_formula.parameters import secrets as secret_parameters
 from infra_formula.pki import authority, certbot_requests
-from infra_formula.portal import nginx, pages
+from infra_formula.portal import entries as portal_entries
+from infra_formula.portal import pages, rendering
 from infra_formula.registration import registry
 from infra_formula.repository import catalogue
 
@@ -153,10 +154,9 @@ def _errors_of(
     if defaults is not None and (all_minions or not errors):
         merged = {**defaults, **values}
         portal, settings = merged["infra_portal"], _portal_settings(minion, merged)
-        found = nginx.problems(portal, settings, schema.check) if merged["nginx_enabled"] else []
-        if merged["nginx_enabled"] and not found and not all_minions:
-            found = nginx.file_problems(portal, settings)
-        errors += found
+        if merged["nginx_enabled"]:
+            check_portal = portal_entries.problems if all_minions else rendering.problems
+            errors += check_portal(portal, settings)
     return errors
 
 
