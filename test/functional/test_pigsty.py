@@ -88,7 +88,7 @@ def test_the_portal_serves_the_names_of_the_inventory(modules, converted):
     assert json.loads(chunk["portal"]) == pillars["four"]["infra_portal"]
     for name, pillar in pillars.items():
         views = portal_views(pillar["infra_portal"], chunk["settings"])
-        served = {n for view in views.values() if view["kind"] != "known" for n in view["names"]}
+        served = {n for view in views.values() if view["kind"] != "unserved" for n in view["names"]}
         assert served == NAMES[name], name
 
 
@@ -225,7 +225,7 @@ def test_the_makefile_s_command_says_what_is_wrong(tmp_path):
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (found.returncode, found.stdout) == (1, "")
-    assert found.stderr == "convert: infra.hosts: expected a host at least\n"
+    assert found.stderr == "convert: infra.hosts: expected at least one host\n"
 
 
 @pytest.fixture(scope="module")
