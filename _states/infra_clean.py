@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import daemons
+from infra_formula.daemon import systemd
 from infra_formula.fileset import manifest
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.firewall import ports
@@ -88,7 +88,7 @@ def service(name: str) -> dict[str, Any]:
             return {**ret, "result": None, "comment": f"{', '.join(units)} would be stopped"}
         for unit in units:
             full = install_record.unit_name(unit)
-            daemons.systemctl("disable", "--now", full)
+            systemd.systemctl("disable", "--now", full)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{', '.join(units)} stopped"}
@@ -123,13 +123,13 @@ def config(name: str, sets: dict[str, str], caches: list[str]) -> dict[str, Any]
         paths = removal.back(record.get("paths", {}), test=test)
         ret["changes"].update(paths)
         if not test and any("/systemd/" in path for path in ret["changes"]):
-            daemons.systemctl("daemon-reload")
+            systemd.systemctl("daemon-reload")
         ret["changes"].update(_settings(name, record))
         units = record.get("units", {})
         if units and not test:
             # systemd keeps one in mind that did not end well, although it is gone.
             names = [install_record.unit_name(unit) for unit in units]
-            daemons.systemctl("reset-failed", *names, must=False)
+            systemd.systemctl("reset-failed", *names, must=False)
         ret["changes"].update(removal.resume(_minion(), units, test=test))
         if not test:
             # Noted anew by the next apply: by then somebody may have changed what is there now.

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import daemons as daemon_daemons
+from infra_formula.daemon import data_removal, flags, health, systemd, unit_files
 from infra_formula.daemon import units as daemon_units
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
@@ -84,9 +84,9 @@ def _mask(units: list[str]) -> list[str]:
             )
         paths[unit].unlink(missing_ok=True)
         paths[unit].symlink_to("/dev/null")
-    daemon_daemons.systemctl("daemon-reload")
+    systemd.systemctl("daemon-reload")
     for unit in missing:
-        daemon_daemons.systemctl("stop", f"{unit}.service", must=False)
+        systemd.systemctl("stop", f"{unit}.service", must=False)
     return missing
 
 
@@ -106,19 +106,16 @@ def configured(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     unit = daemon["unit"]
     try:
-        daemon = daemon_daemons.with_supported_flags(daemon)
-        template = daemon_daemons.unit_template(_minion(), daemon.get("dropin", False))
-        files = daemon_daemons.files(daemon, template)
+        daemon = flags.with_supported_flags(daemon)
+        files = unit_files.served(_minion(), daemon)
         # A unit or environment file of the package's is replaced; the first one is kept.
         file_set = FileSet(f"daemon-{name}", _ROOT, replace=files)
         plan = file_set.plan(files)
-        runs = daemon_daemons.running(unit)
-        why = daemon_daemons.outdated(daemon, runs)
+        runs = systemd.unit_state(unit)
+        why = health.restart_reason(daemon, runs)
         if not plan.has_changes and not why and file_set.managed_files():
             return {**ret, "comment": f"{unit} is as it should be"}
-        fault = daemon_daemons.refusal(daemon)
-        if fault:
-            raise CommandExecutionError(fault)
+        flags.validate_flags(daemon)
         # A corrupt manifest alone is no reason to restart.
         changed = plan.create or plan.remove or plan.pending
         changed = changed or any(_concerns_running(rel, files) for rel in plan.change)
@@ -130,7 +127,7 @@ def configured(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
             if not ret["changes"]:
                 return {**ret, "comment": f"{unit} is as it should be"}
             return {**ret, "result": None, "comment": f"{unit} would change"}
-        taken = daemon_daemons.port_problem(daemon)
+        taken = health.port_problem(daemon)
         if taken and (restarts or not runs["active"]):
             raise CommandExecutionError(taken)
         plan.apply(reload=lambda: _taken_up(daemon, restarts))
@@ -144,14 +141,14 @@ def _concerns_running(rel: str, files: dict[str, dict[str, Any]]) -> bool:
         current = Path(_ROOT, rel).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return True  # a link to nowhere takes the place of the file
-    return bool(daemon_daemons.concerns_running(current, files[rel]["text"]))
+    return bool(unit_files.requires_restart(current, files[rel]["text"]))
 
 
 def _taken_up(daemon: dict[str, Any], restarts: bool) -> None:
     if restarts:
-        daemon_daemons.restart(daemon)
+        health.restart(daemon)
     else:
-        daemon_daemons.systemctl("daemon-reload")
+        systemd.systemctl("daemon-reload")
 
 
 def healthy(name: str, daemon: dict[str, Any], seconds: int = 30) -> dict[str, Any]:
@@ -168,7 +165,7 @@ def healthy(name: str, daemon: dict[str, Any], seconds: int = 30) -> dict[str, A
     if __opts__["test"]:
         return {**ret, "comment": "health is asked only in a real run"}
     try:
-        daemon_daemons.wait(daemon, seconds)
+        health.wait_until_healthy(daemon, seconds)
         daemon_units.record_healthy(_minion(), daemon["unit"])
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
@@ -196,7 +193,7 @@ def cleaned(
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     if not clean:
         if not __opts__["test"]:
-            daemon_daemons.remember_cleaned(name, None)
+            data_removal.record(name, None)
         return {**ret, "comment": "its data is kept"}
     if confirm not in directories:
         wanted = " or ".join(directories)
@@ -206,7 +203,7 @@ def cleaned(
         )
         return {**ret, "result": False, "comment": comment}
     try:
-        done = daemon_daemons.cleaned(name)
+        done = data_removal.recorded(name)
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     if done == confirm:
@@ -216,13 +213,13 @@ def cleaned(
     if __opts__["test"]:
         return {**ret, "result": None, "comment": f"{confirm} would be emptied"}
     try:
-        daemon_daemons.systemctl("stop", f"{unit}.service", must=False)
+        systemd.systemctl("stop", f"{unit}.service", must=False)
         for path in map(Path, doomed):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        daemon_daemons.remember_cleaned(name, confirm)
+        data_removal.record(name, confirm)
     except (OSError, CommandExecutionError) as err:
         return {**ret, "result": False, "comment": f"{confirm}: {err}"}
     return {**ret, "comment": f"{confirm} was emptied"}
@@ -259,12 +256,12 @@ def switched_off(name: str, daemons: list[dict[str, Any]]) -> dict[str, Any]:
         for daemon in daemons:
             if daemon["unit"] in found:
                 service = f"{daemon['unit']}.service"
-                daemon_daemons.systemctl("disable", "--now", service)
+                systemd.systemctl("disable", "--now", service)
                 FileSet(f"daemon-{daemon['name']}", _ROOT).remove()
-        daemon_daemons.systemctl("daemon-reload")
+        systemd.systemctl("daemon-reload")
         # One that did not end well would be listed as failed, although it is gone.
         names = [f"{unit}.service" for unit in found]
-        daemon_daemons.systemctl("reset-failed", *names, must=False)
+        systemd.systemctl("reset-failed", *names, must=False)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{', '.join(found)} switched off"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import salt.utils.path
-from infra_formula.daemon import daemons
+from infra_formula.daemon import systemd
 from infra_formula.fileset import atomic
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.firewall import nftables
@@ -220,7 +220,7 @@ def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
             return
     plan = FileSet(_SET, _ROOT, replace=files).plan(files)
     differs = plan.has_changes
-    runs = daemons.running(_UNIT)["active"]
+    runs = systemd.unit_state(_UNIT)["active"]
     state = _state(files[_RULES]["text"])
     why = (
         "its rules changed"
@@ -253,9 +253,9 @@ def _ports(rows: list[dict[str, Any]]) -> str:
 
 
 def _load() -> None:
-    daemons.systemctl("daemon-reload")
-    daemons.systemctl("enable", "--quiet", f"{_UNIT}.service")
-    daemons.systemctl("reload-or-restart", f"{_UNIT}.service")
+    systemd.systemctl("daemon-reload")
+    systemd.systemctl("enable", "--quiet", f"{_UNIT}.service")
+    systemd.systemctl("reload-or-restart", f"{_UNIT}.service")
 
 
 def _state(text: str) -> dict[str, Any]:
@@ -321,7 +321,7 @@ def _withdraw(ret: dict[str, Any]) -> None:
     ret["changes"][_TABLE] = "removed"
     if __opts__["test"]:
         return
-    daemons.systemctl("disable", "--now", "--quiet", f"{_UNIT}.service")
+    systemd.systemctl("disable", "--now", "--quiet", f"{_UNIT}.service")
     FileSet(_SET, _ROOT).remove()
-    daemons.systemctl("daemon-reload")
+    systemd.systemctl("daemon-reload")
     _LOADED.unlink(missing_ok=True)

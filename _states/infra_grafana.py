@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import daemons
+from infra_formula.daemon import health, systemd
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.grafana import provisioning, server
 from infra_formula.minion import Minion
@@ -57,16 +57,16 @@ def configured(
         fault = server.database_fault(settings["pgurl"])
         if fault:
             raise CommandExecutionError(fault)
-        runs = daemons.running(daemon["unit"])["active"]
+        runs = systemd.unit_state(daemon["unit"])["active"]
         ret["changes"] = dict(plan.diff)
         if runs:
             ret["changes"][daemon["unit"]] = "restarted: its settings changed"
         if __opts__["test"]:
             return {**ret, "result": None, "comment": "Grafana's settings would change"}
-        taken = daemons.port_problem(daemon)
+        taken = health.port_problem(daemon)
         if taken:
             raise CommandExecutionError(taken)
-        plan.apply(reload=(lambda: daemons.restart(daemon)) if runs else None)
+        plan.apply(reload=(lambda: health.restart(daemon)) if runs else None)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": "Grafana's settings are as asked for"}
@@ -88,7 +88,7 @@ def administrator(name: str, daemon: dict[str, Any], password: str) -> dict[str,
     who = {"port": daemon["port"], "username": name, "password": password}
     good = {**ret, "comment": f"Grafana knows its administrator {name}"}
     try:
-        if __opts__["test"] and not daemons.running(daemon["unit"])["active"]:
+        if __opts__["test"] and not systemd.unit_state(daemon["unit"])["active"]:
             return {**ret, "comment": "it is asked for only where Grafana runs"}
         if server.accepts(who):
             if not __opts__["test"] and server.known() != name:
@@ -235,7 +235,7 @@ def _provisioned(
         ret["changes"] = dict(plan.diff)
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"{what} would change"}
-        runs = daemons.running(daemon["unit"])["active"]
+        runs = systemd.unit_state(daemon["unit"])["active"]
         if keep and runs:
             ret["changes"].update(_keep([files[rel] for rel in plan.create], administrator))
         reloaded = "datasources" if what == "datasources" else "dashboards"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import daemons
+from infra_formula.daemon import systemd
 from infra_formula.fileset import originals, takeover
 from infra_formula.minion import Minion
 from infra_formula.uninstall import pigsty_takeover, removal
@@ -95,7 +95,7 @@ def tidied(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dic
             originals.backup([path])
             removal.destroy(path)
         if any("/systemd/" in path for path in found):
-            daemons.systemctl("daemon-reload")
+            systemd.systemctl("daemon-reload")
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{len(found)} left-overs are removed"}

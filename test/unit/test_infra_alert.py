@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula.daemon import daemons
+from infra_formula.daemon import checks
 from infra_formula.monitoring import alertmanager as infra_alert
 from salt.exceptions import CommandExecutionError
 from support.doubles import double
@@ -124,7 +124,7 @@ def test_secrets_are_known_wherever_they_stand(secret, key):
 
 @pytest.mark.parametrize("secret", ["hunter2hunter2", "https://hooks.example.com/T0/B0/x"])
 def test_a_tools_complaint_is_quoted_without_secrets(monkeypatch, secret):
-    double(monkeypatch, daemons, "tried", return_value=(False, f"bad {secret}"))
+    double(monkeypatch, checks, "run_check", return_value=(False, f"bad {secret}"))
     monkeypatch.setattr(infra_alert.salt.utils.path, "which", lambda name: name)
     settings = {**EMPTY, "receivers": {"a": {"webhook": {"url": secret}}}}
     with pytest.raises(CommandExecutionError) as caught:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from infra_formula import paths
 from infra_formula.daemon import configuration as infra_config
-from infra_formula.daemon import daemons
+from infra_formula.daemon import health
 from salt.exceptions import CommandExecutionError
 from support.doubles import double
 
@@ -31,7 +31,7 @@ def reloads(monkeypatch):
         if daemon.get("refused"):
             raise CommandExecutionError("it does not take that")
 
-    double(monkeypatch, daemons, "reload", side_effect=reload)
+    double(monkeypatch, health, "reload", side_effect=reload)
     return told
 
 

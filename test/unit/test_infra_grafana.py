@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from infra_formula import process
-from infra_formula.daemon import daemons
-from infra_formula.fileset import filesets
+from infra_formula.daemon import health, local_ports, systemd
+from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.grafana import server as infra_grafana
 from lab.standins import grafana_settings
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -269,7 +269,7 @@ def answering(monkeypatch, answer):
     """A Grafana that always gives this answer."""
     code, told = answer
     text = told if isinstance(told, str) else json.dumps(told)
-    return double(monkeypatch, daemons, "ask", return_value=(code, text))
+    return double(monkeypatch, local_ports, "request", return_value=(code, text))
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_its_refusal_reaches_the_user(monkeypatch):
 
 def administrator(monkeypatch, accepted, test=False, known="admin", active=True):
     """Run the state; `accepted` are the answers to whether a name and password are taken."""
-    double(monkeypatch, daemons, "running", return_value={"active": active})
+    double(monkeypatch, systemd, "unit_state", return_value={"active": active})
     calls = {
         name: double(monkeypatch, infra_grafana, name)
         for name in ("accepts", "known", "remember", "reset_password", "rename")
@@ -373,12 +373,12 @@ def test_who_is_refused_in_spite_of_all_is_told_what_to_do(monkeypatch, known, a
 def configured(monkeypatch, found, test=False, active=True, fault="", taken=""):
     returns = {
         (infra_grafana, "rendered"): {"grafana.ini": {"text": "x"}},
-        (filesets, "compare"): found,
+        (FileSet, "plan"): found,
         (infra_grafana, "database_fault"): fault,
-        (daemons, "running"): {"active": active},
-        (daemons, "port_problem"): taken,
-        (daemons, "restart"): None,
-        (filesets, "publish"): None,
+        (systemd, "unit_state"): {"active": active},
+        (health, "port_problem"): taken,
+        (health, "restart"): None,
+        (FilePlan, "apply"): None,
     }
     calls = {
         name: double(monkeypatch, module, name, return_value=value)
@@ -388,14 +388,15 @@ def configured(monkeypatch, found, test=False, active=True, fault="", taken=""):
     return states.configured("/etc/grafana/grafana.ini", DAEMON, SETTINGS, {}), calls
 
 
-SAME = {"create": [], "change": [], "remove": [], "pending": False, "damaged": False, "diff": {}}
-OTHER = {**SAME, "change": ["grafana.ini"], "diff": {"grafana.ini": "-a\n+b"}}
+SETS = FileSet("grafana", "/etc/grafana")
+SAME = FilePlan(SETS, {})
+OTHER = FilePlan(SETS, {}, change=["grafana.ini"], diff={"grafana.ini": "-a\n+b"})
 
 
 def test_settings_that_are_there_change_and_restart_nothing(monkeypatch):
     ret, calls = configured(monkeypatch, SAME)
     assert (ret["result"], ret["changes"]) == (True, {})
-    calls["publish"].assert_not_called()
+    calls["apply"].assert_not_called()
 
 
 @pytest.mark.parametrize("active", [True, False])
@@ -403,10 +404,10 @@ def test_other_settings_restart_grafana_where_it_runs(monkeypatch, active):
     ret, calls = configured(monkeypatch, OTHER, active=active)
     assert ret["result"] is True
     assert ("grafana-server" in ret["changes"]) is active
-    confirm = calls["publish"].call_args.kwargs["confirm"]
-    assert (confirm is not None) is active
+    reload = calls["apply"].call_args.kwargs["reload"]
+    assert (reload is not None) is active
     if active:
-        confirm()
+        reload()
         calls["restart"].assert_called_once_with(DAEMON)
 
 
@@ -414,7 +415,7 @@ def test_in_test_mode_settings_are_only_compared(monkeypatch):
     ret, calls = configured(monkeypatch, OTHER, test=True)
     assert ret["result"] is None
     assert ret["changes"]
-    calls["publish"].assert_not_called()
+    calls["apply"].assert_not_called()
 
 
 @pytest.mark.parametrize("fault", [{"fault": "grafana_pgurl: no"}, {"taken": "grafana_port: no"}])
@@ -422,4 +423,4 @@ def test_a_fault_is_told_before_anything_is_written(monkeypatch, fault):
     ret, calls = configured(monkeypatch, OTHER, **fault)
     assert (ret["result"], ret["changes"]) == (False, {})
     assert ret["comment"] in fault.values()
-    calls["publish"].assert_not_called()
+    calls["apply"].assert_not_called()

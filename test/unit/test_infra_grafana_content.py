@@ -8,8 +8,8 @@ import salt.utils.yaml
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula.daemon import daemons
-from infra_formula.fileset import filesets
+from infra_formula.daemon import systemd
+from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.grafana import provisioning as content
 from infra_formula.grafana import server
 from infra_formula.parameters import schema as infra_schema
@@ -364,26 +364,20 @@ def test_any_directory_is_taken_or_complained_of(dirs):
 
 # -- the states ---
 
-FOUND = {
-    "create": ["infra/a.json"],
-    "change": [],
-    "remove": [],
-    "pending": False,
-    "damaged": False,
-    "diff": {"infra/a.json": "created"},
-}
 FILES = {"infra/a.json": {"text": json.dumps(board("a"))}}
+SETS = FileSet("grafana-dashboards", "/infra/grafana")
+FOUND = FilePlan(SETS, FILES, create=["infra/a.json"], diff={"infra/a.json": "created"})
 
 
 def published(monkeypatch, tmp_path, test=False, active=True, there=None, found=FOUND):
     monkeypatch.setattr(states, "_KEPT", tmp_path / "kept")
     returns = {
         (content, "gathered"): FILES,
-        (filesets, "compare"): found,
-        (daemons, "running"): {"active": active},
+        (FileSet, "plan"): found,
+        (systemd, "unit_state"): {"active": active},
         (server, "uids"): {"dashboards": set(there or {})},
         (server, "reload"): None,
-        (filesets, "publish"): None,
+        (FilePlan, "apply"): None,
     }
     calls = {
         name: double(monkeypatch, module, name, return_value=value)
@@ -398,25 +392,25 @@ def test_dashboards_are_published_and_read_again(monkeypatch, tmp_path):
     ret, calls = published(monkeypatch, tmp_path)
     assert ret["result"] is True
     assert ret["changes"] == {"infra/a.json": "created"}
-    calls["publish"].call_args.kwargs["confirm"]()
+    calls["apply"].call_args.kwargs["reload"]()
     assert calls["reload"].call_args.args[1] == "dashboards"
 
 
 def test_where_grafana_does_not_run_nothing_is_asked(monkeypatch, tmp_path):
     ret, calls = published(monkeypatch, tmp_path, active=False)
     assert ret["result"] is True
-    assert calls["publish"].call_args.kwargs["confirm"] is None
+    assert calls["apply"].call_args.kwargs["reload"] is None
     calls["uids"].assert_not_called()
 
 
 def test_in_test_mode_and_without_a_difference_nothing_is_published(monkeypatch, tmp_path):
     ret, calls = published(monkeypatch, tmp_path, test=True)
     assert (ret["result"], ret["changes"]) == (None, {"infra/a.json": "created"})
-    calls["publish"].assert_not_called()
-    same = {**FOUND, "create": [], "diff": {}}
+    calls["apply"].assert_not_called()
+    same = FilePlan(SETS, FILES)
     ret, calls = published(monkeypatch, tmp_path, found=same)
     assert (ret["result"], ret["changes"]) == (True, {})
-    calls["publish"].assert_not_called()
+    calls["apply"].assert_not_called()
 
 
 @pytest.mark.parametrize("provisioned", [True, False])

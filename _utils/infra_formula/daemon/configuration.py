@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from infra_formula.daemon import daemons as daemon_daemons
+from infra_formula.daemon import health
 from infra_formula.fileset.file_set import FileSet
 
 
@@ -56,7 +56,7 @@ def apply(
 
         def reload() -> None:
             for daemon in daemons if read else ():
-                daemon_daemons.reload(daemon)
+                health.reload(daemon)
 
         plan.apply(check_staged=check_staged, reload=reload)
     return dict(plan.diff)

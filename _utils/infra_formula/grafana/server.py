@@ -19,7 +19,7 @@ import jinja2
 from salt.exceptions import CommandExecutionError
 
 from infra_formula import process
-from infra_formula.daemon import daemons
+from infra_formula.daemon import checks, local_ports, systemd
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.minion import Minion
 
@@ -314,7 +314,9 @@ def call(
     if body is not None:
         data = json.dumps(body)
         headers["Content-Type"] = "application/json"
-    code, answer = daemons.ask(administrator["port"], PREFIX + path, 60.0, method, data, headers)
+    code, answer = local_ports.request(
+        administrator["port"], PREFIX + path, 60.0, method, data, headers
+    )
     try:
         return code, json.loads(answer)
     except ValueError:
@@ -369,7 +371,7 @@ def reset_password(program: str, password: str) -> None:
         command, cwd="/", stdin=password + "\n", timeout=120,
     )  # fmt: skip
     if outcome["retcode"]:
-        said = daemons.words_of(f"{outcome['stderr']}\n{outcome['stdout']}")
+        said = checks.extract_error_lines(f"{outcome['stderr']}\n{outcome['stdout']}")
         raise CommandFailed(
             f"grafana_admin_password: `grafana cli admin reset-admin-password` refuses it: "
             f"{said.replace(password, '<secret>')}"
@@ -416,8 +418,8 @@ def reload(administrator: dict[str, Any], what: str, unit: str, since: str) -> N
     try:
         asked(administrator, f"/api/admin/provisioning/{what}/reload", "POST")
     except CommandExecutionError as err:
-        lines = daemons.journal(unit, since)
-        said = daemons.words_of(lines) if lines.strip() else ""
+        lines = systemd.journal(unit, since)
+        said = checks.extract_error_lines(lines) if lines.strip() else ""
         raise CommandFailed(f"{err}; it says: {said}" if said else str(err)) from err
 
 

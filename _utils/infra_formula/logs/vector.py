@@ -13,7 +13,7 @@ import salt.utils.path
 from salt.exceptions import SaltInvocationError
 
 from infra_formula import process
-from infra_formula.daemon import daemons
+from infra_formula.daemon import checks
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.minion import Minion
 
@@ -148,5 +148,5 @@ def check_staged(stage: str, program: str) -> None:
         timeout=60,
     )
     if outcome["retcode"]:
-        said = daemons.words_of(f"{outcome['stdout']}\n{outcome['stderr']}")
+        said = checks.extract_error_lines(f"{outcome['stdout']}\n{outcome['stderr']}")
         raise CommandFailed(f"vector refuses it: {said.replace(stage, '/etc/vector')}")

@@ -18,7 +18,7 @@ from typing import Any
 import salt.utils.path
 import salt.utils.yaml
 
-from infra_formula.daemon import daemons
+from infra_formula.daemon import checks, local_ports
 from infra_formula.errors import CommandFailed, InvalidInput
 
 WAYS = {
@@ -217,12 +217,12 @@ def _index(settings: dict[str, Any], name: str, amtool: str) -> str:
 
 
 def _refused(configuration: dict[str, Any], amtool: str) -> str | None:
-    good, told = daemons.tried(
+    good, told = checks.run_check(
         [amtool, "check-config", "{path}"], "alertmanager.yml", _yaml(configuration)
     )
     if good:
         return None
-    said = daemons.words_of(told)
+    said = checks.extract_error_lines(told)
     for secret in sorted(secrets(configuration), key=len, reverse=True):
         said = said.replace(secret, "<secret>")
     return f"amtool refuses it: {said}"
@@ -276,7 +276,7 @@ def cluster(port: int = 9059) -> dict[str, Any]:
 
 
 def _get(port: int, path: str) -> Any:
-    code, body = daemons.ask(port, path)
+    code, body = local_ports.request(port, path)
     if code != 200:
         raise CommandFailed(f"Alertmanager on port {port}: {body or code}")
     try:

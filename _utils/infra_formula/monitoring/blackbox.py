@@ -7,7 +7,7 @@ from typing import Any
 import salt.utils.path
 import salt.utils.yaml
 
-from infra_formula.daemon import daemons
+from infra_formula.daemon import checks
 from infra_formula.errors import CommandFailed
 
 _HEAD = "# Managed by Salt (infra formula). Changes here are overwritten.\n"
@@ -97,9 +97,9 @@ def check(
 
 
 def _tried(configuration: dict[str, Any], program: str) -> str | None:
-    good, told = daemons.tried(
+    good, told = checks.run_check(
         [program, "--config.file={path}", "--config.check"],
         "blackbox.yml",
         salt.utils.yaml.safe_dump(configuration),
     )
-    return None if good else str(daemons.words_of(told))
+    return None if good else str(checks.extract_error_lines(told))

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import salt.utils.path
 import salt.utils.yaml
 
-from infra_formula.daemon import daemons
+from infra_formula.daemon import checks, local_ports
 from infra_formula.errors import CommandFailed, InvalidInput
 
 HEAD = "# Managed by Salt (infra formula). Changes here are overwritten.\n"
@@ -330,12 +330,12 @@ def _only(configuration: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _dry_run(configuration: dict[str, Any], program: str) -> str | None:
     argv = [program, "-promscrape.config={path}", "-promscrape.config.dryRun"]
-    good, told = daemons.tried(argv, "prometheus.yml", _yaml(configuration))
+    good, told = checks.run_check(argv, "prometheus.yml", _yaml(configuration))
     # Newer ones leave a job out that they cannot read, say so, and call it a success.
     skipped = [line for line in told.splitlines() if "skipping `scrape_config`" in line]
     if good and not skipped:
         return None
-    return str(daemons.words_of("\n".join(skipped) or told))
+    return str(checks.extract_error_lines("\n".join(skipped) or told))
 
 
 # -- what is scraped -----------------------------------------------------------------------------
@@ -352,7 +352,7 @@ def status(port: int = 8428) -> list[dict[str, Any]]:
 
     Raises CommandExecutionError where VictoriaMetrics does not answer.
     """
-    code, body = daemons.ask(port, "/api/v1/targets")
+    code, body = local_ports.request(port, "/api/v1/targets")
     if code != 200:
         raise CommandFailed(f"VictoriaMetrics on port {port}: {code or body}")
     return [
@@ -381,7 +381,7 @@ def query(expression: str, port: int = 8428) -> list[dict[str, Any]]:
     Raises CommandExecutionError where VictoriaMetrics does not answer or refuses the expression.
     """
     path = f"/api/v1/query?{urlencode({'query': expression})}"
-    code, body = daemons.ask(port, path, 30.0)
+    code, body = local_ports.request(port, path, 30.0)
     if code != 200:
         raise CommandFailed(f"VictoriaMetrics on port {port}: {body or code}")
     found = salt.utils.yaml.safe_load(body)["data"]["result"]

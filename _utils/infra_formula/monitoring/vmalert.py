@@ -17,7 +17,7 @@ import jinja2
 import salt.utils.path
 import salt.utils.yaml
 
-from infra_formula.daemon import daemons
+from infra_formula.daemon import checks, local_ports
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.minion import Minion
 
@@ -165,8 +165,8 @@ def check(rules: dict[str, dict[str, Any]], program: str) -> None:
 
 def _refused(rel: str, text: str, program: str) -> str | None:
     argv = [program, "-rule={path}", "-dryRun"]
-    good, told = daemons.tried(argv, rel, text)
-    return None if good else str(daemons.words_of(told))
+    good, told = checks.run_check(argv, rel, text)
+    return None if good else str(checks.extract_error_lines(told))
 
 
 def firing(port: int = 8880) -> list[dict[str, Any]]:
@@ -180,7 +180,7 @@ def firing(port: int = 8880) -> list[dict[str, Any]]:
 
     Raises CommandExecutionError where it does not answer.
     """
-    code, body = daemons.ask(port, "/api/v1/alerts")
+    code, body = local_ports.request(port, "/api/v1/alerts")
     if code != 200:
         raise CommandFailed(f"vmalert on port {port}: {body or code}")
     return [

@@ -10,7 +10,7 @@ from typing import Any
 import salt.utils.dictupdate
 import salt.utils.yaml
 
-from infra_formula.daemon import daemons
+from infra_formula.daemon import parameters as daemon_parameters
 from infra_formula.dns import dnsmasq, resolver
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.grafana import provisioning, server
@@ -354,7 +354,7 @@ def _beyond_types(minion: Minion, parameters: dict[str, Any], infra_node: bool =
     for parameter in ("infra_services", "infra_extra_services"):
         if parameters.get(parameter) is not None:
             errors += pages.card_problems(parameter, parameters[parameter])
-    errors += daemons.problems(minion, parameters, minion.grains["os_family"])
+    errors += daemon_parameters.problems(minion, parameters, minion.grains["os_family"])
     errors += authority.problems(parameters)
     errors += catalogue.upstream_problems(parameters.get("repo_upstream"))
     errors += dnsmasq.setting_problems(parameters)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from infra_formula import process
-from infra_formula.daemon import daemons
+from infra_formula.daemon import systemd
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import manifest, originals
 from infra_formula.minion import Minion
@@ -84,7 +84,7 @@ def resume(
     """
     done: dict[str, str] = {}
     now = install_record.look(minion, {"units": list(units)}).get("units", {})
-    systemctl = daemons.systemctl
+    systemctl = systemd.systemctl
     for unit, was in units.items():
         full = install_record.unit_name(unit)
         link = Path("/etc/systemd/system", full)
