@@ -28,7 +28,7 @@ from portal_samples import DEMO, facts, load, settings  # noqa: E402
 from tools import formula  # noqa: E402
 
 # tools.formula puts the library on sys.path.
-from infra_formula.daemon import checks, daemons  # noqa: E402  # isort: skip
+from infra_formula.daemon import checks  # noqa: E402  # isort: skip
 from infra_formula.dns import dnsmasq, resolver  # noqa: E402  # isort: skip
 from infra_formula.fileset import filesets  # noqa: E402  # isort: skip
 from infra_formula.logs import vector  # noqa: E402  # isort: skip
