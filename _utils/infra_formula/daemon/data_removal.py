@@ -3,10 +3,62 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+from infra_formula.daemon import systemd
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest
+from infra_formula.state import Plan
+
+
+def plan(name: str, directories: Sequence[str], unit: str, confirm: str) -> Plan:
+    """Plan to delete a daemon's data. It takes effect once, until the switch is off in a run.
+
+    name
+        Name of the daemon.
+    directories
+        Paths that may be confirmed; a directory is emptied, a file deleted.
+    unit
+        Its unit, which is stopped first.
+    confirm
+        The value of ``<name>_clean_confirm``.
+
+    Raises CommandFailed if none of the paths is confirmed.
+    """
+    if confirm not in directories:
+        raise CommandFailed(
+            f"{name}_clean: nothing was deleted; it requires {name}_clean_confirm: "
+            f"{' or '.join(directories)}, got {confirm!r}"
+        )
+    if recorded(name) == confirm:
+        return Plan(comment=f"{confirm} was deleted by an earlier run; set {name}_clean: false.")
+    entries = _entries(Path(confirm))
+
+    def apply() -> None:
+        try:
+            systemd.systemctl("stop", f"{unit}.service", must=False)
+            for path in entries:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            record(name, confirm)
+        except OSError as err:
+            raise CommandFailed(f"{confirm}: {err}") from err
+
+    return Plan(
+        {confirm: f"deleted: {len(entries)} entries"},
+        f"Data in {confirm} deleted.",
+        f"Data in {confirm} would be deleted.",
+        apply,
+    )
+
+
+def _entries(path: Path) -> list[Path]:
+    """Entries of a directory; for a file, itself and those that its database keeps beside it."""
+    return sorted(path.glob("*") if path.is_dir() else path.parent.glob(f"{path.name}*"))
 
 
 def record_path(name: str) -> Path:
@@ -37,4 +89,4 @@ def record(name: str, confirm: str | None) -> None:
     if confirm is None:
         path.unlink(missing_ok=True)
         return
-    atomic.write(str(path), json.dumps({"confirm": confirm}), 0o644)
+    atomic.write(path, json.dumps({"confirm": confirm}), 0o644)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from infra_formula.errors import CommandFailed
 
@@ -43,6 +45,23 @@ def request(
             f"http://127.0.0.1:{port}{path}: expected a response of at most 64 MiB, got more"
         )
     return response.status, content.decode("utf-8", "replace")
+
+
+def get_json(port: int, path: str, program: str, timeout: float = 3.0) -> Any:
+    """Query an HTTP API of this machine.
+
+    program
+        Name of the program that listens there, for errors.
+
+    Raises CommandFailed if it does not answer 200 and JSON.
+    """
+    code, body = request(port, path, timeout)
+    if code != 200:
+        raise CommandFailed(f"{program} on port {port}: {body or code}")
+    try:
+        return json.loads(body)
+    except ValueError as err:
+        raise CommandFailed(f"{program} on port {port}: expected JSON: {err}") from err
 
 
 def listeners(port: int) -> set[int]:
