@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from infra_formula import systemd
 from infra_formula.daemon import systemd
 from infra_formula.fileset import manifest
 from infra_formula.fileset.file_set import FileSet
@@ -87,7 +88,7 @@ def service(name: str) -> dict[str, Any]:
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"{', '.join(units)} would be stopped"}
         for unit in units:
-            full = install_record.unit_name(unit)
+            full = systemd.unit_name(unit)
             systemd.systemctl("disable", "--now", full)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
@@ -128,7 +129,7 @@ def config(name: str, sets: dict[str, str], caches: list[str]) -> dict[str, Any]
         units = record.get("units", {})
         if units and not test:
             # systemd keeps one in mind that did not end well, although it is gone.
-            names = [install_record.unit_name(unit) for unit in units]
+            names = [systemd.unit_name(unit) for unit in units]
             systemd.systemctl("reset-failed", *names, must=False)
         ret["changes"].update(removal.resume(_minion(), units, test=test))
         if not test:

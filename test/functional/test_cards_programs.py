@@ -31,8 +31,6 @@ APPS = {
 @pytest.fixture(autouse=True)
 def _no_record(tmp_path, monkeypatch):
     monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path)
-    salt = {"infra_files.manifest_path": infra_files.manifest_path}
-    monkeypatch.setattr(infra_cards, "__salt__", salt, raising=False)
 
 
 def path_of(name, release):

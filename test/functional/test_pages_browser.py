@@ -176,10 +176,8 @@ def portal() -> Iterator[Portal]:
 def real_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """A home page with the cards of a real VictoriaMetrics, which it leads to."""
     store = Store(tmp_path_factory.mktemp("store"))
-    salt = {"infra_files.manifest_path": infra_files.manifest_path}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(infra_files, "STATE_DIR", tmp_path_factory.mktemp("state"))
-        patch.setattr(infra_cards, "__salt__", salt, raising=False)
         port = int(store.url.rpartition(":")[2])
         known = {"vmetrics": {"port": port, "health": "/health"}}
         data = context()

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from infra_formula.firewall import nftables as infra_nft
+from infra_formula.parameters import validation
 
 TWO = {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}, "10.10.10.11": {"infra_seq": 2}}
 PEERS = {"8428/tcp", "8880/tcp", "8881/tcp", "9059/tcp", "9113/tcp", "9115/tcp", "3000/tcp"}
@@ -91,9 +92,9 @@ def test_who_is_named_besides_is_let_in(reach):
         ({"node_firewall_intranet": [{"a": 1}]}, "node_firewall_intranet[0]"),
     ],
 )
-def test_what_is_wrong_renders_all_the_same_and_is_told_by_its_key(reach, modules, given, fault):
+def test_what_is_wrong_renders_all_the_same_and_is_told_by_its_key(reach, minion, given, fault):
     reach(**given)
-    (error,) = modules.infra_pillar.check({"infra_hosts": TWO, **given})
+    (error,) = validation.check(minion, {"infra_hosts": TWO, **given})
     assert error.startswith(fault)
 
 

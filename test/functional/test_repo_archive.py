@@ -16,6 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from infra_formula.fileset import filesets as infra_files
+from infra_formula.minion import Minion
+from infra_formula.repository import archive as repository_archive
+from infra_formula.repository import client_trust, releases, signing
+from infra_formula.repository import published as repository
 from repo_samples import Client, Key, deb, rpm, run
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -210,8 +214,8 @@ def test_the_unpacking_by_hand_asks_the_same(place, sample, modules, other):
     with pytest.raises(CommandExecutionError, match="is not trusted: it belongs to 12345"):
         modules.infra_repo.unpack(str(archive), home=other)
     with pytest.raises(CommandExecutionError, match="is not trusted: it belongs to 12345"):
-        modules.infra_repo_pack.unpack(str(archive), str(place))
-    assert modules.infra_repo_pack.peek(str(archive)) == {}
+        repository_archive.unpack(str(archive), str(place))
+    assert repository_archive.peek(str(archive)) == {}
 
 
 @pytest.mark.parametrize("after", range(12))
@@ -247,39 +251,23 @@ def test_a_path_that_is_swapped_at_any_moment_yields_what_was_judged_or_nothing(
 
 
 def test_what_is_unpacked_is_what_was_judged_although_the_path_is_another_file_by_then(
-    place, sample, modules, other, repo_key
+    place, sample, modules, other, repo_key, monkeypatch
 ):
     archive = Path(shutil.copy(sample, place / "pkg.tgz"))
     evil = unsigned_archive(place / "evil.tgz", packages=["evil"])
-    genuine = last_look(modules)
+    genuine = infra_files._has_writer
 
     def judged(*args):
         answer = genuine(*args)
         os.replace(evil, archive)
         return answer
 
-    with judging(modules, judged):
-        modules.infra_repo.unpack(str(archive), home=other, key=repo_key)
+    monkeypatch.setattr(infra_files, "_has_writer", judged)
+    modules.infra_repo.unpack(str(archive), home=other, key=repo_key)
     assert {p.name for p in Path(other, "pigsty").glob("*.deb")} == {
         "web_1.0_all.deb",
         "base_1.0_all.deb",
     }
-
-
-def last_look(modules):
-    """The last look at an archive before it is read: whether somebody writes to it."""
-    return modules.infra_files.open_root_only.func.__globals__["_has_writer"]
-
-
-@contextlib.contextmanager
-def judging(modules, function):
-    names = modules.infra_files.open_root_only.func.__globals__
-    genuine = names["_has_writer"]
-    names["_has_writer"] = function
-    try:
-        yield
-    finally:
-        names["_has_writer"] = genuine
 
 
 MODES = [0o700, 0o755, 0o775, 0o777, 0o757, 0o1777, 0o1775, 0o2755, 0o3777]
@@ -408,7 +396,7 @@ def test_a_signed_repository_is_not_replaced_by_an_unsigned_archive(
     signed, sample, modules, spec, unpack, tmp_path
 ):
     before = published(modules, spec["home"])
-    text = modules.infra_repo.client_files("pigsty", spec["home"], ["http://10.0.0.1"])
+    text = repository.client_files("pigsty", spec["home"], ["http://10.0.0.1"])
     for test in (True, False):
         ret = unpack(sample, home=spec["home"], test=test)
         assert (ret.result, ret.changes) == (False, {})
@@ -417,18 +405,18 @@ def test_a_signed_repository_is_not_replaced_by_an_unsigned_archive(
     with pytest.raises(CommandExecutionError, match="repo_archive_unsigned"):
         modules.infra_repo.unpack(str(sample), home=spec["home"])
     assert published(modules, spec["home"]) == before
-    assert modules.infra_repo.client_files("pigsty", spec["home"], ["http://10.0.0.1"]) == text
+    assert repository.client_files("pigsty", spec["home"], ["http://10.0.0.1"]) == text
 
 
 def test_by_name_it_is_and_clients_verify_it_by_the_key_of_the_node(
     signed, sample, modules, spec, unpack, tmp_path
 ):
-    former = modules.infra_repo.client_files("pigsty", spec["home"], [])
+    former = repository.client_files("pigsty", spec["home"], [])
     ret = unpack(sample, home=spec["home"], unsigned=True)
     assert ret.result is True, ret.comment
     assert f"it was signed here with {signed}" in ret.comment
     assert published(modules, spec["home"])[1:] == (signed, [])
-    files = modules.infra_repo.client_files("pigsty", spec["home"], ["http://10.0.0.1"])
+    files = repository.client_files("pigsty", spec["home"], ["http://10.0.0.1"])
     assert "Trusted" not in "".join(file["text"] for file in files.values())
     # A client that has the key from before installs from it.
     source = former["pigsty-local.sources"]["text"].replace("Suites: bookworm\nComponents: main\n",
@@ -450,11 +438,11 @@ def test_a_damaged_signed_repository_is_not_replaced_either(
 
 
 @pytest.fixture
-def foreign_archive(build, modules, spec, second_key, tmp_path):
+def foreign_archive(build, modules, minion, spec, second_key, tmp_path):
     """A good archive that was signed with another key."""
     home = str(tmp_path / "foreign")
-    modules.infra_repo.build(
-        {**spec, "home": home}, key=second_key, transfer={"cache": str(tmp_path / "cache")}
+    repository.build(
+        minion, {**spec, "home": home}, key=second_key, transfer={"cache": str(tmp_path / "cache")}
     )
     packed = modules.infra_repo.pack("pigsty", home, folder=str(tmp_path / "out"))
     return packed["archive"], modules.infra_repo.status("pigsty", home)["signature"]["key"]
@@ -536,7 +524,7 @@ def test_on_a_bare_machine_it_is_signed_once_the_tools_are_there(
     arguments = {"name": "pigsty", "home": other, "key": repo_key}
     ret = unpack(sample)
     assert ret.result is True, ret.comment
-    local = modules.infra_repo.client_files("pigsty", other, [])
+    local = repository.client_files("pigsty", other, [])
     assert "Trusted: yes" in local["pigsty-local.sources"]["text"]
     assert "file:///" in local["pigsty-local.sources"]["text"]
     bare()
@@ -548,7 +536,7 @@ def test_on_a_bare_machine_it_is_signed_once_the_tools_are_there(
     assert modules.infra_repo.verify("pigsty", other)["problems"] == []
     for again in (states.infra_repo.signed(**arguments), unpack(sample)):
         assert (again.result, again.changes) == (True, {}), again.comment
-    files = modules.infra_repo.client_files("pigsty", other, ["http://10.0.0.1"])
+    files = repository.client_files("pigsty", other, ["http://10.0.0.1"])
     assert "Trusted" not in "".join(file["text"] for file in files.values())
     client = Client(tmp_path / "client", files["pigsty-local.sources"]["text"])
     updated = client.apt("update", "-q")
@@ -598,7 +586,7 @@ def test_an_unsigned_yum_repository_is_signed_by_its_index(tmp_path, unpack, mod
     ret = unpack(tmp_path / "pkg.tgz")
     assert ret.result is True, ret.comment
     assert published(modules, other)[2] == []
-    text = modules.infra_repo.client_files("pigsty", other, [])["pigsty-local.repo"]["text"]
+    text = repository.client_files("pigsty", other, [])["pigsty-local.repo"]["text"]
     assert "gpgcheck = 0\nrepo_gpgcheck = 1" in text
     assert "gpgkey = file://" in text
     dnf = tmp_path / "dnf"
@@ -622,12 +610,12 @@ def test_an_unsigned_yum_repository_is_signed_by_its_index(tmp_path, unpack, mod
 @pytest.fixture
 def former(sample, states, modules, other):
     """A repository as d49a589 left it: unpacked from an unsigned archive, and not signed."""
-    stage = Path(modules.infra_repo_tree.stage(other, "pigsty"))
-    modules.infra_repo_pack.unpack(str(sample), str(stage))
+    stage = Path(releases.stage(other, "pigsty"))
+    repository_archive.unpack(str(sample), str(stage))
     note = {"archive": "/tmp/pkg.tgz", "size": 1, "mtime": 2}
     seals = Path(other, ".pigsty/seals")
     (seals / f"{stage.name.removeprefix('.new-')}.origin").write_text(json.dumps(note))
-    modules.infra_repo_tree.publish(other, "pigsty", str(stage))
+    releases.publish(other, "pigsty", str(stage))
     states.infra_repo.defined(name="pigsty", home=other, endpoints=["http://10.0.0.1"])
     return note
 
@@ -651,7 +639,7 @@ def test_an_archive_that_was_published_before_is_not_judged_again(
     archive = Path(shutil.copy(sample, place / "pkg.tgz"))
     os.chown(archive, STRANGER, 0)
     note = Path(other, ".pigsty/seals") / f"{Path(other, 'pigsty').resolve().name}.origin"
-    note.write_text(json.dumps(modules.infra_repo.archive_identity(str(archive))))
+    note.write_text(json.dumps(repository.archive_identity(str(archive))))
     ret = unpack(archive)
     assert (ret.result, ret.changes) == (True, {})
     assert "is what" in ret.comment
@@ -718,11 +706,11 @@ def test_packing_into_a_folder_of_everybody_follows_nothing(trap, build, modules
 
 
 def own_key(modules, spec, file, **_):
-    modules.infra_repo_sign.key(str(file.parent / "gnupg"), secret_file=str(file))
+    signing.key(str(file.parent / "gnupg"), secret_file=str(file))
 
 
 def passphrase(modules, spec, file, **_):
-    modules.infra_repo_sign.key(str(file.parent / "gnupg"), passphrase_file=str(file))
+    signing.key(str(file.parent / "gnupg"), passphrase_file=str(file))
 
 
 def keyring(modules, spec, file, build):
@@ -741,12 +729,12 @@ def package(modules, spec, file, build):
 
 def key_of_clients(modules, spec, file, **_):
     upstream = {"name": "base", "signed_by": str(file), "gpgkey": [], "fingerprint": []}
-    modules.infra_node.upstream_key(upstream, str(file.parent))
+    client_trust.upstream_key(Minion(modules), upstream, str(file.parent))
 
 
 def key_of_clients_by_path(modules, spec, file, **_):
     upstream = {"name": "base", "signed_by": "", "gpgkey": [str(file)], "fingerprint": []}
-    modules.infra_node.upstream_key(upstream, str(file.parent))
+    client_trust.upstream_key(Minion(modules), upstream, str(file.parent))
 
 
 BELIEVED = [

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from infra_formula.repository import published as repository
 from repo_samples import Client, Key, Server, apt_upstream, deb, run
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -51,7 +52,7 @@ def test_apt_installs_with_signatures_checked(build, modules, spec, tmp_path):
     build()
     server = Server(spec["home"])
     try:
-        files = modules.infra_repo.client_files("pigsty", spec["home"], [server.url])
+        files = repository.client_files("pigsty", spec["home"], [server.url])
         client = Client(tmp_path / "client", files["pigsty.sources"]["text"])
         code, text = client.install("web")
         assert code == 0, text
@@ -74,7 +75,7 @@ def test_the_line_that_pigstys_clients_have_still_works(build, spec, tmp_path):
 
 def test_one_machine_builds_for_other_releases_and_architectures(build, modules, spec, tmp_path):
     build(targets=["d12.x86_64", "d12.aarch64", "d13.x86_64"])
-    files = modules.infra_repo.client_files("pigsty", spec["home"], ["http://10.10.10.10:8080"])
+    files = repository.client_files("pigsty", spec["home"], ["http://10.10.10.10:8080"])
     assert "URIs: http://10.10.10.10:8080/pigsty\n" in files["pigsty-trixie.sources"]["text"]
     local = files["pigsty-local.sources"]["text"]
     for number, (arch, suite) in enumerate(
@@ -197,7 +198,7 @@ def test_one_byte_changed_is_named_and_refused_and_repaired(
 def test_apt_refuses_a_changed_package_index_and_signature(build, modules, spec, tmp_path):
     build()
     real = Path(spec["home"], "pigsty")
-    source = modules.infra_repo.client_files("pigsty", spec["home"], [])
+    source = repository.client_files("pigsty", spec["home"], [])
     text = source["pigsty-local.sources"]["text"]
     for number, rel in enumerate(
         ["pool/bookworm/w/web_1.0_all.deb", "dists/bookworm/main/binary-amd64/Packages.gz",
@@ -230,9 +231,7 @@ def test_apt_refuses_a_changed_package_index_and_signature(build, modules, spec,
 def test_a_foreign_key_is_refused_by_apt(build, modules, spec, tmp_path):
     build()
     other = Key("Somebody else <x@example.org>")
-    text = modules.infra_repo.client_files("pigsty", spec["home"], [])["pigsty-local.sources"][
-        "text"
-    ]
+    text = repository.client_files("pigsty", spec["home"], [])["pigsty-local.sources"]["text"]
     head = text.partition("Signed-By:")[0]
     body = "\n".join(f" {line}" if line else " ." for line in other.public.splitlines())
     code, out = Client(tmp_path / "c", f"{head}Signed-By:\n{body}\n").install("web")
@@ -242,7 +241,7 @@ def test_a_foreign_key_is_refused_by_apt(build, modules, spec, tmp_path):
 
 
 def test_the_users_own_key_is_used_with_its_passphrase(
-    build, modules, spec, tmp_path, upstream_key
+    build, minion, modules, spec, tmp_path, upstream_key
 ):
     home = tempfile.mkdtemp(prefix="gu-", dir="/tmp")
     key = Key("Site key <site@example.org>")
@@ -250,7 +249,8 @@ def test_the_users_own_key_is_used_with_its_passphrase(
     secret.write_text(key.gpg("--armor", "--export-secret-keys"))
     phrase = tmp_path / "phrase"
     phrase.write_text("")
-    modules.infra_repo.build(
+    repository.build(
+        minion,
         spec,
         key={"home": home, "secret_file": str(secret), "passphrase_file": str(phrase)},
         transfer={"cache": str(tmp_path / "cache")},
@@ -316,7 +316,7 @@ def test_the_second_build_at_once_says_who_is_at_it(build, modules, spec):
 
 
 def test_everything_goes_through_the_proxy_that_is_asked_for(
-    modules, spec, upstream, repo_key, tmp_path
+    minion, spec, upstream, repo_key, tmp_path
 ):
     # The upstream's name is known to the proxy only.
     entry = {**spec["upstream"][0], "baseurl": "http://upstream.invalid stable main"}
@@ -326,20 +326,18 @@ def test_everything_goes_through_the_proxy_that_is_asked_for(
         "proxy_env": {"http_proxy": upstream.url, "no_proxy": "localhost,*.pigsty"},
     }
     asked = {**spec, "upstream": [entry]}
-    result = modules.infra_repo.build(asked, key=repo_key, transfer=transfer)
+    result = repository.build(minion, asked, key=repo_key, transfer=transfer)
     assert result["packages"] == 3
     transfer["proxy_env"] = {"http_proxy": 'http://a";x "'}
     with pytest.raises(SaltInvocationError, match="proxy_env"):
-        modules.infra_repo.build(asked, key=repo_key, transfer=transfer, force=True)
+        repository.build(minion, asked, key=repo_key, transfer=transfer, force=True)
 
 
 def test_another_node_is_the_fall_back(build, modules, spec, tmp_path):
     build()
     server = Server(spec["home"])
     try:
-        files = modules.infra_repo.client_files(
-            "pigsty", spec["home"], ["http://127.0.0.2:9", server.url]
-        )
+        files = repository.client_files("pigsty", spec["home"], ["http://127.0.0.2:9", server.url])
         client = Client(tmp_path / "client", files["pigsty.sources"]["text"])
         conf = client.root / "apt.conf"
         conf.write_text(conf.read_text().replace('APT::Update::Error-Mode "any";', ""))

@@ -9,7 +9,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from repo_samples import Client, Key, apt_upstream, deb
+from infra_formula.repository import published as repository
+from infra_formula.repository import releases, signing
+from repo_samples import REPO, Client, Key, apt_upstream, deb
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 pytest_plugins = ["repo_fixtures"]
@@ -24,7 +26,7 @@ def published(build, modules, spec, tmp_path):
         real = Path(spec["home"], "pigsty").resolve()
         assert str(real) == before
         assert modules.infra_repo.verify("pigsty", spec["home"])["complete"]
-        text = modules.infra_repo.client_files("pigsty", spec["home"], [])
+        text = repository.client_files("pigsty", spec["home"], [])
         client = Client(tmp_path / "client", text["pigsty-local.sources"]["text"])
         code, out = client.install("base")
         assert code == 0, out
@@ -229,34 +231,35 @@ def test_a_disk_that_fills_up_in_the_middle(build, modules, upstream, upstream_k
 
 # What a killed build leaves has to be of use to the next one, and harm nothing.
 _STAGES = {
-    "fetch": ("infra_repo_fetch", "store_path"),
-    "link": ("infra_repo_tree", "link"),
-    "index": ("infra_repo_index", "write_suite"),
-    "sign": ("infra_repo_sign", "sign"),
-    "seal": ("infra_repo_tree", "seal"),
-    "publish": ("infra_repo_tree", "publish"),
-    "switch": ("infra_repo_tree", "_point"),
-    "sweep": ("infra_repo_tree", "_drop_old"),
+    "fetch": ("fetching", "store_path"),
+    "link": ("releases", "link"),
+    "index": ("indexes", "write_suite"),
+    "sign": ("signing", "sign"),
+    "seal": ("releases", "seal"),
+    "publish": ("releases", "publish"),
+    "switch": ("releases", "_point"),
+    "sweep": ("releases", "_drop_old"),
 }
 
 _CHILD = """
 import json, os, signal, sys, threading
 import salt.config, salt.loader
+from infra_formula.minion import Minion
+from infra_formula.repository import published
 opts, module, function, times, arguments = map(json.loads, sys.argv[1:])
-minion = salt.config.minion_config(None)
-minion.update(opts)
+options = salt.config.minion_config(None)
+options.update(opts)
 calls = []
 def hook(frame, event, _argument):
     if event == "call" and frame.f_code.co_name == function:
-        if frame.f_code.co_filename.endswith(f"{module}.py"):
+        if frame.f_code.co_filename.endswith(f"repository/{module}.py"):
             calls.append(1)
             if len(calls) == times:
                 os.kill(os.getpid(), signal.SIGKILL)
-modules = salt.loader.minion_mods(minion)
-build = modules["infra_repo.build"]
+modules = salt.loader.minion_mods(options)
 threading.setprofile(hook)
 sys.setprofile(hook)
-build(**arguments)
+published.build(Minion(modules, options), **arguments)
 """
 
 
@@ -283,6 +286,7 @@ def test_kill_9_and_run_again(stage, build, modules, loaders, spec, upstream, re
         + [
             json.dumps(a) for a in (opts, module, function, 2 if stage == "fetch" else 1, arguments)
         ],
+        env={**os.environ, "PYTHONPATH": str(REPO / "_utils")},
         capture_output=True,
         text=True,
         check=False,
@@ -351,7 +355,7 @@ def test_what_is_remembered_of_a_repository_is_damaged(damage, build, modules, s
     assert len(damaged) >= 3
     for path in damaged:
         path.write_bytes(damage)
-    assert modules.infra_repo.damage("pigsty", spec["home"]) == []
+    assert repository.damage("pigsty", spec["home"]) == []
     assert build(packages=["base", "web"])["packages"] == 3
     assert modules.infra_repo.verify("pigsty", spec["home"])["complete"]
 
@@ -366,8 +370,8 @@ def test_a_damaged_marker_is_no_complete_repository_and_is_made_anew(
 ):
     before = build(packages=["base"])["path"]
     Path(before, name).write_bytes(damage)
-    assert modules.infra_repo.damage("pigsty", spec["home"])
-    assert not modules.infra_repo_tree.state(spec["home"], "pigsty")["complete"]
+    assert repository.damage("pigsty", spec["home"])
+    assert not releases.state(spec["home"], "pigsty")["complete"]
     assert build(packages=["base"])["path"] != before
     assert modules.infra_repo.verify("pigsty", spec["home"])["complete"]
 
@@ -378,7 +382,7 @@ def test_a_client_whose_clock_is_a_day_off_installs(
     offset, build, modules, spec, tmp_path, monkeypatch
 ):
     build(packages=["base"])
-    text = modules.infra_repo.client_files("pigsty", spec["home"], [])
+    text = repository.client_files("pigsty", spec["home"], [])
     client = Client(tmp_path / "client", text["pigsty-local.sources"]["text"])
     real = subprocess.run
     another = ["faketime", "-f", offset]
@@ -397,25 +401,25 @@ def home():
 @pytest.mark.fault("the repository's signing key damaged", "refused by name; no other is made")
 @pytest.mark.parametrize("damage", [b"", b"\x00\xff garbage"])
 def test_a_damaged_ring_is_refused_and_no_other_key_is_made(damage, home, modules):
-    kept = modules.infra_repo_sign.key(str(home))
+    kept = signing.key(str(home))
     ring = home / "pubring.kbx"
     whole = ring.read_bytes()
     ring.write_bytes(damage)
     with pytest.raises(CommandExecutionError, match=f"{home} is damaged"):
-        modules.infra_repo_sign.key(str(home))
+        signing.key(str(home))
     ring.write_bytes(whole)
-    assert modules.infra_repo_sign.key(str(home)) == kept
+    assert signing.key(str(home)) == kept
 
 
 @pytest.mark.fault("the repository's signing key damaged", "refused by name; no other is made")
 @pytest.mark.parametrize("damage", [b"", b"\x00\xff garbage"])
 def test_a_damaged_secret_key_is_named_and_nothing_is_published(
-    damage, home, modules, spec, tmp_path
+    damage, home, modules, minion, spec, tmp_path
 ):
     def build(*packages):
         transfer = {"cache": str(tmp_path / "cache"), "retries": 1, "timeout": 10}
         asked = {**spec, "packages": list(packages)}
-        return modules.infra_repo.build(asked, key={"home": str(home)}, transfer=transfer)["path"]
+        return repository.build(minion, asked, key={"home": str(home)}, transfer=transfer)["path"]
 
     before = build("base")
     (path,) = home.glob("private-keys-v1.d/*.key")
@@ -434,6 +438,6 @@ def test_a_key_whose_making_was_interrupted_is_made_anew(home, modules):
     left.mkdir(parents=True)
     (left / "private-keys-v1.d").mkdir()
     home.mkdir()
-    key = modules.infra_repo_sign.key(str(home))
-    assert modules.infra_repo_sign.key(str(home)) == key
+    key = signing.key(str(home))
+    assert signing.key(str(home)) == key
     assert [path.name for path in home.parent.iterdir()] == ["gnupg"]

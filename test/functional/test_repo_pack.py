@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from infra_formula.repository import published as repository
 from repo_samples import Client, deb, run
 from salt.exceptions import CommandExecutionError
 
@@ -56,7 +57,7 @@ def test_what_was_packed_is_installed_from_elsewhere(
     # What was unpacked is taken as it is, whatever else is asked for; no network is asked.
     taken = states.infra_repo.built(name="pigsty", home=other, request={**spec, "packages": ["x"]})
     assert (taken.result, taken.changes) == (True, {}), taken.comment
-    files = modules.infra_repo.client_files("pigsty", other, [])
+    files = repository.client_files("pigsty", other, [])
     client = Client(tmp_path / "client", files["pigsty-local.sources"]["text"])
     code, out = client.install("web")
     assert code == 0, out
@@ -242,7 +243,7 @@ def test_pigstys_own_archive_is_accepted_and_signed_here(
     assert "not signed, so it was signed here with" in ret.comment
     ret = states.infra_repo.built(name="pigsty", home=other, request=spec)
     assert (ret.result, ret.changes) == (True, {}), ret.comment
-    files = modules.infra_repo.client_files("pigsty", other, [])
+    files = repository.client_files("pigsty", other, [])
     assert "Signed-By:" in files["pigsty-local.sources"]["text"]
     assert "Trusted" not in files["pigsty-local.sources"]["text"]
     client = Client(tmp_path / "client", files["pigsty-local.sources"]["text"])
@@ -277,7 +278,7 @@ def test_a_complete_folder_is_taken_as_it_is_and_a_damaged_one_is_built_anew(
     assert {p: p.read_bytes() for p in folder.iterdir()} == before
     assert modules.infra_repo.status("pigsty", home)["origin"] == "found"
     (folder / "web_1.0_all.deb").write_bytes(b"damaged")
-    assert modules.infra_repo.damage("pigsty", home)[0].startswith("web_1.0_all.deb")
+    assert repository.damage("pigsty", home)[0].startswith("web_1.0_all.deb")
     ret = states.infra_repo.built(**arguments, test=True)
     assert ret.result is None
     assert (folder / "repo_complete").exists()

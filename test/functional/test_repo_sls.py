@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from infra_formula.repository import catalogue
 from repo_samples import REPO
 
 pytest_plugins = ["repo_fixtures"]
@@ -45,7 +46,7 @@ def test_the_default_catalogue_fits_every_system(packaging, code, region, module
         region=region,
         repo_targets=[f"{code}.x86_64", f"{code}.aarch64"],
     )["infra-repo-packages-published"]
-    plan = modules.infra_repo_catalogue.plan({"name": "pigsty", "home": "/www", **built["request"]})
+    plan = catalogue.plan({"name": "pigsty", "home": "/www", **built["request"]})
     for target in plan["targets"]:
         assert target["upstreams"]
         assert "nginx" in target["names"]

@@ -1,6 +1,7 @@
 """Other package sources are disabled where they lie, and found again by that alone."""
 
 import pytest
+from infra_formula.repository import other_sources
 
 LIST = """# a comment
 deb http://a.example/debian bookworm main
@@ -57,10 +58,10 @@ def root(tmp_path):
 
 def test_off_and_on_again(root, modules):
     keep = ["pigsty-local.sources"]
-    planned = modules.infra_sources.switch(False, keep, str(root), test=True)
+    planned = other_sources.switch(False, keep, str(root), test=True)
     assert len(planned) == 3
     assert (root / "etc/apt/sources.list").read_text() == LIST
-    modules.infra_sources.switch(False, keep, str(root))
+    other_sources.switch(False, keep, str(root))
     text = (root / "etc/apt/sources.list").read_text()
     assert not any(line.startswith("deb") for line in text.splitlines())
     stanzas = (root / "etc/apt/sources.list.d/a.sources").read_text().split("\n\n")
@@ -68,12 +69,12 @@ def test_off_and_on_again(root, modules):
     yum = (root / "etc/yum.repos.d/a.repo").read_text()
     assert yum.count("enabled=0") == 2
     assert (root / "etc/apt/sources.list.d/pigsty-local.sources").read_text() == SOURCES
-    assert modules.infra_sources.switch(False, keep, str(root)) == {}
+    assert other_sources.switch(False, keep, str(root)) == {}
     # What was added since then stays when the others come back.
     with (root / "etc/apt/sources.list").open("a") as stream:
         stream.write("deb http://new.example/ x y\n")
-    modules.infra_sources.switch(True, [], str(root))
+    other_sources.switch(True, [], str(root))
     assert (root / "etc/apt/sources.list").read_text() == LIST + "deb http://new.example/ x y\n"
     assert (root / "etc/apt/sources.list.d/a.sources").read_text() == SOURCES
     assert (root / "etc/yum.repos.d/a.repo").read_text() == REPO
-    assert modules.infra_sources.switch(True, [], str(root)) == {}
+    assert other_sources.switch(True, [], str(root)) == {}

@@ -4,10 +4,13 @@ from types import ModuleType
 from unittest.mock import Mock, create_autospec
 
 import pytest
+from infra_formula.fileset.file_set import FilePlan, FileSet
 
 
-def double(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, **returns) -> Mock:
-    """Replace a function of a module for one test.
+def double(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType | type, name: str, **returns
+) -> Mock:
+    """Replace a function of a module, or a method of a class, for one test.
 
     module, name
         Where the function is, and its name.
@@ -22,3 +25,8 @@ def double(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, **ret
     mock.original = function
     monkeypatch.setattr(module, name, mock)
     return mock
+
+
+def file_plan(**fields) -> FilePlan:
+    """Return a plan as :meth:`FileSet.plan` makes it, with these fields."""
+    return FilePlan(FileSet("set", "/nowhere"), {}, **fields)

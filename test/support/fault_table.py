@@ -40,7 +40,7 @@ def rows(reports):
     """
     faults = {}
     for report in reports:
-        properties = dict(report.user_properties)
+        properties = dict(getattr(report, "user_properties", []))  # a collection has none
         if "fault" not in properties:
             continue
         name, promised, command = json.loads(properties["fault"])

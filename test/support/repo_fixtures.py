@@ -4,6 +4,7 @@ import shutil
 import tempfile
 
 import pytest
+from infra_formula.repository import published as repository
 from repo_samples import Key, Server, apt_upstream, deb
 
 
@@ -64,11 +65,11 @@ def spec(upstream, upstream_key, tmp_path):
 
 
 @pytest.fixture
-def build(modules, spec, repo_key, tmp_path):
+def build(minion, spec, repo_key, tmp_path):
     def call(force=False, retries=1, timeout=10, **changes):
         transfer = {"cache": str(tmp_path / "cache"), "retries": retries, "timeout": timeout}
-        return modules.infra_repo.build(
-            {**spec, **changes}, key=repo_key, transfer=transfer, force=force
+        return repository.build(
+            minion, {**spec, **changes}, key=repo_key, transfer=transfer, force=force
         )
 
     return call

@@ -5,6 +5,7 @@ from unittest.mock import create_autospec
 
 import pytest
 from infra_formula import paths, process
+from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest, originals
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record as before
@@ -39,7 +40,8 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(before, "RECORD", tmp_path / "lib" / "before.json")
     monkeypatch.setattr(before, "OURS", f"{tmp_path}/lib/")
     monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "lib")
-    monkeypatch.setattr(before.salt.utils.path, "which", lambda _name: None)
+    absent = CommandFailed("systemctl: No such file or directory")
+    monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=absent))
     monkeypatch.setattr(state, "__salt__", MINION.salt, raising=False)
     monkeypatch.setattr(state, "__grains__", {}, raising=False)
     monkeypatch.setattr(state, "__context__", {}, raising=False)
@@ -99,13 +101,8 @@ def test_it_sees_what_is_there(machine):
 
 
 def test_units_are_told_apart_by_their_blocks(machine, monkeypatch):
-    monkeypatch.setattr(before.salt.utils.path, "which", lambda name: name)
-    said = (
-        "Id=nginx.service\nActiveState=active\nUnitFileState=enabled\n\n"
-        "Id=gone.service\nActiveState=inactive\nUnitFileState=\n"
-    )
-    done = {"retcode": 0, "stdout": said, "stderr": ""}
-    monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=done))
+    said = "ActiveState=inactive\nUnitFileState=\n\nActiveState=active\nUnitFileState=enabled\n"
+    process.run.side_effect = lambda _command: {"retcode": 0, "stdout": said, "stderr": ""}
     assert before.look(MINION, {"units": ["nginx", "gone"]})["units"] == {
         "nginx": {"file": "enabled", "active": True},
         "gone": {"file": "", "active": False},

@@ -5,6 +5,7 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 import yaml
@@ -12,9 +13,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
 from infra_formula.fileset import filesets as infra_files
+from infra_formula.minion import Minion
 from infra_formula.portal import cards as infra_cards
 from infra_formula.portal import nginx as portal
-from infra_formula.portal import pages
 from portal_samples import settings
 
 from _states import infra_portal as state
@@ -72,8 +73,6 @@ def program(server, tmp_path, monkeypatch):
     server.answers = {"/health": (200, "text/plain", "OK", "")}
     server.seen.clear()
     monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path)
-    salt = {"infra_files.manifest_path": infra_files.manifest_path}
-    monkeypatch.setattr(infra_cards, "__salt__", salt, raising=False)
     return server
 
 
@@ -260,23 +259,19 @@ def test_the_programs_are_where_the_portal_has_them():
     assert known <= set(infra_cards.TOOLS)
 
 
-def rendered(program, monkeypatch, services=None, extra=()):
+def rendered(program, services=None, extra=()):
     given = given_settings(program.port)
-    salt = {
-        "cp.get_file_str": lambda url: (ROOT / url.removeprefix("salt://")).read_text("utf-8"),
-        "infra_pages.cards": pages.cards,
-        "infra_pages.render": pages.render,
-        "infra_cards.record": infra_cards.record,
-    }
-    monkeypatch.setattr(portal, "__salt__", salt, raising=False)
-    files, found = portal.pages({}, given, [], "v1", services, list(extra))
+    minion = Minion(
+        {"cp.get_file_str": lambda url: (ROOT / url.removeprefix("salt://")).read_text("utf-8")}
+    )
+    files, found = portal.pages(minion, {}, given, [], "v1", services, list(extra))
     return [files[name]["text"] for name in ("index.html", "zh.html", "404.html")], found
 
 
-def test_a_home_page_links_to_nothing_that_its_programs_do_not_serve(program, monkeypatch):
+def test_a_home_page_links_to_nothing_that_its_programs_do_not_serve(program):
     program.answers["/targets"] = (200, HTML, "x", "")
     program.answers["/"] = (200, HTML, STUB, "")
-    texts, found = rendered(program, monkeypatch)
+    texts, found = rendered(program)
     assert [card["url"] for card in found["cards"]] == [
         "/vmetrics/vmui/", "/vmetrics/targets", "/vmalert/vmalert/groups", "/alertmgr/#/alerts"
     ]  # fmt: skip
@@ -292,11 +287,13 @@ def test_a_change_of_where_alerts_lead_is_told_even_if_no_page_shows_it(
 ):
     program.answers.update({"/": (200, HTML, STUB, ""), "/vmalert/alerts": (200, HTML, "x", "")})
     given = given_settings(program.port) | {"nginx_group": "root"}
-    salt = {f"infra_files.{k}": v for k, v in vars(infra_files).items() if k[0] != "_"}
-    salt |= {f"infra_cards.{k}": v for k, v in vars(infra_cards).items() if k[0] != "_"}
-    salt["infra_portal.pages"] = lambda *_: ({}, infra_cards.record([], given))
+    asked_again = create_autospec(
+        portal.pages, side_effect=lambda *_: ({}, infra_cards.record([], given))
+    )
+    monkeypatch.setattr(portal, "pages", asked_again)
     monkeypatch.setattr(infra_files, "LOCK_DIR", tmp_path / "lock")
-    monkeypatch.setattr(state, "__salt__", salt, raising=False)
+    for name in ("__salt__", "__grains__", "__context__"):
+        monkeypatch.setattr(state, name, {}, raising=False)
     monkeypatch.setattr(state, "__opts__", {"test": test}, raising=False)
 
     def apply():
@@ -310,9 +307,9 @@ def test_a_change_of_where_alerts_lead_is_told_even_if_no_page_shows_it(
     assert apply() == (True, {})  # it says nothing, and what was known of it is as before
 
 
-def test_cards_that_the_site_gives_are_asked_for_as_well(program, monkeypatch):
+def test_cards_that_the_site_gives_are_asked_for_as_well(program):
     program.answers["/"] = (200, HTML, STUB, "")
     cards = [{"name": n, "url": u} for n, u in (("A", "/vmetrics/vmui/#/x"), ("B", "/docs/"))]
-    texts, found = rendered(program, monkeypatch, cards, [{"name": "C", "url": "/vmalert/api/"}])
+    texts, found = rendered(program, cards, [{"name": "C", "url": "/vmalert/api/"}])
     assert [found["asked"][c["url"]]["served"] for c in found["cards"]] == [False, True, False]
     assert re.findall(r'<li><a href="([^"]+)">', texts[0]) == ["/docs/"]

@@ -7,16 +7,19 @@ import os
 import stat
 import time
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import create_autospec
 
 import pytest
+import salt.modules.systemd_service as salt_service
 import salt.modules.x509_v2 as salt_x509
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula.fileset import filesets as infra_files
+from infra_formula import process
+from infra_formula.minion import Minion
 from infra_formula.pki import authority as infra_cert_sign
 from infra_formula.pki import ca_backup as infra_cert_backup
+from infra_formula.pki import certbot as infra_certbot
 from infra_formula.pki import certificates as infra_cert
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -36,22 +39,23 @@ class Site:
         (self.pki / "ca").mkdir(parents=True)
         self.authority = Authority(self.pki)
         (self.pki / "ca.key").rename(self.pki / "ca/ca.key")
-        self.running, self.reload = Mock(return_value=True), Mock(return_value=True)
-        self.run = Mock(return_value={"retcode": 0, "stdout": "", "stderr": ""})
+        self.running = create_autospec(salt_service.status, return_value=True)
+        self.reload = create_autospec(salt_service.reload_, return_value=True)
+        answer = {"retcode": 0, "stdout": "", "stderr": ""}
+        self.run = create_autospec(process.run, return_value=answer)
+        monkeypatch.setattr(process, "run", self.run)
         salt = {
             "x509.create_certificate": salt_x509.create_certificate,
             "x509.create_private_key": salt_x509.create_private_key,
             "service.status": self.running,
             "service.reload": self.reload,
-            "cmd.run_all": self.run,
-            "infra_certbot.certificates": dict,
         }
-        for module in (infra_cert, infra_cert_sign, infra_cert_backup, infra_files):
-            name = module.__name__.rpartition(".")[2]
-            salt |= {f"{name}.{k}": v for k, v in vars(module).items() if k[0] != "_"}
-        modules = (infra_cert, infra_cert_sign, infra_cert_backup, cert_state, salt_x509)
-        for module in modules:
+        self.minion = Minion(salt)
+        monkeypatch.setattr(infra_certbot, "LETSENCRYPT", folder / "letsencrypt")
+        for module in (cert_state, salt_x509):
             monkeypatch.setattr(module, "__salt__", salt, raising=False)
+        for name in ("__grains__", "__context__"):
+            monkeypatch.setattr(cert_state, name, {}, raising=False)
         monkeypatch.setattr(salt_x509, "__opts__", {}, raising=False)
         states = {"file.managed": self.file_managed, "infra_cert.managed": cert_state.managed}
         for module in (cert_state, scrape_state):
@@ -95,7 +99,7 @@ class Site:
 
     def make(self, name="leaf", **changes):
         crt = str(self.pki / f"{name}.crt")
-        infra_cert_sign.make(crt, self.spec(name, **changes))
+        infra_cert_sign.make(self.minion, crt, self.spec(name, **changes))
         infra_cert_sign.remember(crt, self.spec(name))
         return crt
 
@@ -173,7 +177,7 @@ def test_a_key_that_cannot_be_used_is_made_anew(site):
     crt = site.make()
     (site.pki / "leaf.key").write_text("")
     assert "key" in infra_cert.leaf_fault(crt, site.spec())
-    written = infra_cert_sign.make(crt, site.spec())
+    written = infra_cert_sign.make(site.minion, crt, site.spec())
     assert written == [str(site.pki / "leaf.key"), crt]
     assert infra_cert.leaf_fault(crt, site.spec()) is None
 
@@ -190,21 +194,23 @@ def test_without_a_ca_nothing_is_signed_or_lost(site, break_, expected):
     before = Path(crt).read_bytes()
     break_(site)
     with pytest.raises(CommandExecutionError, match=expected):
-        infra_cert.renew()
+        infra_cert.renew(site.minion)
     assert Path(crt).read_bytes() == before
     assert site.managed()["result"] is False
 
 
 def test_an_unknown_group_is_named_and_leaves_nothing(site):
     with pytest.raises(CommandExecutionError, match="there is no group nobody-has-this"):
-        infra_cert_sign.make(str(site.pki / "x.crt"), site.spec("x", group="nobody-has-this"))
+        infra_cert_sign.make(
+            site.minion, str(site.pki / "x.crt"), site.spec("x", group="nobody-has-this")
+        )
     assert [p.name for p in site.pki.iterdir() if "x." in p.name] == []
 
 
 def test_what_is_about_to_end_is_renewed_and_served(site):
     due, good = site.make("due", days=5), site.make("good")
     before = Path(good).read_bytes()
-    told = infra_cert.renew()
+    told = infra_cert.renew(site.minion)
     assert told[due].startswith("renewed: it ends in 5.0 days")
     assert told[good].startswith("good for 397")
     assert Path(good).read_bytes() == before
@@ -212,9 +218,9 @@ def test_what_is_about_to_end_is_renewed_and_served(site):
     site.run.assert_called_once()
     assert site.run.call_args.args[0] == ["nginx", "-t", "-q"]
     site.reload.assert_called_once_with("nginx")
-    assert "renewed" in infra_cert.renew(good, force=True)[good]
+    assert "renewed" in infra_cert.renew(site.minion, good, force=True)[good]
     with pytest.raises(SaltInvocationError, match="expected a certificate of ours"):
-        infra_cert.renew("/no")
+        infra_cert.renew(site.minion, "/no")
 
 
 def test_when_a_renewal_is_due_is_told_as_a_metric(site):
@@ -230,7 +236,7 @@ def test_an_nginx_that_would_not_start_again_is_not_reloaded(site):
     site.make(days=5)
     site.run.return_value = {"retcode": 1, "stderr": "unknown directive"}
     with pytest.raises(CommandExecutionError, match="unknown directive"):
-        infra_cert.renew()
+        infra_cert.renew(site.minion)
     site.reload.assert_not_called()
 
 
@@ -239,7 +245,7 @@ def test_one_failure_does_not_keep_others_from_being_renewed(site):
     infra_cert_sign.remember(str(site.pki / "aaa.crt"), site.spec("aaa", group="nobody-has-this"))
     second = site.make("bbb", days=5)
     with pytest.raises(CommandExecutionError, match="nobody-has-this"):
-        infra_cert.renew()
+        infra_cert.renew(site.minion)
     assert infra_cert.describe(second)["days_left"] > 396
     site.reload.assert_called_once_with("nginx")
 
@@ -248,28 +254,28 @@ def test_what_was_removed_is_forgotten(site):
     crt = site.make()
     Path(crt).unlink()
     (site.pki / "leaf.key").unlink()
-    assert infra_cert.renew() == {crt: "is gone, and forgotten"}
-    assert infra_cert.renew() == {}
+    assert infra_cert.renew(site.minion) == {crt: "is gone, and forgotten"}
+    assert infra_cert.renew(site.minion) == {}
 
 
 def test_a_damaged_record_fails_a_renewal_and_is_mended_by_an_apply(site):
     site.managed()
     infra_cert_sign.RECORD.write_text("{")
     with pytest.raises(CommandExecutionError, match="is damaged"):
-        infra_cert.renew()
+        infra_cert.renew(site.minion)
     assert site.managed()["result"] is True
     assert list(infra_cert_sign.remembered()) == [str(site.pki / "leaf.crt")]
     assert infra_cert_sign.RECORD.with_suffix(".damaged").read_text() == "{"
 
 
 def test_issued_by_hand(site):
-    told = infra_cert.issue("etcd-1", san="DNS:etcd-1, 10.0.0.2", expire="60d")
+    told = infra_cert.issue(site.minion, "etcd-1", san="DNS:etcd-1, 10.0.0.2", expire="60d")
     assert (told["names"], told["addresses"]) == (["etcd-1"], ["10.0.0.2"])
     assert told["crt"] == str(site.pki / "misc/etcd-1.crt")
     assert told["usages"] == ["serverAuth", "clientAuth"]
     assert (mode(told["crt"]), mode(told["key"])) == (0o600, 0o600)
     assert infra_cert.leaf_fault(told["crt"], infra_cert_sign.remembered()[told["crt"]]) is None
-    plain = infra_cert.issue("client")
+    plain = infra_cert.issue(site.minion, "client")
     assert (plain["names"], plain["addresses"], plain["days"]) == (
         ["localhost"],
         ["127.0.0.1"],
@@ -280,7 +286,7 @@ def test_issued_by_hand(site):
     (site.folder / "other").mkdir()
     other = Authority(site.folder / "other").leaf()
     with pytest.raises(SaltInvocationError, match="of another CA"):
-        infra_cert.issue("x", crt=other[0])
+        infra_cert.issue(site.minion, "x", crt=other[0])
 
 
 @pytest.mark.parametrize(
@@ -297,7 +303,7 @@ def test_issued_by_hand(site):
 )
 def test_what_cannot_be_issued(site, arguments, expected):
     with pytest.raises(SaltInvocationError, match=expected):
-        infra_cert.issue(**arguments)
+        infra_cert.issue(site.minion, **arguments)
     assert not (site.pki / "misc").exists()
 
 
@@ -384,7 +390,7 @@ def tree(folder):
 
 
 def test_the_ca_comes_back_from_its_backup(site, passphrase, tmp_path):
-    infra_cert.issue("etcd-1")
+    infra_cert.issue(site.minion, "etcd-1")
     site.make()
     (site.pki / "ca/ca.key").chmod(0o600)
     backup = str(tmp_path / "ca.backup")

@@ -3,12 +3,14 @@
 import datetime
 import json
 import shlex
+from unittest.mock import create_autospec
 
 import portal_samples
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula.fileset import filesets as infra_files
+from infra_formula import process
+from infra_formula.errors import CommandFailed
 from infra_formula.pki import certbot as infra_certbot
 from infra_formula.portal import nginx as infra_portal
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -218,13 +220,8 @@ class World:
         monkeypatch.setattr(infra_certbot, "certificates", lambda: self.have)
         monkeypatch.setattr(infra_certbot, "_now", lambda: self.clock)
         monkeypatch.setattr(infra_certbot.time, "sleep", lambda _: None)
-        functions = {f"infra_certbot.{f}": getattr(infra_certbot, f)
-                     for f in ("plan", "issue", "adopt", "retire", "rehearses")}  # fmt: skip
-        functions |= {"infra_portal.views": infra_portal.views, "cmd.run_all": self.run,
-                      "infra_files.write": infra_files.write,
-                      "infra_files.root_only_fault": infra_files.root_only_fault}  # fmt: skip
-        for module in (infra_certbot, certbot_state):
-            monkeypatch.setattr(module, "__salt__", functions, raising=False)
+        self.program = create_autospec(process.run, side_effect=self.run)
+        monkeypatch.setattr(process, "run", self.program)
         states = {"infra_portal.followed": self.followed}
         monkeypatch.setattr(certbot_state, "__states__", states, raising=False)
         self.folder = folder
@@ -404,12 +401,11 @@ def test_a_damaged_record_is_no_obstacle(world):
     assert json.loads(infra_certbot.RECORD.read_text())["asked"]["a"]["ours"] is True
 
 
-def test_a_certbot_that_is_not_there_is_named(world, monkeypatch):
+def test_a_certbot_that_is_not_there_is_named(world):
     def missing(*_, **__):
-        raise CommandExecutionError("Unable to run command")
+        raise CommandFailed("certbot: No such file or directory")
 
-    functions = {**infra_certbot.__salt__, "cmd.run_all": missing}
-    monkeypatch.setattr(infra_certbot, "__salt__", functions)
+    world.program.side_effect = missing
     with pytest.raises(CommandExecutionError, match="certbot cannot run"):
         infra_certbot.issue(SPEC, REQUEST)
 

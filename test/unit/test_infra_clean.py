@@ -6,6 +6,7 @@ from unittest.mock import create_autospec
 import pytest
 from infra_formula import paths, process
 from infra_formula.daemon import systemd
+from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest, originals
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
@@ -28,7 +29,8 @@ class Machine:
         monkeypatch.setattr(infra_before, "OURS", f"{self.lib}/")
         monkeypatch.setattr(paths, "STATE_DIR", self.lib)
         monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "run")
-        monkeypatch.setattr(infra_before.salt.utils.path, "which", lambda _name: None)
+        absent = CommandFailed("systemctl: No such file or directory")
+        monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=absent))
         self.functions = {
             "pkg.list_pkgs": lambda: dict.fromkeys(self.packages, "1"),
             "pkg.install": self.install,

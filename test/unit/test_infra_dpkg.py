@@ -4,9 +4,10 @@ import fcntl
 import subprocess
 import sys
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import create_autospec
 
 import pytest
+from infra_formula import process as runner
 from infra_formula.repository import dpkg as infra_dpkg
 from salt.exceptions import CommandExecutionError
 
@@ -69,16 +70,16 @@ def test_our_own_look_does_not_take_a_lock_away(admin):
     assert asked.stdout == b"held\n"
 
 
-def salt(monkeypatch, audits, codes=None):
+def answers(monkeypatch, audits):
     told, ran = iter(audits), []
 
-    def run_all(command, **_):
+    def run(command, **_):
         if command[0] == "dpkg-query":
             return {"retcode": 0, "stdout": next(told), "stderr": ""}
         ran.append(command[0])
         return {"retcode": 0, "stdout": "", "stderr": f"{command[0]} says why"}
 
-    monkeypatch.setattr(infra_dpkg, "__salt__", {"cmd.run_all": run_all}, raising=False)
+    monkeypatch.setattr(runner, "run", create_autospec(runner.run, side_effect=run))
     monkeypatch.setattr(infra_dpkg.salt.utils.path, "which", lambda name: name)
     return ran
 
@@ -87,7 +88,7 @@ def test_what_is_unfinished_is_told(admin, monkeypatch):
     rows = (
         "a installed ok\nnginx half-configured ok\nb config-files ok\nc half-installed reinstreq\n"
     )
-    salt(monkeypatch, [rows, "d installed reinstreq\n", ""])
+    answers(monkeypatch, [rows, "d installed reinstreq\n", ""])
     assert infra_dpkg.unfinished() == ["nginx is half-configured", "c is half-installed"]
     assert infra_dpkg.unfinished() == ["d is reinstreq"]
     Path(admin, "updates", "0001").touch()
@@ -98,13 +99,13 @@ def test_what_is_unfinished_is_told(admin, monkeypatch):
     ("audits", "ran"), [([""] * 2, ["dpkg"]), (["x unpacked ok", ""], ["dpkg", "apt-get"])]
 )
 def test_it_is_finished_with_as_little_as_it_takes(admin, monkeypatch, audits, ran):
-    done = salt(monkeypatch, audits)
+    done = answers(monkeypatch, audits)
     infra_dpkg.finish()
     assert done == ran
 
 
 def test_what_cannot_be_finished_is_quoted(admin, monkeypatch):
-    salt(monkeypatch, ["x unpacked ok", "x unpacked ok"])
+    answers(monkeypatch, ["x unpacked ok", "x unpacked ok"])
     with pytest.raises(CommandExecutionError, match=r"x is unpacked\napt-get.*apt-get says why"):
         infra_dpkg.finish()
 
@@ -112,23 +113,24 @@ def test_what_cannot_be_finished_is_quoted(admin, monkeypatch):
 @pytest.mark.parametrize("test", [True, False])
 @pytest.mark.parametrize("left", [[], ["nginx"]])
 def test_the_state_finishes_once_and_tells_beforehand(monkeypatch, test, left):
-    functions = {
-        "infra_dpkg.holder": Mock(return_value=None),
-        "infra_dpkg.wait": Mock(return_value=6.2),
-        "infra_dpkg.unfinished": Mock(return_value=left),
-        "infra_dpkg.finish": Mock(),
+    values = {"holder": None, "wait": 6.2, "unfinished": left, "finish": None}
+    doubles = {
+        name: create_autospec(getattr(infra_dpkg, name), return_value=value)
+        for name, value in values.items()
     }
-    monkeypatch.setattr(states, "__salt__", functions, raising=False)
+    for name, double in doubles.items():
+        monkeypatch.setattr(infra_dpkg, name, double)
     monkeypatch.setattr(states, "__opts__", {"test": test}, raising=False)
     ret = states.finished("x")
     assert ret["result"] is (None if test and left else True)
     assert ret["changes"] == ({"finished": left} if left else {})
-    assert functions["infra_dpkg.finish"].called is (bool(left) and not test)
+    assert doubles["finish"].called is (bool(left) and not test)
     assert ("waited 6 s" in ret["comment"]) is not test
 
 
 def test_a_lock_that_does_not_end_is_an_error(monkeypatch):
-    refused = Mock(side_effect=CommandExecutionError("process 7 (apt-get) has had it"))
-    monkeypatch.setattr(states, "__salt__", {"infra_dpkg.wait": refused}, raising=False)
+    error = CommandExecutionError("process 7 (apt-get) has had it")
+    refused = create_autospec(infra_dpkg.wait, side_effect=error)
+    monkeypatch.setattr(infra_dpkg, "wait", refused)
     monkeypatch.setattr(states, "__opts__", {"test": False}, raising=False)
     assert states.finished("x")["result"] is False

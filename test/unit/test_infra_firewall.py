@@ -1,10 +1,14 @@
 """What firewalld and ufw say, and what they are told."""
 
 import json
+from unittest.mock import create_autospec
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula import process
+from infra_formula.daemon import local_ports, systemd
+from infra_formula.fileset import filesets
 from infra_formula.firewall import nftables as nft
 from infra_formula.firewall import ports as firewall
 from infra_formula.uninstall import install_record as before
@@ -29,19 +33,14 @@ class Machine:
 
     def __init__(self, monkeypatch, answers):
         self.answers, self.asked = answers, []
-        monkeypatch.setattr(firewall, "__salt__", {"cmd.run_all": self.run}, raising=False)
+        monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=self.run))
         programs = {command.split()[0] for command in answers}
         monkeypatch.setattr(
             firewall.salt.utils.path, "which", lambda name: name if name in programs else None
         )
-        functions = {
-            f"infra_firewall.{name}": getattr(firewall, name)
-            for name in ("active", "open_ports", "open_port")
-        }
         self.noted = []
-        functions["infra_before.component_of"] = before.component_of
-        functions["infra_before.note"] = self.noted.append
-        monkeypatch.setattr(state, "__salt__", functions, raising=False)
+        note = create_autospec(before.note, side_effect=self.noted.append)
+        monkeypatch.setattr(before, "note", note)
         low = {"__sls__": "infra.nginx.firewall"}
         monkeypatch.setattr(state, "__low__", low, raising=False)
         monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
@@ -258,15 +257,11 @@ class Rules:
         (tmp_path / "ip_tables_names").write_text("filter\n" if legacy else "", encoding="ascii")
         monkeypatch.setattr(firewall, "_INTERFACES", interfaces)
         monkeypatch.setattr(firewall, "_LEGACY", f"{tmp_path}/ip{{}}_tables_names")
-        functions = {
-            "infra_nft.unavailable": lambda: None,
-            "infra_nft.ruleset": lambda: rules,
-            "infra_nft.foreign": nft.foreign,
-            "infra_nft.admits": nft.admits,
-            "infra_nft.own": nft.own,
-            "cmd.run_all": lambda *a, **k: {"retcode": 0, "stdout": legacy, "stderr": ""},
-        }
-        monkeypatch.setattr(firewall, "__salt__", functions, raising=False)
+        unavailable = create_autospec(nft.unavailable, return_value=None)
+        monkeypatch.setattr(nft, "unavailable", unavailable)
+        monkeypatch.setattr(nft, "ruleset", create_autospec(nft.ruleset, return_value=rules))
+        answer = {"retcode": 0, "stdout": legacy, "stderr": ""}
+        monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=answer))
         found = {"iptables-legacy"} if legacy else set()
         monkeypatch.setattr(
             firewall.salt.utils.path, "which", lambda name: name if name in found else None
@@ -316,6 +311,7 @@ def test_rules_of_iptables_that_cannot_be_followed_leave_it_open_who_gets_in(mon
     Rules(monkeypatch, tmp_path, [], False, "-P INPUT ACCEPT\n-A INPUT -j X")
     name, admits = firewall.judge()
     assert (name, admits("10.0.0.7", 8428, "tcp")) == ("no firewall", None)
+    monkeypatch.undo()
     Rules(monkeypatch, tmp_path, [], False, "-P INPUT ACCEPT")
     name, admits = firewall.judge()
     assert (name, admits("10.0.0.7", 8428, "tcp")) == ("no firewall", True)
@@ -352,33 +348,34 @@ class Confined:
         states = {"pkg.installed": self.install}
         monkeypatch.setattr(state, "__states__", states, raising=False)
         functions = {
-            "infra_firewall.active": lambda: self.firewall,
-            "infra_firewall.guard": lambda: self.guard,
-            "infra_firewall.confinable": firewall.confinable,
-            "infra_firewall.granted": firewall.granted,
-            "infra_firewall.locked_out": lambda rows: self.locked_out,
-            "infra_firewall.open_ports": lambda _: self.ports,
-            "infra_firewall.open_port": lambda _, rule: self.ports.append(rule),
-            "infra_firewall.close_port": lambda _, rule: self.ports.remove(rule),
-            "infra_nft.unavailable": lambda: self.fault if self.has_nft else "nft is not installed",
-            "infra_nft.refusal": lambda text: None,
-            "infra_nft.ruleset": lambda: [],
-            "infra_nft.own": lambda _: self.live or [],
-            "infra_nft.text": nft.text,
-            "infra_files.compare": self.compare,
-            "infra_files.differs": lambda found: bool(found["diff"]),
-            "infra_files.publish": self.publish,
-            "infra_files.remove": self.remove,
-            "infra_files.write": lambda path, text, mode: state._LOADED.write_text(text),
-            "infra_daemon.running": lambda unit: {"active": self.active},
-            "infra_daemon.systemctl": self.systemctl,
-            "infra_before.component_of": before.component_of,
-            "infra_before.note": self.noted.update,
-            "infra_before.record": lambda: self.record,
-            "infra_before.forget": lambda *a: self.calls.append(("forget", *a)),
-            "cp.get_file_str": lambda path: "[Unit]\n",
+            firewall.active: lambda: self.firewall,
+            firewall.guard: lambda: self.guard,
+            firewall.locked_out: lambda rows: self.locked_out,
+            firewall.open_ports: lambda _: self.ports,
+            firewall.open_port: lambda _, rule: self.ports.append(rule),
+            firewall.close_port: lambda _, rule: self.ports.remove(rule),
+            nft.unavailable: lambda: self.fault if self.has_nft else "nft is not installed",
+            nft.refusal: lambda text: None,
+            nft.ruleset: lambda: [],
+            nft.own: lambda _: self.live or [],
+            filesets.compare: self.compare,
+            filesets.differs: lambda found: bool(found["diff"]),
+            filesets.publish: self.publish,
+            filesets.remove: self.remove,
+            systemd.unit_state: lambda unit: {"active": self.active},
+            systemd.systemctl: self.systemctl,
+            before.note: self.noted.update,
+            before.record: lambda: self.record,
+            before.forget: lambda *a: self.calls.append(("forget", *a)),
         }
-        monkeypatch.setattr(state, "__salt__", functions, raising=False)
+        modules = {m.__name__: m for m in (firewall, nft, filesets, daemons, before)}
+        for function, double in functions.items():
+            spec = create_autospec(function, side_effect=double)
+            monkeypatch.setattr(modules[function.__module__], function.__name__, spec)
+        salt = {"cp.get_file_str": lambda path: "[Unit]\n"}
+        monkeypatch.setattr(state, "__salt__", salt, raising=False)
+        for name in ("__grains__", "__context__"):
+            monkeypatch.setattr(state, name, {}, raising=False)
 
     def install(self, **_given):
         if state.__opts__["test"]:
@@ -513,14 +510,15 @@ def test_a_port_that_a_firewall_opens_to_everybody_is_warned_of(confined):
     assert "ufw lets everybody reach 8428/tcp (vmetrics)" in told
 
 
-def test_ssh_is_never_confined(confined, monkeypatch):
+def test_ssh_is_never_confined(monkeypatch, tmp_path):
+    locked_out = firewall.locked_out
+    confined = Confined(monkeypatch, tmp_path)
     listeners = {2222: {7}, 8428: {8}, 9: {1}}
     names = {7: "sshd", 8: "victoria-metric", 1: "systemd"}
-    functions = {"infra_daemon.listeners": lambda port: listeners.get(port, set())}
-    monkeypatch.setattr(firewall, "__salt__", functions, raising=False)
+    monkeypatch.setattr(local_ports, "listeners", lambda port: listeners.get(port, set()))
     monkeypatch.setattr(firewall, "_process", names.get)
     rows = [{"service": "x", "ports": [f"{n}/tcp" for n in (22, 2222, 8428, 9, 80)]}]
-    assert firewall.locked_out(rows) == ["22/tcp (x)", "2222/tcp (x)", "9/tcp (x)"]
+    assert locked_out(rows) == ["22/tcp (x)", "2222/tcp (x)", "9/tcp (x)"]
     confined.locked_out = ["2222/tcp (x)"]
     done = confined.apply()
     assert (done["result"], done["changes"], confined.files) == (False, {}, {})

@@ -1,5 +1,6 @@
 """The run that acts on start and key events: what it applies, what it registers, and how often."""
 
+import inspect
 import itertools
 import json
 import os
@@ -9,8 +10,12 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula.minion import Minion
 from infra_formula.registration import events as fleet
+from infra_formula.registration import spool
 from salt.exceptions import CommandExecutionError
+
+from _modules import infra_fleet
 
 
 class Site:
@@ -24,18 +29,19 @@ class Site:
         self.registrations, self.failing, self.looks = [], 0, 0
         self.works = True  # an apply returns, with facts in the mine
         self.during = []  # called one after the other while the run sleeps
-        monkeypatch.setattr(fleet, "__opts__", self.opts, raising=False)
-        functions = {"saltutil.runner": self.runner}
-        monkeypatch.setattr(fleet, "__salt__", functions, raising=False)
-        monkeypatch.setattr(fleet, "is_accepted", lambda opts, i: i in self.accepted)
+        self.minion = Minion({"saltutil.runner": self.runner}, self.opts)
         monkeypatch.setattr(fleet.salt.client, "get_local_client", lambda path: self)
-        monkeypatch.setattr(
-            fleet, "time", SimpleNamespace(time=lambda: self.clock, sleep=self.sleep)
-        )
+        clock = SimpleNamespace(time=lambda: self.clock, sleep=self.sleep)
+        for module in (fleet, spool):
+            monkeypatch.setattr(module, "is_accepted", lambda opts, i: i in self.accepted)
+            monkeypatch.setattr(module, "time", clock)
 
     @property
     def spool(self):
-        return fleet.Spool(self.opts)
+        return spool.Spool(self.opts)
+
+    def run(self):
+        return fleet.process_events(self.minion)
 
     def sleep(self, seconds):
         self.clock += seconds
@@ -44,7 +50,7 @@ class Site:
 
     def event(self, minion_id, kind="start"):
         data = {"id": minion_id, "act": "delete", "result": True}
-        return bool(fleet.reaction(self.opts, kind, data))
+        return bool(spool.reaction(self.opts, kind, data))
 
     # What a master offers.
 
@@ -96,7 +102,7 @@ def site(tmp_path, monkeypatch):
 
 def test_an_unknown_minion_is_applied_and_then_registered(site):
     assert site.event("node-2")
-    report = fleet.process_events()
+    report = site.run()
     assert report == {"applied": ["node-2"], "failed": {}, "registrations": 1}
     assert site.jobs == ["node-2"]
     assert "node-2" in site.registrations[-1][1]
@@ -105,30 +111,30 @@ def test_an_unknown_minion_is_applied_and_then_registered(site):
 
 def test_a_known_minion_is_registered_and_not_applied(site):
     site.event("node-1")
-    assert fleet.process_events()["registrations"] == 1
+    assert site.run()["registrations"] == 1
     assert site.jobs == []
 
 
 def test_what_is_registered_already_is_not_registered_again_until_an_hour_later(site):
     for _ in range(3):
         site.event("node-1")
-        fleet.process_events()
+        site.run()
     assert len(site.registrations) == 1
     site.mine["node-1"] = {"ip": "c"}
     site.event("node-1")
-    assert fleet.process_events()["registrations"] == 1
+    assert site.run()["registrations"] == 1
     site.clock += fleet.UNCHANGED
     site.event("node-1")
-    assert fleet.process_events()["registrations"] == 1
+    assert site.run()["registrations"] == 1
 
 
 def test_a_deleted_minion_is_forgotten(site):
     site.event("node-1")
-    fleet.process_events()
+    site.run()
     site.accepted.discard("node-1")
     del site.mine["node-1"]
     assert site.event("node-1", kind="delete")
-    fleet.process_events()
+    site.run()
     assert "node-1" not in site.registrations[-1][1]
 
 
@@ -144,7 +150,7 @@ def test_a_thousand_events_while_a_run_works_are_one_run_and_a_registration_each
         site.mine["node-7"] = {"clock": site.clock}  # so that there is something to register
 
     site.during = [storm] * 40
-    report = fleet.process_events()
+    report = site.run()
     assert True not in requested
     times = [when for when, _facts in site.registrations]
     assert report["registrations"] == len(times)
@@ -155,21 +161,21 @@ def test_a_thousand_events_while_a_run_works_are_one_run_and_a_registration_each
 
 
 def test_an_event_between_the_last_look_and_the_end_is_not_lost(site, monkeypatch):
-    release = fleet.fcntl.flock
+    release = spool.fcntl.flock
     late = []
 
     def flock(handle, operation):
-        if operation == fleet.fcntl.LOCK_UN and not late and site.registrations:
+        if operation == spool.fcntl.LOCK_UN and not late and site.registrations:
             late.append(True)
             site.mine["node-2"] = {"ip": "late"}
             with monkeypatch.context() as patch:
-                patch.setattr(fleet.fcntl, "flock", release)
+                patch.setattr(spool.fcntl, "flock", release)
                 assert not site.event("node-2")  # the run holds the lock, so none is requested
         return release(handle, operation)
 
-    monkeypatch.setattr(fleet.fcntl, "flock", flock)
+    monkeypatch.setattr(spool.fcntl, "flock", flock)
     site.event("node-1")
-    fleet.process_events()
+    site.run()
     assert late
     assert "late" in site.registrations[-1][1]
 
@@ -178,7 +184,7 @@ def test_a_second_run_leaves_the_work_to_the_first(site):
     site.event("node-2")
     with site.spool.exclusive() as held:
         assert held
-        assert fleet.process_events() == {"applied": [], "failed": {}, "registrations": 0}
+        assert site.run() == {"applied": [], "failed": {}, "registrations": 0}
     assert site.spool.started() == ["node-2"]
 
 
@@ -194,12 +200,12 @@ def test_what_an_interrupted_run_had_begun_is_done_by_the_next(site):
     site.works = False
     site.during = [lambda: None, die]
     with pytest.raises(Killed):
-        fleet.process_events()
+        site.run()
     assert site.jobs == ["node-2"]
     # The apply went on without the master, and the minion is in the mine now.
     site.mine["node-2"] = {"ip": "x"}
     site.during = []
-    fleet.process_events()
+    site.run()
     assert site.jobs == ["node-2"]
     assert "node-2" in site.registrations[-1][1]
     assert not os.listdir(site.spool.root / "taken")
@@ -209,11 +215,11 @@ def test_a_registration_that_fails_is_tried_three_times_and_then_by_the_next_eve
     site.failing = 4
     site.event("node-1")
     with pytest.raises(CommandExecutionError, match=r"infra\.orch\.register failed each time"):
-        fleet.process_events()
+        site.run()
     assert len(site.registrations) == 3
     assert site.spool.is_registering()
     assert site.event("infra-1")
-    fleet.process_events()
+    site.run()
     assert len(site.registrations) == 5
     assert not site.spool.is_registering()
 
@@ -229,7 +235,7 @@ def test_a_minion_whose_apply_fails_is_named_and_does_not_stop_the_others(site, 
                     "1": {"node-3": {"ret": {"a": {"result": True}}}}}  # fmt: skip
     site.event("node-2")
     site.event("node-3")
-    report = fleet.process_events()
+    report = site.run()
     assert list(report["failed"]) == ["node-2"]
     assert report["applied"] == ["node-3"]
     assert report["registrations"] == 1
@@ -240,11 +246,11 @@ def test_a_minion_whose_apply_failed_is_not_applied_at_each_of_its_events(site):
     begun = site.clock
     site.returns = {"0": {"node-2": {"ret": {"a": {"result": False}}}}}
     site.event("node-2")
-    fleet.process_events()
+    site.run()
     assert site.jobs == ["node-2"]
     site.during = [lambda: site.event("node-2")] * 20
     site.event("node-2")
-    report = fleet.process_events()
+    report = site.run()
     assert site.jobs == ["node-2", "node-2"]
     assert site.clock - begun >= fleet.RETRY
     assert list(report["failed"]) == ["node-2"]
@@ -254,7 +260,7 @@ def test_an_apply_that_never_ends_is_given_up(site):
     site.works = False
     site.running = {"0"}
     site.event("node-2")
-    report = fleet.process_events()
+    report = site.run()
     assert report["failed"] == {"node-2": f"it did not end within {fleet.DEADLINE} s"}
 
 
@@ -262,7 +268,7 @@ def test_an_apply_that_ended_without_a_word_is_given_up_sooner(site):
     site.works = False
     begun = site.clock
     site.event("node-2")
-    report = fleet.process_events()
+    report = site.run()
     assert report["failed"] == {"node-2": "it runs no longer, and returned nothing"}
     assert site.clock - begun < fleet.DEADLINE / 10
 
@@ -273,7 +279,7 @@ def test_while_one_minion_is_applied_the_others_are_registered(site):
     site.event("node-2")
     site.during = [lambda: None, lambda: site.event("node-1")]
     begun = site.clock
-    fleet.process_events()
+    site.run()
     assert site.registrations[0][0] - begun < fleet.DEADLINE / 10
 
 
@@ -294,7 +300,7 @@ def test_not_all_are_applied_at_the_same_time(site):
     site.during = [finish] * 20
     for name in sorted(names):
         site.event(name)
-    report = fleet.process_events()
+    report = site.run()
     assert set(report["applied"]) == names
     assert len(site.jobs) == 25
     assert max(most) == fleet.APPLIES
@@ -303,7 +309,7 @@ def test_not_all_are_applied_at_the_same_time(site):
 def test_a_minion_whose_key_is_deleted_meanwhile_is_not_applied(site):
     site.event("node-2")
     site.accepted.discard("node-2")
-    assert fleet.process_events() == {"applied": [], "failed": {}, "registrations": 0}
+    assert site.run() == {"applied": [], "failed": {}, "registrations": 0}
     assert not site.spool.has_work()
 
 
@@ -313,36 +319,38 @@ def test_a_minion_whose_key_is_deleted_meanwhile_is_not_applied(site):
 def test_a_damaged_record_is_written_anew(site, text):
     site.event("node-1")
     (site.spool.root / "record.json").write_text(text, encoding="utf-8")
-    fleet.process_events()
+    site.run()
     assert len(site.registrations) == 1
     assert site.spool.record()["registered"] == site.registrations[0][0]
 
 
 def test_a_clock_that_is_set_back_stops_nothing(site):
     site.event("node-1")
-    fleet.process_events()
+    site.run()
     site.clock -= 500_000
     site.mine["node-1"] = {"ip": "new"}
     (site.spool.root / "requested").touch()
     assert site.event("node-1")
     begun = site.clock
-    fleet.process_events()
+    site.run()
     assert len(site.registrations) == 2
     assert site.clock - begun < fleet.INTERVAL
 
 
 def test_files_are_the_masters_alone(site):
     site.event("node-2")
-    fleet.process_events()
+    site.run()
     for path in [site.spool.root, *site.spool.root.rglob("*")]:
         assert stat.S_IMODE(path.stat().st_mode) in ((0o700,) if path.is_dir() else (0o600,)), path
 
 
-def test_a_master_has_the_run_alone_and_a_minion_has_nothing(site):
-    assert fleet.__load__ == ["process_events"]
-    assert fleet.__virtual__()[0] is False
+def test_a_master_has_the_run_alone_and_a_minion_has_nothing(site, monkeypatch):
+    monkeypatch.setattr(infra_fleet, "__opts__", site.opts, raising=False)
+    public = [n for n, v in vars(infra_fleet).items() if inspect.isfunction(v) and n[0] != "_"]
+    assert public == ["process_events"]
+    assert infra_fleet.__virtual__()[0] is False
     site.opts["__role"] = "master"
-    assert fleet.__virtual__() is True
+    assert infra_fleet.__virtual__() is True
 
 
 def test_without_an_answer_of_the_mine_nobody_is_applied(site, monkeypatch):
@@ -350,14 +358,14 @@ def test_without_an_answer_of_the_mine_nobody_is_applied(site, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(site, "get", lambda **options: "Exception occurred in runner mine.get")
         with pytest.raises(CommandExecutionError, match=r"mine\.get: expected a dictionary"):
-            fleet.process_events()
+            site.run()
     assert site.jobs == []
-    assert fleet.process_events()["registrations"] == 1
+    assert site.run()["registrations"] == 1
 
 
 @given(st.text(max_size=120))
 def test_an_id_is_a_name_without_anything_that_a_target_or_a_path_understands(value):
-    if fleet.is_minion_id(value):
+    if spool.is_minion_id(value):
         assert value.isascii()
         assert value[0].isalnum()
         assert value[-1].isalnum()
@@ -366,4 +374,4 @@ def test_an_id_is_a_name_without_anything_that_a_target_or_a_path_understands(va
 
 @given(st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", fullmatch=True))
 def test_usual_ids_are_taken(value):
-    assert fleet.is_minion_id(value)
+    assert spool.is_minion_id(value)

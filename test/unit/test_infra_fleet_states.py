@@ -2,12 +2,17 @@
 
 import json
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
+from infra_formula import process
 from infra_formula.dns import dnsmasq as infra_dns
 from infra_formula.dns import resolver as infra_resolver
 from infra_formula.fileset import filesets as infra_files
+from infra_formula.minion import Minion
+from infra_formula.pki import certificates
 from infra_formula.registration import registry as infra_register
+from infra_formula.repository import catalogue, other_sources, signing
 from infra_formula.repository import client_trust as infra_node
 from salt.exceptions import CommandExecutionError
 
@@ -55,22 +60,19 @@ class World:
             "mine.send": self.send,
             "file.file_exists": lambda path: Path(path).is_file(),
             "file.read": lambda path: Path(path).read_text(encoding="utf-8"),
-            "cmd.run_all": self.run,
             "pkg.refresh_db": self.refresh,
-            "infra_sources.switch": self.switch,
-            "infra_repo_client.endpoint": lambda ip, port: f"http://{ip}",
-            "infra_cert.describe": lambda path: {},
         }
-        for module in (infra_dns, infra_files, infra_node, infra_register, infra_resolver):
-            name = module.__name__.rpartition(".")[2]
-            public = {k: v for k, v in vars(module).items() if callable(v) and k[0] != "_"}
-            functions.update({f"{name}.{k}": v for k, v in public.items()})
-        self.functions = functions
-        states = {"file.managed": self.managed}
-        for module in (
-            *(infra_dns, infra_node, infra_register, infra_resolver),
-            *(dns_state, node_state, register_state, resolver_state),
+        for module, name, double in (
+            (process, "run", self.run),
+            (other_sources, "switch", self.switch),
+            (certificates, "describe", lambda path: {}),
         ):
+            spec = create_autospec(getattr(module, name), side_effect=double)
+            monkeypatch.setattr(module, name, spec)
+        self.functions = functions
+        self.minion = Minion(functions, self.opts, context=self.context)
+        states = {"file.managed": self.managed}
+        for module in (dns_state, node_state, register_state, resolver_state):
             for dunder, value in (
                 ("__salt__", functions),
                 ("__opts__", self.opts),
@@ -172,9 +174,10 @@ def test_a_master_that_takes_nothing_fails_the_state(world):
 
 
 def test_an_address_that_is_not_given_is_found_or_asked_for(world, monkeypatch):
-    found = {"infra_register.own_address": lambda towards: "10.10.10.33"}
-    world.functions.update(found)
-    publish(data={**FACTS, "ip": None}, towards=["10.10.10.10"])
+    with monkeypatch.context() as patch:
+        found = create_autospec(infra_register.own_address, return_value="10.10.10.33")
+        patch.setattr(infra_register, "own_address", found)
+        publish(data={**FACTS, "ip": None}, towards=["10.10.10.10"])
     assert world.mine["node-1"]["ip"] == "10.10.10.33"
     with pytest.raises(CommandExecutionError, match="set node_ip"):
         infra_register.own_address([])
@@ -199,7 +202,7 @@ def test_the_inventory_says_who_came_and_who_left(world):
     assert not (world.folder / "register.json").exists()
     world.opts["test"] = False
     register_state.inventory("x", SETTINGS, mine=MINE)
-    assert set(infra_register.remembered()) == {"infra-1", "node-1"}
+    assert set(infra_register.remembered(world.minion)) == {"infra-1", "node-1"}
     world.context.clear()
     told = register_state.inventory("x", SETTINGS, mine={"infra-1": MINE["infra-1"]})
     assert told["changes"] == {"left": ["node-1"]}
@@ -217,7 +220,7 @@ def test_without_a_master_nobody_is_forgotten(world):
     world.opts["file_client"] = "local"
     told = register_state.inventory("x", SETTINGS)
     assert (told["result"], told["changes"]) == (True, {})
-    assert set(infra_register.remembered()) == {"infra-1", "node-1"}
+    assert set(infra_register.remembered(world.minion)) == {"infra-1", "node-1"}
     world.context.clear()
     world.opts["file_client"] = "remote"
     assert register_state.inventory("x", SETTINGS)["changes"] == {"left": ["infra-1", "node-1"]}
@@ -365,7 +368,9 @@ def test_at_first_an_infra_node_that_is_late_is_waited_for(world, monkeypatch):
             silent.clear()
         return ask()
 
-    world.functions["infra_node.wait_until"] = wait_until
+    monkeypatch.setattr(
+        infra_node, "wait_until", create_autospec(infra_node.wait_until, side_effect=wait_until)
+    )
     told = repository(world, monkeypatch, silent=silent, wait=900)
     assert asked == [900, 30]
     assert told["result"] is True
@@ -494,9 +499,9 @@ def test_resolvers_are_left_alone_when_asked(world):
 )
 def test_the_owner_of_resolv_conf_is_told_by_its_own_means(world, monkeypatch, owner, command):
     written = {}
-    world.functions["infra_resolver.owner"] = lambda: owner
-    world.functions["infra_resolver.foreign"] = lambda own: ["9.9.9.9"]
-    world.functions["infra_resolver.remembered"] = lambda: ["9.9.9.9"]
+    for name, value in (("owner", owner), ("foreign", ["9.9.9.9"]), ("remembered", ["9.9.9.9"])):
+        double = create_autospec(getattr(infra_resolver, name), return_value=value)
+        monkeypatch.setattr(infra_resolver, name, double)
 
     def managed(name, contents, **_options):
         same = written.get(name) == contents
@@ -560,7 +565,7 @@ def test_an_upstream_for_yum_is_checked_as_its_entry_says():
         assert line in lines
 
 
-def test_a_key_is_fetched_once_and_is_the_one_that_is_expected(world):
+def test_a_key_is_fetched_once_and_is_the_one_that_is_expected(world, monkeypatch):
     key = world.folder / "downloaded"
     key.write_bytes(b"-----BEGIN PGP PUBLIC KEY BLOCK-----\nx\n")
     fetched = []
@@ -575,21 +580,23 @@ def test_a_key_is_fetched_once_and_is_the_one_that_is_expected(world):
         Path(f"{path}.asc").write_bytes(data)
         return [f"{path}.asc", "FFFF"]
 
-    world.functions |= {"cp.cache_file": cache_file, "infra_repo_sign.keyring": keyring}
+    world.functions["cp.cache_file"] = cache_file
+    monkeypatch.setattr(signing, "keyring", create_autospec(signing.keyring, side_effect=keyring))
     folder = str(world.folder)
     stranger = {**RPM, "fingerprint": ["AAAA"]}
     with pytest.raises(CommandExecutionError, match="baseos: it holds the key FFFF, but expected"):
-        infra_node.upstream_key(stranger, folder)
-    path = infra_node.upstream_key(RPM, folder)
+        infra_node.upstream_key(world.minion, stranger, folder)
+    path = infra_node.upstream_key(world.minion, RPM, folder)
     assert path == f"{folder}/infra-baseos.asc"
-    assert infra_node.upstream_key(RPM, folder) == path
+    assert infra_node.upstream_key(world.minion, RPM, folder) == path
     assert len(fetched) == 2
-    assert infra_node.upstream_key(DEB, folder) == DEB["signed_by"]
+    assert infra_node.upstream_key(world.minion, DEB, folder) == DEB["signed_by"]
 
 
 def test_a_client_takes_the_upstreams_that_fit_it(world, monkeypatch):
     plan = {"targets": [{"family": "deb", "upstreams": [DEB]}]}
-    world.functions["infra_repo_catalogue.plan"] = lambda request: plan
+    planned = create_autospec(catalogue.plan, return_value=plan)
+    monkeypatch.setattr(catalogue, "plan", planned)
     told = repository(world, monkeypatch, nodes=[], request={"modules": "node"})
     assert told["result"] is True
     assert list(sources(world)) == ["infra-base.sources"]

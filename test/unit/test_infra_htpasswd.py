@@ -1,8 +1,9 @@
 """Basic-auth files, hashed by the real openssl."""
 
-import subprocess
+from unittest.mock import create_autospec
 
 import pytest
+from infra_formula import process
 from infra_formula.portal import htpasswd as infra_htpasswd
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -11,16 +12,15 @@ HASHED = "$6$salt$" + "a" * 86
 
 @pytest.fixture(autouse=True)
 def calls(monkeypatch):
-    made = []
+    commands = []
+    run = process.run
 
-    def run_all(command, stdin=None, python_shell=True, **_options):
-        assert python_shell is False
-        made.append(command)
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-        return {"retcode": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+    def recorded(command, **options):
+        commands.append(command)
+        return run(command, **options)
 
-    monkeypatch.setattr(infra_htpasswd, "__salt__", {"cmd.run_all": run_all}, raising=False)
-    return made
+    monkeypatch.setattr(process, "run", create_autospec(run, side_effect=recorded))
+    return commands
 
 
 def test_passwords_become_hashes_and_stay_out_of_the_process_list(calls):
@@ -58,8 +58,8 @@ def test_what_cannot_be_a_user_is_refused_without_its_password(user, password):
         infra_htpasswd.lines({user: password})
 
 
-def test_a_failing_openssl_is_told(monkeypatch):
-    failing = {"cmd.run_all": lambda *a, **k: {"retcode": 1, "stdout": "", "stderr": "no luck"}}
-    monkeypatch.setattr(infra_htpasswd, "__salt__", failing)
+def test_a_failing_openssl_is_told():
+    process.run.side_effect = None
+    process.run.return_value = {"retcode": 1, "stdout": "", "stderr": "no luck"}
     with pytest.raises(CommandExecutionError, match="no luck"):
         infra_htpasswd.lines({"adam": "x"})

@@ -5,11 +5,13 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from infra_formula import process
 from infra_formula.firewall import nftables as nft
 from salt.exceptions import CommandExecutionError
 
@@ -201,7 +203,7 @@ def test_chains_that_lead_in_a_circle_end():
 def program(monkeypatch):
     """What nft answers; a test changes it."""
     answer = {"retcode": 0, "stdout": "", "stderr": ""}
-    monkeypatch.setattr(nft, "__salt__", {"cmd.run_all": lambda *a, **k: answer}, raising=False)
+    monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=answer))
     monkeypatch.setattr(nft.salt.utils.path, "which", lambda name: f"/usr/sbin/{name}")
     return answer
 

@@ -130,7 +130,7 @@ def test_a_client_whose_chronyd_has_just_been_started_waits_for_its_infra_nodes(
     monkeypatch, age, first, expected
 ):
     since = "" if age is None else str(int((time.monotonic() - age) * 1e6))
-    outcome = {"retcode": 0, "stdout": since, "stderr": ""}
+    outcome = {"retcode": 0, "stdout": f"ActiveEnterTimestampMonotonic={since}", "stderr": ""}
     run = create_autospec(ntp.process.run, return_value=outcome)
     monkeypatch.setattr(ntp.process, "run", run)
     assert ntp.patience("chrony", first) == pytest.approx(expected, abs=5)

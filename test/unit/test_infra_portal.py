@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import create_autospec
 
 import pytest
 import yaml
 from infra_formula.fileset import filesets as infra_files
+from infra_formula.minion import Minion
 from infra_formula.parameters import schema
+from infra_formula.portal import htpasswd
 from infra_formula.portal import nginx as portal
 from portal_samples import ALL_COMPONENTS, DEMO, facts, load, settings
 from salt.exceptions import SaltInvocationError
@@ -517,15 +519,21 @@ def test_every_attribute_changes_something():
 @pytest.mark.parametrize("given", [{}, {"portal": {}, "settings": {"nginx_group": "www"}}])
 def test_a_difference_knows_the_users_that_an_apply_would_write(monkeypatch, given):
     applied = {"portal": {}, "settings": {"nginx_group": "nginx"}, "users": {"ann": "x"}}
-    compared = Mock(spec=infra_files.compare, side_effect=lambda _set, _root, specs: {
+    compared = create_autospec(infra_files.compare, side_effect=lambda _set, _root, specs: {
         "diff": {"app.conf": "+ a"} if ".htpasswd" in specs else {".htpasswd": "removed"}
     })  # fmt: skip
-    salt = {"infra_htpasswd.files": infra_htpasswd_files, "infra_files.compare": compared}
-    monkeypatch.setattr(portal, "__salt__", salt, raising=False)
-    monkeypatch.setattr(portal, "_applied_arguments", lambda: applied)
-    monkeypatch.setattr(portal, "rendered", lambda *_: {})
+    monkeypatch.setattr(infra_files, "compare", compared)
+    monkeypatch.setattr(
+        htpasswd, "files", create_autospec(htpasswd.files, side_effect=infra_htpasswd_files)
+    )
+    monkeypatch.setattr(
+        portal,
+        "_applied_arguments",
+        create_autospec(portal._applied_arguments, return_value=applied),
+    )
+    monkeypatch.setattr(portal, "rendered", create_autospec(portal.rendered, return_value={}))
     # One that is given has no users, and nothing is said of their file.
-    assert portal.diff(**given) == ({} if given else {"app.conf": "+ a"})
+    assert portal.diff(Minion(), **given) == ({} if given else {"app.conf": "+ a"})
 
 
 def infra_htpasswd_files(users, group, folder):

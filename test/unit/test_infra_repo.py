@@ -1,10 +1,13 @@
 """The parts of the repository that are pure: what is asked for, told, parsed and compared."""
 
-from unittest.mock import Mock, patch
+from unittest.mock import create_autospec
 
 import pytest
+import salt.modules.event
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula import process
+from infra_formula.minion import Minion
 from infra_formula.parameters import schema as infra_schema
 from infra_formula.repository import apt as infra_repo_apt
 from infra_formula.repository import archive as infra_repo_pack
@@ -356,15 +359,13 @@ def test_the_name_of_an_archive_is_pigstys():
 
 @pytest.mark.parametrize(("master", "sent"), [("tcp://10.10.10.10:4506", True), ("", False)])
 def test_progress_goes_to_the_master_as_an_event(master, sent, tmp_path):
-    send = Mock()
+    send = create_autospec(salt.modules.event.send)
     progress = {"done": 1, "total": 2, "bytes": 1, "total_bytes": 2, "rate": 1, "seconds_left": 1,
                 "current": "a", "finished": False}  # fmt: skip
     opts = {"master_uri": master, "file_client": "remote" if master else "local"}
     note = tmp_path / "note"
-    with patch.multiple(
-        infra_repo_fetch, create=True, __opts__=opts, __salt__={"event.send": send}
-    ):
-        infra_repo_fetch._report(progress, "infra/repo/pigsty/progress", str(note))
+    minion = Minion({"event.send": send}, opts)
+    infra_repo_fetch._report(minion, progress, "infra/repo/pigsty/progress", str(note))
     assert send.called is sent
     if sent:
         send.assert_called_once_with("infra/repo/pigsty/progress", progress)
@@ -380,15 +381,11 @@ def test_progress_goes_to_the_master_as_an_event(master, sent, tmp_path):
     ],
 )
 def test_an_agent_that_is_just_ending_is_asked_again(monkeypatch, told):
-    from infra_formula.repository import signing as sign
-
     answers = [
         {"retcode": 2, "stdout": "", "stderr": told},
         {"retcode": 0, "stdout": "done", "stderr": ""},
     ]
-    monkeypatch.setattr(sign.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(
-        sign, "__salt__", {"cmd.run_all": lambda *a, **k: answers.pop(0)}, raising=False
-    )
-    assert sign._gpg("/home", "--sign")["stdout"] == "done"
-    assert answers == []
+    monkeypatch.setattr(infra_repo_sign.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=answers))
+    assert infra_repo_sign._gpg("/home", "--sign")["stdout"] == "done"
+    assert process.run.call_count == 2

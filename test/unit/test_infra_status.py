@@ -39,6 +39,13 @@ SubState=failed
 UnitFileState=enabled
 ActiveEnterTimestamp=
 ControlGroup=
+
+Id=vtraces.service
+ActiveState=inactive
+SubState=dead
+UnitFileState=
+ActiveEnterTimestamp=
+ControlGroup=
 """
 ROWS = [
     {
@@ -55,7 +62,8 @@ ROWS = [
 
 
 def run_all(command, **_):
-    answers = {"systemctl": SHOWN, "sh": "Dnsmasq version 2.90  Copyright"}
+    blocks = [b for b in SHOWN.split("\n\n") if b.split("\n")[0].removeprefix("Id=") in command]
+    answers = {"systemctl": "\n\n".join(blocks), "sh": "Dnsmasq version 2.90  Copyright"}
     name = command[0].rpartition("/")[2]
     return {"stdout": SS if name == "ss" else answers[name], "stderr": "", "retcode": 0}
 

@@ -30,11 +30,15 @@ def block(state="active/running", restarts=0, invocation="a", entered=100.0, loa
     )
 
 
+def values(*state, **fields):
+    return dict(line.split("=", 1) for line in block(*state, **fields).splitlines())
+
+
 # -- what systemd reports ---
 
 
 def test_properties_of_a_unit_are_read():
-    assert infra_units.facts(block(restarts=3), 130.5) == {
+    assert infra_units.facts(values(restarts=3), 130.5) == {
         "loaded": True,
         "state": "active/running",
         "result": "success",
@@ -42,7 +46,7 @@ def test_properties_of_a_unit_are_read():
         "invocation": "a",
         "age": 30.5,
     }
-    assert infra_units.facts(block("activating/auto-restart", loaded="not-found"), 130.5) == {
+    assert infra_units.facts(values("activating/auto-restart", loaded="not-found"), 130.5) == {
         "loaded": False,
         "state": "activating/auto-restart",
         "result": "success",
@@ -50,7 +54,7 @@ def test_properties_of_a_unit_are_read():
         "invocation": "a",
         "age": 0.0,
     }
-    assert infra_units.facts("", 1.0)["state"] == "unknown/unknown"
+    assert infra_units.facts({}, 1.0)["state"] == "unknown/unknown"
 
 
 def test_units_are_asked_about_by_one_call(monkeypatch):
@@ -97,7 +101,7 @@ def test_a_systemd_that_does_not_answer_is_an_error(monkeypatch):
     ],
 )
 def test_a_unit_that_was_healthy_and_does_not_stay_up_is_noticed(seen, fault):
-    unit = {**infra_units.facts(block(), 200.0), **seen}
+    unit = {**infra_units.facts(values(), 200.0), **seen}
     assert infra_units.instability(unit, "a").startswith(fault)
     assert bool(infra_units.instability(unit, "a")) is bool(fault)
 
@@ -132,7 +136,7 @@ class Machine:
     def observe(self, units):
         self.looks += 1
         report = self.reports.pop(0) if len(self.reports) > 1 else self.reports[0]
-        return {unit: infra_units.facts(block(**report), self.now) for unit in units}
+        return {unit: infra_units.facts(values(**report), self.now) for unit in units}
 
     def sleep(self, seconds):
         assert seconds > 0

@@ -1,10 +1,11 @@
 """nginx follows a public certificate, and nothing else of the portal changes."""
 
-from unittest.mock import Mock
+from unittest.mock import create_autospec
 
 import portal_samples
 import pytest
 from infra_formula.fileset import filesets as infra_files
+from infra_formula.portal import nginx as portal_nginx
 from salt.exceptions import CommandExecutionError
 
 from _states import infra_portal as portal_state
@@ -20,16 +21,18 @@ def nginx(tmp_path, monkeypatch):
     monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path / "state")
     monkeypatch.setattr(infra_files, "LOCK_DIR", tmp_path / "lock")
     monkeypatch.setattr(portal_state, "_ROOT", str(root))
-    monkeypatch.setattr(portal_state, "_reload", Mock())
-    salt = {f"infra_files.{k}": v for k, v in vars(infra_files).items() if k[0] != "_"}
-    salt |= {"infra_portal.rendered": Mock(return_value=PUBLIC),
-             "infra_portal.check_staged": Mock()}  # fmt: skip
-    monkeypatch.setattr(portal_state, "__salt__", salt, raising=False)
+    monkeypatch.setattr(portal_state, "_reload", create_autospec(portal_state._reload))
+    rendered = create_autospec(portal_nginx.rendered, return_value=PUBLIC)
+    check = create_autospec(portal_nginx.check_staged)
+    monkeypatch.setattr(portal_nginx, "rendered", rendered)
+    monkeypatch.setattr(portal_nginx, "check_staged", check)
+    for name in ("__salt__", "__grains__", "__context__"):
+        monkeypatch.setattr(portal_state, name, {}, raising=False)
     monkeypatch.setattr(portal_state, "__opts__", {"test": False}, raising=False)
     before = {**SELF, ".htpasswd": {"text": "ann:$6$hash\n", "mode": "0640", "secret": True}}
     found = infra_files.compare("portal", str(root), before)
     infra_files.publish("portal", str(root), before, found)
-    return {"root": root, "salt": salt}
+    return {"root": root, "check": check}
 
 
 def followed():
@@ -52,7 +55,7 @@ def test_the_link_leads_to_the_new_certificate_and_users_stay(nginx):
 
 
 def test_what_nginx_refuses_stays_as_it_was(nginx):
-    nginx["salt"]["infra_portal.check_staged"].side_effect = CommandExecutionError("no such file")
+    nginx["check"].side_effect = CommandExecutionError("no such file")
     done = followed()
     assert (done["result"], done["changes"], done["comment"]) == (False, {}, "no such file")
     assert str((nginx["root"] / "conf.d/cert/a.crt").readlink()) == "pigsty.crt"

@@ -12,12 +12,10 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from infra_formula import process
-from infra_formula.errors import CommandFailed
+from infra_formula import process, systemd
 from infra_formula.minion import Minion
 
 _PROPERTIES = (
-    "Id",
     "LoadState",
     "ActiveState",
     "SubState",
@@ -44,28 +42,19 @@ def observe(units: Iterable[str]) -> dict[str, dict[str, Any]]:
 
     Raises CommandExecutionError where systemd does not answer.
     """
-    names = sorted(set(units))
-    if not names:
-        return {}
-    command = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--"]
-    command += [name if "." in name else f"{name}.service" for name in names]
-    outcome = process.run(command)
+    shown = systemd.show(units, _PROPERTIES)
     now = time.clock_gettime(time.CLOCK_MONOTONIC)
-    blocks = [facts(block, now) for block in outcome["stdout"].split("\n\n") if block.strip()]
-    if len(blocks) != len(names):
-        raise CommandFailed(f"systemctl show: {outcome['stderr'].strip() or 'no answer'}")
-    return dict(zip(names, blocks, strict=True))
+    return {unit: facts(values, now) for unit, values in shown.items()}
 
 
-def facts(block: str, now: float) -> dict[str, Any]:
-    """Interpret the properties of one unit as ``systemctl show`` prints them; pure.
+def facts(values: Mapping[str, str], now: float) -> dict[str, Any]:
+    """Interpret the properties of one unit.
 
-    block
-        The lines.
+    values
+        As :func:`systemd.show` returns them.
     now
         Seconds of the monotonic clock.
     """
-    values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
     active = values.get("ActiveState", "unknown")
     entered = int(values.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
     return {

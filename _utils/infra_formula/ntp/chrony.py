@@ -17,7 +17,7 @@ import jinja2
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-from infra_formula import process
+from infra_formula import process, systemd
 from infra_formula.errors import CommandFailed, InvalidInput
 
 _CAP_SYS_TIME = 25
@@ -252,10 +252,8 @@ def patience(unit: str, first: float, seconds: float = 30.0) -> float:
     seconds
         Seconds to wait in any case.
     """
-    outcome = process.run(
-        ["systemctl", "show", f"{unit}.service", "-p", "ActiveEnterTimestampMonotonic", "--value"],
-    )
-    started = outcome["stdout"].strip()
+    entered = "ActiveEnterTimestampMonotonic"
+    started = systemd.show([unit], [entered], must=False)[unit].get(entered, "")
     age = time.monotonic() - int(started) / 1e6 if started.isdigit() else first
     return max(seconds, first - age)
 

@@ -182,7 +182,7 @@ def make(minion: Minion, name: str, spec: dict[str, Any]) -> list[str]:
 
 
 def begin() -> str:
-    """From when on what is signed now is valid: some clocks are behind, and this one may be ahead."""
+    """Start of validity for a certificate issued now, early enough for clocks that are behind."""
     moment = datetime.datetime.now(datetime.timezone.utc) - _TOLERANCE
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 

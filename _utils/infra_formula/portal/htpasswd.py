@@ -74,7 +74,7 @@ def _hash(user: str, password: str, known: str) -> str:
 def _openssl(password: str, salt: str = "") -> str:
     """SHA-512 crypt of a password, which openssl reads from standard input: no process list."""
     command = ["openssl", "passwd", "-6", "-stdin"] + (["-salt", salt] if salt else [])
-    outcome = process.run(command, stdin=password, hide_output=False)
+    outcome = process.run(command, stdin=password)
     if outcome["retcode"]:
         raise CommandFailed(f"openssl passwd: {outcome['stderr']}")
     return outcome["stdout"].strip()

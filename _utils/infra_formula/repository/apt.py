@@ -126,7 +126,7 @@ def relation(name: str) -> str:
 
 
 def parse_policy(text: str) -> dict[str, str]:
-    """Name → version of the candidate, as ``apt-cache policy`` says; empty for a virtual package."""
+    """Name → version of the candidate in ``apt-cache policy``; empty for a virtual package."""
     found: dict[str, str] = {}
     name = ""
     for line in text.splitlines():

@@ -21,7 +21,7 @@ from typing import Any
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-from infra_formula import process
+from infra_formula import process, systemd
 from infra_formula.daemon import units as daemon_units
 from infra_formula.dns import dnsmasq
 from infra_formula.errors import CommandFailed
@@ -64,7 +64,8 @@ def services(minion: Minion) -> dict[str, dict[str, Any]]:
     Raises CommandExecutionError where the formula was never applied here.
     """
     rows = known()
-    units = _units([row["unit"] for row in rows])
+    names = [row["unit"] for row in rows if row["unit"]]
+    units = systemd.show(names, _PROPERTIES, must=False)
     sockets = _sockets()
     restarts = daemon_units.restarts_last_hour()
     with ThreadPoolExecutor(max_workers=8) as pool:
@@ -361,23 +362,6 @@ def _http(port: int, path: str) -> str:
     if status not in (200, 204, 301, 302, 401):
         raise CommandFailed(f"port {port}: {path} answers {status}")
     return f"{path} answers {status}"
-
-
-def _units(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    wanted = sorted({name for name in names if name})
-    if not wanted:
-        return {}
-    command = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", *wanted]
-    outcome = process.run(command, env={"LC_ALL": "C"})
-    found = [unit_of(block) for block in outcome["stdout"].split("\n\n")]
-    # One answer per name, in their order: an alias comes back under its real name.
-    return dict(zip(wanted, found, strict=False))
-
-
-def unit_of(block: str) -> dict[str, str]:
-    """Properties of a unit as ``systemctl show`` prints them; pure."""
-    pairs = (line.partition("=") for line in block.splitlines() if "=" in line)
-    return {key: value for key, _, value in pairs}
 
 
 def _sockets() -> dict[str, list[str]]:

@@ -39,9 +39,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import salt.utils.path
-
-from infra_formula import process
+from infra_formula import systemd
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, contents
 from infra_formula.minion import Minion
@@ -175,29 +173,16 @@ def _exists(ask: Any, name: str) -> bool:
     return True
 
 
-def unit_name(unit: str) -> str:
-    """Full name of a unit: of a service, unless it says that it is something else; pure."""
-    return unit if unit.endswith((".service", ".timer", ".socket")) else f"{unit}.service"
-
-
 def _units(units: list[str]) -> dict[str, dict[str, Any]]:
     """What systemd says of units, in one call; unknown ones, and all without systemd, are off."""
-    nothing: dict[str, Any] = {"file": "", "active": False}
-    seen = {unit: dict(nothing) for unit in units}
-    if not salt.utils.path.which("systemctl"):
-        return seen
-    outcome = process.run(
-        ["systemctl", "show", "--property=Id,UnitFileState,ActiveState"]
-        + [unit_name(unit) for unit in units],
-    )
-    blocks = outcome["stdout"].split("\n\n") if outcome["retcode"] == 0 else []
-    for unit, block in zip(units, blocks, strict=False):
-        told = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        seen[unit] = {
-            "file": told.get("UnitFileState", ""),
-            "active": told.get("ActiveState") in ("active", "reloading", "activating"),
+    shown = systemd.show(units, ("UnitFileState", "ActiveState"), must=False)
+    return {
+        unit: {
+            "file": values.get("UnitFileState", ""),
+            "active": values.get("ActiveState") in ("active", "reloading", "activating"),
         }
-    return seen
+        for unit, values in shown.items()
+    }
 
 
 def _packages(minion: Minion, packages: list[str]) -> dict[str, bool]:

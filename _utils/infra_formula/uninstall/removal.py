@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra_formula import process
+from infra_formula import process, systemd
 from infra_formula.daemon import systemd
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import manifest, originals
@@ -86,7 +86,7 @@ def resume(
     now = install_record.look(minion, {"units": list(units)}).get("units", {})
     systemctl = systemd.systemctl
     for unit, was in units.items():
-        full = install_record.unit_name(unit)
+        full = systemd.unit_name(unit)
         link = Path("/etc/systemd/system", full)
         masked = link.is_symlink() and str(link.readlink()) == "/dev/null"
         words = []
