@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from infra_formula.daemon import systemd
+from infra_formula import systemd
 
 
 def running(unit: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from infra_formula import systemd
-from infra_formula.daemon import systemd
 from infra_formula.fileset import manifest
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.firewall import ports

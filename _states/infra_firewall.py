@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import salt.utils.path
-from infra_formula.daemon import systemd
+from infra_formula import systemd
 from infra_formula.fileset import atomic
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.firewall import nftables

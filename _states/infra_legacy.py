@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import systemd
+from infra_formula import systemd
 from infra_formula.fileset import originals, takeover
 from infra_formula.minion import Minion
 from infra_formula.uninstall import pigsty_takeover, removal

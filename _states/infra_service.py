@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import started_files, systemd
+from infra_formula import systemd
+from infra_formula.daemon import started_files
 from infra_formula.fileset.file_set import FileSet
 from salt.exceptions import CommandExecutionError
 

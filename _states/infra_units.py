@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import checks, systemd, units
+from infra_formula import systemd
+from infra_formula.daemon import checks, units
 from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError
 

@@ -75,8 +75,8 @@ def rules(minion, custom=None):
                 "nodes": 1, "timeout_seconds": 8, "dashboards": True,
                 "alertmanager_cluster_port": 9094,
                 "logs": False}  # fmt: skip
-    made = vmalert.rendered(minion, settings, custom)
-    vmalert.check(made, programs.program("vmalert"))
+    made = vmalert.served(minion, settings, custom)
+    vmalert.check(made, {"program": programs.program("vmalert")})
 
 
 def test_vmalert_accepts_our_rules(minion):

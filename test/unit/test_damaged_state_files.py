@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from infra_formula import paths, process
-from infra_formula.daemon import data_removal, systemd
+from infra_formula import paths, process, systemd
+from infra_formula.daemon import data_removal
 from infra_formula.dns import resolver as infra_resolver
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates as infra_cert

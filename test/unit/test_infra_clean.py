@@ -4,8 +4,7 @@ import os
 from unittest.mock import create_autospec
 
 import pytest
-from infra_formula import paths, process
-from infra_formula.daemon import systemd
+from infra_formula import paths, process, systemd
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest, originals
 from infra_formula.fileset.file_set import FileSet

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import process, templates
-from infra_formula.daemon import checks, data_removal, flags, health, systemd, unit_files
+from infra_formula import process, systemd, templates
+from infra_formula.daemon import checks, data_removal, flags, health, installation, unit_files
 from infra_formula.daemon import parameters as daemon_parameters
 from infra_formula.fileset.file_set import FilePlan, FileSet
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -233,17 +233,22 @@ def test_a_refused_flag_names_its_parameter(monkeypatch, refused):
 # -- states ---
 
 
+MANIFEST = "/var/lib/infra/manifest/daemon-vmetrics.json"
+
+
 def compared(**more):
     """What FileSet.plan returns."""
     plan = FilePlan(FileSet("daemon-vmetrics", "/nowhere"), {}, **more)
     plan.diff = {rel: "- a\n+ b" for rel in plan.change}
+    if plan.pending or plan.damaged:
+        plan.diff[MANIFEST] = "corrupt" if plan.damaged else "interrupted"
     return plan
 
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
     """A machine on which the daemon is configured and runs; tests change what it tells."""
-    monkeypatch.setattr(states, "_ROOT", str(tmp_path))
+    monkeypatch.setattr(installation, "ROOT", str(tmp_path))
     (tmp_path / "default").mkdir()
     (tmp_path / "default/vmetrics").write_text("VMETRICS_OPTS='-other'\n")
     returns = {
@@ -309,7 +314,10 @@ def test_a_change_of_the_system_call_filter_alone_restarts_nothing(
 def test_what_an_interrupted_run_left_is_taken_up(machine):
     machine["plan"].return_value = compared(pending=True)
     ret = states.configured("vmetrics", daemon())
-    assert ret["changes"] == {"vmetrics": "restarted: its files changed"}
+    assert ret["changes"] == {
+        MANIFEST: "interrupted",
+        "vmetrics": "restarted: its files changed",
+    }
     machine["restart"].assert_called_once()
 
 
@@ -332,9 +340,18 @@ def test_nothing_to_do_does_nothing(machine):
         "name": "vmetrics",
         "changes": {},
         "result": True,
-        "comment": "vmetrics is as it should be",
+        "comment": "vmetrics is up to date.",
     }
     machine["apply"].assert_not_called()
+
+
+def test_files_that_are_there_but_not_recorded_are_recorded(machine):
+    machine["plan"].return_value = compared()
+    machine["managed_files"].return_value = {}
+    ret = states.configured("vmetrics", daemon())
+    assert (ret["result"], list(ret["changes"])) == (True, ["vmetrics"])
+    machine["apply"].assert_called_once()
+    machine["restart"].assert_not_called()
 
 
 @pytest.mark.parametrize("asked", ["validate_flags", "port_problem"])

@@ -6,8 +6,8 @@ from unittest.mock import create_autospec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import process
-from infra_formula.daemon import local_ports, systemd
+from infra_formula import process, systemd
+from infra_formula.daemon import local_ports
 from infra_formula.fileset import filesets
 from infra_formula.firewall import nftables as nft
 from infra_formula.firewall import ports as firewall
@@ -368,7 +368,7 @@ class Confined:
             before.record: lambda: self.record,
             before.forget: lambda *a: self.calls.append(("forget", *a)),
         }
-        modules = {m.__name__: m for m in (firewall, nft, filesets, daemons, before)}
+        modules = {m.__name__: m for m in (firewall, nft, filesets, systemd, before)}
         for function, double in functions.items():
             spec = create_autospec(function, side_effect=double)
             monkeypatch.setattr(modules[function.__module__], function.__name__, spec)

@@ -7,8 +7,7 @@ from unittest.mock import create_autospec
 
 import pytest
 import yaml
-from infra_formula import paths, process
-from infra_formula.daemon import systemd
+from infra_formula import paths, process, systemd
 from infra_formula.fileset import originals
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion

@@ -3,8 +3,8 @@
 from unittest.mock import create_autospec
 
 import pytest
+from infra_formula import systemd
 from infra_formula.daemon import started_files as infra_service
-from infra_formula.daemon import systemd
 from salt.exceptions import CommandExecutionError
 
 from _states import infra_service as states

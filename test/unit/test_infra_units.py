@@ -9,8 +9,8 @@ from unittest.mock import create_autospec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import process
-from infra_formula.daemon import checks, systemd
+from infra_formula import process, systemd
+from infra_formula.daemon import checks
 from infra_formula.daemon import units as infra_units
 from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError

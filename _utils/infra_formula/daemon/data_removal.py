@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra_formula.daemon import systemd
+from infra_formula import systemd
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest
 from infra_formula.state import Plan

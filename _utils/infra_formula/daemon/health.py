@@ -8,10 +8,11 @@ import re
 import time
 from collections.abc import Iterable
 
-from infra_formula.daemon import checks, flags, local_ports, systemd
+from infra_formula import systemd
+from infra_formula.daemon import checks, flags, local_ports
 from infra_formula.daemon.model import Daemon
-from infra_formula.daemon.systemd import UnitState
 from infra_formula.errors import CommandFailed
+from infra_formula.systemd import UnitState
 
 _CRASH_LOOP = 3  # restarts by systemd after which waiting is of no use
 
@@ -20,7 +21,7 @@ def restart_reason(daemon: Daemon, state: UnitState) -> str:
     """Why a running daemon is not the desired one; empty if it is, or if it does not run.
 
     state
-        What :func:`infra_formula.daemon.systemd.unit_state` returned.
+        What :func:`infra_formula.systemd.unit_state` returned.
     """
     if not state["active"]:
         return ""
@@ -121,7 +122,7 @@ def log_quote(unit: str, since: str, last: bool = False) -> str:
     """The error lines of a unit's journal, to be put behind an error; empty if there are none.
 
     unit, since
-        See :func:`infra_formula.daemon.systemd.journal`.
+        See :func:`infra_formula.systemd.journal`.
     last
         See :func:`infra_formula.daemon.checks.extract_error_lines`.
     """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra_formula.daemon import flags, health, systemd, unit_files
+from infra_formula import systemd
+from infra_formula.daemon import flags, health, unit_files
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset.file_set import FileSet

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from infra_formula import paths, process
-from infra_formula.daemon import checks, systemd
+from infra_formula import paths, process, systemd
+from infra_formula.daemon import checks
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic

@@ -74,7 +74,7 @@ def files(
     folders
         Key path of a folder of the site → path below it → text.
     texts
-        ``salt://`` path in ``site`` → text; empty if it is not served.
+        ``salt://`` path in ``site`` → text; empty or missing if it is not served.
 
     Raises InvalidInput that names what is no dashboard, or two with one uid.
     """
@@ -85,7 +85,7 @@ def files(
     for name, value in site.items():
         where = f"grafana_dashboards.{name}"
         if isinstance(value, str) and value.startswith("salt://"):
-            text = texts[value]
+            text = texts.get(value, "")
             if not text:
                 raise InvalidInput(f"{where}: {value} is not served")
         else:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import salt.utils.yaml
 
-from infra_formula import paths
-from infra_formula.daemon import systemd
+from infra_formula import paths, systemd
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic

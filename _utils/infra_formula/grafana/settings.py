@@ -7,8 +7,8 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra_formula import templates
-from infra_formula.daemon import health, systemd
+from infra_formula import systemd, templates
+from infra_formula.daemon import health
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset.contents import File

@@ -13,7 +13,8 @@ import salt.utils.yaml
 from infra_formula.daemon import parameters as daemon_parameters
 from infra_formula.dns import dnsmasq, resolver
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.grafana import provisioning, server
+from infra_formula.grafana import dashboards, data_sources
+from infra_formula.grafana import settings as grafana_settings
 from infra_formula.logs import vector
 from infra_formula.minion import Minion
 from infra_formula.monitoring import alertmanager, scraping, vmalert
@@ -369,8 +370,9 @@ def _beyond_types(minion: Minion, parameters: dict[str, Any], infra_node: bool =
         errors += certbot.problems(parameters)
         errors += scraping.problems(parameters)
         errors += alertmanager.problems(parameters)
-        errors += server.problems(parameters)
-        errors += provisioning.problems(parameters)
+        errors += grafana_settings.problems(parameters)
+        errors += data_sources.problems(parameters)
+        errors += dashboards.problems(parameters)
     return errors
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from infra_formula import process, systemd
-from infra_formula.daemon import systemd
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import manifest, originals
 from infra_formula.minion import Minion
