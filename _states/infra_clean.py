@@ -1,7 +1,8 @@
-"""The way back as states: one for each stage of a component; see infra_clean."""
+"""Removal of a component, stage by stage; see the library's uninstall package."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from infra_formula import systemd
@@ -15,9 +16,11 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
     __opts__: dict[str, Any]
-    __lowstate__: list[dict[str, Any]]
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
+
+
+_REMOVED = "infra_clean.removed"
 
 
 def _minion() -> Minion:
@@ -25,7 +28,7 @@ def _minion() -> Minion:
 
 
 def allowed(name: str, safeguard: bool, remove: list[str], confirm: list[str]) -> dict[str, Any]:
-    """Something may be removed from this machine.
+    """Removal from this machine is allowed.
 
     name
         Any name for the state; it has to run first, and with ``failhard``.
@@ -37,20 +40,21 @@ def allowed(name: str, safeguard: bool, remove: list[str], confirm: list[str]) -
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     errors = removal.problems(remove, confirm)
     if errors:
-        told = "\n".join(errors)
-        return {**ret, "result": False, "comment": f"nothing was changed; in pillar:\n{told}"}
+        message = "\n".join(errors)
+        return {**ret, "result": False, "comment": f"Nothing was changed; in pillar:\n{message}"}
     if safeguard:
         comment = (
-            f"nothing was changed: infra_safeguard is on. To remove {', '.join(remove)} "
-            "(infra_remove) from this machine, give infra_safeguard: false for this one run: "
+            f"Nothing was changed: infra_safeguard is on. To remove {', '.join(remove)} "
+            "(infra_remove) from this machine, pass infra_safeguard: false for this one run: "
             """pillar='{"infra": {"infra_safeguard": false}}'"""
         )
         return {**ret, "result": False, "comment": comment}
-    return {**ret, "comment": f"{', '.join(remove)} may be removed"}
+    _minion().context[_REMOVED] = set()
+    return {**ret, "comment": f"Removal is allowed: {', '.join(remove)}."}
 
 
 def confirmed(name: str, data: list[str], remove: list[str], confirm: list[str]) -> dict[str, Any]:
-    """The data that is to be destroyed is named by whoever asks for it.
+    """The data that is to be deleted is named in the pillar.
 
     name
         Any name for the state; it has to run before anything is removed, and with ``failhard``.
@@ -61,93 +65,93 @@ def confirmed(name: str, data: list[str], remove: list[str], confirm: list[str])
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     if "data" not in remove:
-        return {**ret, "comment": "data is kept"}
+        return {**ret, "comment": "No data is deleted."}
     missing = removal.unconfirmed(data, confirm)
     if missing:
         comment = (
-            "nothing was changed: infra_remove asks for data to be destroyed; it asks for "
-            f"infra_remove_confirm: [{', '.join(missing)}] besides, got [{', '.join(confirm)}]"
+            "Nothing was changed: infra_remove contains data. Expected "
+            f"infra_remove_confirm: [{', '.join(missing)}], got [{', '.join(confirm)}]"
         )
         return {**ret, "result": False, "comment": comment}
-    return {**ret, "comment": "what is to be destroyed is named"}
+    return {**ret, "comment": f"Deletion confirmed for {', '.join(data)}."}
 
 
 def service(name: str) -> dict[str, Any]:
-    """The services of a component do not run, nor start with the machine.
+    """The services of a component are stopped and disabled.
 
     name
         The component.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        units = removal.running(_minion(), _record(name).get("units", {}))
+        units = removal.active_units(_minion(), _record(name).get("units", {}))
         if not units:
-            return {**ret, "comment": "no service of it runs"}
+            return {**ret, "comment": f"No service of {name} runs."}
         ret["changes"] = dict.fromkeys(units, "stopped")
         if __opts__["test"]:
-            return {**ret, "result": None, "comment": f"{', '.join(units)} would be stopped"}
+            return {**ret, "result": None, "comment": f"{', '.join(units)} would be stopped."}
         for unit in units:
             full = systemd.unit_name(unit)
             systemd.systemctl("disable", "--now", full)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": f"{', '.join(units)} stopped"}
+    return {**ret, "comment": f"{', '.join(units)} stopped."}
 
 
 def config(name: str, sets: dict[str, str], caches: list[str]) -> dict[str, Any]:
-    """What a component wrote is gone, what it replaced is back, what ran before runs again.
+    """A component's files are removed, the originals restored, the services before it started.
 
     name
         The component.
     sets
-        Its sets of files (infra_files): name → the directory below which it lies, for one whose
-        manifest does not say so.
+        Its file sets: name → its directory, for one whose manifest is corrupt.
     caches
-        Absolute paths of directories that hold nothing but what can be had again.
+        Absolute paths of directories whose content can be downloaded again.
 
-    Files that others wrote, and directories that hold some, stay.
+    Unmanaged files stay, and so do the directories that hold some.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     test = __opts__["test"]
     try:
         published = manifest.published()
-        for owned in (s for s in sets if s in published):
-            root = published[owned] or sets[owned]
-            for rel in FileSet(owned, root).remove(test=test):
+        for file_set in (s for s in sets if s in published):
+            root = published[file_set] or sets[file_set]
+            for rel in FileSet(file_set, root).remove(test=test):
                 ret["changes"][f"{root}/{rel}"] = "removed"
         for cache in removal.unconfirmed(caches, []):
             ret["changes"][cache] = "removed"
             if not test:
-                removal.destroy(cache)
+                removal.delete(cache)
         record = _record(name)
-        paths = removal.back(record.get("paths", {}), test=test)
+        paths = removal.restore_files(record.get("paths", {}), test=test)
         ret["changes"].update(paths)
         if not test and any("/systemd/" in path for path in ret["changes"]):
             systemd.systemctl("daemon-reload")
         ret["changes"].update(_settings(name, record))
         units = record.get("units", {})
         if units and not test:
-            # systemd keeps one in mind that did not end well, although it is gone.
+            # systemd lists a failed unit although its file is removed.
             names = [systemd.unit_name(unit) for unit in units]
             systemd.systemctl("reset-failed", *names, must=False)
-        ret["changes"].update(removal.resume(_minion(), units, test=test))
+        ret["changes"].update(removal.restore_units(_minion(), units, test=test))
         if not test:
-            # Noted anew by the next apply: by then somebody may have changed what is there now.
+            # The next apply records these again: they may have been changed by then.
             install_record.forget(name, "units", units)
             whole = [p for p, was in record.get("paths", {}).items() if not _is_folder(p, was)]
             install_record.forget(name, "paths", whole)
     except (SaltInvocationError, CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
-    return _told(ret, "its configuration")
+    _assume_removed(p for p, done in ret["changes"].items() if done == "removed")
+    return _report(ret, f"The configuration of {name}")
 
 
 def _is_folder(path: str, was: str) -> bool:
-    """Whether a directory or a link to one is still to go, once it holds nothing."""
+    """Whether a directory, or a link to one, has to be removed once it is empty."""
     return was == "absent" and _minion().call("file.directory_exists", path)
 
 
 def _settings(component: str, record: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Put back what is set elsewhere than in files: firewall, SELinux, time zone."""
+    """Restore settings that are not files: firewall, SELinux, time zone."""
     changes: dict[str, Any] = {}
     test = __opts__["test"]
     for port, firewall in record.get("ports", {}).items():
@@ -180,12 +184,13 @@ def _settings(component: str, record: dict[str, dict[str, Any]]) -> dict[str, An
 
 
 def package(name: str) -> dict[str, Any]:
-    """Packages that a component brought are gone, unless something that stays needs them.
+    """Packages of a component are removed, unless another package requires them.
 
     name
         The component.
 
-    Packages that were there before stay; those that had to make way are installed again.
+    Packages that were there before installation stay; those that were removed for the component
+    are installed again.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
@@ -193,54 +198,53 @@ def package(name: str) -> dict[str, Any]:
         if shared and not __opts__["test"]:
             for kind in ("packages", "installed"):
                 install_record.forget(name, kind, shared)
-        found = removal.removable(_minion(), mine) if mine else {"remove": [], "needed": {}}
+        found = removal.removable(_minion(), mine) if mine else {"remove": [], "required": {}}
         displaced = _record(name).get("displaced", {})
         ret["changes"] = dict.fromkeys(found["remove"], "removed")
         ret["changes"].update(dict.fromkeys(displaced, "installed again"))
         if not __opts__["test"]:
             if found["remove"]:
                 removal.purge(_minion(), found["remove"])
-            gone = [p for p in mine if p not in found["needed"]]
+            gone = [p for p in mine if p not in found["required"]]
             for kind in ("packages", "installed"):
                 install_record.forget(name, kind, gone)
             if displaced:
                 ret["warnings"] = _reinstalled(ret, name, displaced)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    told = [f"{one} stays: {user} needs it" for one, user in found["needed"].items()]
-    told += [f"{one} stays: another component has it" for one in shared]
-    return _told(ret, "its packages", told)
+    stays = [f"{one} stays: {user} requires it" for one, user in found["required"].items()]
+    stays += [f"{one} stays: another component requires it" for one in shared]
+    return _report(ret, f"The packages of {name}", stays)
 
 
 def _packages(name: str) -> tuple[list[str], list[str]]:
-    """Packages that a component brought: those that are its alone, and those that others have."""
-    everything = install_record.record()
-
-    def brought(component: str) -> list[str]:
-        kinds = everything.get(component, {})
-        return [
-            p for k in ("packages", "installed") for p, was in kinds.get(k, {}).items() if not was
-        ]
-
-    others = {p for component in everything if component != name for p in brought(component)}
-    mine = brought(name)
-    return [p for p in mine if p not in others], [p for p in mine if p in others]
+    """Packages that a component installed: its own, and those that others installed too."""
+    others = install_record.installed_by_formula(except_for=name)
+    kinds = _record(name)
+    installed = [
+        package
+        for kind in ("packages", "installed")
+        for package, was in kinds.get(kind, {}).items()
+        if not was
+    ]
+    return [p for p in installed if p not in others], [p for p in installed if p in others]
 
 
 def _reinstalled(ret: dict[str, Any], component: str, displaced: dict[str, str]) -> list[str]:
-    """Install what had to make way; what cannot be had just now stays noted, and is told."""
+    """Install displaced packages again; those that are not available stay in the record."""
     try:
         _minion().call("pkg.install", pkgs=list(displaced))
     except CommandExecutionError as err:
         for one in displaced:
             ret["changes"].pop(one)
-        return [f"{', '.join(displaced)} was there before and cannot be had now: {err}"]
+        names = ", ".join(displaced)
+        return [f"{names} was there before installation and is not available now: {err}"]
     install_record.forget(component, "displaced", displaced)
     return []
 
 
 def data(name: str, paths: list[str]) -> dict[str, Any]:
-    """The data of a component is destroyed.
+    """The data of a component is deleted.
 
     name
         The component.
@@ -250,16 +254,17 @@ def data(name: str, paths: list[str]) -> dict[str, Any]:
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
         there = [p for p in paths if removal.unconfirmed([p], [])]
-        ret["changes"] = dict.fromkeys(there, "destroyed")
+        ret["changes"] = dict.fromkeys(there, "deleted")
         for path in [] if __opts__["test"] else there:
-            removal.destroy(path)
+            removal.delete(path)
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
-    return _told(ret, "its data")
+    _assume_removed(ret["changes"])
+    return _report(ret, f"The data of {name}")
 
 
 def rest(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
-    """Directories that a component made and that are empty now are gone, and so are its accounts.
+    """Empty directories that a component created, and its accounts, are removed.
 
     name
         The component.
@@ -272,61 +277,47 @@ def rest(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
     try:
         record = _record(name)
         paths = record.get("paths", {})
-        # A daemon that is stopped may write once more: what holds data is no left-over when empty.
+        # A daemon that is being stopped may write once more: an empty directory of data stays.
         stays = [] if "data" in remove else data
         absent = [p for p, was in paths.items() if was == "absent" and p not in stays]
-        gone = _gone_by_then(stays, data) if __opts__["test"] else []
-        empty = removal.empty(absent, gone)
+        empty = removal.empty_directories(absent, _assumed_removed())
         ret["changes"] = dict.fromkeys(empty, "removed")
         for folder in [] if __opts__["test"] else empty:
             _minion().call("file.rmdir", folder)
-        # Links to directories: what was reached through them is gone, so that they lead nowhere.
-        links = removal.leading_to(absent, empty)
+        links = removal.dangling_links(absent, empty)
         ret["changes"].update(dict.fromkeys(links, "removed"))
         for link in [] if __opts__["test"] else links:
-            removal.destroy(link)
+            removal.delete(link)
         left = stays if __opts__["test"] else data
         kept = [] if "package" not in remove else _accounts(ret, name, record, left)
         if not __opts__["test"]:
             install_record.forget(name, "paths", ret["changes"])
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
-    return _told(ret, "what else was of it", kept)
+    _assume_removed(ret["changes"])
+    return _report(ret, f"Empty directories and accounts of {name}", kept)
 
 
-def _gone_by_then(stays: list[str], data: list[str]) -> list[str]:
-    """With ``test=True``: what this run would have removed before it came here.
+def _assume_removed(paths: Iterable[str]) -> None:
+    """With ``test=True``: have the following states of this run treat paths as removed."""
+    if __opts__["test"]:
+        _minion().context.setdefault(_REMOVED, set()).update(paths)
 
-    stays
-        Data that it is not asked to destroy.
-    """
-    mine = [chunk for chunk in __lowstate__ if chunk["state"] == "infra_clean"]
-    components = {chunk["name"] for chunk in mine if chunk["fun"] == "config"}
-    gone = [path for path in data if path not in stays]
-    folders = []
-    for component in components:
-        paths = _record(component).get("paths", {})
-        absent = [p for p, was in paths.items() if was == "absent" and p not in stays]
-        gone += [p for p in absent if not _is_folder(p, "absent")]
-        folders += [p for p in absent if _is_folder(p, "absent")]
-    roots = manifest.published()
-    for chunk in mine:
-        for owned, root in chunk.get("sets", {}).items():
-            if owned in roots:
-                root = roots[owned] or root
-                gone += [f"{root}/{r}" for r in FileSet(owned, root).managed_files()]
-    empty = removal.empty(folders, gone)
-    return [*gone, *empty, *removal.leading_to(folders, empty)]
+
+def _assumed_removed() -> set[str]:
+    return set(_minion().context.get(_REMOVED, ())) if __opts__["test"] else set()
 
 
 def _accounts(
     ret: dict[str, Any], component: str, record: dict[str, Any], data: list[str]
 ) -> list[str]:
-    ours = {
+    managed = {
         kind: [n for n, was in record.get(kind, {}).items() if not was]
         for kind in ("accounts", "groups")
     }
-    found = removal.accounts_to_go(ours["accounts"], ours["groups"], data, stopped=__opts__["test"])
+    found = removal.removable_accounts(
+        managed["accounts"], managed["groups"], data, stopped=__opts__["test"]
+    )
     kept = []
     for kind, function in (("accounts", "user.delete"), ("groups", "group.delete")):
         for one, why in found[kind].items():
@@ -343,13 +334,13 @@ def _accounts(
             ):
                 raise CommandExecutionError(f"{one} cannot be removed; see the minion's log")
         if not __opts__["test"]:
-            gone = [n for n in ours[kind] if not found[kind].get(n)]
+            gone = [n for n in managed[kind] if not found[kind].get(n)]
             install_record.forget(component, kind, gone)
     return kept
 
 
 def finished(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
-    """What could not go before something else did is gone; and at last what was noted of all this.
+    """What could not be removed before something else is removed; and the install record itself.
 
     name
         Any name for the state; it has to run last.
@@ -358,30 +349,31 @@ def finished(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
     data
         Absolute paths of the data of every component.
 
-    What is still here of ours (packages, data and their accounts) stays on record, so that it can
-    go later.
+    What is still there (packages, data and their accounts) stays in the record, so that it can be
+    removed later.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     test = __opts__["test"]
     try:
-        for component in install_record.record() if not test else ():
+        reported = _assumed_removed()
+        for component in install_record.record():
             steps = [rest(component, remove, data)]
-            if "package" in remove:
+            if "package" in remove and not test:
                 steps.insert(0, package(component))
             for step in steps:
-                ret["changes"].update(step["changes"])
+                changes = {k: v for k, v in step["changes"].items() if k not in reported}
+                ret["changes"].update(changes)
                 if step["result"] is False or step.get("warnings"):
-                    told = "; ".join(step.get("warnings", [step["comment"]]))
-                    return {**ret, "result": False, "comment": f"{component}: {told}"}
+                    message = "; ".join(step.get("warnings", [step["comment"]]))
+                    return {**ret, "result": False, "comment": f"{component}: {message}"}
         left = [] if test and "package" in remove else removal.left(_minion())
         if left:
-            return {**ret, "comment": f"stays on record: {', '.join(left)}"}
-        before = _gone_by_then([] if "data" in remove else data, data) if test else []
-        gone = removal.forget_all(data, test=test, gone=before)
-        ret["changes"].update(dict.fromkeys(gone, "removed"))
+            return {**ret, "comment": f"These stay in the install record: {', '.join(left)}"}
+        purged = removal.purge_state_dir(data, test, _assumed_removed())
+        ret["changes"].update(dict.fromkeys(purged, "removed"))
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
-    return _told(ret, "what was noted")
+    return _report(ret, "The install record")
 
 
 def _record(component: str) -> dict[str, dict[str, Any]]:
@@ -389,12 +381,12 @@ def _record(component: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _told(ret: dict[str, Any], what: str, kept: list[str] | None = None) -> dict[str, Any]:
+def _report(ret: dict[str, Any], what: str, kept: list[str] | None = None) -> dict[str, Any]:
     if not ret.get("warnings"):
         ret.pop("warnings", None)
     behind = f"; {'; '.join(kept)}" if kept else ""
     if not ret["changes"]:
-        return {**ret, "comment": f"{what}: nothing to do{behind}"}
+        return {**ret, "comment": f"{what}: nothing to remove{behind}"}
     if __opts__["test"]:
-        return {**ret, "result": None, "comment": f"{what} would be removed{behind}"}
+        return {**ret, "result": None, "comment": f"{what}: would be removed{behind}"}
     return {**ret, "comment": f"{what}: removed{behind}"}

@@ -14,6 +14,7 @@ from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
 from infra_formula.state import Plan, converge
+from infra_formula.uninstall import install_record
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -32,6 +33,7 @@ def installed(
     packages: list[str],
     program: str,
     switch: str,
+    component: str,
     others: list[str] | None = None,
 ) -> dict[str, Any]:
     """The packages of a daemon are installed, and no unit of theirs runs beside the formula's.
@@ -44,6 +46,8 @@ def installed(
         Absolute path of the program in them.
     switch
         Parameter that turns the daemon off; named if a package is not available.
+    component
+        Its component; the packages are removed with it.
     others
         Units in the packages for the same daemon, which are masked and stopped.
     """
@@ -51,10 +55,17 @@ def installed(
     if not packages:
         return {**ret, "comment": f"This packaging has no package of {name}; set {switch}: false."}
     try:
+        if not __opts__["test"]:
+            minion = _minion()
+            install_record.add_packages(minion, component, packages)
+            unrecorded = install_record.missing_from_record(component, {"units": others or []})
+            install_record.add(component, install_record.inspect(minion, unrecorded))
         masked = installation.mask(others or [], __opts__["test"])
     except CommandFailed as err:
         return {**ret, "comment": str(err)}
     done = __states__["pkg.installed"](name=name, pkgs=packages, install_recommends=False)
+    if not __opts__["test"]:
+        install_record.add_package_changes(component, done.get("changes", {}))
     ret["changes"] = {**done.get("changes", {}), **({"masked": masked} if masked else {})}
     names = ", ".join(packages)
     if done["result"] is False:

@@ -70,7 +70,7 @@ def open(name: str, ports: list[str], sources: list[str] | None = None) -> dict[
         component = install_record.component_of(__low__.get("__sls__", ""))
         if component:  # what was open before is not closed on the way back
             ports_of_ours = {"ports": dict.fromkeys(missing, firewall)}
-            install_record.note({component: ports_of_ours})
+            install_record.add(component, ports_of_ours)
         for port in missing:
             firewall_ports.open_port(firewall, port)
     except CommandExecutionError as err:
@@ -170,7 +170,7 @@ def _follow(ret: dict[str, Any], firewall: str, rows: list[dict[str, Any]]) -> N
     if not __opts__["test"]:
         component = install_record.component_of(__low__.get("__sls__", ""))
         if component and missing:
-            install_record.note({component: {"ports": dict.fromkeys(missing, firewall)}})
+            install_record.add(component, {"ports": dict.fromkeys(missing, firewall)})
         for rule in missing:
             firewall_ports.open_port(firewall, rule)
         for rule, owner in gone.items():
@@ -238,7 +238,8 @@ def _table(ret: dict[str, Any], rows: list[dict[str, Any]], mode: str) -> None:
         component = install_record.component_of(__low__.get("__sls__", ""))
         if component:
             was = {"file": "", "active": False}
-            install_record.note({component: {"units": {_UNIT: was}}})
+            entries = {"units": {_UNIT: was}, "paths": {str(_LOADED): "absent"}}
+            install_record.add(component, entries)
         if differs:
             plan.apply(reload=_load)
         else:
@@ -288,13 +289,15 @@ def _installed(ret: dict[str, Any]) -> str | None:
         return None
     component = install_record.component_of(__low__.get("__sls__", ""))
     if component:
-        install_record.note({component: {"packages": {_PACKAGE: False}}})
+        install_record.add(component, {"packages": {_PACKAGE: False}})
     # Nobody else may have had the package lists refreshed in this run.
     done = __states__["pkg.installed"](name=_PACKAGE, install_recommends=False, refresh=True)
     if done["result"] is False:
         if component:
             install_record.forget(component, "packages", [_PACKAGE])
         return f"{_PACKAGE} cannot be installed: {done['comment']}"
+    if component:
+        install_record.add_package_changes(component, done.get("changes", {}))
     ret["changes"].update(done.get("changes", {}))
     return nftables.unavailable()
 

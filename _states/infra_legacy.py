@@ -1,4 +1,4 @@
-"""Taking over a machine that Pigsty laid out; see infra_legacy and infra/legacy.yaml."""
+"""Takeover of a machine that Pigsty laid out; see infra/legacy.yaml."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from infra_formula import systemd
 from infra_formula.fileset import originals, takeover
 from infra_formula.minion import Minion
+from infra_formula.state import Plan, converge
 from infra_formula.uninstall import pigsty_takeover, removal
-from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -17,12 +17,8 @@ if TYPE_CHECKING:
     __context__: dict[str, Any]
 
 
-def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
-
-
 def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
-    """What Pigsty wrote may be replaced by what takes its place; a copy of each file is kept.
+    """File sets may overwrite the files that Pigsty wrote in their places; each is backed up.
 
     name
         Any name for the state; it has to run before all that write files.
@@ -31,71 +27,84 @@ def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) ->
     parameters
         Parameters that stand in braces there.
 
-    Only that it may: the portal, the rules, the targets … go on as they are until the state that
-    owns them switches its own in, at once. A machine without a trace of Pigsty is left alone.
+    Nothing is overwritten here: the portal, the rules, the targets stay as they are until the state
+    of each switches its own files in. A machine without a trace of Pigsty is left alone.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    rows = pigsty_takeover.filled(legacy, parameters)
-    traces = pigsty_takeover.present(rows["traces"])
-    if not traces:
-        return {**ret, "comment": "Pigsty was never here, or has been taken over"}
-    try:
-        if takeover.overwritable() != rows["replaced"]:
-            ret["changes"]["found"] = traces
-            if __opts__["test"]:
-                takeover.assume_overwritable(rows["replaced"])
-            else:
-                takeover.allow_overwrite(rows["replaced"])
-    except (CommandExecutionError, OSError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    told = f"Pigsty laid this machine out ({', '.join(traces)})"
-    if __opts__["test"] and ret["changes"]:
-        return {**ret, "result": None, "comment": f"{told}; it would be taken over"}
-    return {**ret, "comment": told}
+
+    def compare() -> Plan:
+        takeover.assume_overwritable({})
+        rows = pigsty_takeover.substitute(legacy, parameters)
+        traces = pigsty_takeover.existing_paths(rows["traces"])
+        if not traces:
+            return Plan(comment="There is no trace of Pigsty.")
+        found = f"Pigsty laid this machine out ({', '.join(traces)})"
+        if takeover.overwritable() == rows["replaced"]:
+            return Plan(comment=f"{found}; its files may be overwritten.")
+        if __opts__["test"]:
+            takeover.assume_overwritable(rows["replaced"])
+        return Plan(
+            changes={"found": traces},
+            comment=f"{found}; its files may be overwritten.",
+            would=f"{found}; its files would be taken over.",
+            apply=lambda: takeover.allow_overwrite(rows["replaced"]),
+        )
+
+    return converge(name, __opts__["test"], compare)
 
 
 def owned(name: str, user: str) -> dict[str, Any]:
-    """What Pigsty's root wrote into a directory belongs to the account that goes on with it.
+    """What Pigsty wrote into a directory as root belongs to the account that uses it now.
 
     name
         Absolute path.
     user
         The account.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    if not pigsty_takeover.belongs_to_root(name):
-        return {**ret, "comment": "nothing in it belongs to root"}
-    ret["changes"] = {name: f"given to {user}"}
-    if __opts__["test"]:
-        return {**ret, "result": None, "comment": f"it would be given to {user}"}
-    pigsty_takeover.hand_over(name, user)
-    return {**ret, "comment": f"it is given to {user}"}
+
+    def compare() -> Plan:
+        if not pigsty_takeover.has_files_of_root(name):
+            return Plan(comment=f"Nothing in {name} belongs to root.")
+        return Plan(
+            changes={name: f"owner changed to {user}"},
+            comment=f"Everything in {name} belongs to {user}.",
+            would=f"Everything in {name} would be given to {user}.",
+            apply=lambda: pigsty_takeover.change_owner(name, user),
+        )
+
+    return converge(name, __opts__["test"], compare)
 
 
 def tidied(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
-    """What Pigsty left and nobody needs any more is gone; a copy of each file is kept.
+    """What Pigsty left and nothing uses any more is removed; each file is backed up.
 
     name
         Any name for the state; it has to run after all others.
     legacy, parameters
         As for :func:`taken_over`.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    if not takeover.overwritable():
-        return {**ret, "comment": "Pigsty was never here"}
-    takeover.assume_overwritable({})
-    try:
-        rows = pigsty_takeover.filled(legacy, parameters)["last"]
-        found = pigsty_takeover.left_over(_minion(), rows)
-        ret["changes"] = {path: f"removed: {why}" for path, why in found.items()}
-        if __opts__["test"] or not found:
-            result = None if found else True
-            return {**ret, "result": result, "comment": f"{len(found)} left-overs"}
-        for path in found:
-            originals.backup([path])
-            removal.destroy(path)
-        if any("/systemd/" in path for path in found):
-            systemd.systemctl("daemon-reload")
-    except (CommandExecutionError, OSError) as err:
-        return {**ret, "result": False, "comment": str(err)}
-    return {**ret, "comment": f"{len(found)} left-overs are removed"}
+
+    def compare() -> Plan:
+        if not takeover.overwritable():
+            return Plan(comment="There was no takeover from Pigsty.")
+        takeover.assume_overwritable({})
+        rows = pigsty_takeover.substitute(legacy, parameters)["last"]
+        minion = Minion(__salt__, __opts__, __grains__, __context__)
+        found = pigsty_takeover.leftovers(minion, rows)
+        return Plan(
+            changes={path: f"removed: {why}" for path, why in found.items()},
+            comment=f"{len(found)} leftovers of Pigsty removed."
+            if found
+            else "No leftovers of Pigsty.",
+            would=f"{len(found)} leftovers of Pigsty would be removed.",
+            apply=lambda: _remove(list(found)),
+        )
+
+    return converge(name, __opts__["test"], compare)
+
+
+def _remove(paths: list[str]) -> None:
+    for path in paths:
+        originals.backup([path])
+        removal.delete(path)
+    if any("/systemd/" in path for path in paths):
+        systemd.systemctl("daemon-reload")

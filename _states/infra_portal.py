@@ -302,8 +302,8 @@ def sites_present(
     try:
         # Known to be ours before they are made; the way back takes those that are empty by then.
         between = {str(up) for p in below for up in Path(p).parents if home in up.parents}
-        seen = install_record.look(_minion(), {"paths": sorted({*below, *between})})
-        install_record.note({"nginx": seen})
+        seen = install_record.inspect(_minion(), {"paths": sorted({*below, *between})})
+        install_record.add("nginx", seen)
     except CommandExecutionError as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     for path in below:

@@ -5,6 +5,15 @@
 include:
   - infra.pillar
 
+infra-webroot-recorded:
+  infra_before.recorded:
+    - name: repo
+    - paths: {{ ([infra.nginx_home] if taken else [infra.nginx_home, infra.nginx_data] | unique | list) | tojson }}
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 {%- if not taken and infra.nginx_home != infra.nginx_data %}
 
 infra-webroot-data-present:

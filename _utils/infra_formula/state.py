@@ -61,7 +61,7 @@ def converge(name: str, test: bool, compare: Callable[[], Plan]) -> dict[str, An
         elif plan.changes:
             comment = plan.apply() or comment
         changes = plan.changes
-    except (CommandExecutionError, SaltInvocationError) as err:
+    except (CommandExecutionError, SaltInvocationError, OSError) as err:
         result, changes, comment = False, {}, str(err)
     ret = {"name": name, "result": result, "changes": changes, "comment": comment}
     return {**ret, "warnings": warnings} if warnings else ret

@@ -4,6 +4,18 @@
 include:
   - infra.pillar
 
+infra-ca-authority-recorded:
+  infra_before.recorded:
+    - name: ca
+    - paths:
+      - /etc/pki
+      - /etc/pki/ca
+      - /var/lib/infra/textfile/infra_certs.prom
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-ca-pki-directory-present:
   file.directory:
     - name: /etc/pki

@@ -5,6 +5,19 @@
 include:
   - infra.pillar
 
+infra-ca-renewal-recorded:
+  infra_before.recorded:
+    - name: ca
+    - paths:
+      - /etc/systemd/system/infra-cert-renew.service
+      - /etc/systemd/system/infra-cert-renew.timer
+    - units:
+      - infra-cert-renew.timer
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 {%- for kind in ('service', 'timer') %}
 
 infra-ca-renewal-{{ kind }}-managed:

@@ -4,8 +4,19 @@
 include:
   - infra.ca.authority
 
+infra-ca-trust-recorded:
+  infra_before.recorded:
+    - name: ca
+    - paths:
+      - {{ (infra.ca_trust_dir ~ '/ca.crt') | tojson }}
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-ca-trust-installed:
-  pkg.installed:
+  infra_package.installed:
+    - component: ca
     - name: {{ infra.ca_trust_package | tojson }}
 
 infra-ca-trust-linked:
@@ -14,7 +25,7 @@ infra-ca-trust-linked:
     - target: /etc/pki/ca.crt
     - makedirs: true
     - require:
-      - pkg: infra-ca-trust-installed
+      - infra_package: infra-ca-trust-installed
 
 infra-ca-trust-updated:
   infra_cert.trusted:

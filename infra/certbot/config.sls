@@ -15,7 +15,7 @@ infra-certbot-hook-installed:
     - group: root
     - makedirs: true
     - require:
-      - pkg: infra-certbot-package-installed
+      - infra_package: infra-certbot-package-installed
 
 {%- if infra.certbot_dns_credentials %}
 
@@ -28,7 +28,7 @@ infra-certbot-credentials-managed:
     - group: root
     - show_changes: false
     - require:
-      - pkg: infra-certbot-package-installed
+      - infra_package: infra-certbot-package-installed
 {%- else %}
 
 infra-certbot-credentials-absent:

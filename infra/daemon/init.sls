@@ -7,6 +7,31 @@ include:
   - infra.pillar
   - infra.firewall
 
+{%- set wanted = {} %}
+{%- for row in rows.values() if infra[row.switch] and (infra.identity is not none or row.unit in ('node_exporter', 'vector')) %}
+  {%- do wanted.update({row.user: true}) %}
+{%- endfor %}
+
+infra-daemon-installation-recorded:
+  infra_before.recorded:
+    - name: daemon
+    - paths:
+{%- if infra.identity is not none %}
+      - {{ infra.infra_data | tojson }}
+{%- if infra.infra_data != '/infra' %}
+      - /infra
+{%- endif %}
+{%- for folder in ('conf', 'tmp', 'bin', 'rules', 'targets') %}
+      - {{ (infra.infra_data ~ '/' ~ folder) | tojson }}
+{%- endfor %}
+{%- endif %}
+    - accounts: {{ wanted | sort | tojson }}
+    - groups: {{ (['infra'] + wanted | sort) | tojson }}
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-daemon-group-present:
   group.present:
     - name: infra
@@ -14,10 +39,6 @@ infra-daemon-group-present:
     - require:
       - infra_pillar: infra-pillar-valid
 
-{%- set wanted = {} %}
-{%- for row in rows.values() if infra[row.switch] and (infra.identity is not none or row.unit in ('node_exporter', 'vector')) %}
-  {%- do wanted.update({row.user: true}) %}
-{%- endfor %}
 {%- for user in wanted | sort %}
 
 # An account that a package made is taken as it is; only its membership is seen to.

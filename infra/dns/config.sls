@@ -13,7 +13,7 @@ infra-dns-unit-managed:
     - group: root
     - mode: '0644'
     - require:
-      - pkg: infra-dns-package-installed
+      - infra_package: infra-dns-package-installed
 
 infra-dns-directories-present:
   file.directory:
@@ -24,7 +24,7 @@ infra-dns-directories-present:
     - group: root
     - mode: '0755'
     - require:
-      - pkg: infra-dns-package-installed
+      - infra_package: infra-dns-package-installed
 
 infra-dns-config-managed:
   infra_dns.configured:

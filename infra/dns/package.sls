@@ -4,6 +4,23 @@
 include:
   - infra.pillar
 
+infra-dns-installation-recorded:
+  infra_before.recorded:
+    - name: dns
+    - paths:
+      - /etc/systemd/system/dnsmasq.service
+      - /etc/hosts.d
+      - /etc/dnsmasq.d
+      - /etc/dnsmasq.conf
+      - /var/lib/infra/started/dnsmasq
+    - accounts: [dnsmasq]
+    - groups: [dnsmasq]
+    - units: [dnsmasq]
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-dns-group-present:
   group.present:
     - name: dnsmasq
@@ -25,7 +42,8 @@ infra-dns-user-present:
       - group: infra-dns-group-present
 
 infra-dns-package-installed:
-  pkg.installed:
+  infra_package.installed:
+    - component: dns
     - name: {{ infra.dns_package | tojson }}
     - require:
       - user: infra-dns-user-present

@@ -12,6 +12,15 @@
 include:
   - infra.grafana.service
 
+infra-grafana-content-recorded:
+  infra_before.recorded:
+    - name: grafana
+    - paths: [{{ root | tojson }}]
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-grafana-dashboards-directory-present:
   file.directory:
     - name: {{ root | tojson }}

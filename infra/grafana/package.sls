@@ -8,7 +8,8 @@ include:
 {%- if infra.grafana_plugins %}
 
 infra-grafana-plugins-installed:
-  pkg.installed:
+  infra_package.installed:
+    - component: grafana
     - pkgs: {{ infra.grafana_plugins | tojson }}
     - require:
       - infra_daemon: infra-grafana-package-installed

@@ -13,7 +13,7 @@ infra-legacy-taken-over:
     - parameters: {{ values | tojson }}
     - order: 3
     - require:
-      - infra_before: infra-before-noted
+      - infra_pillar: infra-pillar-valid
 
 infra-legacy-left-overs-removed:
   infra_legacy.tidied:

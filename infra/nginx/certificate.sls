@@ -17,7 +17,7 @@ infra-nginx-certificate-directory-present:
     - mode: '0750'
     - makedirs: true
     - require:
-      - pkg: infra-nginx-package-installed
+      - infra_package: infra-nginx-package-installed
 
 {%- if infra.nginx_sslmode != 'disable' %}
 

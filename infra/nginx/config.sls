@@ -13,7 +13,7 @@ infra-nginx-portal-managed:
     - users: {{ infra.nginx_users | tojson }}
     - clean: {{ infra.nginx_clean | tojson }}
     - require:
-      - pkg: infra-nginx-package-installed
+      - infra_package: infra-nginx-package-installed
       - file: infra-nginx-certificate-directory-present
 
 # What is asked for may hold a token, and nginx makes its logs readable by all.
@@ -24,7 +24,7 @@ infra-nginx-logs-closed:
     - group: {{ infra.nginx_group | tojson }}
     - mode: '0750'
     - require:
-      - pkg: infra-nginx-package-installed
+      - infra_package: infra-nginx-package-installed
 
 infra-nginx-logrotate-managed:
   file.managed:

@@ -17,9 +17,24 @@ infra-nginx-firewall-open:
 
 {%- if grains.get('selinux', {}).get('enabled', false) %}
 
+infra-nginx-selinux-recorded:
+  infra_before.recorded:
+    - name: nginx
+    - booleans: [httpd_can_network_connect, httpd_can_network_relay]
+    - contexts:
+{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}
+      - {{ (folder ~ '(/.*)?') | tojson }}
+{%- endfor %}
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-nginx-selinux-tools-installed:
-  pkg.installed:
+  infra_package.installed:
+    - component: nginx
     - name: policycoreutils-python-utils
+    - reload_modules: true
 
 {%- for boolean in ('httpd_can_network_connect', 'httpd_can_network_relay') %}
 
@@ -29,7 +44,7 @@ infra-nginx-selinux-{{ boolean }}-on:
     - value: true
     - persist: true
     - require:
-      - pkg: infra-nginx-selinux-tools-installed
+      - infra_package: infra-nginx-selinux-tools-installed
 {%- endfor %}
 
 {%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}
@@ -39,7 +54,7 @@ infra-nginx-selinux-{{ boolean }}-on:
     - name: {{ (folder ~ '(/.*)?') | tojson }}
     - sel_type: httpd_sys_content_t
     - require:
-      - pkg: infra-nginx-selinux-tools-installed
+      - infra_package: infra-nginx-selinux-tools-installed
 
 {{ ('infra-nginx-selinux-' ~ folder ~ '-applied') | tojson }}:
   selinux.fcontext_policy_applied:

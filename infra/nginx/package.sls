@@ -3,6 +3,33 @@
 include:
   - infra.pillar
 
+infra-nginx-installation-recorded:
+  infra_before.recorded:
+    - name: nginx
+    - paths:
+      - /etc/systemd/system/nginx.service.d/infra.conf
+      - /etc/nginx/conf.d
+      - /etc/nginx/conf.d/cert
+      - /etc/nginx/conf.d/haproxy
+{%- if infra.nginx_sslmode != 'disable' %}
+      - /etc/nginx/conf.d/cert/pigsty.crt
+      - /etc/nginx/conf.d/cert/pigsty.key
+{%- endif %}
+      - /var/log/nginx
+      - /etc/logrotate.d/infra-nginx
+      - /var/lib/infra/manifest/portal-entries.json
+      - /var/lib/infra/manifest/portal-cards.json
+    - accounts:
+      - {{ infra.nginx_user | tojson }}
+    - groups:
+      - {{ infra.nginx_group | tojson }}
+      - {{ infra.nginx_user | tojson }}
+    - units: [nginx]
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-nginx-group-present:
   group.present:
     - name: {{ infra.nginx_group | tojson }}
@@ -40,7 +67,8 @@ infra-nginx-unit-hardened:
       - file: infra-nginx-unit-hardened
 
 infra-nginx-package-installed:
-  pkg.installed:
+  infra_package.installed:
+    - component: nginx
     - pkgs: {{ infra.packages.nginx | tojson }}
     - require:
       - user: infra-nginx-user-present

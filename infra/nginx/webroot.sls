@@ -6,6 +6,18 @@ include:
   - infra.webroot
   - infra.nginx.package
 
+infra-nginx-webroot-recorded:
+  infra_before.recorded:
+    - name: nginx
+    - paths:
+{%- for folder in ['acme', 'logs', 'repos', 'schema', 'report', 'ca.crt'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
+      - {{ (infra.nginx_home ~ '/' ~ folder) | tojson }}
+{%- endfor %}
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-nginx-home-directories-present:
   file.directory:
     - names:

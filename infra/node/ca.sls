@@ -4,6 +4,17 @@
 include:
   - infra.pillar
 
+infra-node-ca-recorded:
+  infra_before.recorded:
+    - name: node
+    - paths:
+      - /etc/pki/ca.crt
+      - {{ (infra.ca_trust_dir ~ '/ca.crt') | tojson }}
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-node-ca-present:
   infra_node.authority:
     - name: /etc/pki/ca.crt
@@ -14,7 +25,8 @@ infra-node-ca-present:
 {%- if grains['os_family'] == 'RedHat' %}
 
 infra-node-ca-trust-installed:
-  pkg.installed:
+  infra_package.installed:
+    - component: node
     - name: {{ infra.ca_trust_package | tojson }}
     - require_in:
       - file: infra-node-ca-linked

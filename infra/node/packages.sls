@@ -10,12 +10,14 @@ include:
 {%- if infra.node_default_packages %}
 
 infra-node-packages-installed:
-  pkg.installed:
+  infra_package.installed:
+    - component: node
     - pkgs: {{ infra.node_default_packages | tojson }}
 {%- endif %}
 {%- if infra.node_packages %}
 
 infra-node-packages-latest:
-  pkg.latest:
+  infra_package.latest:
+    - component: node
     - pkgs: {{ infra.node_packages | tojson }}
 {%- endif %}

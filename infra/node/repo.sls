@@ -14,7 +14,8 @@ include:
 
 # Keys that come over the network are looked at before they are trusted.
 infra-node-repo-gpg-installed:
-  pkg.installed:
+  infra_package.installed:
+    - component: node
     - name: {{ infra.gpg_package | tojson }}
     - require:
       - infra_pillar: infra-pillar-valid

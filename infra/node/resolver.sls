@@ -16,6 +16,18 @@ include:
   - infra.dns
 {%- endif %}
 
+infra-node-resolver-recorded:
+  infra_before.recorded:
+    - name: node
+    - paths:
+      - /etc/systemd/resolved.conf.d/infra.conf
+      - /etc/NetworkManager/conf.d/infra-dns.conf
+      - /var/lib/infra/resolver.json
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-node-resolver-configured:
   infra_resolver.configured:
     - method: {{ infra.node_dns_method | tojson }}

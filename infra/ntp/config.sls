@@ -13,7 +13,7 @@ infra-ntp-unit-hardened:
     - mode: '0644'
     - makedirs: true
     - require:
-      - pkg: infra-ntp-package-installed
+      - infra_package: infra-ntp-package-installed
   module.run:
     - service.systemctl_reload: []
     - onchanges:
@@ -25,4 +25,4 @@ infra-ntp-config-managed:
     - unit: {{ infra.ntp_unit | tojson }}
     - settings: {{ ntp | tojson }}
     - require:
-      - pkg: infra-ntp-package-installed
+      - infra_package: infra-ntp-package-installed

@@ -2,7 +2,6 @@
 # What may be large goes to states as JSON text, which costs Salt nothing to carry around.
 {%- from "infra/map.jinja" import infra, secrets with context %}
 {%- from "infra/nginx/settings.jinja" import settings with context %}
-{%- from "infra/clean.jinja" import files with context %}
 
 include:
   - infra.sync
@@ -30,19 +29,6 @@ infra-pillar-valid:
     - failhard: true
     - require:
       - infra_library: infra-sync-modules-loaded
-
-# What is there now is noted before it is changed, so that there is a way back (infra.clean).
-infra-before-noted:
-  infra_before.noted:
-    - files: {{ files | tojson }}
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
-
-infra-before-packages-noted:
-  infra_before.installed:
-    - order: last
 {%- if grains['os_family'] == 'Debian' %}
 
 # A power cut in the middle of an installation would have every later one refused.

@@ -4,6 +4,15 @@
 include:
   - infra.register.publish
 
+infra-register-inventory-recorded:
+  infra_before.recorded:
+    - name: register
+    - paths: [/var/lib/infra/register.json]
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-register-inventory-managed:
   infra_register.inventory:
     - settings: {{ register | tojson }}

@@ -14,7 +14,7 @@ infra-repo-packages-published:
     - transfer: {{ repo.transfer | tojson }}
     - force: {{ infra.repo_build | tojson }}
     - require:
-      - pkg: infra-repo-tools-installed
+      - infra_package: infra-repo-tools-installed
       - infra_repo: infra-repo-archive-signed
 
 infra-repo-definitions-published:

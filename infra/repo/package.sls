@@ -33,7 +33,8 @@ infra-repo-archive-used:
       - infra_repo: infra-repo-archive-unpacked
 
 infra-repo-tools-installed:
-  pkg.installed:
+  infra_package.installed:
+    - component: repo
     - pkgs:
 {%- if grains['os_family'] == 'Debian' %}
       - apt-utils
@@ -61,4 +62,4 @@ infra-repo-archive-signed:
     - home: {{ repo.home | tojson }}
     - key: {{ repo.key | tojson }}
     - require:
-      - pkg: infra-repo-tools-installed
+      - infra_package: infra-repo-tools-installed

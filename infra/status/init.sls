@@ -39,6 +39,22 @@
 include:
   - infra.pillar
 
+infra-status-installation-recorded:
+  infra_before.recorded:
+    - name: status
+    - paths:
+      - /usr/local/lib/infra/unit-restarts
+      - /etc/systemd/system/infra-units.service
+      - /etc/systemd/system/infra-units.timer
+      - /var/lib/infra/status.json
+      - /var/lib/infra/reach.json
+      - /var/lib/infra/textfile/infra_units.prom
+    - units: [infra-units.timer]
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-status-components-known:
   file.managed:
     - name: /var/lib/infra/status.json

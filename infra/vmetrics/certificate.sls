@@ -5,6 +5,15 @@ include:
   - infra.daemon
   - infra.ca.authority
 
+infra-vmetrics-certificate-recorded:
+  infra_before.recorded:
+    - name: vmetrics
+    - paths: [/etc/pki/infra.crt, /etc/pki/infra.key]
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-vmetrics-certificate-issued:
   infra_scrape.certified:
     - name: /etc/pki/infra.crt

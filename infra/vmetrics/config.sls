@@ -8,6 +8,18 @@ include:
   - infra.vmetrics.package
   - infra.vmetrics.certificate
 
+infra-vmetrics-targets-recorded:
+  infra_before.recorded:
+    - name: vmetrics
+    - paths:
+{%- for job in jobs + (infra.vmetrics_scrape_jobs or []) if job.targets is defined %}
+      - {{ (infra.infra_data ~ '/targets/' ~ job.targets) | tojson }}
+{%- endfor %}
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
 infra-vmetrics-targets-present:
   file.directory:
     - names:

@@ -15,7 +15,7 @@ from threading import Thread
 
 import programs
 import pytest
-from infra_formula.fileset import filesets as infra_files
+from infra_formula import paths
 from infra_formula.portal import cards as infra_cards
 from portal_samples import settings
 
@@ -30,7 +30,7 @@ APPS = {
 
 @pytest.fixture(autouse=True)
 def _no_record(tmp_path, monkeypatch):
-    monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path)
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path)
 
 
 def path_of(name, release):

@@ -52,3 +52,57 @@ def test_every_component_has_a_way_back_behind_the_safeguard(modules, loaders): 
         first = chunks(modules, loaders, f"infra.{row['name']}.clean")
         ours = [c for c in first if c["__id__"] != "infra-sync-modules-loaded"]
         assert ours[0]["fun"] == "allowed", row["name"]
+
+
+KINDS = {
+    ("file", "managed"): ("paths",),
+    ("file", "symlink"): ("paths",),
+    ("file", "directory"): ("paths",),
+    ("group", "present"): ("groups",),
+    ("user", "present"): ("accounts", "groups"),
+    ("service", "running"): ("units",),
+    ("selinux", "boolean"): ("booleans",),
+    ("selinux", "fcontext_policy_present"): ("contexts",),
+    ("timezone", "system"): ("timezones",),
+}
+EVERYTHING = {
+    "certbot_sign": True, "certbot_email": "a@b.c", "certbot_dns_plugin": "cloudflare",
+    "certbot_dns_credentials": "dns_cloudflare_api_token = x", "certbot_ca": "/etc/ca.pem",
+    "node_timezone": "UTC",
+}  # fmt: skip
+
+
+def changed(chunks):
+    """Component → kind → names that the states of Salt's own, and those of certificates, change."""
+    found = {}
+    for chunk in chunks:
+        component = {"webroot": "repo"}.get(part := chunk["__sls__"].split(".")[1], part)
+        kinds = found.setdefault(component, {})
+        for kind in KINDS.get((chunk["state"], chunk["fun"]), ()):
+            if not chunk["name"].startswith("/var/lib/infra/"):
+                kinds.setdefault(kind, set()).add(chunk["name"])
+        if "private_key" in chunk and chunk["fun"] != "authority":
+            kinds.setdefault("paths", set()).update((chunk["name"], chunk["private_key"]))
+    return {component: kinds for component, kinds in found.items() if kinds}
+
+
+@pytest.mark.parametrize("infra_node", [True, False])
+def test_all_that_an_apply_changes_is_recorded_before(modules, loaders, infra_node):  # noqa: F811
+    for name in ("infra", "infra.nginx", "infra.vmetrics", "infra.node", "infra.certbot"):
+        given = EVERYTHING if name in ("infra", "infra.certbot", "infra.node") else {}
+        found = chunks(modules, loaders, name, infra_node, **given)
+        found = [c for c in found if c["__sls__"].startswith("infra.")]
+        assert [c["__id__"] for c in found if c["state"] == "pkg"] == []
+        recorded = {}
+        for chunk in found:
+            if (chunk["state"], chunk["fun"]) == ("infra_before", "recorded"):
+                assert chunk["failhard"]
+                kinds = recorded.setdefault(chunk["name"], {})
+                for kind in {kind for some in KINDS.values() for kind in some}:
+                    kinds.setdefault(kind, set()).update(chunk.get(kind) or ())
+        first = next((i for i, c in enumerate(found) if (c["state"], c["fun"]) in KINDS), 0)
+        assert "infra_before" not in [c["state"] for c in found[first:]]
+        for component, kinds in changed(found).items():
+            for kind, names in kinds.items():
+                left = names - recorded.get(component, {}).get(kind, set())
+                assert left == set(), (name, component, kind)

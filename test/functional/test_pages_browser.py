@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "test" / "support"))
 
 from browser import Browser  # noqa: E402
-from infra_formula.fileset import filesets as infra_files  # noqa: E402
+from infra_formula import paths  # noqa: E402
 from infra_formula.portal import cards as infra_cards  # noqa: E402
 from infra_formula.portal import pages as infra_pages  # noqa: E402
 from portal_samples import settings  # noqa: E402
@@ -177,12 +177,12 @@ def real_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """A home page with the cards of a real VictoriaMetrics, which it leads to."""
     store = Store(tmp_path_factory.mktemp("store"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(infra_files, "STATE_DIR", tmp_path_factory.mktemp("state"))
+        patch.setattr(paths, "STATE_DIR", tmp_path_factory.mktemp("state"))
         port = int(store.url.rpartition(":")[2])
         known = {"vmetrics": {"port": port, "health": "/health"}}
         data = context()
-        paths = [card["url"] for card in data["cards"]]
-        answers = infra_cards.asked(paths, settings(components=known))
+        urls = [card["url"] for card in data["cards"]]
+        answers = infra_cards.asked(urls, settings(components=known))
         data["cards"] = [card for card in data["cards"] if answers[card["url"]]["served"]]
     with served(data, {"/vmetrics/": port}) as server:
         yield server

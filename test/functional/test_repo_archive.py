@@ -15,10 +15,16 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from infra_formula.fileset import filesets as infra_files
+from infra_formula.fileset import renameat2, root_only
 from infra_formula.minion import Minion
 from infra_formula.repository import archive as repository_archive
-from infra_formula.repository import client_trust, releases, signing
+from infra_formula.repository import (
+    client_sources,
+    client_trust,
+    offline_package,
+    releases,
+    signing,
+)
 from infra_formula.repository import published as repository
 from repo_samples import Client, Key, deb, rpm, run
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -235,13 +241,13 @@ def test_a_path_that_is_swapped_at_any_moment_yields_what_was_judged_or_nothing(
         fd = genuine(path, *args, **options)
         calls.append(path)
         if len(calls) == after:
-            infra_files.exchange(*((good, evil) if after % 2 else
+            renameat2.exchange(*((good, evil) if after % 2 else
                                    (good / "pkg.tgz", evil / "pkg.tgz")))  # fmt: skip
         return fd
 
-    monkeypatch.setattr(infra_files.os, "open", opening)
+    monkeypatch.setattr(root_only.os, "open", opening)
     try:
-        with open(infra_files.open_root_only(str(good / "pkg.tgz"))) as stream:
+        with open(root_only.open_file(str(good / "pkg.tgz"))) as stream:
             found = stream.read()
     except CommandExecutionError as exc:
         found = str(exc)
@@ -255,14 +261,14 @@ def test_what_is_unpacked_is_what_was_judged_although_the_path_is_another_file_b
 ):
     archive = Path(shutil.copy(sample, place / "pkg.tgz"))
     evil = unsigned_archive(place / "evil.tgz", packages=["evil"])
-    genuine = infra_files._has_writer
+    genuine = root_only._has_writer
 
     def judged(*args):
         answer = genuine(*args)
         os.replace(evil, archive)
         return answer
 
-    monkeypatch.setattr(infra_files, "_has_writer", judged)
+    monkeypatch.setattr(root_only, "_has_writer", judged)
     modules.infra_repo.unpack(str(archive), home=other, key=repo_key)
     assert {p.name for p in Path(other, "pigsty").glob("*.deb")} == {
         "web_1.0_all.deb",
@@ -293,7 +299,7 @@ def test_what_is_trusted_a_stranger_cannot_change(folders, owner, mode, place):
     for folder, (uid, bits) in zip(names, folders, strict=True):
         os.chown(folder, uid, uid)
         folder.chmod(bits)
-    fault = infra_files.root_only_fault(str(file), links=False)
+    fault = root_only.fault(str(file), links=False)
     attack(file, names)
     if not fault:
         assert file.read_text() == "root's"
@@ -343,8 +349,8 @@ def test_who_mounted_a_file_system_is_known(options, owner):
     mounts = f"""21 1 8:1 / / rw shared:1 - ext4 /dev/a rw,user_id=7
 22 21 0:5 / /mnt/a\\040b rw,nosuid shared:2 - fuse.x x {options}
 """
-    assert infra_files._mount_owner("pos:\t0\nflags:\t0\nmnt_id:\t22\nino:\t1\n", mounts) == owner
-    assert infra_files._mount_owner("mnt_id:\t99\n", mounts) == 0
+    assert root_only._mount_owner("pos:\t0\nflags:\t0\nmnt_id:\t22\nino:\t1\n", mounts) == owner
+    assert root_only._mount_owner("mnt_id:\t99\n", mounts) == 0
 
 
 def test_the_path_of_pigstys_users_is_read_where_root_alone_wrote_it(place, sample, unpack):
@@ -396,7 +402,7 @@ def test_a_signed_repository_is_not_replaced_by_an_unsigned_archive(
     signed, sample, modules, spec, unpack, tmp_path
 ):
     before = published(modules, spec["home"])
-    text = repository.client_files("pigsty", spec["home"], ["http://10.0.0.1"])
+    text = client_sources.client_files("pigsty", spec["home"], ["http://10.0.0.1"])
     for test in (True, False):
         ret = unpack(sample, home=spec["home"], test=test)
         assert (ret.result, ret.changes) == (False, {})
@@ -405,18 +411,18 @@ def test_a_signed_repository_is_not_replaced_by_an_unsigned_archive(
     with pytest.raises(CommandExecutionError, match="repo_archive_unsigned"):
         modules.infra_repo.unpack(str(sample), home=spec["home"])
     assert published(modules, spec["home"]) == before
-    assert repository.client_files("pigsty", spec["home"], ["http://10.0.0.1"]) == text
+    assert client_sources.client_files("pigsty", spec["home"], ["http://10.0.0.1"]) == text
 
 
 def test_by_name_it_is_and_clients_verify_it_by_the_key_of_the_node(
     signed, sample, modules, spec, unpack, tmp_path
 ):
-    former = repository.client_files("pigsty", spec["home"], [])
+    former = client_sources.client_files("pigsty", spec["home"], [])
     ret = unpack(sample, home=spec["home"], unsigned=True)
     assert ret.result is True, ret.comment
     assert f"it was signed here with {signed}" in ret.comment
     assert published(modules, spec["home"])[1:] == (signed, [])
-    files = repository.client_files("pigsty", spec["home"], ["http://10.0.0.1"])
+    files = client_sources.client_files("pigsty", spec["home"], ["http://10.0.0.1"])
     assert "Trusted" not in "".join(file["text"] for file in files.values())
     # A client that has the key from before installs from it.
     source = former["pigsty-local.sources"]["text"].replace("Suites: bookworm\nComponents: main\n",
@@ -524,7 +530,7 @@ def test_on_a_bare_machine_it_is_signed_once_the_tools_are_there(
     arguments = {"name": "pigsty", "home": other, "key": repo_key}
     ret = unpack(sample)
     assert ret.result is True, ret.comment
-    local = repository.client_files("pigsty", other, [])
+    local = client_sources.client_files("pigsty", other, [])
     assert "Trusted: yes" in local["pigsty-local.sources"]["text"]
     assert "file:///" in local["pigsty-local.sources"]["text"]
     bare()
@@ -536,7 +542,7 @@ def test_on_a_bare_machine_it_is_signed_once_the_tools_are_there(
     assert modules.infra_repo.verify("pigsty", other)["problems"] == []
     for again in (states.infra_repo.signed(**arguments), unpack(sample)):
         assert (again.result, again.changes) == (True, {}), again.comment
-    files = repository.client_files("pigsty", other, ["http://10.0.0.1"])
+    files = client_sources.client_files("pigsty", other, ["http://10.0.0.1"])
     assert "Trusted" not in "".join(file["text"] for file in files.values())
     client = Client(tmp_path / "client", files["pigsty-local.sources"]["text"])
     updated = client.apt("update", "-q")
@@ -586,7 +592,7 @@ def test_an_unsigned_yum_repository_is_signed_by_its_index(tmp_path, unpack, mod
     ret = unpack(tmp_path / "pkg.tgz")
     assert ret.result is True, ret.comment
     assert published(modules, other)[2] == []
-    text = repository.client_files("pigsty", other, [])["pigsty-local.repo"]["text"]
+    text = client_sources.client_files("pigsty", other, [])["pigsty-local.repo"]["text"]
     assert "gpgcheck = 0\nrepo_gpgcheck = 1" in text
     assert "gpgkey = file://" in text
     dnf = tmp_path / "dnf"
@@ -639,7 +645,7 @@ def test_an_archive_that_was_published_before_is_not_judged_again(
     archive = Path(shutil.copy(sample, place / "pkg.tgz"))
     os.chown(archive, STRANGER, 0)
     note = Path(other, ".pigsty/seals") / f"{Path(other, 'pigsty').resolve().name}.origin"
-    note.write_text(json.dumps(repository.archive_identity(str(archive))))
+    note.write_text(json.dumps(offline_package.archive_identity(str(archive))))
     ret = unpack(archive)
     assert (ret.result, ret.changes) == (True, {})
     assert "is what" in ret.comment
@@ -698,7 +704,7 @@ def test_packing_into_a_folder_of_everybody_follows_nothing(trap, build, modules
     os.chown(temporary, STRANGER, STRANGER, follow_symlinks=False)
     modules.infra_repo.pack("pigsty", spec["home"], archive=str(place / "pkg.tgz"))
     assert victim.read_text() == "precious"
-    assert infra_files.root_only_fault(str(place / "pkg.tgz"), links=False) == ""
+    assert root_only.fault(str(place / "pkg.tgz"), links=False) == ""
     assert not os.path.lexists(temporary)
 
 

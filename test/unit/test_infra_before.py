@@ -10,63 +10,35 @@ from infra_formula.fileset import atomic, manifest, originals
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record as before
 from salt.exceptions import CommandExecutionError
+from salt.states import pkg as salt_pkg
 
 from _states import infra_before as state
+from _states import infra_package as packages
 
 MINION = Minion({"pkg.list_pkgs": lambda: {"a": "1"}})
-LOW = [
-    {"state": "file", "fun": "managed", "name": "/etc/a.conf", "__sls__": "infra.nginx.config"},
-    {"state": "file", "fun": "directory", "name": "/etc/d", "__sls__": "infra.webroot"},
-    {"state": "file", "fun": "managed", "name": "/var/lib/infra/x", "__sls__": "infra.nginx"},
-    {"state": "pkg", "fun": "installed", "name": "i", "pkgs": ["a", {"b": "1"}],
-     "__sls__": "infra.nginx.package"},
-    {"state": "pkg", "fun": "latest", "name": "c", "__sls__": "infra.node.packages"},
-    {"state": "infra_daemon", "fun": "installed", "name": "vlogs", "packages": ["v"],
-     "others": ["theirs"], "__sls__": "infra.vlogs.package"},
-    {"state": "user", "fun": "present", "name": "u", "__sls__": "infra.daemon"},
-    {"state": "service", "fun": "running", "name": "nginx", "__sls__": "infra.nginx.service"},
-    {"state": "file", "fun": "managed", "name": "/etc/motd", "__sls__": "motd"},
-    {"state": "infra_scrape", "fun": "certified", "name": "/etc/pki/infra.crt",
-     "private_key": "/etc/pki/infra.key", "__sls__": "infra.vmetrics.certificate"},
-    {"state": "infra_cert", "fun": "authority", "name": "/etc/pki/ca.crt",
-     "private_key": "/etc/pki/ca/ca.key", "__sls__": "infra.ca.authority"},
-    {"state": "file", "fun": "absent", "name": "/etc/gone", "__sls__": "infra.nginx"},
-]  # fmt: skip
 
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """A record and copies below a directory of the test's."""
-    monkeypatch.setattr(before, "RECORD", tmp_path / "lib" / "before.json")
-    monkeypatch.setattr(before, "OURS", f"{tmp_path}/lib/")
     monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "lib")
     absent = CommandFailed("systemctl: No such file or directory")
     monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=absent))
-    monkeypatch.setattr(state, "__salt__", MINION.salt, raising=False)
-    monkeypatch.setattr(state, "__grains__", {}, raising=False)
-    monkeypatch.setattr(state, "__context__", {}, raising=False)
-    monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
+    for module in (state, packages):
+        monkeypatch.setattr(module, "__salt__", MINION.salt, raising=False)
+        monkeypatch.setattr(module, "__grains__", {}, raising=False)
+        monkeypatch.setattr(module, "__context__", {}, raising=False)
+        monkeypatch.setattr(module, "__opts__", {"test": False}, raising=False)
     return tmp_path
 
 
 @pytest.mark.parametrize(
     ("sls", "component"),
-    [("infra.nginx.config", "nginx"), ("infra.daemon", "daemon"), ("infra.webroot", "repo"),
+    [("infra.nginx.config", "nginx"), ("infra.daemon", "daemon"), ("infra.webroot", "webroot"),
      ("infra", None), ("motd", None), ("infrared.nginx", None), ("", None)],
 )  # fmt: skip
 def test_the_component_of_a_state(sls, component):
     assert before.component_of(sls) == component
-
-
-def test_what_a_run_names_is_read_from_its_low_state():
-    assert before.wanted(LOW, {"vlogs": ["/etc/v.conf"], "grafana": ["/etc/g.ini"]}) == {
-        "nginx": {"paths": ["/etc/a.conf"], "packages": ["a", "b"], "units": ["nginx"]},
-        "repo": {"paths": ["/etc/d"]},
-        "node": {"packages": ["c"]},
-        "vlogs": {"packages": ["v"], "units": ["theirs"], "paths": ["/etc/v.conf"]},
-        "daemon": {"accounts": ["u"], "groups": ["u"]},
-        "vmetrics": {"paths": ["/etc/pki/infra.crt", "/etc/pki/infra.key"]},
-    }
 
 
 def test_it_sees_what_is_there(machine):
@@ -74,7 +46,7 @@ def test_it_sees_what_is_there(machine):
     (machine / "theirs").write_text("x", encoding="utf-8")
     (machine / "link").symlink_to("theirs")
     paths = [str(machine / name) for name in ("mine", "theirs", "link", "new/deep/file", "lib/own")]
-    seen = before.look(
+    seen = before.inspect(
         MINION,
         {
             "paths": [*paths, str(machine)],
@@ -103,17 +75,17 @@ def test_it_sees_what_is_there(machine):
 def test_units_are_told_apart_by_their_blocks(machine, monkeypatch):
     said = "ActiveState=inactive\nUnitFileState=\n\nActiveState=active\nUnitFileState=enabled\n"
     process.run.side_effect = lambda _command: {"retcode": 0, "stdout": said, "stderr": ""}
-    assert before.look(MINION, {"units": ["nginx", "gone"]})["units"] == {
+    assert before.inspect(MINION, {"units": ["nginx", "gone"]})["units"] == {
         "nginx": {"file": "enabled", "active": True},
         "gone": {"file": "", "active": False},
     }
 
 
 def test_what_is_noted_once_stays_until_it_is_forgotten(machine):
-    before.note({"nginx": {"paths": {"/a": "absent"}}})
-    before.note({"nginx": {"paths": {"/a": "file", "/b": "file"}}})
+    before.add("nginx", {"paths": {"/a": "absent"}})
+    before.add("nginx", {"paths": {"/a": "file", "/b": "file"}})
     assert before.record() == {"nginx": {"paths": {"/a": "absent", "/b": "file"}}}
-    assert before.unnoted({"nginx": {"paths": ["/a", "/c"]}}) == {"nginx": {"paths": ["/c"]}}
+    assert before.missing_from_record("nginx", {"paths": ["/a", "/c"]}) == {"paths": ["/c"]}
     before.forget("nginx", "paths", ["/a"])
     assert before.record() == {"nginx": {"paths": {"/b": "file"}}}
     before.forget("nginx", "paths", ["/b"])
@@ -121,87 +93,98 @@ def test_what_is_noted_once_stays_until_it_is_forgotten(machine):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"components": 1}', '{"components": {"a": 1}}'])
-def test_a_damaged_record_is_an_error_that_names_it(machine, monkeypatch, text):
-    before.RECORD.parent.mkdir()
-    before.RECORD.write_text(text, encoding="utf-8")
+def test_a_damaged_record_is_an_error_that_names_it(machine, text):
+    before.record_path().parent.mkdir()
+    before.record_path().write_text(text, encoding="utf-8")
     with pytest.raises(CommandExecutionError, match=r"before\.json is damaged"):
         before.record()
-    monkeypatch.setattr(state, "__lowstate__", LOW, raising=False)
-    ret = state.noted("x", {})
+    ret = state.recorded("nginx", paths=["/a"])
     assert ret["result"] is False
-    assert "Move it away to begin anew" in ret["comment"]
-    assert before.RECORD.read_text(encoding="utf-8") == text
+    assert "Move the file away to begin anew" in ret["comment"]
+    assert before.record_path().read_text(encoding="utf-8") == text
 
 
-def test_what_came_with_a_run_and_what_had_to_go():
-    running = {
-        "pkg_|-infra-ntp_|-chrony_|-installed": {
-            "__sls__": "infra.ntp.package",
-            "changes": {
-                "chrony": {"old": "", "new": "4.3"},
-                "libx": {"old": "", "new": "1"},
-                "systemd-timesyncd": {"old": "252", "new": ""},
-                "upgraded": {"old": "1", "new": "2"},
-            },
-        },
-        "infra_daemon_|-i_|-vlogs_|-installed": {
-            "__sls__": "infra.vlogs.package",
-            "changes": {"v": {"old": "", "new": "1"}, "masked": ["theirs"]},
-        },
-        "infra_daemon_|-i_|-vlogs_|-configured": {
-            "__sls__": "infra.vlogs.config",
-            "changes": {"x": {"old": "", "new": "1"}},
-        },
-        "pkg_|-other_|-emacs_|-installed": {
-            "__sls__": "desktop",
-            "changes": {"emacs": {"old": "", "new": "29"}},
-        },
-    }
-    assert before.came(running) == {
-        "ntp": {
-            "installed": {"chrony": False, "libx": False},
-            "displaced": {"systemd-timesyncd": "252"},
-        },
-        "vlogs": {"installed": {"v": False}, "displaced": {}},
+CHANGES = {
+    "chrony": {"old": "", "new": "4.3"},
+    "libx": {"old": "", "new": "1"},
+    "systemd-timesyncd": {"old": "252", "new": ""},
+    "upgraded": {"old": "1", "new": "2"},
+    "masked": ["theirs"],
+}
+
+
+def test_packages_that_a_state_installed_and_displaced_are_told_apart():
+    assert before.packages_changed_by(CHANGES) == {
+        "installed": {"chrony": False, "libx": False},
+        "displaced": {"systemd-timesyncd": "252"},
     }
 
 
 @pytest.mark.parametrize("test", [True, False])
-def test_the_first_run_notes_and_the_second_finds_it_noted(machine, monkeypatch, test):
+def test_the_first_run_records_and_the_second_has_nothing_to_record(machine, monkeypatch, test):
     theirs = machine / "theirs"
     theirs.write_text("theirs", encoding="utf-8")
-    low = [{"state": "file", "fun": "managed", "name": str(theirs), "__sls__": "infra.dns.config"}]
-    monkeypatch.setattr(state, "__lowstate__", low, raising=False)
     monkeypatch.setattr(state, "__opts__", {"test": test})
-    ret = state.noted("x", {})
-    assert ret["changes"] == {"noted": ["dns"]}
+    ret = state.recorded("dns", paths=[str(theirs)])
+    assert ret["changes"] == {"recorded": ["paths"]}
     assert ret["result"] is (None if test else True)
-    assert before.RECORD.exists() is not test
+    assert before.record_path().exists() is not test
     if not test:
-        assert json.loads(before.RECORD.read_text())["components"]["dns"]["paths"] == {
-            str(theirs): "file"
-        }
+        recorded = json.loads(before.record_path().read_text())["components"]
+        assert recorded["dns"]["paths"] == {str(theirs): "file"}
         assert originals.backup_path(str(theirs)).read_text() == "theirs"
-        assert state.noted("x", {})["changes"] == {}
+        assert state.recorded("dns", paths=[str(theirs)])["changes"] == {}
 
 
 def test_on_a_machine_of_an_earlier_release_services_count_as_ours(machine, monkeypatch):
     atomic.write(manifest.manifest_path("portal"), '{"root": "/etc/nginx", "files": {}}')
-    monkeypatch.setattr(state, "__lowstate__", [LOW[7]], raising=False)
-    running = {"nginx": {"file": "enabled", "active": True}}
-    look = create_autospec(before.look, return_value={"units": running})
-    monkeypatch.setattr(before, "look", look)
-    state.noted("x", {})
-    assert before.record()["nginx"]["units"] == {"nginx": {"file": "", "active": False}}
+    running = {"file": "enabled", "active": True}
+    inspect = create_autospec(before.inspect, side_effect=lambda _minion, names: {
+        "units": dict.fromkeys(names["units"], running)})  # fmt: skip
+    monkeypatch.setattr(before, "inspect", inspect)
+    # All that is recorded in the first run with a record, not its first component alone.
+    for component in ("nginx", "dns"):
+        state.recorded(component, units=[component])
+        assert before.record()[component]["units"] == {component: {"file": "", "active": False}}
+    monkeypatch.setattr(state, "__context__", {})
+    state.recorded("ntp", units=["chrony"])
+    assert before.record()["ntp"]["units"] == {"chrony": running}
 
 
-def test_packages_that_are_named_are_not_noted_twice(machine, monkeypatch):
-    before.note({"ntp": {"packages": {"chrony": False}}})
-    changes = {"chrony": {"old": "", "new": "4"}, "lib": {"old": "", "new": "1"}}
-    running = {"pkg_|-i_|-chrony_|-installed": {"__sls__": "infra.ntp", "changes": changes}}
-    monkeypatch.setattr(state, "__running__", running, raising=False)
-    assert state.installed("x")["result"] is True
+@pytest.fixture
+def pkg(machine, monkeypatch):
+    """Salt's own states of packages, which change what a test says."""
+    did = create_autospec(salt_pkg.installed, return_value={"result": True, "changes": CHANGES})
+    monkeypatch.setattr(packages, "__states__", {"pkg.installed": did}, raising=False)
+    return did
+
+
+def test_packages_are_recorded_with_what_they_bring_along(pkg):
+    ret = packages.installed(
+        "infra-ntp", "ntp", pkgs=["chrony", "a"], reload_modules=True, __id__="x"
+    )
+    assert ret == pkg.return_value
+    pkg.assert_called_once_with(name="infra-ntp", pkgs=["chrony", "a"], reload_modules=True)
     assert before.record()["ntp"] == {
-        "packages": {"chrony": False},
-        "installed": {"lib": False},
+        "packages": {"chrony": False, "a": True},
+        "installed": {"libx": False},
+        "displaced": {"systemd-timesyncd": "252"},
     }
+
+
+def test_packages_that_another_component_installed_were_not_there_before(pkg):
+    packages.installed("chrony", "ntp")
+    packages.installed("libx", "node")
+    assert before.record()["node"]["packages"] == {"libx": False}
+
+
+def test_an_installation_that_fails_leaves_the_record_as_it_was_before(pkg, monkeypatch):
+    pkg.return_value = {"result": False, "changes": {}, "comment": "no network"}
+    assert packages.installed("chrony", "ntp") == pkg.return_value
+    assert before.record() == {"ntp": {"packages": {"chrony": False}}}
+
+
+def test_in_a_test_run_nothing_is_recorded(pkg, monkeypatch):
+    monkeypatch.setattr(packages, "__opts__", {"test": True})
+    packages.installed("chrony", "ntp")
+    assert before.record() == {}

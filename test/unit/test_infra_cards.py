@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
-from infra_formula.fileset import filesets as infra_files
+from infra_formula import paths
 from infra_formula.minion import Minion
 from infra_formula.portal import cards as infra_cards
 from infra_formula.portal import nginx as portal
@@ -72,7 +72,7 @@ def server():
 def program(server, tmp_path, monkeypatch):
     server.answers = {"/health": (200, "text/plain", "OK", "")}
     server.seen.clear()
-    monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path)
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path)
     return server
 
 
@@ -291,7 +291,7 @@ def test_a_change_of_where_alerts_lead_is_told_even_if_no_page_shows_it(
         portal.pages, side_effect=lambda *_: ({}, infra_cards.record([], given))
     )
     monkeypatch.setattr(portal, "pages", asked_again)
-    monkeypatch.setattr(infra_files, "LOCK_DIR", tmp_path / "lock")
+    monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
     for name in ("__salt__", "__grains__", "__context__"):
         monkeypatch.setattr(state, name, {}, raising=False)
     monkeypatch.setattr(state, "__opts__", {"test": test}, raising=False)

@@ -8,8 +8,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from infra_formula.fileset import filesets as infra_files
-from infra_formula.pki import certificates as infra_cert
 
 from _states import infra_cert as state
 
@@ -54,12 +52,6 @@ def machine(tmp_path, monkeypatch):
         Path(name).chmod(int(mode, 8))
         return {"result": True, "comment": "", "changes": {}}
 
-    functions = {
-        f"infra_cert.{n}": getattr(infra_cert, n)
-        for n in ("pair_fault", "text_fault", "time_fault")
-    }
-    functions["infra_files.root_only_fault"] = infra_files.root_only_fault
-    monkeypatch.setattr(state, "__salt__", functions, raising=False)
     monkeypatch.setattr(state, "__states__", {"file.managed": managed}, raising=False)
     monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
     return tmp_path

@@ -24,8 +24,6 @@ class Machine:
     def __init__(self, tmp_path, monkeypatch):
         self.root, self.packages, self.did = tmp_path, {}, []
         self.lib = tmp_path / "lib"
-        monkeypatch.setattr(infra_before, "RECORD", self.lib / "before.json")
-        monkeypatch.setattr(infra_before, "OURS", f"{self.lib}/")
         monkeypatch.setattr(paths, "STATE_DIR", self.lib)
         monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "run")
         absent = CommandFailed("systemctl: No such file or directory")
@@ -47,19 +45,15 @@ class Machine:
             monkeypatch.setattr(module, function, create_autospec(spec, side_effect=double))
         monkeypatch.setattr(state, "__salt__", self.functions, raising=False)
         monkeypatch.setattr(state, "__grains__", {"os_family": "Debian"}, raising=False)
-        monkeypatch.setattr(state, "__context__", {}, raising=False)
         self.monkeypatch = monkeypatch
         self.test(False)
 
     def test(self, on):
         self.monkeypatch.setattr(state, "__opts__", {"test": on}, raising=False)
-        self.monkeypatch.setattr(state, "__lowstate__", self.low(), raising=False)
-
-    def low(self):
-        return [{"state": "infra_clean", "fun": "config", "name": "dns", "sets": {}}]
+        self.monkeypatch.setattr(state, "__context__", {}, raising=False)
 
     def removable(self, _minion, names):
-        return {"remove": sorted(set(names) & set(self.packages)), "needed": {}}
+        return {"remove": sorted(set(names) & set(self.packages)), "required": {}}
 
     def purge(self, _minion, names):
         self.did.append(f"purge {' '.join(names)}")
@@ -70,7 +64,7 @@ class Machine:
         self.did.append(f"install {' '.join(pkgs)}")
 
     def note(self, component="dns", **kinds):
-        infra_before.note({component: kinds})
+        infra_before.add(component, kinds)
 
     def write(self, rel, text="x"):
         path = self.root / rel
@@ -93,9 +87,9 @@ def machine(tmp_path, monkeypatch):
         ([], "expected a list out of"),
         ("service", "expected a list out of"),
         ([SERVICE, "all"], "expected a list out of"),
-        ([CONFIG], "config asks for service, too"),
-        ([SERVICE, PACKAGE], "package asks for config, too"),
-        ([DATA], "data asks for service, too"),
+        ([CONFIG], "config requires service"),
+        ([SERVICE, PACKAGE], "package requires config"),
+        ([DATA], "data requires service"),
     ],
 )
 def test_how_far_it_may_go(machine, remove, said):
@@ -138,7 +132,7 @@ def test_files_go_back_to_what_they_were(machine):
         paths={ours: "absent", theirs: "file", untouched: "file", str(link): "absent",
                str(moved): "link:here", str(machine.root / "etc/never"): "absent"}
     )  # fmt: skip
-    expected = {ours: "removed", theirs: "put back", str(link): "removed", str(moved): "put back"}
+    expected = {ours: "removed", theirs: "restored", str(link): "removed", str(moved): "restored"}
     machine.test(True)
     told = state.config("dns", {}, [])
     assert (told["result"], told["changes"]) == (None, expected)
@@ -197,7 +191,7 @@ def test_what_ran_before_runs_again_and_what_we_brought_does_not(machine):
 def test_services_are_stopped_and_disabled_where_they_run(machine, monkeypatch):
     now = {"nginx": {"file": "enabled", "active": True}, "x": {"file": "", "active": False}}
     monkeypatch.setattr(
-        infra_before, "look", create_autospec(infra_before.look, return_value={"units": now})
+        infra_before, "inspect", create_autospec(infra_before.inspect, return_value={"units": now})
     )
     machine.note(units={unit: {"file": "", "active": False} for unit in now})
     assert state.service("dns")["changes"] == {"nginx": "stopped"}
@@ -216,7 +210,7 @@ def test_packages_of_ours_go_and_those_of_others_stay(machine):
     assert ret["changes"] == told
     assert told == {"ours": "removed", "lib": "removed", "timesyncd": "installed again"}
     assert machine.did == ["purge lib ours", "install timesyncd"]
-    assert "shared stays: another component has it" in ret["comment"]
+    assert "shared stays: another component requires it" in ret["comment"]
     assert state.package("dns")["changes"] == {}
     # With the last component that has it, it goes.
     assert state.package("ntp")["changes"] == {"shared": "removed"}
@@ -231,7 +225,10 @@ def test_what_had_to_make_way_and_cannot_be_had_stays_on_record(machine, monkeyp
     machine.note(displaced={"timesyncd": "252"})
     ret = state.package("dns")
     assert ret["result"] is True
-    assert "timesyncd was there before and cannot be had now: no network" in ret["warnings"][0]
+    assert (
+        "timesyncd was there before installation and is not available now: no network"
+        in ret["warnings"][0]
+    )
     last = state.finished("x", [SERVICE, CONFIG, PACKAGE], [])
     assert last["result"] is False
     assert "no network" in last["comment"]
@@ -246,8 +243,7 @@ def test_directories_go_once_they_hold_nothing(machine, test):
     metrics = str(machine.root / "data/infra/metrics")
     machine.note(paths={**{str(f): "absent" for f in folders}, metrics: "absent"})
     machine.test(test)
-    if not test:
-        assert state.data("dns", [metrics])["changes"] == {metrics: "destroyed"}
+    assert state.data("dns", [metrics])["changes"] == {metrics: "deleted"}
     remove = [SERVICE, CONFIG, DATA]
     ret = state.rest("dns", remove, [metrics])
     assert ret["changes"][str(folders[1])] == "removed"
@@ -271,14 +267,14 @@ def test_a_link_stays_while_something_is_reached_through_it(machine):
 def test_an_account_stays_while_data_is_its_own(machine):
     data = machine.write("metrics")
     owner = [p for p in ("root", "daemon", "nobody") if p != "root"]
-    found = infra_clean.accounts_to_go([*owner, "no-such-account"], ["no-such-group"], [data])
+    found = infra_clean.removable_accounts([*owner, "no-such-account"], ["no-such-group"], [data])
     assert set(found["accounts"]) == set(owner)
     assert found["accounts"]["daemon"] == ""
     os.chown(data, 1, 1)  # daemon, on every Debian and EL
-    found = infra_clean.accounts_to_go(["daemon"], ["daemon"], [data])
+    found = infra_clean.removable_accounts(["daemon"], ["daemon"], [data])
     assert found == {
         "accounts": {"daemon": "its data stays"},
-        "groups": {"daemon": "data of it stays"},
+        "groups": {"daemon": "its data stays"},
     }
 
 
@@ -303,6 +299,7 @@ def test_metrics_that_we_left_there_are_told_of_and_go(machine):
     machine.note(paths={ours: "absent"})
     folder = str(machine.lib / "textfile")
     machine.test(True)
+    state.config("dns", {}, [])
     assert folder in state.finished("x", [SERVICE, CONFIG, PACKAGE], [])["changes"]
     machine.test(False)
     assert state.config("dns", {}, [])["changes"] == {ours: "removed"}
@@ -327,7 +324,7 @@ def test_what_is_kept_stays_on_record(machine):
     machine.note(packages={"ours": False})
     ret = state.finished("x", [SERVICE, CONFIG], [])
     assert ret["changes"] == {}
-    assert "stays on record: ours" in ret["comment"]
+    assert "stay in the install record: ours" in ret["comment"]
     assert infra_before.record()["dns"]["packages"] == {"ours": False}
 
 
@@ -350,15 +347,15 @@ RPM = """error: Failed dependencies:
 
 
 def test_who_needs_what_is_read_from_the_package_managers_words():
-    assert infra_clean.needed("Debian", DPKG) == {
+    assert infra_clean.required_by("Debian", DPKG) == {
         "libssl3:amd64": "openssl",
         "nginx-common": "nginx-light",
     }
-    assert infra_clean.needed("RedHat", RPM) == {
+    assert infra_clean.required_by("RedHat", RPM) == {
         "libpcre2-8.so.0()(64bit)": "grep-3.6-5.el9.x86_64",
         "nginx-core = 1:1.20.1": "nginx-1:1.20.1-14.el9.x86_64",
     }
-    assert infra_clean.needed("Debian", "") == {}
+    assert infra_clean.required_by("Debian", "") == {}
 
 
 def test_what_another_package_needs_is_not_removed(monkeypatch):
@@ -377,7 +374,7 @@ def test_what_another_package_needs_is_not_removed(monkeypatch):
     minion = Minion(functions, grains={"os_family": "Debian"})
     assert infra_clean.removable(minion, ["curl", "libssl3", "never-installed"]) == {
         "remove": ["curl"],
-        "needed": {"libssl3": "openssl"},
+        "required": {"libssl3": "openssl"},
     }
 
 

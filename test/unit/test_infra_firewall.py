@@ -6,9 +6,8 @@ from unittest.mock import create_autospec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import process, systemd
+from infra_formula import paths, process, systemd
 from infra_formula.daemon import local_ports
-from infra_formula.fileset import filesets
 from infra_formula.firewall import nftables as nft
 from infra_formula.firewall import ports as firewall
 from infra_formula.uninstall import install_record as before
@@ -336,7 +335,11 @@ class Confined:
 
     def __init__(self, monkeypatch, tmp_path):
         self.firewall = self.guard = self.fault = None
-        self.files, self.live, self.noted, self.calls = {}, None, {}, []
+        self.live, self.noted, self.calls = None, {}, []
+        self.root = tmp_path / "etc"
+        monkeypatch.setattr(state, "_ROOT", str(self.root))
+        monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
+        monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
         self.has_nft, self.active = True, False
         self.record, self.ports, self.locked_out = {}, [], []
         monkeypatch.setattr(state, "_LOADED", tmp_path / "firewall.json")
@@ -358,17 +361,13 @@ class Confined:
             nft.refusal: lambda text: None,
             nft.ruleset: lambda: [],
             nft.own: lambda _: self.live or [],
-            filesets.compare: self.compare,
-            filesets.differs: lambda found: bool(found["diff"]),
-            filesets.publish: self.publish,
-            filesets.remove: self.remove,
             systemd.unit_state: lambda unit: {"active": self.active},
             systemd.systemctl: self.systemctl,
             before.note: self.noted.update,
             before.record: lambda: self.record,
             before.forget: lambda *a: self.calls.append(("forget", *a)),
         }
-        modules = {m.__name__: m for m in (firewall, nft, filesets, systemd, before)}
+        modules = {m.__name__: m for m in (firewall, nft, systemd, before)}
         for function, double in functions.items():
             spec = create_autospec(function, side_effect=double)
             monkeypatch.setattr(modules[function.__module__], function.__name__, spec)
@@ -384,25 +383,15 @@ class Confined:
         changes = {"nftables": {"old": "", "new": "1.0"}} if self.has_nft else {}
         return {"result": self.has_nft, "changes": changes, "comment": "no candidate"}
 
-    def compare(self, _name, _root, files, replace=()):
-        return {
-            "diff": {rel: "created" for rel, spec in files.items() if self.files.get(rel) != spec}
-        }
-
-    def publish(self, _name, _root, files, _found, confirm, switch):
-        self.files = files
-        confirm()
-
-    def remove(self, _name, _root, test=False):
-        gone = list(self.files)
-        if not test:
-            self.files = {}
-        return gone
+    @property
+    def files(self):
+        return {str(p.relative_to(self.root)) for p in self.root.rglob("*") if p.is_file()}
 
     def systemctl(self, *words, must=True):
         self.calls.append(words)
         if words[0] == "reload-or-restart":
-            self.live, self.active = [{"text": self.files["infra-firewall.nft"]["text"]}], True
+            rules = (self.root / "infra-firewall.nft").read_text(encoding="utf-8")
+            self.live, self.active = [{"text": rules}], True
         if words[0] == "disable":
             self.live, self.active = None, False
 
@@ -460,7 +449,7 @@ def test_where_another_firewall_drops_or_it_is_switched_off_the_table_goes(confi
     assert confined.apply(**given, test=True)["result"] is None
     assert confined.live is not None
     assert confined.apply(**given)["changes"] == {"table inet infra": "removed"}
-    assert (confined.live, confined.files) == (None, {})
+    assert (confined.live, confined.files) == (None, set())
     assert confined.apply(**given)["changes"] == {}
 
 
@@ -492,7 +481,7 @@ def test_a_firewall_that_runs_is_told_whom_to_let_in_and_whom_no_longer(confined
         "9428/tcp from 10.0.0.0/8",
         "9101/tcp from 10.0.0.12",
     }
-    assert confined.files == {}
+    assert confined.files == set()
     assert json.dumps(confined.noted).count("firewalld") == 3
     assert confined.apply()["changes"] == {}
 
@@ -521,7 +510,7 @@ def test_ssh_is_never_confined(monkeypatch, tmp_path):
     assert locked_out(rows) == ["22/tcp (x)", "2222/tcp (x)", "9/tcp (x)"]
     confined.locked_out = ["2222/tcp (x)"]
     done = confined.apply()
-    assert (done["result"], done["changes"], confined.files) == (False, {}, {})
+    assert (done["result"], done["changes"], confined.files) == (False, {}, set())
     assert "SSH listens there" in done["comment"]
 
 

@@ -117,9 +117,9 @@ def test_what_a_package_brought_stays(machine):
     unit = write(machine / "nginx/link-cert")
     process.run.side_effect = known
     debian, el = (Minion(grains={"os_family": family}) for family in ("Debian", "RedHat"))
-    assert infra_legacy.left_over(debian, [{"paths": [str(unit)], "why": "x"}]) == {}
+    assert infra_legacy.leftovers(debian, [{"paths": [str(unit)], "why": "x"}]) == {}
     assert asked[0][:2] == ["dpkg", "--search"]
-    infra_legacy.left_over(el, [{"paths": [str(unit)], "why": "x"}])
+    infra_legacy.leftovers(el, [{"paths": [str(unit)], "why": "x"}])
     assert asked[-1][:3] == ["rpm", "--query", "--file"]
 
 
@@ -128,7 +128,7 @@ def test_the_data_says_of_each_why_and_since_when():
     assert set(data) == {"traces", "replaced", "last"}
     for row in data["last"]:
         assert set(row) == {"paths", "why", "versions"}
-    text = json.dumps(infra_legacy.filled(data, dict.fromkeys(
+    text = json.dumps(infra_legacy.substitute(data, dict.fromkeys(
         ("infra_data", "nginx_home"), "/x")))  # fmt: skip
     assert "{infra" not in text
     assert "{nginx" not in text

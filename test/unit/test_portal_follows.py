@@ -4,7 +4,8 @@ from unittest.mock import create_autospec
 
 import portal_samples
 import pytest
-from infra_formula.fileset import filesets as infra_files
+from infra_formula import paths
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.portal import nginx as portal_nginx
 from salt.exceptions import CommandExecutionError
 
@@ -18,8 +19,8 @@ PUBLIC = {**SELF, "conf.d/cert/a.crt": {"link": "/etc/letsencrypt/live/a/fullcha
 def nginx(tmp_path, monkeypatch):
     """A portal that is applied, with users, below a folder of the test's own."""
     root = tmp_path / "etc/nginx"
-    monkeypatch.setattr(infra_files, "STATE_DIR", tmp_path / "state")
-    monkeypatch.setattr(infra_files, "LOCK_DIR", tmp_path / "lock")
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
+    monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
     monkeypatch.setattr(portal_state, "_ROOT", str(root))
     monkeypatch.setattr(portal_state, "_reload", create_autospec(portal_state._reload))
     rendered = create_autospec(portal_nginx.rendered, return_value=PUBLIC)
@@ -30,8 +31,7 @@ def nginx(tmp_path, monkeypatch):
         monkeypatch.setattr(portal_state, name, {}, raising=False)
     monkeypatch.setattr(portal_state, "__opts__", {"test": False}, raising=False)
     before = {**SELF, ".htpasswd": {"text": "ann:$6$hash\n", "mode": "0640", "secret": True}}
-    found = infra_files.compare("portal", str(root), before)
-    infra_files.publish("portal", str(root), before, found)
+    FileSet("portal", root).plan(before).apply()
     return {"root": root, "check": check}
 
 
@@ -49,7 +49,7 @@ def test_the_link_leads_to_the_new_certificate_and_users_stay(nginx):
     assert str(link.readlink()) == PUBLIC["conf.d/cert/a.crt"]["link"]
     users = nginx["root"] / ".htpasswd"
     assert (users.read_text(), users.stat().st_mode & 0o777) == ("ann:$6$hash\n", 0o640)
-    assert set(infra_files.owned("portal", str(nginx["root"]))) == {*PUBLIC, ".htpasswd"}
+    assert set(FileSet("portal", nginx["root"]).managed_files()) == {*PUBLIC, ".htpasswd"}
     portal_state._reload.assert_called_once()
     assert (followed()["result"], followed()["changes"]) == (True, {})
 

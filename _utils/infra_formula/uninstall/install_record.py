@@ -1,30 +1,27 @@
-"""What this machine was like before this formula first changed it; the way back goes there.
+"""The install record: what this machine was like before the formula first changed it.
 
-Nothing is listed twice: what a run is about to do is read out of its own low state (the packages,
-accounts, directories, files, links and services that its states name), and what is there of it is
-noted before the first of them runs, by component. What was noted once is not noted again, so that
-the record says what was there before us and not before the last run.
+States of ``infra_before`` add what a component is about to change, before its other states run.
+What is recorded once is not recorded again, so that the record describes the machine before the
+formula and not before the last run. Removal restores what it says.
 
 The record is ``/var/lib/infra/before.json``: component → kind → name → what was there.
 
 ``paths``
-    ``absent``, ``file`` (a copy lies below /var/lib/infra/replaced), ``directory``, or ``link:``
-    and where it led.
+    ``absent``, ``file`` (its backup lies below /var/lib/infra/replaced), ``directory``, or
+    ``link:`` and its target.
 ``accounts``, ``groups``, ``packages``
-    whether it was there (bool).
+    whether it existed (bool).
 ``units``
-    ``file`` (systemd's UnitFileState; empty for a unit that was not known) and ``active`` (bool).
+    ``file`` (systemd's UnitFileState; empty for an unknown unit) and ``active`` (bool).
 ``booleans``, ``contexts``
     SELinux booleans: whether each was on; SELinux file contexts: always False.
 ``timezones``
     time zone that is set → the one that was set before.
 ``installed``, ``displaced``
-    packages that came with those of ``packages``, as their dependencies: always False; packages
-    that had to make way for them: their version.
+    packages that were installed with those of ``packages``, as their dependencies: always False;
+    packages that were removed for them: their version.
 ``ports``
     what was opened in the firewall: port → the firewall.
-
-``wanted``, ``component_of`` and ``came`` are pure.
 """
 
 from __future__ import annotations
@@ -35,126 +32,68 @@ import json
 import os
 import pwd
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from infra_formula import systemd
+from infra_formula import paths, systemd
 from infra_formula.errors import CommandFailed
-from infra_formula.fileset import atomic, contents
+from infra_formula.fileset import atomic, contents, manifest, originals
 from infra_formula.minion import Minion
+from infra_formula.state import Plan
 
-RECORD = Path("/var/lib/infra/before.json")
-OURS = "/var/lib/infra/"
-"""What lies below is the formula's own; it goes as a whole, last."""
+Kinds = Mapping[str, Iterable[str]]
+"""Kind → names."""
+Entries = dict[str, dict[str, Any]]
+"""Kind → name → what was there."""
+
 _SELINUX = Path("/sys/fs/selinux/booleans")
-_SHARED = {"webroot": "repo"}
-"""States that several components include → the one of them that is removed last."""
+_EARLIER_RELEASE = "infra_before.earlier_release"
+
+
+def record_path() -> Path:
+    """Where the record lies."""
+    return paths.STATE_DIR / "before.json"
 
 
 def component_of(sls: str) -> str | None:
-    """Component that an SLS file belongs to: ``infra.nginx.config`` is of ``nginx``; pure."""
+    """Component that an SLS file belongs to: ``infra.nginx.config`` is of ``nginx``."""
     parts = sls.split(".")
-    if len(parts) < 2 or parts[0] != "infra":
-        return None
-    return _SHARED.get(parts[1], parts[1])
+    return parts[1] if len(parts) > 1 and parts[0] == "infra" else None
 
 
-def _names(chunk: Mapping[str, Any]) -> list[str]:
-    given = chunk.get("pkgs") or [chunk["name"]]
-    return [name if isinstance(name, str) else next(iter(name)) for name in given]
+# -- what is there -------------------------------------------------------------------------------
 
 
-_KINDS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("file", "managed"): ("paths",),
-    ("file", "symlink"): ("paths",),
-    ("file", "directory"): ("paths",),
-    ("group", "present"): ("groups",),
-    ("user", "present"): ("accounts", "groups"),
-    ("service", "running"): ("units",),
-    ("selinux", "boolean"): ("booleans",),
-    ("selinux", "fcontext_policy_present"): ("contexts",),
-    ("timezone", "system"): ("timezones",),
-}
-
-
-def wanted(
-    chunks: Iterable[Mapping[str, Any]], files: Mapping[str, Iterable[str]]
-) -> dict[str, dict[str, list[str]]]:
-    """What the states of a run name, by component and kind; pure.
-
-    chunks
-        Salt's low state.
-    files
-        Component → absolute paths that it writes by states of its own.
-    """
-    found: dict[str, dict[str, list[str]]] = {}
-
-    def note(component: str, kind: str, names: Iterable[str]) -> None:
-        known = found.setdefault(component, {}).setdefault(kind, [])
-        known.extend(n for n in names if n not in known)
-
-    for chunk in chunks:
-        component = component_of(chunk.get("__sls__", ""))
-        if component is None:
-            continue
-        what = (chunk["state"], chunk["fun"])
-        for kind in _KINDS.get(what, ()):
-            if not chunk["name"].startswith(OURS):
-                note(component, kind, [chunk["name"]])
-        if "private_key" in chunk and chunk["fun"] != "authority":
-            # A certificate that we issue; the authority itself is data.
-            note(component, "paths", [chunk["name"], chunk["private_key"]])
-        if chunk["state"] == "pkg":
-            note(component, "packages", _names(chunk))
-        elif what == ("infra_daemon", "installed"):
-            note(component, "packages", _names(chunk) if "pkgs" in chunk else chunk["packages"])
-            # The distribution's own units of it, which are masked.
-            note(component, "units", chunk.get("others") or [])
-        elif what == ("infra_firewall", "confined"):
-            found.setdefault(component, {})  # it notes itself what it brings, once it does
-    for component in [c for c in found if files.get(c)]:
-        note(component, "paths", files[component])
-    return found
-
-
-def look(minion: Minion, names: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:
-    """What is there of what is named.
-
-    names
-        Kind → names, as :func:`wanted` has them for one component.
-    """
-    seen: dict[str, dict[str, Any]] = {}
-    lookers: dict[str, Callable[[list[str]], dict[str, Any]]] = {
-        "paths": _paths,
-        "accounts": lambda some: {n: _exists(pwd.getpwnam, n) for n in some},
-        "groups": lambda some: {n: _exists(grp.getgrnam, n) for n in some},
-        "units": _units,
-        "packages": partial(_packages, minion),
-        "booleans": _booleans,
-        # That we label is all there is to know: another label of the same paths is refused.
+def inspect(minion: Minion, names: Kinds) -> Entries:
+    """Report what is there of what is named."""
+    inspectors: dict[str, Callable[[list[str]], dict[str, Any]]] = {
+        "paths": _inspect_paths,
+        "accounts": lambda some: {name: _exists(pwd.getpwnam, name) for name in some},
+        "groups": lambda some: {name: _exists(grp.getgrnam, name) for name in some},
+        "units": _inspect_units,
+        "packages": lambda some: _inspect_packages(minion, some),
+        "booleans": _inspect_booleans,
+        # A label that another policy gives the same paths is refused by the state that sets ours.
         "contexts": lambda some: dict.fromkeys(some, False),
         "timezones": lambda some: dict.fromkeys(some, minion.call("timezone.get_zone")),
     }
-    for kind, some in names.items():
-        if kind in lookers and some:
-            seen[kind] = lookers[kind](list(some))
-    return seen
+    found = {kind: list(some) for kind, some in names.items() if kind in inspectors}
+    return {kind: inspectors[kind](some) for kind, some in found.items() if some}
 
 
-def _paths(paths: list[str]) -> dict[str, str]:
-    """Kind of each path, and of those directories above it that are not there either."""
-    others = [Path(path) for path in paths if not path.startswith(OURS)]
-    above = {str(folder) for path in others for folder in path.parents if not folder.exists()}
-    return {path: kind_of(path) for path in [*paths, *sorted(above)]}
+def _inspect_paths(some: list[str]) -> dict[str, str]:
+    """Kind of each path, and of those directories above it that do not exist."""
+    outside = [Path(path) for path in some if not _is_own_state(path)]
+    above = {str(folder) for path in outside for folder in path.parents if not folder.exists()}
+    return {path: kind_of_path(path) for path in [*some, *sorted(above)]}
 
 
-def kind_of(path: str) -> str:
-    """What lies at a path: ``absent``, ``file``, ``directory`` or ``link:`` and its target.
+def kind_of_path(path: str) -> str:
+    """What is at a path: ``absent``, ``file``, ``directory`` or ``link:`` and its target.
 
-    A file that this formula generated counts as absent: it was not there before us.
+    Files that this formula generated count as absent.
     """
-    if path.startswith(OURS):
+    if _is_own_state(path):
         return "absent"
     if os.path.islink(path):
         return f"link:{os.readlink(path)}"
@@ -165,16 +104,20 @@ def kind_of(path: str) -> str:
     return "absent" if contents.has_managed_header(path) else "file"
 
 
-def _exists(ask: Any, name: str) -> bool:
+def _is_own_state(path: str) -> bool:
+    """Whether a path is below /var/lib/infra, which is removed as a whole."""
+    return path.startswith(f"{paths.STATE_DIR}/")
+
+
+def _exists(look_up: Callable[[str], Any], name: str) -> bool:
     try:
-        ask(name)
+        look_up(name)
     except KeyError:
         return False
     return True
 
 
-def _units(units: list[str]) -> dict[str, dict[str, Any]]:
-    """What systemd says of units, in one call; unknown ones, and all without systemd, are off."""
+def _inspect_units(units: list[str]) -> dict[str, dict[str, Any]]:
     shown = systemd.show(units, ("UnitFileState", "ActiveState"), must=False)
     return {
         unit: {
@@ -185,58 +128,29 @@ def _units(units: list[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _packages(minion: Minion, packages: list[str]) -> dict[str, bool]:
-    there = minion.call("pkg.list_pkgs")
-    return {name: name in there for name in packages}
+def _inspect_packages(minion: Minion, packages: list[str]) -> dict[str, bool]:
+    installed = minion.call("pkg.list_pkgs")
+    return {name: name in installed for name in packages}
 
 
-def _booleans(names: list[str]) -> dict[str, bool]:
-    seen = {}
+def _inspect_booleans(names: list[str]) -> dict[str, bool]:
+    found = {}
     for name in names:
         with contextlib.suppress(OSError):
-            seen[name] = (_SELINUX / name).read_text().split()[:1] == ["1"]
-    return seen
-
-
-def came(running: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Packages that a run installed, dependencies too, and those that it displaced; pure.
-
-    running
-        The results of the run's states so far, as Salt hands them to a state (``__running__``).
-
-    Returns component → ``installed`` and ``displaced``, as in the record.
-    """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for key, result in running.items():
-        state, fun = key.partition("_|-")[0], key.rpartition("_|-")[2]
-        component = component_of(result.get("__sls__", ""))
-        installs = state == "pkg" or (state, fun) in (
-            ("infra_daemon", "installed"),
-            ("infra_firewall", "confined"),
-        )
-        if component is None or not installs:
-            continue
-        for name, change in (result.get("changes") or {}).items():
-            if not isinstance(change, Mapping):
-                continue
-            kinds = found.setdefault(component, {"installed": {}, "displaced": {}})
-            if change.get("new") and not change.get("old"):
-                kinds["installed"][name] = False
-            elif change.get("old") and not change.get("new"):
-                kinds["displaced"][name] = change["old"]
+            found[name] = (_SELINUX / name).read_text().split()[:1] == ["1"]
     return found
 
 
 # -- the record ----------------------------------------------------------------------------------
 
 
-def record() -> dict[str, dict[str, dict[str, Any]]]:
-    """What was noted: component → kind → name → what was there.
+def record() -> dict[str, Entries]:
+    """The record: component → kind → name → what was there.
 
-    Raises CommandExecutionError where the record is there and cannot be read.
+    Raises CommandFailed if it is corrupt.
     """
     try:
-        data = json.loads(RECORD.read_text(encoding="utf-8"))
+        data = json.loads(record_path().read_text(encoding="utf-8"))
         return {
             str(component): {str(kind): dict(names) for kind, names in kinds.items()}
             for component, kinds in data["components"].items()
@@ -245,58 +159,124 @@ def record() -> dict[str, dict[str, dict[str, Any]]]:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise CommandFailed(
-            f"{RECORD} is damaged ({err}): what this machine was like before is not known. "
-            "Move it away to begin anew; what is there now then counts as having been there"
+            f"{record_path()} is damaged ({err}): the state of this machine before installation "
+            "is unknown. Move the file away to begin anew; what is there now is then taken for "
+            "that state"
         ) from err
 
 
-def unnoted(names: Mapping[str, Mapping[str, Iterable[str]]]) -> dict[str, dict[str, list[str]]]:
-    """Of what is named, what the record does not have yet.
-
-    names
-        What :func:`wanted` returned.
-    """
-    have = record()
-    missing: dict[str, dict[str, list[str]]] = {}
-    for component, kinds in names.items():
-        for kind, some in kinds.items():
-            known = have.get(component, {}).get(kind, {})
-            left = [n for n in some if n not in known]
-            if left:
-                missing.setdefault(component, {})[kind] = left
-    return missing
+def missing_from_record(component: str, names: Kinds) -> dict[str, list[str]]:
+    """Of what is named, what the record of a component does not have."""
+    known = record().get(component, {})
+    missing = {
+        kind: [name for name in some if name not in known.get(kind, {})]
+        for kind, some in names.items()
+    }
+    return {kind: some for kind, some in missing.items() if some}
 
 
-def note(seen: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """Add to the record; what it has already stays.
-
-    seen
-        Component → kind → name → what was there.
-    """
-    have = record()
-    for component, kinds in seen.items():
-        for kind, names in kinds.items():
-            for name, was in names.items():
-                have.setdefault(component, {}).setdefault(kind, {}).setdefault(name, was)
-    _write(have)
+def add(component: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add to the record of a component; what it has already stays."""
+    everything = record()
+    for kind, names in entries.items():
+        for name, was in names.items():
+            everything.setdefault(component, {}).setdefault(kind, {}).setdefault(name, was)
+    _write(everything)
 
 
 def forget(component: str, kind: str, names: Iterable[str]) -> None:
-    """Take names out of the record, because they are now as they were before."""
-    have = record()
-    kinds = have.get(component, {})
-    known = kinds.get(kind, {})
-    left = {n: was for n, was in known.items() if n not in set(names)}
-    if left == known:
+    """Remove names from the record, because they are as before installation."""
+    everything = record()
+    kinds = everything.get(component, {})
+    left = {name: was for name, was in kinds.get(kind, {}).items() if name not in set(names)}
+    if left == kinds.get(kind, {}):
         return
     kinds[kind] = left
-    have[component] = {k: v for k, v in kinds.items() if v}
-    _write({c: k for c, k in have.items() if k})
+    everything[component] = {k: v for k, v in kinds.items() if v}
+    _write({c: k for c, k in everything.items() if k})
 
 
-def _write(components: dict[str, dict[str, dict[str, Any]]]) -> None:
+def _write(components: Mapping[str, Entries]) -> None:
     text = json.dumps({"version": 1, "components": components}, indent=1, sort_keys=True)
     try:
-        atomic.write(RECORD, text)
+        atomic.write(record_path(), text)
     except OSError as err:
-        raise CommandFailed(f"{RECORD}: {err.strerror or err}") from err
+        raise CommandFailed(f"{record_path()}: {err.strerror or err}") from err
+
+
+# -- what states do with it ----------------------------------------------------------------------
+
+
+def plan(minion: Minion, component: str, names: Kinds) -> Plan:
+    """Plan to record what a component is about to change, and to back up the originals."""
+    done = f"The state of {component} before installation is recorded."
+    earlier = minion.context.setdefault(
+        _EARLIER_RELEASE, not record() and bool(manifest.published())
+    )
+    missing = missing_from_record(component, names)
+
+    def apply() -> None:
+        entries = inspect(minion, missing)
+        if earlier and "units" in entries:
+            # An earlier release without this record was applied: it may have started them.
+            entries["units"] = {u: {"file": "", "active": False} for u in entries["units"]}
+        originals.backup(p for p, was in entries.get("paths", {}).items() if was == "file")
+        add(component, entries)
+
+    return Plan(
+        changes={"recorded": sorted(missing)} if missing else {},
+        comment=done,
+        would=f"The present state of {component} would be recorded.",
+        apply=apply,
+    )
+
+
+def add_packages(minion: Minion, component: str, packages: Iterable[str]) -> None:
+    """Record which packages of a component were there, before the others are installed."""
+    missing = missing_from_record(component, {"packages": packages})
+    if not missing:
+        return
+    entries = inspect(minion, missing)
+    # What another component installed was not there before installation either.
+    for package in installed_by_formula():
+        if package in entries["packages"]:
+            entries["packages"][package] = False
+    add(component, entries)
+
+
+def installed_by_formula(except_for: str = "") -> set[str]:
+    """Packages that components, except for one, installed."""
+    return {
+        package
+        for component, kinds in record().items()
+        if component != except_for
+        for kind in ("packages", "installed")
+        for package, was in kinds.get(kind, {}).items()
+        if not was
+    }
+
+
+def add_package_changes(component: str, changes: Mapping[str, Any]) -> None:
+    """Record which packages were installed and removed along with those of a component.
+
+    changes
+        Of a state of the package manager.
+    """
+    found = packages_changed_by(changes)
+    for package in record().get(component, {}).get("packages", {}):
+        found["installed"].pop(package, None)
+    if any(found.values()):
+        add(component, found)
+
+
+def packages_changed_by(changes: Mapping[str, Any]) -> Entries:
+    """Packages that a state installed (``installed``) and that it removed (``displaced``)."""
+    found: Entries = {"installed": {}, "displaced": {}}
+    for name, change in changes.items():
+        if not isinstance(change, Mapping):
+            continue
+        if change.get("new") and not change.get("old"):
+            found["installed"][name] = False
+        elif change.get("old") and not change.get("new"):
+            found["displaced"][name] = change["old"]
+    return found

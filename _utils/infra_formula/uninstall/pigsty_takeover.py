@@ -1,7 +1,4 @@
-"""What another product, Pigsty, left on this machine; the facts are in infra/legacy.yaml.
-
-``filled`` is pure.
-"""
+"""Takeover from Pigsty: what it left on this machine; the facts are in infra/legacy.yaml."""
 
 from __future__ import annotations
 
@@ -16,65 +13,61 @@ from infra_formula import process
 from infra_formula.minion import Minion
 
 
-def filled(value: Any, parameters: Mapping[str, str]) -> Any:
-    """A value with ``{parameter}`` replaced in every text of it; pure."""
+def substitute(value: Any, parameters: Mapping[str, str]) -> Any:
+    """Replace ``{parameter}`` in every text of a value."""
     if isinstance(value, str):
         for key, text in parameters.items():
             value = value.replace(f"{{{key}}}", text)
         return value
     if isinstance(value, Mapping):
-        return {key: filled(one, parameters) for key, one in value.items()}
-    return [filled(one, parameters) for one in value]
+        return {key: substitute(one, parameters) for key, one in value.items()}
+    return [substitute(one, parameters) for one in value]
 
 
-def present(patterns: Iterable[str]) -> list[str]:
-    """Paths that are there of patterns."""
+def existing_paths(patterns: Iterable[str]) -> list[str]:
+    """Paths that match patterns."""
     return sorted(path for pattern in patterns for path in glob.glob(pattern))
 
 
-def left_over(minion: Minion, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """What is there of what has to go: path → why. What a package brought is not in it, nor a
-    directory that holds something else than what goes, too.
+def leftovers(minion: Minion, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Paths that are to be removed, and why.
 
     rows
-        Each ``paths`` (patterns), ``why`` and ``versions``.
+        Each ``paths`` (patterns), ``why`` and ``versions``. Files of packages stay, and so do
+        directories that hold anything else.
     """
     found: dict[str, str] = {}
     for row in rows:
-        for path in (path for pattern in row["paths"] for path in present([pattern])):
+        for path in (path for pattern in row["paths"] for path in existing_paths([pattern])):
             here = Path(path)
             if here.is_dir() and not here.is_symlink():
                 if all(str(child) in found for child in here.iterdir()):
                     found[path] = row["why"]
-            elif not here.is_symlink() and not _of_a_package(minion, path):
+            elif not here.is_symlink() and not _is_packaged(minion, path):
                 found[path] = row["why"]
     return found
 
 
-def _of_a_package(minion: Minion, path: str) -> bool:
-    """Whether the package manager knows whose a file is; without one, nobody does."""
+def _is_packaged(minion: Minion, path: str) -> bool:
+    """Whether a file belongs to an installed package."""
     real = os.path.realpath(path)
-    # Debian's package lists know files by the path before /usr was merged, too.
+    # Debian's package lists have some files under the path before /usr was merged.
     names = {path, real, path.removeprefix("/usr")}
     command = (
         ["dpkg", "--search"]
         if minion.grains["os_family"] == "Debian"
         else ["rpm", "--query", "--file"]
     )
-    for name in sorted(names):
-        outcome = process.run([*command, name])
-        if outcome["retcode"] == 0:
-            return True
-    return False
+    return any(process.run([*command, name])["retcode"] == 0 for name in sorted(names))
 
 
-def belongs_to_root(path: str) -> bool:
-    """Whether root owns something in a directory."""
+def has_files_of_root(path: str) -> bool:
+    """Whether root owns anything in a directory."""
     return any(one.lstat().st_uid == 0 for one in Path(path).rglob("*"))
 
 
-def hand_over(path: str, user: str) -> None:
-    """Have all that lies in a directory belong to an account; links are not followed."""
+def change_owner(path: str, user: str) -> None:
+    """Give everything in a directory to an account; links are not followed."""
     account = pwd.getpwnam(user)
     for one in Path(path).rglob("*"):
         os.chown(one, account.pw_uid, account.pw_gid, follow_symlinks=False)

@@ -1,7 +1,7 @@
-"""The way back: takes from this machine what this formula brought, and puts back what was there.
+"""Removal: takes from this machine what the formula installed, and restores what was there.
 
-What it goes by is the record of what was there before (infra_before) and the manifests of what was
-written (infra_files), not the pillar: what was brought by an earlier pillar goes, too.
+It follows the install record and the manifests of file sets, not the pillar: what an earlier
+pillar installed is removed too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra_formula import process, systemd
+from infra_formula import paths, process, systemd
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import manifest, originals
 from infra_formula.minion import Minion
@@ -28,7 +28,7 @@ _RPM_NEEDS = re.compile(r"^\s*(.+?) is needed by \(installed\) (\S+)$", re.MULTI
 
 
 def problems(remove: Any, confirm: Any) -> list[str]:
-    """What is wrong with ``infra_remove`` and ``infra_remove_confirm``; pure.
+    """Validate ``infra_remove`` and ``infra_remove_confirm``.
 
     Returns one message per error, each beginning with the key path.
     """
@@ -36,11 +36,11 @@ def problems(remove: Any, confirm: Any) -> list[str]:
     if not isinstance(remove, (list, tuple)) or not remove or set(remove) - set(STAGES):
         errors.append(f"infra_remove: expected a list out of {', '.join(STAGES)}, got {remove!r}")
     else:
-        # Nothing is taken away from under a service that runs, or from under its configuration.
-        asks = {"config": "service", "package": "config", "data": "service"}
+        # Nothing is removed that a running service, or its configuration, still needs.
+        requires = {"config": "service", "package": "config", "data": "service"}
         errors += [
-            f"infra_remove: {stage} asks for {first}, too, got {list(remove)}"
-            for stage, first in asks.items()
+            f"infra_remove: {stage} requires {first}, got {list(remove)}"
+            for stage, first in requires.items()
             if stage in remove and first not in remove
         ]
     if not isinstance(confirm, (list, tuple)) or [c for c in confirm if not isinstance(c, str)]:
@@ -49,7 +49,7 @@ def problems(remove: Any, confirm: Any) -> list[str]:
 
 
 def unconfirmed(data: Iterable[str], confirm: Iterable[str]) -> list[str]:
-    """Of paths of data, those that are there and are not named.
+    """Paths of data that exist and that ``infra_remove_confirm`` does not name.
 
     data
         Absolute paths.
@@ -63,26 +63,26 @@ def unconfirmed(data: Iterable[str], confirm: Iterable[str]) -> list[str]:
 # -- services ------------------------------------------------------------------------------------
 
 
-def running(minion: Minion, units: Iterable[str]) -> list[str]:
-    """Of units, those that run or start with the machine."""
-    seen = install_record.look(minion, {"units": list(units)}).get("units", {})
-    return [u for u, now in seen.items() if now["active"] or now["file"].startswith("enabled")]
+def active_units(minion: Minion, units: Iterable[str]) -> list[str]:
+    """Units that run or start with the machine."""
+    now = install_record.inspect(minion, {"units": units}).get("units", {})
+    return [u for u, is_ in now.items() if is_["active"] or is_["file"].startswith("enabled")]
 
 
-def resume(
+def restore_units(
     minion: Minion, units: Mapping[str, Mapping[str, Any]], test: bool = False
 ) -> dict[str, str]:
-    """Have units be as they were: unmasked, started, and enabled, where that is how they were.
+    """Unmask, enable and start units that were so before installation.
 
     units
-        Unit → ``file`` and ``active``, as the record has them.
+        Unit → ``file`` and ``active``, as in the record.
     test
-        Only tell.
+        Only report.
 
     Returns unit → what is, or would be, done.
     """
     done: dict[str, str] = {}
-    now = install_record.look(minion, {"units": list(units)}).get("units", {})
+    now = install_record.inspect(minion, {"units": units}).get("units", {})
     systemctl = systemd.systemctl
     for unit, was in units.items():
         full = systemd.unit_name(unit)
@@ -95,7 +95,7 @@ def resume(
                 link.unlink()
                 systemctl("daemon-reload")
                 if not was["active"] and not was["file"].startswith("enabled"):
-                    # Its package stays: it is not to start by itself with the next boot.
+                    # Its package stays, and would start it with the next boot.
                     systemctl("disable", full, must=False)
         if was["file"].startswith("enabled") and not now[unit]["file"].startswith("enabled"):
             words.append("enabled")
@@ -113,31 +113,31 @@ def resume(
 # -- files ---------------------------------------------------------------------------------------
 
 
-def back(paths: Mapping[str, str], test: bool = False) -> dict[str, str]:
-    """Files and links are as they were; directories are not looked at.
+def restore_files(before: Mapping[str, str], test: bool = False) -> dict[str, str]:
+    """Restore files and links as they were before installation; directories are left alone.
 
-    paths
-        Absolute path → what was there, as the record has it.
+    before
+        Absolute path → what was there, as in the record.
     test
-        Only tell.
+        Only report.
 
-    Returns path → ``removed`` or ``put back``, for those that are, or would be, touched. A link to
-    a directory that holds something stays, as that is reached through it.
+    Returns path → ``removed`` or ``restored``, for those that are, or would be, changed. A link to
+    a directory that is not empty stays.
     """
     done: dict[str, str] = {}
-    for path, was in paths.items():
+    for path, was in before.items():
         here = Path(path)
         if here.is_dir() and not here.is_symlink():
             continue
         if os.path.lexists(originals.backup_path(path)):
-            done[path] = "put back"
+            done[path] = "restored"
             if not test:
                 originals.restore(path)
         elif was.startswith("link:"):
             target = was.removeprefix("link:")
             if here.is_symlink() and os.readlink(path) == target:
                 continue
-            done[path] = "put back"
+            done[path] = "restored"
             if not test:
                 here.unlink(missing_ok=True)
                 here.symlink_to(target)
@@ -150,15 +150,15 @@ def back(paths: Mapping[str, str], test: bool = False) -> dict[str, str]:
     return done
 
 
-def empty(folders: Iterable[str], gone: Iterable[str] = ()) -> list[str]:
-    """Of directories, those that are there and hold nothing, or nothing but what goes before them.
+def empty_directories(folders: Iterable[str], removed: Iterable[str] = ()) -> list[str]:
+    """Directories that are empty, or will be when those below them are removed.
 
     folders
         Absolute paths.
-    gone
-        Absolute paths that are to be taken as gone.
+    removed
+        Absolute paths that are treated as removed.
     """
-    left = {_real(path) for path in gone}
+    left = {_real(path) for path in removed}
     found = []
     for folder in sorted(set(folders), key=lambda f: _real(f).count("/"), reverse=True):
         path = Path(folder)
@@ -176,13 +176,13 @@ def _real(path: str) -> str:
     return os.path.join(os.path.realpath(parent), name)
 
 
-def leading_to(links: Iterable[str], folders: Iterable[str]) -> list[str]:
-    """Of links, those that lead to directories which go, or are gone, or hold nothing.
+def dangling_links(links: Iterable[str], folders: Iterable[str]) -> list[str]:
+    """Links to directories that are empty or do not exist.
 
     links
-        Absolute paths; what is no link is passed over.
+        Absolute paths; what is no link is ignored.
     folders
-        Absolute paths of directories that go.
+        Absolute paths of directories that are treated as removed.
     """
     going = set(folders)
     found = []
@@ -195,14 +195,14 @@ def leading_to(links: Iterable[str], folders: Iterable[str]) -> list[str]:
     return found
 
 
-def destroy(path: str) -> None:
-    """Remove a file, a link or a whole directory; a mount point is emptied, and stays."""
+def delete(path: str) -> None:
+    """Delete a file, a link or a whole directory; a mount point is emptied, and stays."""
     here = Path(path)
     if here.is_symlink() or not here.is_dir():
         here.unlink(missing_ok=True)
     elif here.is_mount():
         for child in here.iterdir():
-            destroy(str(child))
+            delete(str(child))
     else:
         shutil.rmtree(here)
 
@@ -210,32 +210,32 @@ def destroy(path: str) -> None:
 # -- packages ------------------------------------------------------------------------------------
 
 
-def needed(family: str, said: str) -> dict[str, str]:
-    """Of packages that are not to be removed, which is needed by which; pure.
+def required_by(family: str, output: str) -> dict[str, str]:
+    """Packages that cannot be removed → a package that requires them.
 
     family
         ``Debian`` or ``RedHat``.
-    said
-        What ``dpkg --no-act --purge``, or ``rpm --erase --test``, says about removing them.
+    output
+        Of ``dpkg --no-act --purge`` or ``rpm --erase --test``.
     """
     if family == "Debian":
         found = {}
-        for block in re.split(r"(?=dpkg: dependency problems)", said):
+        for block in re.split(r"(?=dpkg: dependency problems)", output):
             of = _DPKG_OF.search(block)
             user = _DPKG_NEEDS.search(block)
             if of and user:
                 found[of.group(1)] = user.group(1)
         return found
-    return dict(_RPM_NEEDS.findall(said))
+    return dict(_RPM_NEEDS.findall(output))
 
 
 def removable(minion: Minion, packages: Iterable[str]) -> dict[str, Any]:
-    """Which packages can go without taking another one with them.
+    """Find out which packages can be removed without removing another one.
 
     packages
-        Names; those that are not installed are passed over.
+        Names; those that are not installed are ignored.
 
-    Returns ``remove`` (names) and ``needed`` (name → the package that needs it).
+    Returns ``remove`` (names) and ``required`` (name → the package that requires it).
     """
     there = minion.call("pkg.list_pkgs")
     left = sorted(name for name in set(packages) if name in there)
@@ -248,21 +248,21 @@ def removable(minion: Minion, packages: Iterable[str]) -> dict[str, Any]:
         outcome = process.run([*command, *left], env={"LC_ALL": "C"})
         if outcome["retcode"] == 0:
             break
-        said = f"{outcome['stdout']}\n{outcome['stderr']}"
-        users = needed(family, said)
+        output = f"{outcome['stdout']}\n{outcome['stderr']}"
+        users = required_by(family, output)
         if family != "Debian":
             users = {_provider(what): user for what, user in users.items()}
         stay = {name.partition(":")[0]: user for name, user in users.items()}
         stay = {name: user for name, user in stay.items() if name in left}
         if not stay:
-            raise CommandFailed(f"{' '.join(command)}: {said.strip()}")
+            raise CommandFailed(f"{' '.join(command)}: {output.strip()}")
         kept.update(stay)
         left = [name for name in left if name not in stay]
-    return {"remove": left, "needed": kept}
+    return {"remove": left, "required": kept}
 
 
 def _provider(capability: str) -> str:
-    """Name of the installed package that provides what another one needs."""
+    """Name of the installed package that provides a capability."""
     word = capability.split(" ", 1)[0]
     outcome = process.run(
         ["rpm", "--query", "--queryformat", "%{NAME}\n", "--whatprovides", word],
@@ -271,7 +271,7 @@ def _provider(capability: str) -> str:
 
 
 def purge(minion: Minion, packages: list[str]) -> None:
-    """Remove packages with the configuration that they brought.
+    """Remove packages with their configuration.
 
     Raises CommandExecutionError where some are still installed then.
     """
@@ -285,20 +285,19 @@ def purge(minion: Minion, packages: list[str]) -> None:
 # -- accounts ------------------------------------------------------------------------------------
 
 
-def accounts_to_go(
+def removable_accounts(
     accounts: Iterable[str], groups: Iterable[str], data: Iterable[str], stopped: bool = False
 ) -> dict[str, dict[str, str]]:
-    """Which accounts and groups have nothing left that is theirs.
+    """Find out which accounts and groups can be removed.
 
     accounts, groups
-        Names.
+        Names; those that do not exist are ignored.
     data
-        Absolute paths of data; whom one of them belongs to stays.
+        Absolute paths of data; their owners stay.
     stopped
-        Take their processes as ended.
+        Treat their processes as ended.
 
-    Returns ``accounts`` and ``groups``: name → '' where it can go, else why it stays. What is not
-    there is left out.
+    Returns ``accounts`` and ``groups``: name → why it stays, empty if it can be removed.
     """
     owners, members = set(), set()
     for path in data:
@@ -318,15 +317,15 @@ def accounts_to_go(
             continue
         owns = "its data stays" if uid in owners else ""
         busy -= {uid} if stopped else set()
-        found["accounts"][name] = owns or ("processes of it run" if uid in busy else "")
+        found["accounts"][name] = owns or ("it has processes" if uid in busy else "")
     for name in groups:
         try:
             gid = grp.getgrnam(name).gr_gid
         except KeyError:
             continue
         primary = [p.pw_name for p in pwd.getpwall() if p.pw_gid == gid]
-        stays = [p for p in primary if found["accounts"].get(p, "not ours")]
-        owns = "data of it stays" if gid in members else ""
+        stays = [p for p in primary if found["accounts"].get(p, "not managed")]
+        owns = "its data stays" if gid in members else ""
         found["groups"][name] = owns or (f"the group of {stays[0]}" if stays else "")
     return found
 
@@ -335,56 +334,58 @@ def accounts_to_go(
 
 
 def left(minion: Minion) -> list[str]:
-    """What is still on this machine of all that is on record as ours, in words."""
+    """List what is still on this machine of all that the install record has as installed."""
     record = install_record.record()
     kinds = ("packages", "installed", "accounts", "groups")
-    ours: dict[str, set[str]] = {kind: set() for kind in kinds}
+    managed: dict[str, set[str]] = {kind: set() for kind in kinds}
     found: set[str] = set()
-    for noted in record.values():
+    for entries in record.values():
         for kind in kinds:
-            ours[kind] |= {n for n, was in noted.get(kind, {}).items() if not was}
-        found |= {p for p, was in noted.get("paths", {}).items() if was == "absent"}
+            managed[kind] |= {n for n, was in entries.get(kind, {}).items() if not was}
+        found |= {p for p, was in entries.get("paths", {}).items() if was == "absent"}
         found -= {p for p in found if not os.path.lexists(p)}
-        found |= set(noted.get("displaced", {}))
-    now = install_record.look(
+        found |= set(entries.get("displaced", {}))
+    now = install_record.inspect(
         minion,
         {
-            "packages": sorted(ours["packages"] | ours["installed"]),
-            "accounts": sorted(ours["accounts"]),
-            "groups": sorted(ours["groups"]),
+            "packages": sorted(managed["packages"] | managed["installed"]),
+            "accounts": sorted(managed["accounts"]),
+            "groups": sorted(managed["groups"]),
         },
     )
     found |= {name for names in now.values() for name, there in names.items() if there}
     return sorted(found | set(manifest.published()))
 
 
-def forget_all(data: Iterable[str], test: bool = False, gone: Iterable[str] = ()) -> list[str]:
-    """Remove what this formula keeps for itself below /var/lib/infra.
+def purge_state_dir(
+    data: Iterable[str], test: bool = False, removed: Iterable[str] = ()
+) -> list[str]:
+    """Remove the formula's own files below /var/lib/infra.
 
     data
-        Absolute paths of data: what of it lies there stays. So does what somebody left in
-        ``textfile``, and what is kept in ``replaced`` and has a successor of somebody else's.
+        Absolute paths of data, which stay. So do unmanaged files in ``textfile``, and backups of
+        originals that could not be restored.
     test
-        Only tell.
-    gone
-        Absolute paths that are to be taken as gone.
+        Only report.
+    removed
+        Absolute paths that are treated as removed.
 
     Returns the paths that are, or would be, removed.
     """
-    without = set(gone)
-    base = Path(originals.backup_path("")).parent
+    without = set(removed)
+    base = paths.STATE_DIR
     if not base.is_dir():
         return []
-    removed = []
+    purged = []
     for child in sorted(base.iterdir()):
         holds = child.is_dir() and any(
             str(p) not in without for p in child.rglob("*") if p.is_file() or p.is_symlink()
         )
         if str(child) in data or (child.name in ("textfile", "replaced") and holds):
             continue
-        removed.append(str(child))
+        purged.append(str(child))
         if not test:
-            destroy(str(child))
+            delete(str(child))
     if not test and not any(base.iterdir()):
         base.rmdir()
-    return removed
+    return purged

@@ -1,0 +1,69 @@
+"""Packages, as Salt's own ``pkg`` states install them; what they bring along is recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from infra_formula.minion import Minion
+from infra_formula.uninstall import install_record
+from salt.exceptions import CommandExecutionError
+
+if TYPE_CHECKING:
+    __salt__: dict[str, Any]
+    __opts__: dict[str, Any]
+    __states__: dict[str, Any]
+    __grains__: dict[str, Any]
+    __context__: dict[str, Any]
+
+
+def mod_init(low: dict[str, Any]) -> bool:
+    """Have the package lists read anew by the first state of a run that installs something."""
+    refreshed: bool = __states__["pkg.mod_init"](low)
+    return refreshed
+
+
+def installed(
+    name: str, component: str, pkgs: list[str] | None = None, **options: Any
+) -> dict[str, Any]:
+    """Packages are installed.
+
+    name
+        The package, unless ``pkgs`` is there.
+    component
+        The component that they are of; with its removal they are removed, unless they were there
+        before or something else needs them.
+    pkgs
+        Names of packages.
+    options
+        Others of ``pkg.installed``.
+    """
+    return _apply("installed", name, component, pkgs, options)
+
+
+def latest(
+    name: str, component: str, pkgs: list[str] | None = None, **options: Any
+) -> dict[str, Any]:
+    """Packages are installed in their newest version.
+
+    name, component, pkgs, options
+        As for :func:`installed`.
+    """
+    return _apply("latest", name, component, pkgs, options)
+
+
+def _apply(
+    function: str, name: str, component: str, pkgs: list[str] | None, options: dict[str, Any]
+) -> dict[str, Any]:
+    arguments = {key: value for key, value in options.items() if not key.startswith("__")}
+    if pkgs is not None:
+        arguments["pkgs"] = pkgs
+    try:
+        if not __opts__["test"]:
+            minion = Minion(__salt__, __opts__, __grains__, __context__)
+            install_record.add_packages(minion, component, pkgs or [name])
+        ret: dict[str, Any] = __states__[f"pkg.{function}"](name=name, **arguments)
+        if not __opts__["test"]:
+            install_record.add_package_changes(component, ret.get("changes", {}))
+    except CommandExecutionError as err:
+        return {"name": name, "changes": {}, "result": False, "comment": str(err)}
+    return ret
