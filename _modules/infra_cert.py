@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.minion import Minion
-from infra_formula.pki import certificates
+from infra_formula.pki import ca_backup, certificates, inventory, issuing
+
+__func_alias__ = {"list_": "list"}
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -37,7 +39,7 @@ def backup(path: str, passphrase_file: str) -> list[str]:
 
         salt infra-1 infra_cert.backup /root/ca.backup passphrase_file=/root/ca.passphrase
     """
-    return certificates.backup(path, passphrase_file)
+    return ca_backup.write(path, passphrase_file)
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -97,7 +99,22 @@ def issue(
         salt infra-1 infra_cert.issue dbuser_monitor
         salt infra-1 infra_cert.issue etcd-1 san=etcd-1,10.10.10.21 expire=365d
     """
-    return certificates.issue(_minion(), cn, san, org, unit, expire, crt, key)
+    return issuing.issue(_minion(), cn, san, org, unit, expire, crt, key)
+
+
+def list_() -> dict[str, dict[str, Any]]:
+    """Every certificate that matters here: the CA, what it signed, public ones, and your own.
+
+    Returns path → ``kind`` (``ca``, ``issued``, ``public``, ``own``), ``names`` (and addresses),
+    ``issuer``, ``not_after``, ``days_left``, ``used_by`` (words) and ``renewed_by``; or ``fault``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert.list
+    """
+    return inventory.list_certificates()
 
 
 def renew(name: str = "", force: bool = False) -> dict[str, str]:
@@ -121,7 +138,7 @@ def renew(name: str = "", force: bool = False) -> dict[str, str]:
         salt infra-1 infra_cert.renew
         salt infra-1 infra_cert.renew /etc/pki/infra.crt force=True
     """
-    return certificates.renew(_minion(), name, force)
+    return issuing.renew(_minion(), name, force)
 
 
 def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, str]:
@@ -143,4 +160,4 @@ def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, s
 
         salt infra-1 infra_cert.restore /root/ca.backup passphrase_file=/root/ca.passphrase
     """
-    return certificates.restore(path, passphrase_file, force)
+    return ca_backup.restore(path, passphrase_file, force)

@@ -1,10 +1,9 @@
-"""The site's name server: its records, its configuration, and what it answers."""
+"""The site's name server: its records and its answers."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from infra_formula.dns import dnsmasq
+from infra_formula.dns import client
+from infra_formula.dns import records as dns_records
 
 
 def query(
@@ -14,24 +13,24 @@ def query(
     port: int = 53,
     tcp: bool = False,
     timeout: float = 2.0,
-) -> dict[str, Any]:
-    """Ask a name server for one name.
+) -> client.Result:
+    """Query a name server for one name.
 
     name
-        The name; for ``PTR`` an address will do.
+        The name; with ``PTR`` an address is accepted as well.
     type
         ``A``, ``AAAA``, ``CNAME``, ``PTR``, ``NS``, ``SOA``, ``MX`` or ``TXT``.
     server, port
-        Whom to ask.
+        Address and port of the server.
     tcp
-        Ask over TCP; over UDP a truncated answer is asked for again over TCP.
+        Query over TCP. Over UDP, a truncated answer is queried again over TCP.
     timeout
         Seconds.
 
-    Returns ``rcode`` and ``answers`` (see :func:`decode_message`), ``values`` (those of the type
-    asked for) and ``seconds``.
+    Returns ``rcode``, ``answers`` (each ``name``, ``type``, ``ttl`` and ``value``), ``values``
+    (those of the queried type) and ``seconds``.
 
-    Raises CommandExecutionError where no answer comes.
+    Raises CommandExecutionError if there is no answer.
 
     CLI Example:
 
@@ -39,11 +38,11 @@ def query(
 
         salt node-1 infra_dns.query i.pigsty server=10.10.10.10
     """
-    return dnsmasq.query(name, type, server, port, tcp, timeout)
+    return client.query(name, type, server, port, tcp, timeout)
 
 
 def records(registrant: str | None = None) -> dict[str, dict[str, list[str]]]:
-    """Records that this minion's name server is given.
+    """Records in the files of this minion's name server.
 
     registrant
         Only those of this one: ``default`` (dns_records) or a minion id.
@@ -57,4 +56,4 @@ def records(registrant: str | None = None) -> dict[str, dict[str, list[str]]]:
         salt infra-1 infra_dns.records
         salt infra-1 infra_dns.records node-1
     """
-    return dnsmasq.records(registrant)
+    return dns_records.served(registrant)

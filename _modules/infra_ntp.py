@@ -1,16 +1,17 @@
-"""Time: what chrony is told, and what it says of itself."""
+"""The time service of this minion."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from infra_formula.ntp import chrony
 
 
-def status() -> dict[str, Any]:
-    """What chrony says of itself: ``tracking``, ``sources`` and ``steers`` (may it set the clock).
+def status() -> chrony.Status:
+    """Status of chrony.
 
-    Raises CommandExecutionError where it does not answer.
+    Returns ``tracking`` and ``sources`` (what chronyc reports) and ``steers`` (whether it may set
+    the clock).
+
+    Raises CommandExecutionError if chrony does not answer.
 
     CLI Example:
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.minion import Minion
-from infra_formula.repository import published
+from infra_formula.repository import offline_package, published
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -45,7 +45,7 @@ def pack(
 
         salt-call infra_repo.pack version=v4.5.0 folder=/srv
     """
-    return published.pack(_minion(), name, home, version, archive, folder, compression)
+    return offline_package.pack(_minion(), name, home, version, archive, folder, compression)
 
 
 def rollback(name: str = "pigsty", home: str = "/www") -> dict[str, str]:
@@ -82,7 +82,7 @@ def sign(
 
         salt-call infra_repo.sign
     """
-    return published.sign(_minion(), name, home, key)
+    return offline_package.sign(_minion(), name, home, key)
 
 
 def status(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
@@ -152,7 +152,9 @@ def unpack(
 
         salt-call infra_repo.unpack /root/pkg.tgz
     """
-    return published.unpack(_minion(), archive, name, home, checksum, fingerprint, unsigned, key)
+    return offline_package.unpack(
+        _minion(), archive, name, home, checksum, fingerprint, unsigned, key
+    )
 
 
 def verify(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:

@@ -16,7 +16,7 @@ from infra_formula import process
 from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
 from infra_formula.pki import authority as pki_authority
-from infra_formula.pki import certificates
+from infra_formula.pki import certificates, issuing
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def authority(
         basicConstraints="critical, CA:TRUE, pathlen:1",
         keyUsage="critical, keyCertSign, cRLSign, digitalSignature",
         subjectKeyIdentifier="hash",
-        not_before=pki_authority.begin(),
+        not_before=pki_authority.validity_start(),
         days_valid=days,
         days_remaining=0,
         mode="0644",
@@ -227,7 +227,7 @@ def issued(
     """
     cert, key = cert or f"/etc/pki/misc/{name}.crt", key or f"/etc/pki/misc/{name}.key"
     try:
-        whole = {**pki_authority.filled(name, given), "key": key}
+        whole = {**pki_authority.with_defaults(name, given), "key": key}
         spec = pki_authority.specification(whole, f"certs.{name}")
     except SaltInvocationError as err:
         comment = f"certs.{name}.{err}"
@@ -249,7 +249,7 @@ def _kept(name: str, spec: dict[str, Any]) -> dict[str, Any]:
     if __opts__["test"]:
         return {**ret, "result": None, "changes": {name: "issued"}, "comment": f"would be {told}"}
     try:
-        written = pki_authority.make(_minion(), name, spec)
+        written = pki_authority.issue(_minion(), name, spec)
         _remember(name, spec)
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
@@ -258,8 +258,8 @@ def _kept(name: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _remember(name: str, spec: dict[str, Any]) -> None:
-    pki_authority.remember(name, spec)
-    certificates.publish()
+    pki_authority.record(name, spec)
+    issuing.publish_metrics()
 
 
 def _closed(ret: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
@@ -297,13 +297,13 @@ def trusted(name: str, bundle: str, command: str) -> dict[str, Any]:
     if salt.utils.path.which(command) is None:
         return {**ret, "comment": f"{command} is not installed yet"}
     try:
-        if certificates.bundled(name, bundle):
+        if certificates.is_in_bundle(name, bundle):
             return {**ret, "comment": f"{name} is trusted"}
         ret["changes"] = {bundle: "updated"}
         if __opts__["test"]:
             return {**ret, "result": None, "comment": f"{name} would be trusted"}
         outcome = process.run([command])
-        if outcome["retcode"] or not certificates.bundled(name, bundle):
+        if outcome["retcode"] or not certificates.is_in_bundle(name, bundle):
             said = (outcome["stderr"] or outcome["stdout"]).strip()
             raise CommandExecutionError(f"{command} did not put {name} into {bundle}: {said}")
     except CommandExecutionError as err:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.pki import certbot
+from infra_formula.pki import certbot, certbot_requests
 from infra_formula.portal import nginx
 from salt.exceptions import CommandExecutionError
 
@@ -42,8 +42,8 @@ def managed(
     issued = [run["name"] for run in runs if run["changes"]]
     if not __opts__["test"]:
         good = {run["name"] for run in runs if run["result"]}
-        if not certbot.rehearses(request):
-            certbot.adopt(good, plan["wanted"], request)
+        if not certbot_requests.is_dry_run(request):
+            certbot.record_current(good, plan["wanted"], request)
         if issued:
             followed = __states__["infra_portal.followed"](name, entries, settings)
             if followed["result"] is False:
@@ -96,7 +96,7 @@ def _retired(name: str) -> dict[str, Any]:
     if __opts__["test"]:
         return _run(name, None, "would be removed", changes)
     try:
-        certbot.retire(name)
+        certbot.remove(name)
     except CommandExecutionError as err:
         return _run(name, False, f"certbot: {err}")
     return _run(name, True, "removed", changes)

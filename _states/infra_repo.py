@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from infra_formula.fileset import root_only
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
-from infra_formula.repository import catalogue, other_sources, published, releases
+from infra_formula.repository import (
+    catalogue,
+    client_sources,
+    offline_package,
+    other_sources,
+    published,
+    releases,
+)
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -75,7 +82,7 @@ def built(
             ret["comment"] = f"{Path(home, name)} would be built for {', '.join(targets)}: {reason}"
             return ret
         if problems and state["path"]:
-            releases.unmark(state["path"], problems)
+            releases.mark_incomplete(state["path"], problems)
         result = published.build(_minion(), request, key=key, transfer=transfer, force=force)
         checked = published.damage(name, home)
         if checked:
@@ -165,13 +172,13 @@ def unpacked(
                 ret["comment"] = f"There is no {archive}; nothing to unpack.{hint}"
                 return ret
             raise CommandExecutionError(f"{archive}: there is no such file.{hint}")
-        noted = published.unpacked_from(name, home)
+        noted = offline_package.unpacked_from(name, home)
         if complete and noted and os.path.isfile(archive):
-            identity = published.archive_identity(archive)
+            identity = offline_package.archive_identity(archive)
             if identity.items() <= noted.items():
                 ret["comment"] = f"{place} is what {archive} holds."
                 return ret
-        published.check_archive(
+        offline_package.check_archive(
             archive, name=name, home=home, fingerprint=fingerprint,
             unsigned=unsigned or bool(noted.get("unsigned")),
         )  # fmt: skip
@@ -181,8 +188,8 @@ def unpacked(
             ret["comment"] = f"{archive} would be checked and published as {place}."
             return ret
         if problems and state["path"]:
-            releases.unmark(state["path"], problems)
-        result = published.unpack(
+            releases.mark_incomplete(state["path"], problems)
+        result = offline_package.unpack(
             _minion(),
             archive,
             name=name,
@@ -220,7 +227,7 @@ def signed(name: str, home: str = "/www", key: dict[str, Any] | None = None) -> 
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     place = Path(home, name)
     try:
-        due = published.unpacked_from(name, home).get("due", "")
+        due = offline_package.unpacked_from(name, home).get("due", "")
         word = {"sign": "signed with the key of this node", "verify": "verified"}.get(due)
         if word is None:
             ret["comment"] = f"Nothing is due for {place}."
@@ -230,7 +237,7 @@ def signed(name: str, home: str = "/www", key: dict[str, Any] | None = None) -> 
             ret["changes"] = {"signature": {"old": None, "new": word}}
             ret["comment"] = f"{place} would be {word}."
             return ret
-        result = published.complete_signature(_minion(), name, home, key)
+        result = offline_package.complete_signature(_minion(), name, home, key)
     except (CommandExecutionError, SaltInvocationError) as exc:
         ret["result"] = False
         ret["comment"] = str(exc)
@@ -250,7 +257,7 @@ def defined(name: str, endpoints: list[str], home: str = "/www") -> dict[str, An
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        files = published.client_files(name, home, endpoints)
+        files = client_sources.client_files(name, home, endpoints)
         return _set(ret, f"repo-{name}", home, files)
     except (CommandExecutionError, SaltInvocationError) as exc:
         ret["result"] = False
@@ -304,7 +311,7 @@ def used(
         if optional and not releases.state(home, name)["complete"]:
             ret["comment"] = f"There is no complete {Path(home, name)} yet."
             return ret
-        definitions = published.client_files(name, home, [])
+        definitions = client_sources.client_files(name, home, [])
         if file not in definitions and not __opts__["test"]:
             raise CommandExecutionError(f"{Path(home, name)} has no packages for this system")
         files = {file: definitions[file]} if file in definitions else {}

@@ -96,7 +96,7 @@ def packages(number):
     todo = [
         {"url": p["url"], "checksum": p["checksum"], "size": p["size"], "name": p["file"]}
         for p in chosen
-        if not infra_repo_fetch.store_path(str(store), p["checksum"].partition(":")[2]).exists()
+        if not store.path(str(store), p["checksum"].partition(":")[2]).exists()
     ]
     if todo:
         infra_repo_fetch.fetch_reporting(
@@ -108,7 +108,7 @@ def packages(number):
     pool.mkdir(parents=True)
     for package in chosen:
         digest = package["checksum"].partition(":")[2]
-        os.link(infra_repo_fetch.store_path(str(store), digest), pool / package["file"])
+        os.link(store.path(str(store), digest), pool / package["file"])
     return pool, chosen
 
 

@@ -11,8 +11,7 @@ from unittest.mock import create_autospec
 
 import pytest
 from infra_formula import paths
-from infra_formula.dns import dnsmasq as dns
-from infra_formula.fileset.file_set import FileSet
+from infra_formula.dns import client, dnsmasq, records
 from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError
 
@@ -33,12 +32,13 @@ class Server:
         self.folder, self.port = folder, free_port()
         self.hosts = folder / "hosts.d"
         self.hosts.mkdir()
-        monkeypatch.setattr(dns, "ROOT", str(self.hosts))
-        monkeypatch.setattr(dns, "_PENDING", folder / "pending")
+        monkeypatch.setattr(records, "ROOT", str(self.hosts))
+        self.pending = folder / "pending"
+        monkeypatch.setattr(dnsmasq, "_RELOAD_PENDING", self.pending)
         monkeypatch.setattr(paths, "STATE_DIR", folder / "state")
         monkeypatch.setattr(paths, "LOCK_DIR", folder / "lock")
         self.minion = Minion({"service.status": self.is_running})
-        monkeypatch.setattr(dns.process, "run", self.run)
+        monkeypatch.setattr(dnsmasq.process, "run", self.run)
         whole = {
             "port": self.port,
             "admin_ip": "10.10.10.10",
@@ -48,8 +48,8 @@ class Server:
             "options": [],
             **settings,
         }
-        servers = [dns.upstream(text) for text in whole.pop("servers", [])]
-        text = dns.config_text(TEMPLATE, whole, servers)
+        servers = [dnsmasq.parse_upstream(text) for text in whole.pop("servers", [])]
+        text = dnsmasq.config_text(TEMPLATE, whole, servers)
         # What only the real place allows: its account, its pid file, the machine's own drop-ins.
         text = text.replace("user=dnsmasq\ngroup=dnsmasq\n", "user=root\n")
         text = text.replace("/run/dnsmasq.pid", str(folder / "pid"))
@@ -78,20 +78,18 @@ class Server:
     def start(self):
         command = [self.program, "--keep-in-foreground", "-C", str(self.config)]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        dns.wait_for([], [("anything", "10.0.0.1")], port=self.port, seconds=10)
+        client.wait_for([], [("anything", "10.0.0.1")], port=self.port, seconds=10)
 
-    def publish(self, records):
-        wanted = {
-            who: {"text": dns.hosts_text(dns.parse(lines, "10.10.10.10")["records"])}
-            for who, lines in records.items()
-        }
-        plan = FileSet("dns", self.hosts).plan(wanted)
-        if plan.has_changes:
-            dns.publish(self.minion, plan, self.port)
-        return plan
+    def publish(self, lines):
+        """Publish the lines of each registrant; returns what changed."""
+        registered = {who: records.parse(some, "10.10.10.10")[0] for who, some in lines.items()}
+        plan = dnsmasq.plan_registered_records(self.minion, "dns", registered, self.port)
+        if plan.changes:
+            plan.apply()
+        return plan.changes
 
     def ask(self, name, kind="A", **options):
-        return dns.query(name, kind, port=self.port, **options)
+        return client.query(name, kind, port=self.port, **options)
 
     def stop(self):
         if self.process is not None:
@@ -128,7 +126,7 @@ def test_records_come_change_and_go_while_it_runs(server):
     assert one.ask("10.0.0.9", "PTR")["values"] == ["a.x"]
     assert (one.process.pid, one.process.poll()) == (pid, None)
     assert one.reloads == 3
-    assert not one.publish({"default": ["10.0.0.9 a.x"]}).has_changes
+    assert one.publish({"default": ["10.0.0.9 a.x"]}) == {}
     assert one.reloads == 3
 
 
@@ -145,14 +143,14 @@ def test_a_server_that_does_not_take_it_up_gets_the_old_records_back(server, mon
     one.start()
     one.publish({"default": ["10.0.0.1 a.x"]})
     outcome = {"retcode": 0, "stdout": "", "stderr": ""}
-    monkeypatch.setattr(dns.process, "run", create_autospec(one.run, return_value=outcome))
-    real = dns.wait_for
-    monkeypatch.setattr(dns, "wait_for", lambda *a, **k: real(*a, **{**k, "seconds": 0.2}))
+    monkeypatch.setattr(dnsmasq.process, "run", create_autospec(one.run, return_value=outcome))
+    real = client.wait_for
+    monkeypatch.setattr(client, "wait_for", lambda *a, **k: real(*a, **{**k, "seconds": 0.2}))
     with pytest.raises(CommandExecutionError, match=r"expected 10\.0\.0\.2"):
         one.publish({"default": ["10.0.0.2 a.x"]})
-    assert dns.records("default") == {"default": {"10.0.0.1": ["a.x"]}}
+    assert records.served("default") == {"default": {"10.0.0.1": ["a.x"]}}
     assert one.ask("a.x")["values"] == ["10.0.0.1"]
-    assert dns.pending()
+    assert one.pending.exists()
 
 
 def test_records_wait_for_a_server_that_is_not_started_yet(server):

@@ -6,6 +6,7 @@ of the same request lets it choose every key, the id of the event included.
 
 import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -204,19 +205,19 @@ def test_a_folder_that_others_may_write_is_refused(master, caplog):
     master.spool.unlink()
 
 
-def test_without_the_module_in_the_file_roots_nothing_is_run(master, monkeypatch, caplog):
-    monkeypatch.delitem(__import__("sys").modules, "infra_fleet_reaction", raising=False)
+def test_without_the_library_in_the_file_roots_nothing_is_run(master, monkeypatch, caplog):
+    monkeypatch.delitem(sys.modules, "infra_formula_spool", raising=False)
     fetch = type(master.reactor.minion.functions).__getitem__
 
     def lookup(self, name):
         found = fetch(self, name)
         if name != "cp.cache_file":
             return found
-        return lambda path, *a, **k: "" if "infra_fleet" in path else found(path, *a, **k)
+        return lambda path, *a, **k: "" if "registration/spool.py" in path else found(path, *a, **k)
 
     monkeypatch.setattr(type(master.reactor.minion.functions), "__getitem__", lookup)
     assert master.reactions(JOIN, {"id": "node-1"}) == []
-    assert "add the formula's _modules to the master's file_roots" in caplog.text
+    assert "add the formula's _utils to the master's file_roots" in caplog.text
 
 
 ANYTHING = st.recursive(

@@ -59,7 +59,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(salt_factories, tmp_path_factory):
     srv, log = tmp_path_factory.mktemp("srv"), tmp_path_factory.mktemp("log") / "log"
-    for name in ("infra/orch", "_modules/infra_fleet.py"):
+    for name in ("infra/orch", "_utils/infra_formula", "_modules/infra_fleet.py"):
         (srv / name).parent.mkdir(exist_ok=True)
         (srv / name).symlink_to(REPO / name)
     (srv / "infra" / "init.sls").write_text(APPLIED.replace("LOG", str(log)), encoding="utf-8")

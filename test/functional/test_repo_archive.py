@@ -18,7 +18,13 @@ from hypothesis import strategies as st
 from infra_formula.fileset import renameat2, root_only
 from infra_formula.minion import Minion
 from infra_formula.repository import archive as repository_archive
-from infra_formula.repository import client_trust, releases, signing
+from infra_formula.repository import (
+    client_sources,
+    client_trust,
+    offline_package,
+    releases,
+    signing,
+)
 from infra_formula.repository import published as repository
 from repo_samples import Client, Key, deb, rpm, run
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -396,7 +402,7 @@ def test_a_signed_repository_is_not_replaced_by_an_unsigned_archive(
     signed, sample, modules, spec, unpack, tmp_path
 ):
     before = published(modules, spec["home"])
-    text = repository.client_files("pigsty", spec["home"], ["http://10.0.0.1"])
+    text = client_sources.client_files("pigsty", spec["home"], ["http://10.0.0.1"])
     for test in (True, False):
         ret = unpack(sample, home=spec["home"], test=test)
         assert (ret.result, ret.changes) == (False, {})
@@ -405,18 +411,18 @@ def test_a_signed_repository_is_not_replaced_by_an_unsigned_archive(
     with pytest.raises(CommandExecutionError, match="repo_archive_unsigned"):
         modules.infra_repo.unpack(str(sample), home=spec["home"])
     assert published(modules, spec["home"]) == before
-    assert repository.client_files("pigsty", spec["home"], ["http://10.0.0.1"]) == text
+    assert client_sources.client_files("pigsty", spec["home"], ["http://10.0.0.1"]) == text
 
 
 def test_by_name_it_is_and_clients_verify_it_by_the_key_of_the_node(
     signed, sample, modules, spec, unpack, tmp_path
 ):
-    former = repository.client_files("pigsty", spec["home"], [])
+    former = client_sources.client_files("pigsty", spec["home"], [])
     ret = unpack(sample, home=spec["home"], unsigned=True)
     assert ret.result is True, ret.comment
     assert f"it was signed here with {signed}" in ret.comment
     assert published(modules, spec["home"])[1:] == (signed, [])
-    files = repository.client_files("pigsty", spec["home"], ["http://10.0.0.1"])
+    files = client_sources.client_files("pigsty", spec["home"], ["http://10.0.0.1"])
     assert "Trusted" not in "".join(file["text"] for file in files.values())
     # A client that has the key from before installs from it.
     source = former["pigsty-local.sources"]["text"].replace("Suites: bookworm\nComponents: main\n",
@@ -524,7 +530,7 @@ def test_on_a_bare_machine_it_is_signed_once_the_tools_are_there(
     arguments = {"name": "pigsty", "home": other, "key": repo_key}
     ret = unpack(sample)
     assert ret.result is True, ret.comment
-    local = repository.client_files("pigsty", other, [])
+    local = client_sources.client_files("pigsty", other, [])
     assert "Trusted: yes" in local["pigsty-local.sources"]["text"]
     assert "file:///" in local["pigsty-local.sources"]["text"]
     bare()
@@ -536,7 +542,7 @@ def test_on_a_bare_machine_it_is_signed_once_the_tools_are_there(
     assert modules.infra_repo.verify("pigsty", other)["problems"] == []
     for again in (states.infra_repo.signed(**arguments), unpack(sample)):
         assert (again.result, again.changes) == (True, {}), again.comment
-    files = repository.client_files("pigsty", other, ["http://10.0.0.1"])
+    files = client_sources.client_files("pigsty", other, ["http://10.0.0.1"])
     assert "Trusted" not in "".join(file["text"] for file in files.values())
     client = Client(tmp_path / "client", files["pigsty-local.sources"]["text"])
     updated = client.apt("update", "-q")
@@ -586,7 +592,7 @@ def test_an_unsigned_yum_repository_is_signed_by_its_index(tmp_path, unpack, mod
     ret = unpack(tmp_path / "pkg.tgz")
     assert ret.result is True, ret.comment
     assert published(modules, other)[2] == []
-    text = repository.client_files("pigsty", other, [])["pigsty-local.repo"]["text"]
+    text = client_sources.client_files("pigsty", other, [])["pigsty-local.repo"]["text"]
     assert "gpgcheck = 0\nrepo_gpgcheck = 1" in text
     assert "gpgkey = file://" in text
     dnf = tmp_path / "dnf"
@@ -639,7 +645,7 @@ def test_an_archive_that_was_published_before_is_not_judged_again(
     archive = Path(shutil.copy(sample, place / "pkg.tgz"))
     os.chown(archive, STRANGER, 0)
     note = Path(other, ".pigsty/seals") / f"{Path(other, 'pigsty').resolve().name}.origin"
-    note.write_text(json.dumps(repository.archive_identity(str(archive))))
+    note.write_text(json.dumps(offline_package.archive_identity(str(archive))))
     ret = unpack(archive)
     assert (ret.result, ret.changes) == (True, {})
     assert "is what" in ret.comment

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from infra_formula.repository import client_sources
 from infra_formula.repository import published as repository
 from repo_samples import Client, Key, Server, apt_upstream, deb, run
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -52,7 +53,7 @@ def test_apt_installs_with_signatures_checked(build, modules, spec, tmp_path):
     build()
     server = Server(spec["home"])
     try:
-        files = repository.client_files("pigsty", spec["home"], [server.url])
+        files = client_sources.client_files("pigsty", spec["home"], [server.url])
         client = Client(tmp_path / "client", files["pigsty.sources"]["text"])
         code, text = client.install("web")
         assert code == 0, text
@@ -75,7 +76,7 @@ def test_the_line_that_pigstys_clients_have_still_works(build, spec, tmp_path):
 
 def test_one_machine_builds_for_other_releases_and_architectures(build, modules, spec, tmp_path):
     build(targets=["d12.x86_64", "d12.aarch64", "d13.x86_64"])
-    files = repository.client_files("pigsty", spec["home"], ["http://10.10.10.10:8080"])
+    files = client_sources.client_files("pigsty", spec["home"], ["http://10.10.10.10:8080"])
     assert "URIs: http://10.10.10.10:8080/pigsty\n" in files["pigsty-trixie.sources"]["text"]
     local = files["pigsty-local.sources"]["text"]
     for number, (arch, suite) in enumerate(
@@ -198,7 +199,7 @@ def test_one_byte_changed_is_named_and_refused_and_repaired(
 def test_apt_refuses_a_changed_package_index_and_signature(build, modules, spec, tmp_path):
     build()
     real = Path(spec["home"], "pigsty")
-    source = repository.client_files("pigsty", spec["home"], [])
+    source = client_sources.client_files("pigsty", spec["home"], [])
     text = source["pigsty-local.sources"]["text"]
     for number, rel in enumerate(
         ["pool/bookworm/w/web_1.0_all.deb", "dists/bookworm/main/binary-amd64/Packages.gz",
@@ -231,7 +232,7 @@ def test_apt_refuses_a_changed_package_index_and_signature(build, modules, spec,
 def test_a_foreign_key_is_refused_by_apt(build, modules, spec, tmp_path):
     build()
     other = Key("Somebody else <x@example.org>")
-    text = repository.client_files("pigsty", spec["home"], [])["pigsty-local.sources"]["text"]
+    text = client_sources.client_files("pigsty", spec["home"], [])["pigsty-local.sources"]["text"]
     head = text.partition("Signed-By:")[0]
     body = "\n".join(f" {line}" if line else " ." for line in other.public.splitlines())
     code, out = Client(tmp_path / "c", f"{head}Signed-By:\n{body}\n").install("web")
@@ -337,7 +338,9 @@ def test_another_node_is_the_fall_back(build, modules, spec, tmp_path):
     build()
     server = Server(spec["home"])
     try:
-        files = repository.client_files("pigsty", spec["home"], ["http://127.0.0.2:9", server.url])
+        files = client_sources.client_files(
+            "pigsty", spec["home"], ["http://127.0.0.2:9", server.url]
+        )
         client = Client(tmp_path / "client", files["pigsty.sources"]["text"])
         conf = client.root / "apt.conf"
         conf.write_text(conf.read_text().replace('APT::Update::Error-Mode "any";', ""))

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from infra_formula.repository import client_sources, releases, signing
 from infra_formula.repository import published as repository
-from infra_formula.repository import releases, signing
 from repo_samples import REPO, Client, Key, apt_upstream, deb
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -26,7 +26,7 @@ def published(build, modules, spec, tmp_path):
         real = Path(spec["home"], "pigsty").resolve()
         assert str(real) == before
         assert modules.infra_repo.verify("pigsty", spec["home"])["complete"]
-        text = repository.client_files("pigsty", spec["home"], [])
+        text = client_sources.client_files("pigsty", spec["home"], [])
         client = Client(tmp_path / "client", text["pigsty-local.sources"]["text"])
         code, out = client.install("base")
         assert code == 0, out
@@ -231,14 +231,14 @@ def test_a_disk_that_fills_up_in_the_middle(build, modules, upstream, upstream_k
 
 # What a killed build leaves has to be of use to the next one, and harm nothing.
 _STAGES = {
-    "fetch": ("fetching", "store_path"),
-    "link": ("releases", "link"),
+    "fetch": ("package_store", "path"),
+    "link": ("contents", "link"),
     "index": ("indexes", "write_suite"),
     "sign": ("signing", "sign"),
     "seal": ("releases", "seal"),
     "publish": ("releases", "publish"),
     "switch": ("releases", "_point"),
-    "sweep": ("releases", "_drop_old"),
+    "sweep": ("releases", "_remove_old"),
 }
 
 _CHILD = """
@@ -382,7 +382,7 @@ def test_a_client_whose_clock_is_a_day_off_installs(
     offset, build, modules, spec, tmp_path, monkeypatch
 ):
     build(packages=["base"])
-    text = repository.client_files("pigsty", spec["home"], [])
+    text = client_sources.client_files("pigsty", spec["home"], [])
     client = Client(tmp_path / "client", text["pigsty-local.sources"]["text"])
     real = subprocess.run
     another = ["faketime", "-f", offset]

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from infra_formula.repository import client_sources
 from infra_formula.repository import published as repository
 from repo_samples import Client, deb, run
 from salt.exceptions import CommandExecutionError
@@ -57,7 +58,7 @@ def test_what_was_packed_is_installed_from_elsewhere(
     # What was unpacked is taken as it is, whatever else is asked for; no network is asked.
     taken = states.infra_repo.built(name="pigsty", home=other, request={**spec, "packages": ["x"]})
     assert (taken.result, taken.changes) == (True, {}), taken.comment
-    files = repository.client_files("pigsty", other, [])
+    files = client_sources.client_files("pigsty", other, [])
     client = Client(tmp_path / "client", files["pigsty-local.sources"]["text"])
     code, out = client.install("web")
     assert code == 0, out
@@ -243,7 +244,7 @@ def test_pigstys_own_archive_is_accepted_and_signed_here(
     assert "not signed, so it was signed here with" in ret.comment
     ret = states.infra_repo.built(name="pigsty", home=other, request=spec)
     assert (ret.result, ret.changes) == (True, {}), ret.comment
-    files = repository.client_files("pigsty", other, [])
+    files = client_sources.client_files("pigsty", other, [])
     assert "Signed-By:" in files["pigsty-local.sources"]["text"]
     assert "Trusted" not in files["pigsty-local.sources"]["text"]
     client = Client(tmp_path / "client", files["pigsty-local.sources"]["text"])

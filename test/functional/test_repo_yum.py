@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from infra_formula.repository import client_sources
 from infra_formula.repository import published as repository
 from repo_samples import Key, Server, rpm, run, yum_upstream
 from salt.exceptions import CommandExecutionError
@@ -107,7 +108,7 @@ def test_dnf_installs_with_all_signatures_checked(build_yum, modules, yum_spec, 
     ]
     server = Server(yum_spec["home"])
     try:
-        files = repository.client_files("pigsty", yum_spec["home"], [server.url])
+        files = client_sources.client_files("pigsty", yum_spec["home"], [server.url])
         text = files["pigsty.repo"]["text"]
         assert "gpgcheck = 1\nrepo_gpgcheck = 1\n" in text
         assert "el$releasever.$basearch" in text
@@ -126,7 +127,7 @@ def test_dnf_turns_to_another_node(build_yum, modules, yum_spec, tmp_path):
     build_yum()
     server = Server(yum_spec["home"])
     try:
-        files = repository.client_files(
+        files = client_sources.client_files(
             "pigsty", yum_spec["home"], [server.url, "http://127.0.0.1:9"]
         )
         # Keys are read from the first that has them; packages from any.
@@ -156,7 +157,7 @@ def test_one_byte_changed_is_refused_by_dnf_and_named_by_verify(
     victim, build_yum, modules, yum_spec, tmp_path
 ):
     build_yum()
-    files = repository.client_files("pigsty", yum_spec["home"], [])
+    files = client_sources.client_files("pigsty", yum_spec["home"], [])
     path = next(Path(yum_spec["home"], "pigsty", "el9.x86_64").glob(victim))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -196,7 +197,7 @@ def test_no_agent_of_gpg_stays_behind(build_yum, tmp_path, repo_key):
 def test_a_trusted_upstream_is_signed_by_us(build_yum, modules, yum_spec, tmp_path):
     entry = {k: v for k, v in yum_spec["upstream"][0].items() if k != "gpgkey"}
     build_yum(upstream=[{**entry, "trusted": True}])
-    text = repository.client_files("pigsty", yum_spec["home"], [])
+    text = client_sources.client_files("pigsty", yum_spec["home"], [])
     code, out = Dnf(tmp_path / "dnf", text["pigsty-local.repo"]["text"]).install("web")
     assert code == 0, out
     status = modules.infra_repo.status("pigsty", yum_spec["home"])
@@ -232,5 +233,5 @@ def test_apt_and_yum_repositories_from_one_build(build_yum, modules, yum_spec, s
     upstreams = [*yum_spec["upstream"], *spec["upstream"]]
     result = build_yum(upstream=upstreams, targets=["d12.x86_64", "d13.x86_64", "el9.x86_64"])
     assert result["packages"] == 9
-    files = repository.client_files("pigsty", yum_spec["home"], ["http://10.10.10.10"])
+    files = client_sources.client_files("pigsty", yum_spec["home"], ["http://10.10.10.10"])
     assert {"pigsty.repo", "pigsty.sources", "pigsty-trixie.sources"} <= set(files)

@@ -29,18 +29,21 @@ from tools import formula  # noqa: E402
 
 # tools.formula puts the library on sys.path.
 from infra_formula.daemon import daemons  # noqa: E402  # isort: skip
-from infra_formula.dns import dnsmasq, resolver  # noqa: E402  # isort: skip
-from infra_formula.fileset import filesets  # noqa: E402  # isort: skip
+from infra_formula.dns import client, records, resolver  # noqa: E402  # isort: skip
+from infra_formula import paths  # noqa: E402  # isort: skip
+from infra_formula.fileset import manifest as file_sets  # noqa: E402  # isort: skip
+from infra_formula.fileset.file_set import FileSet  # noqa: E402  # isort: skip
 from infra_formula.logs import vector  # noqa: E402  # isort: skip
 from infra_formula.ntp import chrony as ntp  # noqa: E402  # isort: skip
 from infra_formula.parameters import schema, validation  # noqa: E402  # isort: skip
 from infra_formula.pigsty import conversion  # noqa: E402  # isort: skip
 from infra_formula.portal import htpasswd, nginx  # noqa: E402  # isort: skip
 from infra_formula.registration import registry  # noqa: E402  # isort: skip
+from infra_formula.repository import marker as marker_file  # noqa: E402  # isort: skip
 from infra_formula.repository import apt, catalogue  # noqa: E402  # isort: skip
 from infra_formula.repository import client_trust  # noqa: E402  # isort: skip
 from infra_formula.repository import archive as offline_package  # noqa: E402  # isort: skip
-from infra_formula.repository import other_sources, releases, signing  # noqa: E402  # isort: skip
+from infra_formula.repository import other_sources, signing  # noqa: E402  # isort: skip
 from infra_formula.status import report  # noqa: E402  # isort: skip
 
 REFUSED = (SaltInvocationError, CommandExecutionError)
@@ -173,8 +176,7 @@ def repo_request(example):
 
 def dns_records(example):
     """Records in the syntax of hosts(5)."""
-    parsed = dnsmasq.parse(example, "10.10.10.10")
-    dnsmasq.hosts_text(parsed["records"])
+    records.render(records.parse(example, "10.10.10.10")[0])
 
 
 def users(example):
@@ -327,7 +329,7 @@ def archive(example):
 
 def marker(example):
     """The list of what a complete repository holds."""
-    found = releases.read_marker(example)
+    found = marker_file.read(example)
     assert not [rel for rel in found if rel.startswith("/") or ".." in rel.split("/")]
 
 
@@ -345,7 +347,7 @@ def keys(example):
 
 def armour(example):
     """Armoured keys, as an upstream gives them."""
-    signing.dearmour(octets(example))
+    signing.dearmor(octets(example))
 
 
 def definition(example):
@@ -366,7 +368,7 @@ def definition(example):
 
 def chrony(example):
     """chronyc's answers."""
-    for parse in (ntp.tracking, ntp.sources):
+    for parse in (ntp.parse_tracking, ntp.parse_sources):
         try:
             parse(example)
         except ValueError:
@@ -375,7 +377,7 @@ def chrony(example):
 
 def dns_message(example):
     """A name server's answer."""
-    dnsmasq.decode_message(octets(example))
+    client.decode_message(octets(example))
 
 
 def texts(example):
@@ -384,23 +386,23 @@ def texts(example):
     resolver.resolv_conf(["10.10.10.10"], ["options a"], example)
     once = resolver.hosts_text(example, ["10.1.1.1 a"])
     assert resolver.hosts_text(once, ["10.1.1.1 a"]) == once
-    dnsmasq.pairs(example)
+    records.pairs(example)
 
 
 def manifest(example):
-    """What is remembered of a set of files, damaged in any way."""
+    """What is recorded of a file set, damaged in any way."""
     with tempfile.TemporaryDirectory() as folder:
-        kept, filesets.STATE_DIR = filesets.STATE_DIR, Path(folder)
+        before, paths.STATE_DIR = paths.STATE_DIR, Path(folder)
         try:
-            path = filesets.manifest_path("set")
+            path = file_sets.manifest_path("set")
             path.parent.mkdir()
             path.write_bytes(octets(example))
             root = Path(folder, "etc")
             root.mkdir()
-            filesets.compare("set", str(root), {"a": {"text": "x"}})
-            filesets.remove("set", str(root), test=True)
+            FileSet("set", root).plan({"a": {"text": "x"}})
+            FileSet("set", root).remove(test=True)
         finally:
-            filesets.STATE_DIR = kept
+            paths.STATE_DIR = before
 
 
 def status_output(example):

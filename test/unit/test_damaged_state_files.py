@@ -41,8 +41,9 @@ def place(tmp_path, monkeypatch):
         (paths, "LOCK_DIR", tmp_path / "lock"),
         (infra_register, "DROP", tmp_path / "register.d"),
         (infra_register, "INVENTORY", tmp_path / "register.json"),
-        (infra_resolver, "REMEMBERED", tmp_path / "resolver.json"),
-        (resolver_state, "_REMEMBERED", str(tmp_path / "resolver.json")),
+        (infra_resolver, "RECORD", tmp_path / "resolver.json"),
+        (infra_resolver, "RESOLV_CONF", tmp_path / "resolv.conf"),
+        (infra_resolver, "_UPLINKS", ()),
         (infra_status, "KNOWN", tmp_path / "status.json"),
     ):
         monkeypatch.setattr(module, name, path)
@@ -113,23 +114,21 @@ def test_the_inventory_is_made_anew_from_the_mine_or_refused_where_there_is_none
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_foreign_nameservers_are_remembered_anew(minion, damage, monkeypatch):
-    for name, answer in (("owner", "file"), ("foreign", ["9.9.9.9"])):
-        spec = getattr(infra_resolver, name)
-        monkeypatch.setattr(infra_resolver, name, create_autospec(spec, return_value=answer))
-    monkeypatch.setattr(resolver_state, "_write_file", lambda *_: {})
+def test_a_corrupt_record_of_nameservers_is_rebuilt(minion, place, damage):
+    (place / "resolv.conf").write_text("nameserver 9.9.9.9\n", encoding="utf-8")
     arguments = ("x", "add", ["10.10.10.10"], [], [])
-    assert resolver_state.configured(*arguments)["changes"] == {}
-    infra_resolver.REMEMBERED.write_bytes(damage)
-    if damage == b"[1]":  # a list, which is what it holds: what is no address in it is passed over
-        assert infra_resolver.remembered() == []
+    assert resolver_state.configured(*arguments)["result"] is True
+    assert infra_resolver.recorded_nameservers() == ["9.9.9.9"]
+    infra_resolver.RECORD.write_bytes(damage)
+    if damage == b"[1]":  # a list, as expected: elements that are no addresses are skipped
+        assert infra_resolver.recorded_nameservers() == []
         return
     minion["opts"]["test"] = True
     assert resolver_state.configured(*arguments)["result"] is None
-    assert infra_resolver.damaged()
+    assert infra_resolver.recorded_nameservers() is None
     minion["opts"]["test"] = False
     assert resolver_state.configured(*arguments)["changes"]
-    assert infra_resolver.remembered() == ["9.9.9.9"]
+    assert infra_resolver.recorded_nameservers() == ["9.9.9.9"]
     assert resolver_state.configured(*arguments)["changes"] == {}
 
 

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from infra_formula.pki import certificates as infra_cert
+from infra_formula.pki import inventory
 
 
 def pem(key):
@@ -132,7 +133,7 @@ def test_whom_nginx_serves_a_certificate_for(tmp_path):
     (conf / "own.conf").write_text(
         "    # ssl_certificate /no;\n    ssl_certificate_key /k;\n    ssl_certificate /etc/o.crt;\n"
     )
-    assert infra_cert.served_by_nginx(tmp_path) == {
+    assert inventory.served_by_nginx(tmp_path) == {
         str(conf / "cert" / "pigsty.crt"): ["a"],
         "/etc/o.crt": ["own"],
     }

@@ -21,6 +21,7 @@ from infra_formula.pki import authority as infra_cert_sign
 from infra_formula.pki import ca_backup as infra_cert_backup
 from infra_formula.pki import certbot as infra_certbot
 from infra_formula.pki import certificates as infra_cert
+from infra_formula.pki import inventory, issuing
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from _states import infra_cert as cert_state
@@ -66,9 +67,9 @@ class Site:
             monkeypatch.setattr(module, "CA", str(self.pki / "ca.crt"))
         monkeypatch.setattr(infra_cert_sign, "CA_KEY", str(self.pki / "ca/ca.key"))
         monkeypatch.setattr(infra_cert_sign, "RECORD", folder / "certs.json")
-        monkeypatch.setattr(infra_cert, "MISC", self.pki / "misc")
-        monkeypatch.setattr(infra_cert, "NGINX", folder / "nginx")
-        monkeypatch.setattr(infra_cert, "METRICS", folder / "textfile/infra_certs.prom")
+        monkeypatch.setattr(issuing, "MISC", self.pki / "misc")
+        monkeypatch.setattr(inventory, "NGINX", folder / "nginx")
+        monkeypatch.setattr(issuing, "METRICS", folder / "textfile/infra_certs.prom")
         monkeypatch.setattr(infra_cert_backup, "PKI", self.pki)
 
     def file_managed(self, name, mode, **_):
@@ -99,8 +100,8 @@ class Site:
 
     def make(self, name="leaf", **changes):
         crt = str(self.pki / f"{name}.crt")
-        infra_cert_sign.make(self.minion, crt, self.spec(name, **changes))
-        infra_cert_sign.remember(crt, self.spec(name))
+        infra_cert_sign.issue(self.minion, crt, self.spec(name, **changes))
+        infra_cert_sign.record(crt, self.spec(name))
         return crt
 
     def managed(self, **changes):
@@ -157,7 +158,7 @@ def test_the_state_issues_once_and_writes_it_down(site):
     site.opts["test"] = False
     done = site.managed()
     assert set(done["changes"]) == {str(site.pki / "leaf.crt"), str(site.pki / "leaf.key")}
-    assert list(infra_cert_sign.remembered()) == [str(site.pki / "leaf.crt")]
+    assert list(infra_cert_sign.recorded()) == [str(site.pki / "leaf.crt")]
     assert mode(infra_cert_sign.RECORD) == 0o644
     for test in (False, True):
         site.opts["test"] = test
@@ -177,7 +178,7 @@ def test_a_key_that_cannot_be_used_is_made_anew(site):
     crt = site.make()
     (site.pki / "leaf.key").write_text("")
     assert "key" in infra_cert.leaf_fault(crt, site.spec())
-    written = infra_cert_sign.make(site.minion, crt, site.spec())
+    written = infra_cert_sign.issue(site.minion, crt, site.spec())
     assert written == [str(site.pki / "leaf.key"), crt]
     assert infra_cert.leaf_fault(crt, site.spec()) is None
 
@@ -194,14 +195,14 @@ def test_without_a_ca_nothing_is_signed_or_lost(site, break_, expected):
     before = Path(crt).read_bytes()
     break_(site)
     with pytest.raises(CommandExecutionError, match=expected):
-        infra_cert.renew(site.minion)
+        issuing.renew(site.minion)
     assert Path(crt).read_bytes() == before
     assert site.managed()["result"] is False
 
 
 def test_an_unknown_group_is_named_and_leaves_nothing(site):
     with pytest.raises(CommandExecutionError, match="there is no group nobody-has-this"):
-        infra_cert_sign.make(
+        infra_cert_sign.issue(
             site.minion, str(site.pki / "x.crt"), site.spec("x", group="nobody-has-this")
         )
     assert [p.name for p in site.pki.iterdir() if "x." in p.name] == []
@@ -210,7 +211,7 @@ def test_an_unknown_group_is_named_and_leaves_nothing(site):
 def test_what_is_about_to_end_is_renewed_and_served(site):
     due, good = site.make("due", days=5), site.make("good")
     before = Path(good).read_bytes()
-    told = infra_cert.renew(site.minion)
+    told = issuing.renew(site.minion)
     assert told[due].startswith("renewed: it ends in 5.0 days")
     assert told[good].startswith("good for 397")
     assert Path(good).read_bytes() == before
@@ -218,34 +219,34 @@ def test_what_is_about_to_end_is_renewed_and_served(site):
     site.run.assert_called_once()
     assert site.run.call_args.args[0] == ["nginx", "-t", "-q"]
     site.reload.assert_called_once_with("nginx")
-    assert "renewed" in infra_cert.renew(site.minion, good, force=True)[good]
+    assert "renewed" in issuing.renew(site.minion, good, force=True)[good]
     with pytest.raises(SaltInvocationError, match="expected a certificate of ours"):
-        infra_cert.renew(site.minion, "/no")
+        issuing.renew(site.minion, "/no")
 
 
 def test_when_a_renewal_is_due_is_told_as_a_metric(site):
     site.managed()
-    (line,) = [x for x in infra_cert.METRICS.read_text().splitlines() if x[0] != "#"]
+    (line,) = [x for x in issuing.METRICS.read_text().splitlines() if x[0] != "#"]
     told, _, moment = line.partition(" ")
     assert told == f'infra_certificate_renewal_seconds{{path="{site.pki / "leaf.crt"}"}}'
     assert 366 < (int(moment) - time.time()) / 86400 <= 367
-    assert infra_cert.metrics({'/a"b\\c': 1.0}).splitlines()[-1].endswith('{path="/a\\"b\\\\c"} 1')
+    assert issuing.metrics({'/a"b\\c': 1.0}).splitlines()[-1].endswith('{path="/a\\"b\\\\c"} 1')
 
 
 def test_an_nginx_that_would_not_start_again_is_not_reloaded(site):
     site.make(days=5)
     site.run.return_value = {"retcode": 1, "stderr": "unknown directive"}
     with pytest.raises(CommandExecutionError, match="unknown directive"):
-        infra_cert.renew(site.minion)
+        issuing.renew(site.minion)
     site.reload.assert_not_called()
 
 
 def test_one_failure_does_not_keep_others_from_being_renewed(site):
     site.make("aaa", days=5)
-    infra_cert_sign.remember(str(site.pki / "aaa.crt"), site.spec("aaa", group="nobody-has-this"))
+    infra_cert_sign.record(str(site.pki / "aaa.crt"), site.spec("aaa", group="nobody-has-this"))
     second = site.make("bbb", days=5)
     with pytest.raises(CommandExecutionError, match="nobody-has-this"):
-        infra_cert.renew(site.minion)
+        issuing.renew(site.minion)
     assert infra_cert.describe(second)["days_left"] > 396
     site.reload.assert_called_once_with("nginx")
 
@@ -254,39 +255,39 @@ def test_what_was_removed_is_forgotten(site):
     crt = site.make()
     Path(crt).unlink()
     (site.pki / "leaf.key").unlink()
-    assert infra_cert.renew(site.minion) == {crt: "is gone, and forgotten"}
-    assert infra_cert.renew(site.minion) == {}
+    assert issuing.renew(site.minion) == {crt: "is gone, and forgotten"}
+    assert issuing.renew(site.minion) == {}
 
 
 def test_a_damaged_record_fails_a_renewal_and_is_mended_by_an_apply(site):
     site.managed()
     infra_cert_sign.RECORD.write_text("{")
     with pytest.raises(CommandExecutionError, match="is damaged"):
-        infra_cert.renew(site.minion)
+        issuing.renew(site.minion)
     assert site.managed()["result"] is True
-    assert list(infra_cert_sign.remembered()) == [str(site.pki / "leaf.crt")]
+    assert list(infra_cert_sign.recorded()) == [str(site.pki / "leaf.crt")]
     assert infra_cert_sign.RECORD.with_suffix(".damaged").read_text() == "{"
 
 
 def test_issued_by_hand(site):
-    told = infra_cert.issue(site.minion, "etcd-1", san="DNS:etcd-1, 10.0.0.2", expire="60d")
+    told = issuing.issue(site.minion, "etcd-1", san="DNS:etcd-1, 10.0.0.2", expire="60d")
     assert (told["names"], told["addresses"]) == (["etcd-1"], ["10.0.0.2"])
     assert told["crt"] == str(site.pki / "misc/etcd-1.crt")
     assert told["usages"] == ["serverAuth", "clientAuth"]
     assert (mode(told["crt"]), mode(told["key"])) == (0o600, 0o600)
-    assert infra_cert.leaf_fault(told["crt"], infra_cert_sign.remembered()[told["crt"]]) is None
-    plain = infra_cert.issue(site.minion, "client")
+    assert infra_cert.leaf_fault(told["crt"], infra_cert_sign.recorded()[told["crt"]]) is None
+    plain = issuing.issue(site.minion, "client")
     assert (plain["names"], plain["addresses"], plain["days"]) == (
         ["localhost"],
         ["127.0.0.1"],
         7302,  # it is valid two days before it is issued, too
     )
     # A third of a short life is left when it is renewed.
-    assert infra_cert_sign.remembered()[told["crt"]]["renew_days"] == 20
+    assert infra_cert_sign.recorded()[told["crt"]]["renew_days"] == 20
     (site.folder / "other").mkdir()
     other = Authority(site.folder / "other").leaf()
     with pytest.raises(SaltInvocationError, match="of another CA"):
-        infra_cert.issue(site.minion, "x", crt=other[0])
+        issuing.issue(site.minion, "x", crt=other[0])
 
 
 @pytest.mark.parametrize(
@@ -303,7 +304,7 @@ def test_issued_by_hand(site):
 )
 def test_what_cannot_be_issued(site, arguments, expected):
     with pytest.raises(SaltInvocationError, match=expected):
-        infra_cert.issue(site.minion, **arguments)
+        issuing.issue(site.minion, **arguments)
     assert not (site.pki / "misc").exists()
 
 
@@ -333,7 +334,7 @@ def test_all_that_there_is_is_listed(site):
     conf.mkdir(parents=True)
     (conf / "wiki.conf").write_text(f"ssl_certificate {crt};\n")
     (conf / "shop.conf").write_text("ssl_certificate /no/such.crt;\n")
-    told = infra_cert.list_()
+    told = inventory.list_certificates()
     assert told[str(site.pki / "ca.crt")]["kind"] == "ca"
     assert told[crt]["used_by"] == ["a test", "nginx: wiki"]
     assert told[crt]["names"] == ["a.p", "10.0.0.1", "::1"]
@@ -369,7 +370,7 @@ def test_a_certificate_of_the_pillar(site, monkeypatch):
     assert set(done["changes"]) == set(paths.values())
     assert (mode(paths["cert"]), mode(paths["key"])) == (0o644, 0o640)
     assert cert_state.issued("reg", {**GIVEN, "group": GROUP}, **paths)["changes"] == {}
-    assert infra_cert_sign.remembered()[paths["cert"]]["purpose"] == "certs.reg"
+    assert infra_cert_sign.recorded()[paths["cert"]]["purpose"] == "certs.reg"
     bad = cert_state.issued("reg", {**GIVEN, "san": ["a b"]}, **paths)
     assert (bad["result"], bad["comment"].startswith("certs.reg.san: expected")) == (False, True)
 
@@ -390,38 +391,38 @@ def tree(folder):
 
 
 def test_the_ca_comes_back_from_its_backup(site, passphrase, tmp_path):
-    infra_cert.issue(site.minion, "etcd-1")
+    issuing.issue(site.minion, "etcd-1")
     site.make()
     (site.pki / "ca/ca.key").chmod(0o600)
     backup = str(tmp_path / "ca.backup")
-    held = infra_cert.backup(backup, passphrase)
+    held = infra_cert_backup.write(backup, passphrase)
     assert held == ["/etc/pki/ca.crt", "/etc/pki/ca/ca.key", "/etc/pki/misc/etcd-1.crt",
                     "/etc/pki/misc/etcd-1.key"]  # fmt: skip
     assert mode(backup) == 0o600
     assert b"PRIVATE" not in Path(backup).read_bytes()
     with pytest.raises(SaltInvocationError, match="replaces nothing"):
-        infra_cert.backup(backup, passphrase)
+        infra_cert_backup.write(backup, passphrase)
     before = tree(site.pki)
     for name in ("ca.crt", "ca/ca.key", "misc/etcd-1.key"):
         (site.pki / name).unlink()
-    told = infra_cert.restore(backup, passphrase)
+    told = infra_cert_backup.restore(backup, passphrase)
     assert told["/etc/pki/ca/ca.key"] == "restored"
     assert told["/etc/pki/misc/etcd-1.crt"] == "as it was"
     assert tree(site.pki) == before
-    assert set(infra_cert.restore(backup, passphrase).values()) == {"as it was"}
+    assert set(infra_cert_backup.restore(backup, passphrase).values()) == {"as it was"}
 
 
 def test_another_ca_is_not_replaced_unless_asked_and_then_kept(site, passphrase, tmp_path):
     backup = str(tmp_path / "ca.backup")
-    infra_cert.backup(backup, passphrase)
+    infra_cert_backup.write(backup, passphrase)
     old = (site.pki / "ca/ca.key").read_bytes()
     Authority(site.pki)
     (site.pki / "ca.key").replace(site.pki / "ca/ca.key")
     other = tree(site.pki)
     with pytest.raises(CommandExecutionError, match="there are other files at"):
-        infra_cert.restore(backup, passphrase)
+        infra_cert_backup.restore(backup, passphrase)
     assert tree(site.pki) == other
-    told = infra_cert.restore(backup, passphrase, force=True)
+    told = infra_cert_backup.restore(backup, passphrase, force=True)
     assert "what was there is at" in told["/etc/pki/ca/ca.key"]
     assert (site.pki / "ca/ca.key").read_bytes() == old
     assert len(list((site.pki / "ca").glob("ca.key.before-*"))) == 1
@@ -431,18 +432,18 @@ def test_a_backup_that_was_changed_or_is_of_another_passphrase_is_refused(
     site, passphrase, tmp_path
 ):
     backup = tmp_path / "ca.backup"
-    infra_cert.backup(str(backup), passphrase)
+    infra_cert_backup.write(str(backup), passphrase)
     data = bytearray(backup.read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / "changed").write_bytes(data)
     (site.pki / "ca/ca.key").unlink()
     with pytest.raises(CommandExecutionError, match="gpg: "):
-        infra_cert.restore(str(tmp_path / "changed"), passphrase)
+        infra_cert_backup.restore(str(tmp_path / "changed"), passphrase)
     other = tmp_path / "other"
     other.write_text("another")
     other.chmod(0o600)
     with pytest.raises(CommandExecutionError, match="gpg: "):
-        infra_cert.restore(str(backup), str(other))
+        infra_cert_backup.restore(str(backup), str(other))
     assert not (site.pki / "ca/ca.key").exists()
 
 
@@ -459,7 +460,7 @@ def test_what_is_no_backup_is_refused(site, passphrase, tmp_path):
         infra_cert_backup.unpack(b"not a tar")
     (site.pki / "ca/ca.key").unlink()
     with pytest.raises(CommandExecutionError, match=r"there is no etc/pki/ca/ca\.key"):
-        infra_cert.backup(str(tmp_path / "b"), passphrase)
+        infra_cert_backup.write(str(tmp_path / "b"), passphrase)
     assert not (tmp_path / "b").exists()
 
 
@@ -470,10 +471,10 @@ def test_a_passphrase_that_is_none_or_open_is_refused(site, tmp_path, content, p
         path.write_text(content)
         path.chmod(permissions)
     with pytest.raises(SaltInvocationError, match="passphrase"):
-        infra_cert.backup(str(tmp_path / "b"), str(path))
+        infra_cert_backup.write(str(tmp_path / "b"), str(path))
 
 
 def test_it_is_valid_by_a_clock_that_is_a_day_behind():
-    begin = datetime.datetime.strptime(infra_cert_sign.begin(), "%Y-%m-%d %H:%M:%S")
+    begin = datetime.datetime.strptime(infra_cert_sign.validity_start(), "%Y-%m-%d %H:%M:%S")
     now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
     assert now - begin > datetime.timedelta(days=1)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from infra_formula import process
 from infra_formula.errors import CommandFailed
 from infra_formula.pki import certbot as infra_certbot
+from infra_formula.pki import certbot_record, certbot_requests
 from infra_formula.portal import nginx as infra_portal
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -65,7 +66,7 @@ def views(portal):
 
 
 def test_names_are_grouped_by_certificate():
-    found = infra_certbot.wanted(views(portal_samples.DEMO), REQUEST)
+    found = certbot_requests.group_names(views(portal_samples.DEMO), REQUEST)
     assert [(s["name"], s["challenge"]) for s in found] == [
         ("pigsty.demo", "http"),
         ("pigsty.cc", "http"),
@@ -77,18 +78,18 @@ def test_names_are_grouped_by_certificate():
 
 def test_an_entry_that_is_not_served_asks_for_nothing():
     known = {"home": {}, "x": {"endpoint": "1.2.3.4:5", "certbot": "x"}}
-    assert infra_certbot.wanted(views(known), REQUEST) == []
+    assert certbot_requests.group_names(views(known), REQUEST) == []
 
 
 def test_a_wildcard_is_validated_over_dns():
     portal = {"apps": {"domain": "*.apps.cc", "path": "/www/a", "certbot": "apps"}}
-    (spec,) = infra_certbot.wanted(views(portal), DNS)
+    (spec,) = certbot_requests.group_names(views(portal), DNS)
     assert spec["challenge"] == "dns"
-    argv = infra_certbot.command(spec, DNS)
+    argv = certbot_requests.command(spec, DNS)
     assert "--webroot" not in argv
     assert argv[-7:] == [
         "--dns-rfc2136",
-        *("--dns-rfc2136-credentials", infra_certbot.CREDENTIALS),
+        *("--dns-rfc2136-credentials", certbot_requests.CREDENTIALS),
         *("--dns-rfc2136-propagation-seconds", "5"),
         *("--domain", "*.apps.cc"),
     ]
@@ -96,7 +97,7 @@ def test_a_wildcard_is_validated_over_dns():
 
 def test_the_command_line_has_the_options_last():
     request = {**REQUEST, "options": "-v --preferred-chain 'A Root'", "key_type": "rsa"}
-    argv = infra_certbot.command(SPEC, request, force=True)
+    argv = certbot_requests.command(SPEC, request, force=True)
     assert argv[-3:] == ["-v", "--preferred-chain", "A Root"]
     assert "--force-renewal" in argv
     assert "--keep-until-expiring" not in argv
@@ -119,18 +120,18 @@ def test_the_command_line_has_the_options_last():
     ],
 )
 def test_why_a_certificate_is_asked_for(have, request_, reason, force):
-    told, forced = infra_certbot.due(SPEC, {**REQUEST, **request_}, have)
+    told, forced = certbot_requests.issue_reason(SPEC, {**REQUEST, **request_}, have)
     assert reason in told
     assert forced is force
 
 
 def test_a_good_certificate_is_left_alone():
-    assert infra_certbot.due(SPEC, REQUEST, HAVE) is None
+    assert certbot_requests.issue_reason(SPEC, REQUEST, HAVE) is None
     # What an older certbot did not write down is no difference.
     bare = {**HAVE, "renewal": {"authenticator": "webroot"}}
-    assert infra_certbot.due(SPEC, {**REQUEST, "key_type": "ecdsa"}, bare) is None
+    assert certbot_requests.issue_reason(SPEC, {**REQUEST, "key_type": "ecdsa"}, bare) is None
     # A third of its life is left when certbot's own timer renews it; that is no reason yet.
-    assert infra_certbot.due(SPEC, REQUEST, {**HAVE, "days_left": 29.0}) is None
+    assert certbot_requests.issue_reason(SPEC, REQUEST, {**HAVE, "days_left": 29.0}) is None
 
 
 RENEWAL = """# renew_before_expiry = 30 days
@@ -149,7 +150,7 @@ wiki.pigsty.cc = /www/acme
 
 
 def test_what_certbot_remembers_of_a_renewal():
-    assert infra_certbot.renewal_parameters(RENEWAL) == {
+    assert certbot_requests.renewal_parameters(RENEWAL) == {
         "account": "354e",
         "server": "https://10.10.10.53:14000/dir",
         "authenticator": "webroot",
@@ -159,22 +160,22 @@ def test_what_certbot_remembers_of_a_renewal():
 
 @given(st.text())
 def test_no_renewal_file_is_too_strange(text):
-    found = infra_certbot.renewal_parameters(text)
+    found = certbot_requests.renewal_parameters(text)
     assert all(isinstance(k, str) and isinstance(v, str) for k, v in found.items())
 
 
 def test_what_an_acme_server_refuses_is_told_name_by_name():
-    assert infra_certbot.explain(REFUSED) == (
+    assert certbot_requests.extract_error(REFUSED) == (
         'a.cc: connection: Get "http://a.cc:80/x": dial tcp 10.0.0.1:80: connect: connection '
         "refused; b.cc: dns: no such name"
     )
     other = "Saving debug log to /x\nAn unexpected error occurred:\nno route\nAsk for help at x"
-    assert infra_certbot.explain(other) == "An unexpected error occurred: no route"
-    assert infra_certbot.explain("Saving debug log to /x") == "Saving debug log to /x"
+    assert certbot_requests.extract_error(other) == "An unexpected error occurred: no route"
+    assert certbot_requests.extract_error("Saving debug log to /x") == "Saving debug log to /x"
 
 
 def test_the_wait_doubles_up_to_a_day():
-    assert [infra_certbot.wait_seconds(n) // 3600 for n in range(1, 8)] == [1, 2, 4, 8, 16, 24, 24]
+    assert [certbot_record.wait_seconds(n) // 3600 for n in range(1, 8)] == [1, 2, 4, 8, 16, 24, 24]
 
 
 GOOD = {"certbot_sign": True, "certbot_email": "root@pigsty.cc"}
@@ -196,15 +197,17 @@ GOOD = {"certbot_sign": True, "certbot_email": "root@pigsty.cc"}
     ],
 )
 def test_a_pillar_that_does_not_fit_is_told(parameters, expected):
-    (error,) = infra_certbot.problems({**GOOD, **parameters})
+    (error,) = certbot_requests.problems({**GOOD, **parameters})
     assert error.startswith(expected)
-    assert infra_certbot.problems({**GOOD, **parameters, "certbot_sign": False}) == []
+    assert certbot_requests.problems({**GOOD, **parameters, "certbot_sign": False}) == []
 
 
 def test_a_pillar_that_fits():
-    assert infra_certbot.problems({**GOOD, "infra_portal": portal_samples.DEMO}) == []
+    assert certbot_requests.problems({**GOOD, "infra_portal": portal_samples.DEMO}) == []
     wild = {"x": {"domain": "*.x.cc", "certbot": "x"}}
-    assert infra_certbot.problems({**GOOD, "certbot_dns_plugin": "x", "infra_portal": wild}) == []
+    assert (
+        certbot_requests.problems({**GOOD, "certbot_dns_plugin": "x", "infra_portal": wild}) == []
+    )
 
 
 class World:
@@ -214,11 +217,11 @@ class World:
         self.have, self.ran, self.answers, self.reloads = {}, [], [], 0
         self.test, self.clock = False, datetime.datetime(2030, 1, 1, tzinfo=datetime.timezone.utc)
         self.follows = {"result": True, "changes": {"change": ["x"]}, "comment": ""}
-        monkeypatch.setattr(infra_certbot, "RECORD", folder / "certbot.json")
+        monkeypatch.setattr(certbot_record, "RECORD", folder / "certbot.json")
         monkeypatch.setattr(infra_certbot, "LETSENCRYPT", folder / "letsencrypt")
-        monkeypatch.setattr(infra_certbot, "CREDENTIALS", str(folder / "dns.ini"))
+        monkeypatch.setattr(certbot_requests, "CREDENTIALS", str(folder / "dns.ini"))
         monkeypatch.setattr(infra_certbot, "certificates", lambda: self.have)
-        monkeypatch.setattr(infra_certbot, "_now", lambda: self.clock)
+        monkeypatch.setattr(certbot_record, "_now", lambda: self.clock)
         monkeypatch.setattr(infra_certbot.time, "sleep", lambda _: None)
         self.program = create_autospec(process.run, side_effect=self.run)
         monkeypatch.setattr(process, "run", self.program)
@@ -268,12 +271,12 @@ def test_issue_then_nothing_then_expand(world):
     assert (told["result"], told["changes"]) == (None, {"certificates": ["a"]})
     assert world.ran == []
     assert world.reloads == 0
-    assert not infra_certbot.RECORD.exists()
+    assert not certbot_record.RECORD.exists()
     done = world.apply(site("a", "a.cc"))
     assert done["result"] is True
     assert done["changes"]["certificates"] == ["a"]
     assert (len(world.ran), world.reloads) == (1, 1)
-    assert infra_certbot.RECORD.stat().st_mode & 0o777 == 0o600
+    assert certbot_record.RECORD.stat().st_mode & 0o777 == 0o600
     for test in (False, True):
         again = world.apply(site("a", "a.cc"), test=test)
         assert (again["result"], again["changes"]) == (True, {})
@@ -362,7 +365,7 @@ def test_a_certbot_that_is_content_without_a_result_is_not_believed(world, monke
 def test_a_rehearsal_changes_nothing(world):
     done = world.apply(site("a", "a.cc"), {**REQUEST, "options": "--dry-run"})
     assert (done["result"], done["changes"], world.reloads) == (True, {}, 0)
-    assert not infra_certbot.RECORD.exists()
+    assert not certbot_record.RECORD.exists()
     assert "issued nothing" in done["sub_state_run"][0]["comment"]
 
 
@@ -396,9 +399,9 @@ def test_replace_gets_a_new_one_reloads_and_then_revokes(world):
 
 
 def test_a_damaged_record_is_no_obstacle(world):
-    infra_certbot.RECORD.write_text("{")
+    certbot_record.RECORD.write_text("{")
     assert world.apply(site("a", "a.cc"))["result"] is True
-    assert json.loads(infra_certbot.RECORD.read_text())["asked"]["a"]["ours"] is True
+    assert json.loads(certbot_record.RECORD.read_text())["asked"]["a"]["ours"] is True
 
 
 def test_a_certbot_that_is_not_there_is_named(world):

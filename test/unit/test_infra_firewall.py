@@ -6,14 +6,12 @@ from unittest.mock import create_autospec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import process
+from infra_formula import paths, process
 from infra_formula.daemon import daemons
-from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.firewall import nftables as nft
 from infra_formula.firewall import ports as firewall
 from infra_formula.uninstall import install_record as before
 from salt.exceptions import CommandExecutionError
-from support.doubles import double
 
 from _states import infra_firewall as state
 
@@ -41,7 +39,7 @@ class Machine:
         )
         self.noted = []
         noted = lambda component, entries: self.noted.append({component: entries})  # noqa: E731
-        double(monkeypatch, before, "add", side_effect=noted)
+        monkeypatch.setattr(before, "add", create_autospec(before.add, side_effect=noted))
         low = {"__sls__": "infra.nginx.firewall"}
         monkeypatch.setattr(state, "__low__", low, raising=False)
         monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
@@ -337,7 +335,11 @@ class Confined:
 
     def __init__(self, monkeypatch, tmp_path):
         self.firewall = self.guard = self.fault = None
-        self.files, self.live, self.noted, self.calls = {}, None, {}, []
+        self.live, self.noted, self.calls = None, {}, []
+        self.root = tmp_path / "etc"
+        monkeypatch.setattr(state, "_ROOT", str(self.root))
+        monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
+        monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
         self.has_nft, self.active = True, False
         self.record, self.ports, self.locked_out = {}, [], []
         monkeypatch.setattr(state, "_LOADED", tmp_path / "firewall.json")
@@ -366,12 +368,9 @@ class Confined:
             before.forget: lambda *a: self.calls.append(("forget", *a)),
         }
         modules = {m.__name__: m for m in (firewall, nft, daemons, before)}
-        for function, answer in functions.items():
-            spec = create_autospec(function, side_effect=answer)
+        for function, double in functions.items():
+            spec = create_autospec(function, side_effect=double)
             monkeypatch.setattr(modules[function.__module__], function.__name__, spec)
-        double(monkeypatch, FileSet, "plan", side_effect=self.compare)
-        double(monkeypatch, FilePlan, "apply", side_effect=self.publish)
-        double(monkeypatch, FileSet, "remove", side_effect=self.remove)
         salt = {"cp.get_file_str": lambda path: "[Unit]\n"}
         monkeypatch.setattr(state, "__salt__", salt, raising=False)
         for name in ("__grains__", "__context__"):
@@ -387,26 +386,15 @@ class Confined:
     def note(self, component, entries):
         self.noted.setdefault(component, {}).update(entries)
 
-    def compare(self, file_set, files):
-        plan = FilePlan(file_set, files)
-        plan.create = [rel for rel, spec in files.items() if self.files.get(rel) != spec]
-        plan.diff = dict.fromkeys(plan.create, "created")
-        return plan
-
-    def publish(self, plan, reload):
-        self.files = plan.files
-        reload()
-
-    def remove(self, _file_set, test=False):
-        gone = list(self.files)
-        if not test:
-            self.files = {}
-        return gone
+    @property
+    def files(self):
+        return {str(p.relative_to(self.root)) for p in self.root.rglob("*") if p.is_file()}
 
     def systemctl(self, *words, must=True):
         self.calls.append(words)
         if words[0] == "reload-or-restart":
-            self.live, self.active = [{"text": self.files["infra-firewall.nft"]["text"]}], True
+            rules = (self.root / "infra-firewall.nft").read_text(encoding="utf-8")
+            self.live, self.active = [{"text": rules}], True
         if words[0] == "disable":
             self.live, self.active = None, False
 
@@ -467,7 +455,7 @@ def test_where_another_firewall_drops_or_it_is_switched_off_the_table_goes(confi
     assert confined.apply(**given, test=True)["result"] is None
     assert confined.live is not None
     assert confined.apply(**given)["changes"] == {"table inet infra": "removed"}
-    assert (confined.live, confined.files) == (None, {})
+    assert (confined.live, confined.files) == (None, set())
     assert confined.apply(**given)["changes"] == {}
 
 
@@ -499,7 +487,7 @@ def test_a_firewall_that_runs_is_told_whom_to_let_in_and_whom_no_longer(confined
         "9428/tcp from 10.0.0.0/8",
         "9101/tcp from 10.0.0.12",
     }
-    assert confined.files == {}
+    assert confined.files == set()
     assert json.dumps(confined.noted).count("firewalld") == 3
     assert confined.apply()["changes"] == {}
 
@@ -528,7 +516,7 @@ def test_ssh_is_never_confined(monkeypatch, tmp_path):
     assert locked_out(rows) == ["22/tcp (x)", "2222/tcp (x)", "9/tcp (x)"]
     confined.locked_out = ["2222/tcp (x)"]
     done = confined.apply()
-    assert (done["result"], done["changes"], confined.files) == (False, {}, {})
+    assert (done["result"], done["changes"], confined.files) == (False, {}, set())
     assert "SSH listens there" in done["comment"]
 
 

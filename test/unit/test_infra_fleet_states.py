@@ -1,13 +1,10 @@
 """States of a client and of registration: what they change, in test mode, and where things fail."""
 
-import json
 from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
 from infra_formula import paths, process
-from infra_formula.dns import dnsmasq as infra_dns
-from infra_formula.dns import resolver as infra_resolver
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
 from infra_formula.registration import registry as infra_register
@@ -15,10 +12,8 @@ from infra_formula.repository import catalogue, other_sources, signing
 from infra_formula.repository import client_trust as infra_node
 from salt.exceptions import CommandExecutionError
 
-from _states import infra_dns as dns_state
 from _states import infra_node as node_state
 from _states import infra_register as register_state
-from _states import infra_resolver as resolver_state
 
 NODES = [
     {"key": "infra-1", "ip": "10.10.10.10", "seq": 1},
@@ -53,7 +48,6 @@ class World:
         monkeypatch.setattr(infra_register, "INVENTORY", folder / "register.json")
         monkeypatch.setattr(paths, "STATE_DIR", folder / "state")
         monkeypatch.setattr(paths, "LOCK_DIR", folder / "lock")
-        monkeypatch.setattr(infra_dns, "ROOT", str(folder / "hosts.d"))
         functions = {
             "mine.get": self.get,
             "mine.send": self.send,
@@ -71,7 +65,7 @@ class World:
         self.functions = functions
         self.minion = Minion(functions, self.opts, context=self.context)
         states = {"file.managed": self.managed}
-        for module in (dns_state, node_state, register_state, resolver_state):
+        for module in (node_state, register_state):
             for dunder, value in (
                 ("__salt__", functions),
                 ("__opts__", self.opts),
@@ -449,76 +443,6 @@ def test_a_definition_for_yum_is_that_of_one_node():
         "baseurl = http://10.10.10.11/pigsty/el$releasever.$basearch/\nenabled = 1\n"
         "gpgkey = http://10.10.10.11/pigsty/pigsty.asc\n"
     )
-
-
-# -- names ---------------------------------------------------------------------------------------
-
-
-def test_records_of_earlier_releases_are_moved(world, monkeypatch):
-    old, new = world.folder / "old", world.folder / "hosts.d"
-    old.mkdir()
-    new.mkdir()
-    for name in ("default", "pg-meta-1", "taken"):
-        (old / name).write_text(f"10.0.0.1 {name}\n", encoding="utf-8")
-    (new / "taken").write_text("", encoding="utf-8")
-    monkeypatch.setattr(dns_state, "_EARLIER", (str(old), str(world.folder / "none")))
-
-    def rename(name, source, makedirs):
-        Path(source).rename(name)
-        return {"result": True}
-
-    dns_state.__states__["file.rename"] = rename
-    world.opts["test"] = True
-    assert dns_state.migrated(str(new))["result"] is None
-    world.opts["test"] = False
-    told = dns_state.migrated(str(new))
-    assert list(told["changes"]) == [str(old / "pg-meta-1")]
-    assert "taken" in told["warnings"][0]
-    assert (new / "pg-meta-1").exists()
-    assert dns_state.migrated(str(new))["changes"] == {}
-
-
-def test_a_broken_record_changes_nothing(world):
-    told = dns_state.records("x", ["10.0.0.300 a"], "10.10.10.10", 53)
-    assert told["result"] is False
-    assert told["comment"].startswith("dns_records[0]: expected an address first")
-
-
-def test_resolvers_are_left_alone_when_asked(world):
-    told = resolver_state.configured("x", "none", ["10.10.10.10"], [], [])
-    assert (told["result"], told["changes"]) == (True, {})
-
-
-@pytest.mark.parametrize(
-    ("owner", "command"),
-    [
-        ("systemd-resolved", ["systemctl", "restart", "systemd-resolved"]),
-        ("NetworkManager", ["systemctl", "reload", "NetworkManager"]),
-    ],
-)
-def test_the_owner_of_resolv_conf_is_told_by_its_own_means(world, monkeypatch, owner, command):
-    written = {}
-    for name, value in (("owner", owner), ("foreign", ["9.9.9.9"]), ("remembered", ["9.9.9.9"])):
-        double = create_autospec(getattr(infra_resolver, name), return_value=value)
-        monkeypatch.setattr(infra_resolver, name, double)
-
-    def managed(name, contents, **_options):
-        same = written.get(name) == contents
-        if not world.opts["test"]:
-            written[name] = contents
-        return {"result": True, "changes": {} if same else {"diff": "new"}, "comment": ""}
-
-    monkeypatch.setattr(resolver_state, "__states__", {"file.managed": managed})
-    given = ("x", "add", ["10.10.10.10"], ["options timeout:1"], [])
-    world.opts["test"] = True
-    assert resolver_state.configured(*given)["result"] is None
-    assert (written, world.calls) == ({}, [])
-    world.opts["test"] = False
-    assert resolver_state.configured(*given)["changes"]
-    assert world.calls == [command]
-    assert "10.10.10.10" in json.dumps(written)
-    assert resolver_state.configured(*given)["changes"] == {}
-    assert world.calls == [command]
 
 
 # -- other upstreams -----------------------------------------------------------------------------

@@ -32,7 +32,7 @@ SETTINGS = {
 
 
 def test_a_client_prefers_the_infra_nodes_in_their_order():
-    assert ntp.sources_of(SETTINGS) == [
+    assert ntp.source_lines(SETTINGS) == [
         "server 10.10.10.10 iburst prefer",
         "server 10.10.10.11 iburst prefer",
         "pool pool.ntp.org iburst",
@@ -45,12 +45,12 @@ def test_a_client_prefers_the_infra_nodes_in_their_order():
 def test_an_infra_node_never_asks_itself():
     settings = {**SETTINGS, "infra": ["10.10.10.11"], "serves": True}
     settings["servers"] = ["pool ${admin_ip} iburst", "server 10.0.0.9"]
-    assert ntp.sources_of(settings) == ["server 10.10.10.11 iburst", "server 10.0.0.9"]
+    assert ntp.source_lines(settings) == ["server 10.10.10.11 iburst", "server 10.0.0.9"]
 
 
 def test_a_line_of_pigsty_that_names_the_admin_node_is_not_asked_twice():
     settings = {**SETTINGS, "servers": ["pool ${admin_ip} iburst"]}
-    assert ntp.sources_of(settings) == [
+    assert ntp.source_lines(settings) == [
         "server 10.10.10.10 iburst prefer",
         "server 10.10.10.11 iburst prefer",
     ]
@@ -67,20 +67,20 @@ def test_an_infra_node_serves_the_site_and_nobody_else():
     ("bits", "settable"), [("000001ffffffffff", True), ("00000000fcecbfff", False)]
 )
 def test_whether_the_clock_may_be_set(bits, settable):
-    assert ntp.clock_settable(f"Name:\tx\nCapBnd:\t{bits}\n") is settable
+    assert ntp.can_set_clock(f"Name:\tx\nCapBnd:\t{bits}\n") is settable
 
 
 def test_tracking_is_read():
-    found = ntp.tracking(TRACKING)
+    found = ntp.parse_tracking(TRACKING)
     assert found["reference"] == "10.10.10.10"
     assert found["stratum"] == 11
     assert found["synchronised"] is True
     assert found["local"] is False
-    assert ntp.tracking(LOCAL)["local"] is True
+    assert ntp.parse_tracking(LOCAL)["local"] is True
 
 
 def test_sources_are_read():
-    first, second = ntp.sources(SOURCES)
+    first, second = ntp.parse_sources(SOURCES)
     assert (first["state"], first["address"], first["reach"]) == ("selected", "10.10.10.10", 8)
     assert (second["state"], second["reach"]) == ("unusable", 0)
 
@@ -88,22 +88,31 @@ def test_sources_are_read():
 @given(st.text(max_size=80))
 def test_other_output_is_an_error_and_no_crash(text):
     with contextlib.suppress(ValueError):
-        assert set(ntp.tracking(text)) == {*ntp._TRACKING, "synchronised", "local"}
+        assert set(ntp.parse_tracking(text)) == {*ntp._TRACKING, "synchronised", "local"}
     with contextlib.suppress(ValueError):
-        assert len(ntp.sources(text)) == len([x for x in text.strip().splitlines() if x])
+        assert len(ntp.parse_sources(text)) == len([x for x in text.strip().splitlines() if x])
 
 
-def told(tracking, sources):
-    return {"tracking": ntp.tracking(tracking), "sources": ntp.sources(sources), "steers": True}
+def status(tracking, sources):
+    return {
+        "tracking": ntp.parse_tracking(tracking),
+        "sources": ntp.parse_sources(sources),
+        "steers": True,
+    }
 
 
-def test_what_is_well():
+def test_what_is_healthy():
     lost = LOCAL.replace("7F7F0101", "00000000").replace("Normal", "Not synchronised")
-    assert ntp.fault(told(LOCAL, SILENT), serves=True, sourced=True) is None
-    assert ntp.fault(told(lost, SILENT), serves=True, sourced=True) == "it has no time to serve"
-    assert ntp.fault(told(TRACKING, SOURCES), serves=False, sourced=True) is None
-    assert "10.10.10.11" in str(ntp.fault(told(lost, SILENT), serves=False, sourced=True))
-    assert ntp.fault(told(lost, ""), serves=False, sourced=False) is None
+    assert ntp.health_problem(status(LOCAL, SILENT), serves=True, has_sources=True) is None
+    assert (
+        ntp.health_problem(status(lost, SILENT), serves=True, has_sources=True)
+        == "it has no time to serve"
+    )
+    assert ntp.health_problem(status(TRACKING, SOURCES), serves=False, has_sources=True) is None
+    assert "10.10.10.11" in str(
+        ntp.health_problem(status(lost, SILENT), serves=False, has_sources=True)
+    )
+    assert ntp.health_problem(status(lost, ""), serves=False, has_sources=False) is None
 
 
 def test_chronyc_that_fails_is_quoted(monkeypatch):
@@ -133,4 +142,4 @@ def test_a_client_whose_chronyd_has_just_been_started_waits_for_its_infra_nodes(
     outcome = {"retcode": 0, "stdout": f"ActiveEnterTimestampMonotonic={since}", "stderr": ""}
     run = create_autospec(ntp.process.run, return_value=outcome)
     monkeypatch.setattr(ntp.process, "run", run)
-    assert ntp.patience("chrony", first) == pytest.approx(expected, abs=5)
+    assert ntp._timeout("chrony", first) == pytest.approx(expected, abs=5)

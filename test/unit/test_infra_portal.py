@@ -6,14 +6,13 @@ from unittest.mock import create_autospec
 
 import pytest
 import yaml
-from infra_formula.fileset.file_set import FileSet
+from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.minion import Minion
 from infra_formula.parameters import schema
 from infra_formula.portal import htpasswd
 from infra_formula.portal import nginx as portal
 from portal_samples import ALL_COMPONENTS, DEMO, facts, load, settings
 from salt.exceptions import SaltInvocationError
-from support.doubles import file_plan
 
 
 def errors(entries, **changes):
@@ -520,10 +519,13 @@ def test_every_attribute_changes_something():
 @pytest.mark.parametrize("given", [{}, {"portal": {}, "settings": {"nginx_group": "www"}}])
 def test_a_difference_knows_the_users_that_an_apply_would_write(monkeypatch, given):
     applied = {"portal": {}, "settings": {"nginx_group": "nginx"}, "users": {"ann": "x"}}
-    compared = create_autospec(FileSet.plan, side_effect=lambda _set, specs: file_plan(
-        diff={"app.conf": "+ a"} if ".htpasswd" in specs else {".htpasswd": "removed"}
-    ))  # fmt: skip
-    monkeypatch.setattr(FileSet, "plan", compared)
+
+    def planned(file_set, specs):
+        has_users = ".htpasswd" in specs
+        difference = {"app.conf": "+ a"} if has_users else {".htpasswd": "removed"}
+        return FilePlan(file_set, specs, diff=difference)
+
+    monkeypatch.setattr(FileSet, "plan", create_autospec(FileSet.plan, side_effect=planned))
     monkeypatch.setattr(
         htpasswd, "files", create_autospec(htpasswd.files, side_effect=infra_htpasswd_files)
     )

@@ -14,12 +14,12 @@ from infra_formula.repository import archive as infra_repo_pack
 from infra_formula.repository import building as infra_repo_build
 from infra_formula.repository import catalogue as infra_repo_catalogue
 from infra_formula.repository import client_sources as infra_repo_client
+from infra_formula.repository import connections, marker, systems
 from infra_formula.repository import dnf as infra_repo_dnf
 from infra_formula.repository import fetching as infra_repo_fetch
 from infra_formula.repository import indexes as infra_repo_index
 from infra_formula.repository import other_sources as infra_sources
 from infra_formula.repository import published as infra_repo
-from infra_formula.repository import releases as infra_repo_tree
 from infra_formula.repository import signing as infra_repo_sign
 from salt.exceptions import SaltInvocationError
 
@@ -117,12 +117,12 @@ def test_the_fingerprint_follows_what_is_in_the_repository_only():
     ],
 )
 def test_the_machine_is_a_target(grains, target):
-    assert infra_repo_catalogue.target_of(*grains) == target
+    assert systems.target_of(*grains) == target
 
 
 def test_a_machine_that_is_none_says_what_to_do():
     with pytest.raises(SaltInvocationError, match="repo_targets"):
-        infra_repo_catalogue.target_of("Suse", "SLES", 15, "x86_64")
+        systems.target_of("Suse", "SLES", 15, "x86_64")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ PROXY = {"http_proxy": "http://p:1", "HTTPS_PROXY": "s:2",
     ],
 )
 def test_no_proxy_has_names_networks_and_patterns(url, proxy):
-    assert infra_repo_fetch.proxy_for(url, PROXY) == proxy
+    assert connections.proxy_for(url, PROXY) == proxy
 
 
 def test_progress_tells_what_how_many_how_fast_and_how_long_still():
@@ -239,12 +239,12 @@ NAMES = st.text(
 
 @given(st.dictionaries(NAMES.filter(lambda n: n not in (".", "..")), st.just(SHA)))
 def test_a_marker_is_read_as_it_was_written(sums):
-    assert infra_repo_tree.read_marker(infra_repo_tree.marker_text(sums)) == sums
+    assert marker.read(marker.text(sums)) == sums
 
 
 def test_a_marker_in_pigstys_formats():
     old = "d41d8cd98f00b204e9800998ecf8427e  ./a.deb\n"
-    assert infra_repo_tree.read_marker(f"{old}{SHA} *b.rpm\n") == {
+    assert marker.read(f"{old}{SHA} *b.rpm\n") == {
         "a.deb": "d41d8cd98f00b204e9800998ecf8427e",
         "b.rpm": SHA,
     }
@@ -253,7 +253,7 @@ def test_a_marker_in_pigstys_formats():
 @pytest.mark.parametrize("line", ["hello", f"{SHA}  ../x", f"{SHA}  /etc/x", "abc  x"])
 def test_a_marker_that_is_none(line):
     with pytest.raises(ValueError, match="line 1"):
-        infra_repo_tree.read_marker(line)
+        marker.read(line)
 
 
 def test_a_release_file():
@@ -342,7 +342,7 @@ def test_former_versions_leave_in_order_whatever_the_clock_says(monkeypatch, clo
         monkeypatch.setattr(infra_repo_build.time, "time", lambda: clock[len(before)])
         package = {"target": "d12", "name": "web", "arch": "all", "version": version}
         package |= {"path": f"web_{version}.deb", "sha256": version}
-        return [package, *infra_repo_build._kept([package], before, keep=2)]
+        return [package, *infra_repo_build._former_versions([package], before, keep=2)]
 
     first = build("1.0", [])
     second = build("2.0", first)

@@ -31,7 +31,7 @@ def nginx(tmp_path, monkeypatch):
         monkeypatch.setattr(portal_state, name, {}, raising=False)
     monkeypatch.setattr(portal_state, "__opts__", {"test": False}, raising=False)
     before = {**SELF, ".htpasswd": {"text": "ann:$6$hash\n", "mode": "0640", "secret": True}}
-    FileSet("portal", root, whole_tree=True).plan(before).apply()
+    FileSet("portal", root).plan(before).apply()
     return {"root": root, "check": check}
 
 

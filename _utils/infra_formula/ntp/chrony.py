@@ -1,7 +1,4 @@
-"""Time: what chrony is told, and what it says of itself.
-
-``config_text``, ``tracking``, ``sources`` and ``fault`` are pure.
-"""
+"""Time: chrony's configuration, its status, and its health."""
 
 from __future__ import annotations
 
@@ -9,19 +6,30 @@ import csv
 import ipaddress
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-import jinja2
 import salt.utils.path
-from salt.exceptions import CommandExecutionError
 
-from infra_formula import process, systemd
-from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula import process, systemd, templates
+from infra_formula.errors import CommandFailed
 
+TEMPLATE = "salt://infra/ntp/files/chrony.conf.j2"
+OPTIONS_FILE = "/etc/default/infra-chrony"
+_HEAD = "# Managed by Salt (infra formula). Changes here are overwritten.\n"
+_OPTIONS = f"{_HEAD}DAEMON_OPTS=-x\nOPTIONS=-x\n"
+_DROPIN = f"""\
+{_HEAD}# This machine may not set its clock: chronyd tells the time and leaves the clock alone (-x).
+[Unit]
+ConditionCapability=
+
+[Service]
+EnvironmentFile={OPTIONS_FILE}
+"""
 _CAP_SYS_TIME = 25
 _LINE = re.compile(r"(server|pool|peer|refclock)([ \t]+[!-~]+)+")
+_KINDS = {"^": "server", "=": "peer", "#": "refclock"}
 _STATES = {
     "*": "selected",
     "+": "combined",
@@ -46,13 +54,65 @@ _TRACKING = (
     "update_interval",
     "leap",
 )
+_SECONDS = ("system_offset", "last_offset", "rms_offset", "root_delay", "root_dispersion")
 
 
-def problems(parameters: dict[str, Any]) -> list[str]:
-    """What is wrong with the parameters of time beyond their types; pure.
+class Settings(TypedDict):
+    """Parameters of chrony.
+
+    infra
+        Addresses of the INFRA nodes (without this one), in their order.
+    servers
+        ``node_ntp_servers``, with ``${admin_ip}``.
+    admin_ip
+        Address that replaces ``${admin_ip}``.
+    serves
+        Whether this is an INFRA node.
+    networks, stratum
+        Networks that an INFRA node serves, and the stratum of its own clock.
+    """
+
+    infra: list[str]
+    servers: list[str]
+    admin_ip: str
+    serves: bool
+    networks: list[str]
+    stratum: int
+
+
+class Source(TypedDict):
+    """One source of time, as ``chronyc sources`` reports it.
+
+    reach
+        How many of the last eight polls were answered.
+    offset
+        Seconds.
+    """
+
+    kind: str
+    state: str
+    address: str
+    stratum: int
+    reach: int
+    offset: float
+
+
+class Status(TypedDict):
+    """What chrony reports; ``steers``: it may set the clock."""
+
+    tracking: dict[str, Any]
+    sources: list[Source]
+    steers: bool
+
+
+# -- configuration -------------------------------------------------------------------------------
+
+
+def problems(parameters: Mapping[str, Any]) -> list[str]:
+    """Check the parameters of time beyond their types.
 
     parameters
-        The dictionary below ``infra:``, as given.
+        The dictionary below ``infra:`` in pillar.
 
     Returns one message per error, each beginning with the key path.
     """
@@ -77,76 +137,60 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def source_lines(
-    infra: Iterable[str], servers: Iterable[str], admin_ip: str, serves: bool
-) -> list[str]:
-    """Where the time comes from, as lines of chrony.conf; pure.
+def source_lines(settings: Settings) -> list[str]:
+    """Sources of time, as lines of chrony.conf.
 
-    infra
-        Addresses of the INFRA nodes (without this one), in their order.
-    servers
-        ``node_ntp_servers``, with ``${admin_ip}``.
-    admin_ip
-        Its value.
-    serves
-        Whether this is an INFRA node: those take the time from elsewhere, or from one another where
-        there is nothing else, and never from the admin address, which may be their own.
+    A client prefers the INFRA nodes. An INFRA node uses the configured servers and the other INFRA
+    nodes, and never the admin address, which may be its own.
     """
-    lines = [f"server {a} iburst" if serves else f"server {a} iburst prefer" for a in infra]
-    named = set(infra)
-    for line in servers:
-        if serves and "${admin_ip}" in line:
+    suffix = "iburst" if settings["serves"] else "iburst prefer"
+    lines = [f"server {address} {suffix}" for address in settings["infra"]]
+    for line in settings["servers"]:
+        if settings["serves"] and "${admin_ip}" in line:
             continue
-        text = line.strip().replace("${admin_ip}", admin_ip)
-        if text.split()[1] not in named:
+        text = line.strip().replace("${admin_ip}", settings["admin_ip"])
+        if text.split()[1] not in settings["infra"]:
             lines.append(text)
     return lines
 
 
-def sources_of(settings: dict[str, Any]) -> list[str]:
-    """:func:`source_lines` of the settings that an SLS file passes; pure."""
-    keys = ("infra", "servers", "admin_ip", "serves")
-    return source_lines(*(settings[key] for key in keys))
-
-
-def config_text(template: str, settings: dict[str, Any]) -> str:
-    """Render chrony.conf; pure.
+def config_text(template: str, settings: Settings) -> str:
+    """Render chrony.conf.
 
     template
-        Text of ``infra/ntp/files/chrony.conf.j2``.
-    settings
-        ``infra``, ``servers``, ``admin_ip`` and ``serves`` (see :func:`source_lines`), ``networks``
-        and ``stratum``.
+        Text of :data:`TEMPLATE`.
 
-    Raises SaltInvocationError where the template is at fault.
+    Raises InvalidInput for a broken template.
     """
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - chrony's syntax, not HTML; values are checked beforehand
-    )
-    context = {**settings, "sources": sources_of(settings)}
-    try:
-        return environment.from_string(template).render(context)
-    except jinja2.TemplateError as err:
-        raise InvalidInput(f"chrony.conf.j2: {err}") from None
+    return templates.render(TEMPLATE, template, {**settings, "sources": source_lines(settings)})
 
 
-def clock_settable(status: str | None = None) -> bool:
-    """Whether this machine may set its clock (a container may not).
+def no_steering_files(unit: str) -> dict[str, str]:
+    """Files that have chronyd leave the clock alone: path → text.
+
+    unit
+        Name of its unit.
+    """
+    dropin = f"/etc/systemd/system/{unit}.service.d/infra.conf"
+    return {dropin: _DROPIN, OPTIONS_FILE: _OPTIONS}
+
+
+def can_set_clock(status: str | None = None) -> bool:
+    """Whether this machine may set its clock; a container may not.
 
     status
-        Text of ``/proc/1/status``; read where it is not given. What init may not, no service may.
+        Text of ``/proc/1/status``, which is read if it is None. No service may do more than init.
     """
     text = Path("/proc/1/status").read_text(encoding="ascii") if status is None else status
     match = re.search(r"^CapBnd:\s*([0-9a-f]+)", text, re.MULTILINE)
     return match is None or bool(int(match[1], 16) >> _CAP_SYS_TIME & 1)
 
 
-def tracking(text: str) -> dict[str, Any]:
-    """Take the output of ``chronyc -c tracking`` apart; pure.
+# -- status --------------------------------------------------------------------------------------
+
+
+def parse_tracking(text: str) -> dict[str, Any]:
+    """Parse the output of ``chronyc -c tracking``.
 
     Raises ValueError for anything else.
     """
@@ -154,8 +198,7 @@ def tracking(text: str) -> dict[str, Any]:
     if len(row) != len(_TRACKING):
         raise ValueError(f"expected {len(_TRACKING)} fields of chronyc tracking, got {len(row)}")
     found: dict[str, Any] = dict(zip(_TRACKING, row, strict=True))
-    for key in ("system_offset", "last_offset", "rms_offset", "root_delay", "root_dispersion"):
-        found[key] = float(found[key])
+    found.update({key: float(found[key]) for key in _SECONDS})
     found["stratum"] = int(found["stratum"])
     found["synchronised"] = found["leap"] != "Not synchronised"
     # 127.127.1.1 as a reference: its own clock, served to a site that has no other.
@@ -170,23 +213,18 @@ def _rows(text: str) -> list[list[str]]:
         raise ValueError(str(err)) from err
 
 
-def sources(text: str) -> list[dict[str, Any]]:
-    """Take the output of ``chronyc -c sources`` apart; pure.
-
-    Returns one mapping per source: ``kind`` (``server``, ``peer``, ``refclock``), ``state``,
-    ``address``, ``stratum``, ``reach`` (how many of the last eight polls were answered) and
-    ``offset`` (seconds).
+def parse_sources(text: str) -> list[Source]:
+    """Parse the output of ``chronyc -c sources``.
 
     Raises ValueError for anything else.
     """
-    out = []
-    kinds = {"^": "server", "=": "peer", "#": "refclock"}
+    sources: list[Source] = []
     for row in _rows(text) if text.strip() else ():
         if len(row) != 10:
             raise ValueError(f"expected 10 fields of chronyc sources, got {len(row)}")
-        out.append(
+        sources.append(
             {
-                "kind": kinds.get(row[0], row[0]),
+                "kind": _KINDS.get(row[0], row[0]),
                 "state": _STATES.get(row[1], row[1]),
                 "address": row[2],
                 "stratum": int(row[3]),
@@ -194,19 +232,19 @@ def sources(text: str) -> list[dict[str, Any]]:
                 "offset": float(row[7]),
             }
         )
-    return out
+    return sources
 
 
-def status() -> dict[str, Any]:
-    """What chrony says of itself: ``tracking``, ``sources`` and ``steers`` (may it set the clock).
+def status() -> Status:
+    """Status of chrony: ``tracking``, ``sources`` and ``steers``.
 
-    Raises CommandExecutionError where it does not answer.
+    Raises CommandFailed if it does not answer.
     """
     try:
         return {
-            "tracking": tracking(_chronyc("tracking")),
-            "sources": sources(_chronyc("sources")),
-            "steers": clock_settable(),
+            "tracking": parse_tracking(_chronyc("tracking")),
+            "sources": parse_sources(_chronyc("sources")),
+            "steers": can_set_clock(),
         }
     except ValueError as err:
         raise CommandFailed(f"chronyc: {err}") from err
@@ -216,69 +254,72 @@ def _chronyc(command: str) -> str:
     program = salt.utils.path.which("chronyc")
     if program is None:
         raise CommandFailed("chronyc is not installed")
-    outcome = process.run([program, "-n", "-c", command], env={"LC_ALL": "C"})
+    outcome = process.run([program, "-n", "-c", command])
     if outcome["retcode"]:
-        said = outcome["stderr"] or outcome["stdout"]
-        raise CommandFailed(f"chronyc {command}: {said}")
+        raise CommandFailed(f"chronyc {command}: {outcome['stderr'] or outcome['stdout']}")
     return outcome["stdout"]
 
 
-def fault(told: dict[str, Any], serves: bool, sourced: bool) -> str | None:
-    """Why the time is not as it should be; None where it is; pure.
+# -- health --------------------------------------------------------------------------------------
 
-    told
+
+def health_problem(status: Status, serves: bool, has_sources: bool) -> str | None:
+    """Why chrony is unhealthy; None if it is healthy.
+
+    status
         What :func:`status` returned.
     serves
-        An INFRA node: it has a time to serve, its own clock's if need be.
-    sourced
-        Whether it was given any source.
+        Whether this is an INFRA node, which has to serve a time, if need be that of its own clock.
+    has_sources
+        Whether any source is configured.
     """
     if serves:
-        well = told["tracking"]["synchronised"] or told["tracking"]["local"]
-        return None if well else "it has no time to serve"
-    if not sourced or any(s["reach"] for s in told["sources"]):
+        has_time = status["tracking"]["synchronised"] or status["tracking"]["local"]
+        return None if has_time else "it has no time to serve"
+    if not has_sources or any(source["reach"] for source in status["sources"]):
         return None
-    asked = ", ".join(s["address"] for s in told["sources"]) or "nobody"
-    return f"no source answers (asked: {asked})"
+    addresses = ", ".join(source["address"] for source in status["sources"]) or "none"
+    return f"no source answers (sources: {addresses})"
 
 
-def patience(unit: str, first: float, seconds: float = 30.0) -> float:
-    """How long to wait for the time: longer while chronyd has only just been started.
+def wait_until_healthy(settings: Settings, unit: str, start_seconds: float) -> str:
+    """Wait until chrony has its time.
 
     unit
         Name of its unit.
-    first
-        Seconds after its start in which its sources may be machines that are being set up, too.
-    seconds
-        Seconds to wait in any case.
+    start_seconds
+        A client waits this long after the start of the unit: INFRA nodes may be starting as well.
+
+    Returns what it follows.
+
+    Raises CommandFailed with the problem.
     """
-    entered = "ActiveEnterTimestampMonotonic"
-    started = systemd.show([unit], [entered], must=False)[unit].get(entered, "")
-    age = time.monotonic() - int(started) / 1e6 if started.isdigit() else first
-    return max(seconds, first - age)
-
-
-def wait_until_well(serves: bool, sourced: bool, seconds: float = 30.0) -> dict[str, Any]:
-    """Wait until chrony has its time.
-
-    serves, sourced
-        As for :func:`fault`.
-    seconds
-        How long at most.
-
-    Returns what :func:`status` does.
-
-    Raises CommandExecutionError with what is wrong instead.
-    """
-    deadline = time.monotonic() + seconds
+    has_sources = bool(source_lines(settings))
+    deadline = time.monotonic() + _timeout(unit, 0 if settings["serves"] else start_seconds)
     while True:
         try:
-            told = status()
-            wrong = fault(told, serves, sourced)
-        except CommandExecutionError as err:
-            told, wrong = {}, str(err)
-        if wrong is None:
-            return told
+            current = status()
+            problem = health_problem(current, settings["serves"], has_sources)
+        except CommandFailed as err:
+            problem = str(err)
+        if problem is None:
+            return _summary(current)
         if time.monotonic() > deadline:
-            raise CommandFailed(wrong)
+            raise CommandFailed(problem)
         time.sleep(0.2)
+
+
+def _timeout(unit: str, start_seconds: float, seconds: float = 30.0) -> float:
+    """Seconds to wait; more while the unit has just been started."""
+    entered = "ActiveEnterTimestampMonotonic"
+    started = systemd.show([unit], [entered], must=False)[unit].get(entered, "")
+    age = time.monotonic() - int(started) / 1e6 if started.isdigit() else start_seconds
+    return max(seconds, start_seconds - age)
+
+
+def _summary(status: Status) -> str:
+    selected = [s["address"] for s in status["sources"] if s["state"] == "selected"]
+    own_clock = "its own clock" if status["tracking"]["local"] else "no source yet"
+    steers = "" if status["steers"] else "; the clock is not set (-x)"
+    followed = ", ".join(selected) or own_clock
+    return f"chrony follows {followed}, stratum {status['tracking']['stratum']}{steers}."

@@ -19,7 +19,7 @@ from infra_formula.minion import Minion
 from infra_formula.monitoring import alertmanager, scraping, vmalert
 from infra_formula.ntp import chrony
 from infra_formula.parameters import schema
-from infra_formula.pki import authority, certbot
+from infra_formula.pki import authority, certbot_requests
 from infra_formula.portal import nginx, pages
 from infra_formula.registration import registry
 from infra_formula.repository import catalogue
@@ -357,16 +357,15 @@ def _beyond_types(minion: Minion, parameters: dict[str, Any], infra_node: bool =
     errors += daemons.problems(minion, parameters, minion.grains["os_family"])
     errors += authority.problems(parameters)
     errors += catalogue.upstream_problems(parameters.get("repo_upstream"))
-    errors += dnsmasq.setting_problems(parameters)
+    errors += dnsmasq.problems(parameters)
     errors += chrony.problems(parameters)
-    errors += resolver.option_problems(parameters.get("node_dns_options"))
-    errors += resolver.host_problems(parameters)
+    errors += resolver.problems(parameters)
     errors += registry.pillar_problems(parameters)
     errors += vmalert.problems(parameters)
     errors += vector.problems(parameters)
     if infra_node:
         # Of these, one parameter refers to another that may be among the secrets.
-        errors += certbot.problems(parameters)
+        errors += certbot_requests.problems(parameters)
         errors += scraping.problems(parameters)
         errors += alertmanager.problems(parameters)
         errors += server.problems(parameters)

@@ -44,7 +44,6 @@ from infra_formula.minion import Minion
 from infra_formula.pki import certificates as pki_certificates
 
 log = logging.getLogger(__name__)
-
 RECORD = Path("/var/lib/infra/certs.json")
 CA = "/etc/pki/ca.crt"
 CA_KEY = "/etc/pki/ca/ca.key"
@@ -67,13 +66,13 @@ def problems(parameters: dict[str, Any]) -> list[str]:
             )
             continue
         try:
-            specification({**filled(name, given), "key": ""}, "")
+            specification({**with_defaults(name, given), "key": ""}, "")
         except SaltInvocationError as err:
             errors.append(f"certs.{name}.{err}")
     return errors
 
 
-def filled(name: str, given: dict[str, Any]) -> dict[str, Any]:
+def with_defaults(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """An element of ``certs`` with what it does not say; pure."""
     least = {"cn": name, "san": ["localhost", "127.0.0.1"], "org": "pigsty", "unit": "pigsty"}
     return {**least, "expire": "7300d", **given}
@@ -149,7 +148,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def make(minion: Minion, name: str, spec: dict[str, Any]) -> list[str]:
+def issue(minion: Minion, name: str, spec: dict[str, Any]) -> list[str]:
     """Sign a certificate, with a new key where there is none that can be used, and put it in place.
 
     name, spec
@@ -170,18 +169,18 @@ def make(minion: Minion, name: str, spec: dict[str, Any]) -> list[str]:
         for folder in (Path(key).parent, Path(name).parent):
             if not folder.exists():
                 folder.mkdir(parents=True, mode=0o755)
-        if not _usable(key):
+        if not _is_usable(key):
             text = minion.call("x509.create_private_key", algo="rsa", keysize=2048)
-            _put(key, text, spec["key_mode"], spec["group"])
+            _write(key, text, spec["key_mode"], spec["group"])
             written.append(key)
         text = minion.call("x509.create_certificate", private_key=key, **_arguments(spec))
-        _put(name, text, spec["cert_mode"], spec["group"])
+        _write(name, text, spec["cert_mode"], spec["group"])
     except OSError as err:
         raise CommandFailed(f"{name} cannot be written: {err}") from err
     return [*written, name]
 
 
-def begin() -> str:
+def validity_start() -> str:
     """Start of validity for a certificate issued now, early enough for clocks that are behind."""
     moment = datetime.datetime.now(datetime.timezone.utc) - _TOLERANCE
     return moment.strftime("%Y-%m-%d %H:%M:%S")
@@ -202,12 +201,12 @@ def _arguments(spec: dict[str, Any]) -> dict[str, Any]:
         "extendedKeyUsage": ", ".join(spec["usages"]),
         "subjectKeyIdentifier": "hash",
         "authorityKeyIdentifier": "keyid:always",
-        "not_before": begin(),
+        "not_before": validity_start(),
         "days_valid": spec["days"],
     }
 
 
-def _usable(key: str) -> bool:
+def _is_usable(key: str) -> bool:
     try:
         serialization.load_pem_private_key(
             Path(key).read_bytes(), password=None, unsafe_skip_rsa_key_validation=True
@@ -217,7 +216,7 @@ def _usable(key: str) -> bool:
     return True
 
 
-def _put(path: str, text: str, mode: str, group: str) -> None:
+def _write(path: str, text: str, mode: str, group: str) -> None:
     """Write a file in one step; nobody ever sees it with other permissions, or a part of it."""
     target = Path(path)
     try:
@@ -241,27 +240,27 @@ def _put(path: str, text: str, mode: str, group: str) -> None:
         raise
 
 
-def remember(name: str, spec: dict[str, Any]) -> None:
+def record(name: str, spec: dict[str, Any]) -> None:
     """Write down what it takes to renew a certificate.
 
     A record that is damaged is put aside; the applies of what is asked for fill a new one.
     """
     try:
-        known = remembered()
+        known = recorded()
     except CommandExecutionError as err:
         log.warning("%s", err)
         RECORD.replace(RECORD.with_suffix(".damaged"))
         known = {}
     if known.get(name) != spec:
-        _record({**known, name: spec})
+        _write_record({**known, name: spec})
 
 
 def forget(name: str) -> None:
     """Strike a certificate off the record, so that it is renewed no more."""
-    _record({path: spec for path, spec in remembered().items() if path != name})
+    _write_record({path: spec for path, spec in recorded().items() if path != name})
 
 
-def remembered() -> dict[str, dict[str, Any]]:
+def recorded() -> dict[str, dict[str, Any]]:
     """Certificates that this machine's CA signed, and how: path → specification.
 
     Raises CommandExecutionError for a record that cannot be read.
@@ -276,7 +275,7 @@ def remembered() -> dict[str, dict[str, Any]]:
         ) from err
 
 
-def _record(certificates: dict[str, dict[str, Any]]) -> None:
+def _write_record(certificates: dict[str, dict[str, Any]]) -> None:
     data = {"version": 1, "certificates": certificates}
     text = json.dumps(data, indent=1, sort_keys=True) + "\n"
     atomic.write(str(RECORD), text, 0o644)

@@ -141,11 +141,11 @@ def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, s
             aside = target.with_name(f"{target.name}.before-{stamp}")
             target.rename(aside)
             told_of[f"/{name}"] = f"restored; what was there is at {aside}"
-        _put(target, content, mode(name))
+        _write(target, content, mode(name))
     return told_of
 
 
-def _put(target: Path, content: bytes, permissions: int) -> None:
+def _write(target: Path, content: bytes, permissions: int) -> None:
     for folder in [p for p in (*reversed(target.parents),) if not p.exists()]:
         folder.mkdir(mode=0o700 if folder == PKI / "ca" else 0o755)
     fd, beside = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from infra_formula.dns import dnsmasq
+from infra_formula.dns import records as dns_records
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
@@ -688,7 +688,7 @@ def accepted(
     """
     key = "infra_register.accepted"
     if key not in minion.context:
-        served = dnsmasq.records("default").get("default", {})
+        served = dns_records.served("default").get("default", {})
         names = {name: "dns_records" for some in served.values() for name in some}
         whole = {**settings, "reserved": {**names, **settings["reserved"]}}
         minion.context[key] = accept(

@@ -18,9 +18,9 @@ from urllib.parse import unquote
 
 from infra_formula import process
 from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.repository import systems
 
 ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
-
 _LOCK_SECONDS = 60
 _URI = re.compile(r"^'([^']+)' (\S+) (\d+) ?(?:(\w+):([0-9a-fA-F]+))?\s*$")
 
@@ -172,18 +172,13 @@ def resolve(
         raise CommandFailed(
             "apt-get is not here; a repository for Debian or Ubuntu can only be built where apt is"
         )
-    debian = ARCHES[arch]
+    debian = systems.ARCHES[arch]
     base = Path(root).resolve()
     _make_root(base, sources_text(upstreams, debian), config_text(str(base), debian, proxies))
     env = {"APT_CONFIG": str(base / "apt.conf"), "LC_ALL": "C", "http_proxy": "", "https_proxy": ""}
 
-    def apt(*argv: str) -> dict[str, Any]:
-        answer: dict[str, Any] = process.run(
-            list(argv),
-            env=env,
-            timeout=timeout,
-        )
-        return answer
+    def apt(*argv: str) -> process.Outcome:
+        return process.run(argv, env=env, timeout=timeout)
 
     answer = apt("apt-get", "update", "-q")
     for _ in range(_LOCK_SECONDS):

@@ -24,11 +24,12 @@ from salt.exceptions import CommandExecutionError
 
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import root_only
+from infra_formula.repository import marker
 
 MANIFEST = "repo_manifest.json"
-MARKER = "repo_complete"
 FILES = 200_000
 """Files that an archive without manifest may hold."""
+
 RATIO = 20
 """How many times its own size an archive without manifest may grow to; packages do not compress."""
 
@@ -329,8 +330,8 @@ def _unpack(archive: Path, stream: IO[bytes], base: Path, packed: int) -> dict[s
                                     f" the first is {missing[0]}")  # fmt: skip
     if not seen:
         raise CommandFailed(f"{archive}: holds nothing")
-    if MARKER not in seen:
-        raise CommandFailed(f"{archive}: holds no {MARKER}; it is no complete repository")
+    if marker.MARKER not in seen:
+        raise CommandFailed(f"{archive}: holds no {marker.MARKER}; it is no complete repository")
     for rel, target in manifest.get("links", {}).items():
         _link(archive, base, rel, target)
     return {

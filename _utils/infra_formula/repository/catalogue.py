@@ -20,127 +20,12 @@ from urllib.parse import unquote, urlsplit
 
 from infra_formula.errors import InvalidInput
 from infra_formula.parameters import schema
-
-OSES: dict[str, dict[str, Any]] = {
-    **{
-        f"d{number}": {
-            "family": "deb",
-            "distro": "debian",
-            "codename": codename,
-            "releasever": str(number),
-        }
-        for number, codename in ((11, "bullseye"), (12, "bookworm"), (13, "trixie"))
-    },
-    **{
-        f"u{number}": {
-            "family": "deb",
-            "distro": "ubuntu",
-            "codename": codename,
-            "releasever": f"{number}.04",
-        }
-        for number, codename in ((22, "jammy"), (24, "noble"), (26, "resolute"))
-    },
-    **{
-        f"el{number}": {
-            "family": "rpm",
-            "distro": "el",
-            "codename": f"el{number}",
-            "releasever": str(number),
-        }
-        for number in (7, 8, 9, 10)
-    },
-}
-"""Operating systems by Pigsty's short code."""
-
-ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
-"""Architectures by the kernel's name, with the name that Debian gives them."""
-
-REGIONS = ("default", "china", "europe")
-
-UPSTREAM_RULE: dict[str, Any] = {
-    "type": "map",
-    "required": ["name", "module", "releases", "arch", "baseurl"],
-    "keys": {
-        "name": {"type": "line"},
-        "description": {"type": "line"},
-        "module": {"type": "line"},
-        "releases": {"type": "list", "items": {"type": "int"}},
-        "arch": {"type": "list", "items": {"type": "line", "enum": list(ARCHES)}},
-        "baseurl": {"either": [{"type": "line"}, {"type": "map", "items": {"type": "line"}}]},
-        "meta": {
-            "type": "map",
-            "items": {"either": [{"type": "line"}, {"type": "int"}, {"type": "bool"}]},
-        },
-        "minor": {"type": "bool"},
-        "gpgkey": {
-            "either": [{"type": "string"}, {"type": "list", "items": {"type": "string"}}],
-        },
-        "signed_by": {"type": "path"},
-        "fingerprint": {
-            "either": [{"type": "line"}, {"type": "list", "items": {"type": "line"}}],
-        },
-        "trusted": {"type": "bool"},
-    },
-}
-
-_NAMES_RULE: dict[str, Any] = {
-    "either": [{"type": "line"}, {"type": "list", "items": {"type": "line"}}]
-}
-
-REQUEST_RULES: dict[str, dict[str, Any]] = {
-    "name": {"type": "line"},
-    "home": {"type": "path"},
-    "targets": {"type": "list", "items": {"type": "line"}},
-    "modules": _NAMES_RULE,
-    "region": {"type": "line", "enum": list(REGIONS)},
-    "upstream": {"type": "list", "items": UPSTREAM_RULE},
-    "packages": _NAMES_RULE,
-    "extra_packages": _NAMES_RULE,
-    "url_packages": {
-        "type": "list",
-        "items": {
-            "either": [
-                {"type": "line"},
-                {
-                    "type": "map",
-                    "required": ["url"],
-                    "keys": {
-                        "url": {"type": "line"},
-                        "name": {"type": "line"},
-                        "checksum": {"type": "line"},
-                    },
-                },
-            ]
-        },
-    },
-    "aliases": {"type": "map"},
-    "variables": {"type": "map", "items": {"type": "any"}},
-    "keep": {"type": "int", "min": 1},
-    "key_file": {"type": "string"},
-}
+from infra_formula.repository import request_rules, systems
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PACKAGE = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9+._:~*?-]*(=[A-Za-z0-9+._:~-]+)?")
 _ADDRESS = re.compile(r"[A-Za-z0-9:/._~%@+,=&?$#!*()\[\] -]*")
 _CHECKSUMS = {"md5": 32, "sha1": 40, "sha256": 64, "sha384": 96, "sha512": 128}
-
-
-def target_of(os_family: str, os_name: str, major: int, arch: str) -> str:
-    """The target that a machine itself is.
-
-    os_family, os_name, major, arch
-        The grains ``os_family``, ``os``, ``osmajorrelease`` and ``cpuarch``.
-
-    Returns e.g. ``d12.x86_64``. Raises SaltInvocationError for a system that no target stands for.
-    """
-    letter = {"Debian": "u" if os_name == "Ubuntu" else "d", "RedHat": "el"}.get(os_family)
-    code = f"{letter}{major}"
-    if letter is None or code not in OSES or arch not in ARCHES:
-        raise InvalidInput(
-            f"no repository can be built for {os_name} {major} on {arch}; say which with"
-            f" repo_targets (systems: {', '.join(OSES)}; architectures: {', '.join(ARCHES)})"
-        )
-    return f"{code}.{arch}"
 
 
 def words(value: str | list[str] | None) -> list[str]:
@@ -169,7 +54,7 @@ def expand(
 
     Returns the names, without repetition, in order. A name that is no alias stays as it is.
     """
-    info = OSES[code]
+    info = systems.OSES[code]
     found: dict[str, None] = {}
 
     def add(name: str, seen: tuple[str, ...]) -> None:
@@ -220,7 +105,7 @@ def plan_checked(
 ) -> dict[str, Any]:
     """The pure half of :func:`plan`; ``check`` is ``infra_schema.check``."""
     errors = []
-    for key, rule in REQUEST_RULES.items():
+    for key, rule in request_rules.REQUEST_RULES.items():
         if request.get(key) is not None:
             errors += check(f"repo_{key}", request[key], rule)
     for key in ("name", "home", "targets", "modules", "upstream"):
@@ -257,7 +142,7 @@ def upstream_problems(upstream: Any) -> list[str]:
     """
     if upstream is None:
         return []
-    return schema.check("repo_upstream", upstream, REQUEST_RULES["upstream"])
+    return schema.check("repo_upstream", upstream, request_rules.REQUEST_RULES["upstream"])
 
 
 def _modules(request: dict[str, Any], errors: list[str]) -> list[str]:
@@ -294,19 +179,20 @@ def _target(
     errors: list[str],
 ) -> dict[str, Any]:
     code, _, arch = text.partition(".")
-    if code not in OSES:
+    if code not in systems.OSES:
         errors.append(
-            f"repo_targets: unknown system {code!r} in {text!r}{_nearest(code, OSES)}"
-            f" (there are: {', '.join(OSES)})"
+            f"repo_targets: unknown system {code!r} in {text!r}{_nearest(code, systems.OSES)}"
+            f" (there are: {', '.join(systems.OSES)})"
         )
         return {}
-    if arch not in ARCHES:
+    if arch not in systems.ARCHES:
         errors.append(
-            f"repo_targets: unknown architecture {arch!r} in {text!r}{_nearest(arch, ARCHES)}"
-            f" (there are: {', '.join(ARCHES)})"
+            f"repo_targets: unknown architecture {arch!r} in {text!r}"
+            f"{_nearest(arch, systems.ARCHES)}"
+            f" (there are: {', '.join(systems.ARCHES)})"
         )
         return {}
-    info = OSES[code]
+    info = systems.OSES[code]
     major = int(re.sub(r"\D", "", code))
     variables = {
         **(request.get("variables") or {}),

@@ -5,10 +5,13 @@ Pure functions of their arguments.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra_formula.errors import InvalidInput
+from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.fileset.contents import File
+from infra_formula.repository import releases
 
 _AHEAD = 2 * 24 * 3600  # seconds
 _HEAD = "# Managed by Salt (infra formula)\n"
@@ -112,3 +115,49 @@ def _yum(name: str, section: str, bases: list[str], info: dict[str, Any], key: s
         urls = [f"{base}/{file}" for base in bases for file in files]
         lines.append("gpgkey = " + "\n         ".join(urls))
     return _HEAD + "\n".join(lines) + "\n"
+
+
+def client_files(
+    name: str = "pigsty",
+    home: str = "/www",
+    endpoints: list[str] | None = None,
+) -> dict[str, File]:
+    """The files that tell clients how to use the repository, as files of a file set.
+
+    name, home
+        ``repo_name`` and ``repo_home``.
+    endpoints
+        Addresses of the INFRA nodes, the preferred one first: ``http://10.10.10.10:8080``.
+
+    Raises CommandFailed if the repository is not signed, but clients trust a key.
+    """
+    bases = [f"{endpoint(address)}/{name}" for address in endpoints or []]
+    info, public = _client_info(name, home)
+    trusted = Path(home, f"{name}.asc")
+    if bases and not public and (info["flat"] or info["yum"]) and trusted.is_file():
+        raise CommandFailed(
+            f"{Path(home, name)}: expected a signed repository, since clients trust the key in"
+            f" {trusted}. Sign it with the key of this node: salt-call infra_repo.sign"
+        )
+    local = definitions(name, [f"file://{home}/{name}"], info, public, section=f"{name}-local")
+    files = {f"{name}-local.{kind}": text for kind, text in local.items()}
+    if bases:
+        remote = definitions(name, bases, info, public)
+        files.update({f"{name}.{kind}": text for kind, text in remote.items()})
+        for suite in info["suites"]:
+            of_suite = definitions(name, bases, info, public, codename=suite)
+            files[f"{name}-{suite}.sources"] = of_suite["sources"]
+    files[f"{name}.asc"] = public
+    return {rel: {"text": text} for rel, text in files.items() if text}
+
+
+def _client_info(name: str, home: str) -> tuple[dict[str, Any], str]:
+    state = releases.state(home, name)
+    if state["kind"] == "none":
+        return {"suites": [], "flat": False, "yum": []}, ""
+    real = Path(state["path"])
+    if state["kind"] == "ours":
+        return state["info"], (real / f"{name}.asc").read_text(encoding="utf-8")
+    flat = any((real / file).is_file() for file in ("Packages", "Packages.gz"))
+    yum = ["."] if (real / "repodata" / "repomd.xml").is_file() else []
+    return {"suites": [], "flat": flat, "yum": yum}, ""

@@ -198,7 +198,7 @@ def upstream_key(minion: Minion, upstream: dict[str, Any], folder: str) -> str:
             if fault:
                 raise CommandFailed(f"key of {upstream['name']}: {fault}")
     if upstream["signed_by"] or not upstream["gpgkey"]:
-        return upstream["signed_by"]
+        return str(upstream["signed_by"])
     stem = Path(folder, f"infra-{upstream['name']}")
     for path in (stem.with_suffix(".asc"), stem.with_suffix(".gpg")):
         if path.is_file():

@@ -19,7 +19,6 @@ from infra_formula import process
 from infra_formula.errors import CommandFailed
 
 log = logging.getLogger(__name__)
-
 ADMIN = Path("/var/lib/dpkg")
 _LOCKS = ("lock-frontend", "lock")
 _FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on 64-bit Linux

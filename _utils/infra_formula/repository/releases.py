@@ -18,27 +18,18 @@ Each complete repository holds ``repo_complete``: the SHA-256 of every file, in 
 
 from __future__ import annotations
 
-import concurrent.futures
-import ctypes
-import hashlib
-import json
 import os
-import re
 import secrets
 import shutil
-import stat
 import time
 from pathlib import Path
 from typing import Any
 
 from infra_formula.errors import CommandFailed
-from infra_formula.fileset import atomic, renameat2
+from infra_formula.fileset import renameat2
+from infra_formula.repository import contents, marker
 
-MARKER = "repo_complete"
-INFO = "repo_info.json"
 STAGE = ".new-"
-
-_LINE = re.compile(r"^\\?([0-9a-f]{32}|[0-9a-f]{64}) [ *](.+)$")
 
 
 def work(home: str, name: str) -> str:
@@ -82,127 +73,47 @@ def state(home: str, name: str) -> dict[str, Any]:
         result["previous"] = str(former.resolve())
     if real is None or not real.is_dir() or (not live.is_symlink() and not any(real.iterdir())):
         return result
-    ours = real.parent == folder / "generations" and (real / INFO).is_file()
+    ours = real.parent == folder / "generations" and (real / marker.INFO).is_file()
     origin = "built" if ours else "found"
     if (folder / "seals" / f"{real.name}.origin").exists():
-        note = read_json(str(folder / "seals" / f"{real.name}.origin"))
+        note = contents.read_json(str(folder / "seals" / f"{real.name}.origin"))
         # One that was found, and signed here, is noted as well.
         origin = "unpacked" if note.get("archive") else "found"
     result.update(kind="ours" if ours else "foreign", path=str(real), origin=origin)
     if ours:
-        result["info"] = read_json(str(real / INFO))
-    if not (real / MARKER).is_file():
-        result["problems"] = [f"{MARKER}: missing, so the repository is not complete"]
+        result["info"] = contents.read_json(str(real / marker.INFO))
+    if not (real / marker.MARKER).is_file():
+        result["problems"] = [f"{marker.MARKER}: missing, so the repository is not complete"]
         return result
     try:
-        listed = read_marker((real / MARKER).read_text(encoding="utf-8", errors="replace"))
+        listed = marker.read((real / marker.MARKER).read_text(encoding="utf-8", errors="replace"))
     except ValueError as exc:
-        result["problems"] = [f"{MARKER}: {exc}"]
+        result["problems"] = [f"{marker.MARKER}: {exc}"]
         return result
     if ours and not listed:
-        result["problems"] = [f"{MARKER}: empty, so nobody can tell whether the rest is complete"]
+        result["problems"] = [
+            f"{marker.MARKER}: empty, so nobody can tell whether the rest is complete"
+        ]
         return result
     result["problems"] = _quick_problems(real, listed, folder / "seals" / f"{real.name}.json")
     if not ours:
-        result["problems"] += _foreign_problems(real)
+        result["problems"] += contents.index_problems(real)
     result["complete"] = not result["problems"]
     return result
 
 
 def _quick_problems(real: Path, listed: dict[str, str], seal_file: Path) -> list[str]:
     """Compare with the seal: a file of the same size, time and inode was not written to."""
-    seal = read_json(str(seal_file))
+    seal = contents.read_json(str(seal_file))
     problems = []
     doubtful = {}
     for rel, digest in listed.items():
-        identity = _identity(real / rel)
+        identity = contents.identity(real / rel)
         if identity is None:
             problems.append(f"{rel}: missing")
         elif seal and seal.get(rel) != identity:
             doubtful[rel] = digest
-    return problems + _wrong(real, doubtful)
-
-
-def _foreign_problems(real: Path) -> list[str]:
-    """Pigsty's marker lists packages only; without an index they cannot be installed."""
-    index = ("Packages", "Packages.gz", "repodata/repomd.xml")
-    if any((real / path).is_file() for path in index) or (real / "dists").is_dir():
-        return []
-    return [f"no index ({', '.join(index)}) in it"]
-
-
-def read_marker(text: str) -> dict[str, str]:
-    """What a marker lists: path → checksum (SHA-256, or MD5 in those of Pigsty before 4.5).
-
-    Raises ValueError for what is no such list.
-    """
-    found = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        match = _LINE.match(line)
-        rel = match.group(2).removeprefix("./") if match else ""
-        if not match or rel.startswith("/") or ".." in rel.split("/"):
-            raise ValueError(f"line {number} is no checksum of a file in it: {line[:60]!r}")
-        found[rel] = match.group(1)
-    return found
-
-
-def marker_text(sums: dict[str, str]) -> str:
-    """A marker, as :func:`read_marker` and ``sha256sum -c`` read it."""
-    return "".join(f"{digest}  {rel}\n" for rel, digest in sorted(sums.items()))
-
-
-def _identity(path: Path) -> list[int] | None:
-    try:
-        st = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return [st.st_size, st.st_mtime_ns, st.st_ino] if stat.S_ISREG(st.st_mode) else None
-
-
-def read_json(path: str) -> dict[str, Any]:
-    """What was noted in a file; empty where there is none, or nothing that can be read."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def write_json(path: str, data: dict[str, Any]) -> None:
-    """Note something in a file, wholly or not at all."""
-    atomic.write(path, json.dumps(data))
-
-
-def checksum(path: str, kind: str = "sha256") -> str:
-    """Checksum of a file as hexadecimal digits."""
-    digest = hashlib.new(kind, usedforsecurity=False)
-    buffer = memoryview(bytearray(2**20))
-    with open(path, "rb", buffering=0) as stream:
-        while count := stream.readinto(buffer):
-            digest.update(buffer[:count])
-    return digest.hexdigest()
-
-
-def _wrong(root: Path, listed: dict[str, str]) -> list[str]:
-    """Files whose content is not what is listed; read on all processors."""
-
-    def look(item: tuple[str, str]) -> str:
-        rel, digest = item
-        path = root / rel
-        if not path.is_file() or path.is_symlink():
-            return f"{rel}: missing"
-        try:
-            kind = {32: "md5", 64: "sha256"}[len(digest)]
-            actual = checksum(str(path), kind)
-        except OSError as exc:
-            return f"{rel}: cannot be read: {exc.strerror}"
-        return "" if actual == digest else f"{rel}: its content is not what was published"
-
-    # hashlib lets go of the interpreter lock, so threads do run side by side.
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return [problem for problem in pool.map(look, sorted(listed.items())) if problem]
+    return problems + contents.changed_files(real, doubtful)
 
 
 def verify(home: str, name: str) -> dict[str, Any]:
@@ -215,45 +126,7 @@ def verify(home: str, name: str) -> dict[str, Any]:
     if not live.is_dir():
         return {"files": 0, "bytes": 0, "problems": [f"{live}: there is no repository"]}
     real = live.resolve()
-    return verify_folder(str(real), strict=(real / INFO).is_file())
-
-
-def verify_folder(folder: str, strict: bool = True) -> dict[str, Any]:
-    """As :func:`verify`, for any folder.
-
-    strict
-        Complain about files that are not listed, too.
-    """
-    real = Path(folder)
-    marker = real / MARKER
-    if not marker.is_file():
-        problem = f"{MARKER}: missing, so the repository is not complete"
-        return {"files": 0, "bytes": 0, "problems": [problem]}
-    try:
-        listed = read_marker(marker.read_text(encoding="utf-8", errors="replace"))
-    except ValueError as exc:
-        return {"files": 0, "bytes": 0, "problems": [f"{MARKER}: {exc}"]}
-    problems = _wrong(real, listed)
-    size = sum((_identity(real / rel) or [0])[0] for rel in listed)
-    if strict:
-        for rel in files_of(folder):
-            if rel not in listed and rel not in (MARKER, f"{MARKER}.asc"):
-                problems.append(f"{rel}: is not one of the files published")
-    elif not problems:
-        problems += _foreign_problems(real)
-    return {"files": len(listed), "bytes": size, "problems": problems}
-
-
-def files_of(folder: str) -> list[str]:
-    """Regular files below a folder, relative to it, sorted."""
-    found = []
-    for where, folders, names in os.walk(folder):
-        folders.sort()
-        for file in names:
-            path = os.path.join(where, file)
-            if not os.path.islink(path):
-                found.append(os.path.relpath(path, folder))
-    return sorted(found)
+    return contents.verify_folder(str(real), strict=(real / marker.INFO).is_file())
 
 
 def stage(home: str, name: str) -> str:
@@ -265,34 +138,6 @@ def stage(home: str, name: str) -> str:
     folder = generations / f"{STAGE}{moment}-{secrets.token_hex(3)}"
     folder.mkdir(mode=0o755)
     return str(folder)
-
-
-def link(source: str, target: str) -> None:
-    """Give a file of the store its published name, as a hard link: a generation costs no space."""
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    os.link(source, target)
-
-
-def twin(source: str, target: str) -> None:
-    """Fill a staged generation with what another folder has; hard links where that is possible.
-
-    source
-        The folder.
-    target
-        The staged generation, empty.
-    """
-    for where, folders, names in os.walk(source):
-        here = Path(target, os.path.relpath(where, source))
-        here.mkdir(exist_ok=True)
-        for entry in [*folders, *names]:
-            path = os.path.join(where, entry)
-            if os.path.islink(path):
-                os.symlink(os.readlink(path), here / entry)
-            elif entry in names:
-                try:
-                    os.link(path, here / entry)
-                except OSError:
-                    shutil.copy2(path, here / entry)
 
 
 def seal(folder: str, sums: dict[str, str], signature: str = "") -> None:
@@ -307,26 +152,14 @@ def seal(folder: str, sums: dict[str, str], signature: str = "") -> None:
     """
     base = Path(folder)
     if signature:
-        shutil.copyfile(signature, base / f"{MARKER}.asc")
-    flush(folder)
-    temporary = base / f".{MARKER}"
+        shutil.copyfile(signature, base / f"{marker.MARKER}.asc")
+    contents.flush(folder)
+    temporary = base / f".{marker.MARKER}"
     with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(marker_text(sums))
+        stream.write(marker.text(sums))
         stream.flush()
         os.fsync(stream.fileno())
-    temporary.rename(base / MARKER)
-
-
-def flush(folder: str) -> None:
-    """Have the file system of a folder write out all that it holds back."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.syncfs(fd) != 0:
-            code = ctypes.get_errno()
-            raise CommandFailed(f"{folder}: cannot be written out: {os.strerror(code)}")
-    finally:
-        os.close(fd)
+    temporary.rename(base / marker.MARKER)
 
 
 def publish(home: str, name: str, folder: str) -> str:
@@ -345,18 +178,18 @@ def publish(home: str, name: str, folder: str) -> str:
     generation = Path(folder).with_name(Path(folder).name.removeprefix(STAGE))
     os.rename(folder, generation)
     write_seal(home, name, str(generation))
-    flush(str(generation.parent))
+    contents.flush(str(generation.parent))
     _point(base, name, generation)
-    _drop_old(base, name)
+    _remove_old(base, name)
     return str(generation)
 
 
 def write_seal(home: str, name: str, generation: str) -> None:
     """Note size, time and inode of what a marker lists, to notice later that a file was touched."""
     real = Path(generation)
-    listed = read_marker((real / MARKER).read_text(encoding="utf-8", errors="replace"))
-    data = {rel: _identity(real / rel) for rel in listed}
-    write_json(str(Path(work(home, name)) / "seals" / f"{real.name}.json"), data)
+    listed = marker.read((real / marker.MARKER).read_text(encoding="utf-8", errors="replace"))
+    data = {rel: contents.identity(real / rel) for rel in listed}
+    contents.write_json(str(Path(work(home, name)) / "seals" / f"{real.name}.json"), data)
 
 
 def _point(base: Path, name: str, generation: Path) -> None:
@@ -368,8 +201,8 @@ def _point(base: Path, name: str, generation: Path) -> None:
     fresh.symlink_to(os.path.relpath(generation, base))
     former = live.resolve() if live.exists() else None
     if live.is_symlink() or not live.exists():
-        if former is not None and (former / MARKER).is_file() and former != generation:
-            _remember(folder, former)
+        if former is not None and (former / marker.MARKER).is_file() and former != generation:
+            _set_previous(folder, former)
         os.rename(fresh, live)
     else:
         _replace_directory(folder, live, fresh)
@@ -392,17 +225,17 @@ def _replace_directory(folder: Path, live: Path, fresh: Path) -> None:
     if not any(kept.iterdir()):
         kept.rmdir()
         return
-    _remember(folder, kept)
+    _set_previous(folder, kept)
 
 
-def _remember(folder: Path, generation: Path) -> None:
+def _set_previous(folder: Path, generation: Path) -> None:
     fresh = folder / "previous.next"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(os.path.relpath(generation, folder))
     os.rename(fresh, folder / "previous")
 
 
-def _drop_old(base: Path, name: str) -> None:
+def _remove_old(base: Path, name: str) -> None:
     """Remove generations that are neither published nor the previous one."""
     folder = base / f".{name}"
     keep = {(base / name).resolve(), (folder / "previous").resolve()}
@@ -426,7 +259,7 @@ def rollback(home: str, name: str) -> dict[str, str]:
     if not former.exists() or former.resolve() == (base / name).resolve():
         raise CommandFailed(f"{base / name}: there is no previous repository to go back to")
     target = former.resolve()
-    checked = verify_folder(str(target), strict=(target / INFO).is_file())
+    checked = contents.verify_folder(str(target), strict=(target / marker.INFO).is_file())
     if checked["problems"]:
         raise CommandFailed(
             f"{base / name}: the previous repository is damaged, so the present one stays:\n"
@@ -437,7 +270,7 @@ def rollback(home: str, name: str) -> dict[str, str]:
     return {"old": str(now), "new": str(target)}
 
 
-def distrust(home: str, name: str, rels: list[str]) -> None:
+def invalidate(home: str, name: str, rels: list[str]) -> None:
     """Have published files read again, whatever their size and time say, and fetched again.
 
     rels
@@ -446,11 +279,13 @@ def distrust(home: str, name: str, rels: list[str]) -> None:
     folder = Path(work(home, name))
     real = (Path(home).resolve() / name).resolve()
     seal_file = folder / "seals" / f"{real.name}.json"
-    sealed = read_json(str(seal_file))
+    sealed = contents.read_json(str(seal_file))
     if sealed:
-        write_json(str(seal_file), {**sealed, **{rel: None for rel in rels if rel in sealed}})
+        contents.write_json(
+            str(seal_file), {**sealed, **{rel: None for rel in rels if rel in sealed}}
+        )
     try:
-        listed = read_marker((real / MARKER).read_text(encoding="utf-8", errors="replace"))
+        listed = marker.read((real / marker.MARKER).read_text(encoding="utf-8", errors="replace"))
     except (OSError, ValueError):
         return
     for rel in rels:
@@ -459,7 +294,7 @@ def distrust(home: str, name: str, rels: list[str]) -> None:
             (folder / "store" / digest[:2] / digest).unlink(missing_ok=True)
 
 
-def unmark(folder: str, problems: list[str]) -> str:
+def mark_incomplete(folder: str, problems: list[str]) -> str:
     """Take the marker off a damaged repository, so that nobody takes it for a complete one.
 
     folder
@@ -472,70 +307,6 @@ def unmark(folder: str, problems: list[str]) -> str:
     base = Path(folder)
     damaged = base / "repo_damaged"
     damaged.write_text("\n".join(problems) + "\n", encoding="utf-8")
-    if (base / MARKER).exists():
-        os.replace(base / MARKER, base / f"{MARKER}.damaged")
+    if (base / marker.MARKER).exists():
+        os.replace(base / marker.MARKER, base / f"{marker.MARKER}.damaged")
     return str(damaged)
-
-
-# -- the store -----------------------------------------------------------------------------------
-
-
-def stored(home: str, name: str, items: dict[str, int]) -> list[str]:
-    """Which contents the store has, whole.
-
-    items
-        SHA-256 → size in bytes (0 for unknown).
-
-    Returns those that it has. A file that is not as it was when it was put there is read; where its
-    content is wrong, it is removed.
-    """
-    folder = Path(work(home, name))
-    notes = read_json(str(folder / "cache" / "store.json"))
-    present, doubtful = [], {}
-    for digest, size in items.items():
-        rel = f"{digest[:2]}/{digest}"
-        identity = _identity(folder / "store" / rel)
-        if identity is None:
-            continue
-        if size and identity[0] != size:
-            (folder / "store" / rel).unlink()
-        elif notes.get(digest) == identity:
-            present.append(digest)
-        else:
-            doubtful[rel] = digest
-    wrong = {problem.partition(":")[0] for problem in _wrong(folder / "store", doubtful)}
-    for rel, digest in doubtful.items():
-        if rel in wrong:
-            (folder / "store" / rel).unlink(missing_ok=True)
-        else:
-            present.append(digest)
-    return present
-
-
-def note_store(home: str, name: str, digests: list[str]) -> None:
-    """Note what the store has, so that it need not be read again to know that it is whole."""
-    folder = Path(work(home, name))
-    flush(str(folder))
-    notes = read_json(str(folder / "cache" / "store.json"))
-    for digest in digests:
-        identity = _identity(folder / "store" / digest[:2] / digest)
-        if identity is not None:
-            notes[digest] = identity
-    write_json(str(folder / "cache" / "store.json"), notes)
-
-
-def sweep(home: str, name: str) -> int:
-    """Remove from the store what no generation has any more; returns the bytes that freed."""
-    folder = Path(work(home, name))
-    notes = read_json(str(folder / "cache" / "store.json"))
-    freed = 0
-    for path in (folder / "store").glob("??/*"):
-        st = path.stat()
-        if st.st_nlink == 1:
-            path.unlink()
-            freed += st.st_size
-            notes.pop(path.name, None)
-    for path in (folder / "partial").iterdir():
-        path.unlink()
-    write_json(str(folder / "cache" / "store.json"), notes)
-    return freed

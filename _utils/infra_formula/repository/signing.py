@@ -280,7 +280,7 @@ def verify(keys: list[str], signature: str, source: str = "") -> dict[str, str]:
         for number, path in enumerate(keys):
             data = Path(path).read_bytes()
             ring = Path(scratch, f"{number}.gpg")
-            ring.write_bytes(dearmour(data) if data.lstrip().startswith(b"-----BEGIN") else data)
+            ring.write_bytes(dearmor(data) if data.lstrip().startswith(b"-----BEGIN") else data)
             argv += ["--keyring", str(ring)]
         answer = _run([*argv, signature, *([source] if source else [])], "gpgv", check=False)
     finally:
@@ -296,7 +296,7 @@ def verify(keys: list[str], signature: str, source: str = "") -> dict[str, str]:
     return {"reason": "; ".join(reasons) or answer["stderr"].strip(), "key": ""}
 
 
-def dearmour(data: bytes) -> bytes:
+def dearmor(data: bytes) -> bytes:
     """Binary keys from armoured ones (several blocks may follow one another)."""
     found = b""
     for block in re.findall(rb"-----BEGIN PGP[^\n]*\n(.*?)-----END PGP", data, re.DOTALL):
@@ -341,7 +341,7 @@ def _passphrase(file: str) -> list[str]:
     return ["--pinentry-mode", "loopback", "--passphrase-file", file] if file else []
 
 
-def _gpg(home: str, *argv: str, check: bool = True) -> dict[str, Any]:
+def _gpg(home: str, *argv: str, check: bool = True) -> process.Outcome:
     options = ["--homedir", home, "--batch", "--no-tty", "--yes", "--quiet", "--with-colons"]
     command = ["gpg", *options, *argv]
     for _ in range(_AGENT_TRIES):
@@ -363,9 +363,9 @@ def _stop_agent(home: str) -> None:
     )
 
 
-def _run(argv: list[str], package: str, check: bool = True) -> dict[str, Any]:
+def _run(argv: list[str], package: str, check: bool = True) -> process.Outcome:
     try:
-        answer: dict[str, Any] = process.run(
+        answer = process.run(
             argv,
             env={"LC_ALL": "C"},
             timeout=600,

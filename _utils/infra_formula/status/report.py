@@ -23,7 +23,8 @@ from salt.exceptions import CommandExecutionError
 
 from infra_formula import process, systemd
 from infra_formula.daemon import units as daemon_units
-from infra_formula.dns import dnsmasq
+from infra_formula.dns import client as dns_client
+from infra_formula.dns import records as dns_records
 from infra_formula.errors import CommandFailed
 from infra_formula.firewall import ports
 from infra_formula.minion import Minion
@@ -327,20 +328,20 @@ def check(asked: dict[str, Any]) -> str:
     if kind == "http":
         return _http(asked["port"], asked["path"])
     if kind == "dns":
-        records = dnsmasq.records("default").get("default", {})
+        records = dns_records.served("default").get("default", {})
         address, names = next(iter(records.items()), ("", ["localhost"]))
         rtype = "AAAA" if ":" in address else "A"
         for tcp in (False, True):
-            answer = dnsmasq.query(names[0], rtype, port=asked["port"], tcp=tcp)
+            answer = dns_client.query(names[0], rtype, port=asked["port"], tcp=tcp)
             if address and address not in answer["values"]:
                 raise CommandFailed(f"{names[0]}: answers {answer['rcode']}")
         return f"answers for {names[0]} over UDP and TCP"
     if kind == "ntp":
-        told = chrony.status()
-        fault = chrony.fault(told, asked["serves"], asked["sourced"])
-        if fault:
-            raise CommandFailed(fault)
-        return f"stratum {told['tracking']['stratum']}"
+        status = chrony.status()
+        problem = chrony.health_problem(status, asked["serves"], asked["sourced"])
+        if problem:
+            raise CommandFailed(problem)
+        return f"stratum {status['tracking']['stratum']}"
     if kind == "files":
         missing = [path for path in asked["paths"] if not Path(path).exists()]
         if missing:

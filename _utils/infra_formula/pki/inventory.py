@@ -1,0 +1,73 @@
+"""Every certificate of this machine, and what uses it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from infra_formula.pki import authority, certbot, certificates
+
+NGINX = Path("/etc/nginx")
+
+
+def list_certificates() -> dict[str, dict[str, Any]]:
+    """Every certificate that matters here: the CA, what it signed, public ones, and your own.
+
+    Returns path → ``kind`` (``ca``, ``issued``, ``public``, ``own``), ``names`` (and addresses),
+    ``issuer``, ``not_after``, ``days_left``, ``used_by`` (words) and ``renewed_by``; or ``fault``.
+    """
+    served = served_by_nginx(NGINX)
+    found: dict[str, dict[str, Any]] = {}
+    if Path(certificates.CA).exists():
+        signs = {"used_by": ["what it signed"], "renewed_by": "nobody"}
+        found[certificates.CA] = {"kind": "ca", **signs, **_summary(certificates.CA)}
+    for path, spec in sorted(authority.recorded().items()):
+        if Path(path).exists():
+            users = [spec["purpose"], *_users(served, path)]
+            found[path] = {"kind": "issued", "used_by": users,
+                           "renewed_by": "infra-cert-renew.timer", **_summary(path)}  # fmt: skip
+    for have in certbot.certificates().values():
+        path = have["cert"]
+        found[path] = {"kind": "public", "used_by": _users(served, path), "renewed_by": "certbot",
+                       **_summary(path)}  # fmt: skip
+    known = {os.path.realpath(path) for path in found}
+    for path in sorted(served):
+        if path not in known:
+            found[path] = {"kind": "own", "used_by": _users(served, path), "renewed_by": "you",
+                           **_summary(path)}  # fmt: skip
+    return found
+
+
+def served_by_nginx(root: Path) -> dict[str, list[str]]:
+    """Certificates that nginx's configuration names: real path → names of its files.
+
+    root
+        nginx's own directory, ``/etc/nginx``.
+    """
+    found: dict[str, list[str]] = {}
+    for conf in sorted((root / "conf.d").glob("*.conf")):
+        text = conf.read_text(encoding="utf-8", errors="replace")
+        for named in re.findall(r"^\s*ssl_certificate\s+([^;\s]+)\s*;", text, re.MULTILINE):
+            users = found.setdefault(os.path.realpath(root / named), [])
+            if conf.stem not in users:
+                users.append(conf.stem)
+    return found
+
+
+def _users(served: dict[str, list[str]], path: str) -> list[str]:
+    return [f"nginx: {key}" for key in served.get(os.path.realpath(path), [])]
+
+
+def _summary(path: str) -> dict[str, Any]:
+    try:
+        told = certificates.describe(path)
+    except (OSError, ValueError) as err:
+        return {"fault": str(err)}
+    return {
+        "names": [*told["names"], *told["addresses"]],
+        "issuer": told["issuer"],
+        "not_after": told["not_after"],
+        "days_left": told["days_left"],
+    }

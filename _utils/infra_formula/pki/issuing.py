@@ -1,0 +1,170 @@
+"""Certificates that this site's CA issues: by hand, renewed in time, and reported as metrics."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from salt.exceptions import CommandExecutionError
+
+from infra_formula import process
+from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.fileset import atomic
+from infra_formula.minion import Minion
+from infra_formula.pki import authority, certificates
+
+MISC = Path("/etc/pki/misc")
+"""Where certificates lie that were issued by hand."""
+
+METRICS = Path("/var/lib/infra/textfile/infra_certs.prom")
+"""What the node exporter tells of our certificates; an alert comes of one that is not renewed."""
+
+
+def issue(
+    minion: Minion,
+    cn: str,
+    san: str | list[str] = "DNS:localhost,IP:127.0.0.1",
+    org: str = "pigsty",
+    unit: str = "pigsty",
+    expire: str = "7300d",
+    crt: str = "",
+    key: str = "",
+) -> dict[str, Any]:
+    """Issue a certificate by hand, for a server or a client that this formula does not manage.
+
+    cn
+        Its common name; for the login to a database, the name of the role.
+    san
+        DNS names and IP addresses it is for: a list, or separated by commas; ``DNS:`` and ``IP:``
+        may stand before each.
+    org, unit
+        O and OU of its subject.
+    expire
+        Its life, like ``7300d``.
+    crt, key
+        Where to put it and its key, absolute paths; ``/etc/pki/misc/<cn>.crt`` and ``.key`` if not
+        given. Both get the mode 0600. A key that is there is used again.
+
+    Returns what :func:`certificates.describe` tells of it, and ``crt`` and ``key``.
+
+    Raises SaltInvocationError for arguments that cannot be, and where a certificate of another CA
+    lies there; CommandExecutionError where the CA is missing.
+    """
+    crt, key = crt or str(MISC / f"{cn}.crt"), key or str(MISC / f"{cn}.key")
+    spec = authority.specification(
+        {"cn": cn, "san": san, "org": org, "unit": unit, "expire": expire, "key": key},
+        purpose="issued by hand",
+    )
+    for argument, path in (("crt", crt), ("key", key)):
+        if not os.path.isabs(path) or ".." in Path(path).parts:
+            raise InvalidInput(f"{argument}: expected an absolute path, got {path!r}")
+    if Path(crt).exists() and _is_from_other_ca(crt, spec["signing_cert"]):
+        raise InvalidInput(f"{crt}: a certificate of another CA lies there; move it away")
+    authority.issue(minion, crt, spec)
+    authority.record(crt, spec)
+    publish_metrics()
+    return {**certificates.describe(crt), "crt": crt, "key": key}
+
+
+def _is_from_other_ca(crt: str, ca: str) -> bool:
+    try:
+        certificates.load(crt).verify_directly_issued_by(certificates.load(ca))
+    except (ValueError, TypeError, InvalidSignature):
+        return True
+    except OSError:
+        return False  # there is no CA: signing says so
+    return False
+
+
+def renew(minion: Minion, name: str = "", force: bool = False) -> dict[str, str]:
+    """Renew what this machine's CA signed and is about to end; have it served.
+
+    name
+        Path of one certificate; all of them without it.
+    force
+        Renew it though it is good for longer.
+
+    Returns path → what was done, or how long it is good for. A certificate that was removed is
+    forgotten. Needs no pillar and no master; the timer ``infra-cert-renew`` runs it every day.
+
+    Raises SaltInvocationError for a certificate that is not known, CommandExecutionError with every
+    failure; what could be renewed then is.
+    """
+    known = authority.recorded()
+    if name and name not in known:
+        listed = ", ".join(sorted(known)) or "none"
+        raise InvalidInput(f"{name}: expected a certificate of ours; there are: {listed}")
+    told, failed, reloads = {}, [], set()
+    for path, spec in sorted(known.items()):
+        if name not in ("", path):
+            continue
+        if not Path(path).exists() and not Path(spec["private_key"]).exists():
+            told[path] = "is gone, and forgotten"
+            authority.forget(path)
+            continue
+        fault = "asked for" if force else certificates.leaf_fault(path, spec)
+        if fault is None:
+            told[path] = f"good for {certificates.describe(path)['days_left']} days"
+            continue
+        try:
+            authority.issue(minion, path, spec)
+        except CommandExecutionError as err:
+            failed.append(str(err))
+            continue
+        told[path] = f"renewed: {fault}"
+        if spec["reload"]:
+            reloads.add(spec["reload"])
+    publish_metrics()
+    for service in sorted(reloads):
+        fault = _reload(minion, service)
+        if fault:
+            failed.append(fault)
+    if failed:
+        raise CommandFailed("; ".join(failed))
+    return told
+
+
+def publish_metrics() -> None:
+    """Write down, as metrics, when each certificate of ours should have been renewed."""
+    due = {}
+    for path, spec in authority.recorded().items():
+        if Path(path).exists():
+            due[path] = _end_time(path) - spec["renew_days"] * 86400
+    atomic.write(str(METRICS), metrics(due), 0o644)
+
+
+def metrics(due: dict[str, float]) -> str:
+    """The text that the node exporter reads; pure.
+
+    due
+        Path of a certificate → Unix time from which it should be renewed.
+    """
+    name = "infra_certificate_renewal_seconds"
+    lines = [
+        f"# HELP {name} Unix time from which a certificate of the site's CA should be renewed.",
+        f"# TYPE {name} gauge",
+    ]
+    for path, moment in sorted(due.items()):
+        quoted = path.replace("\\", "\\\\").replace('"', '\\"')
+        lines.append(f'{name}{{path="{quoted}"}} {moment:.0f}')
+    return "\n".join(lines) + "\n"
+
+
+def _end_time(path: str) -> float:
+    return datetime.datetime.fromisoformat(certificates.describe(path)["not_after"]).timestamp()
+
+
+def _reload(minion: Minion, service: str) -> str:
+    """Have a running service take up new certificates; what went wrong, empty for nothing."""
+    if not minion.call("service.status", service):
+        return ""
+    if service == "nginx":
+        tested = process.run(["nginx", "-t", "-q"])
+        if tested["retcode"]:
+            return f"nginx is not reloaded, it refuses its configuration: {tested['stderr']}"
+    if not minion.call("service.reload", service):
+        return f"systemctl reload {service} failed; see journalctl -u {service}"
+    return ""

@@ -1,0 +1,227 @@
+"""HTTP connections that are kept open, through proxies, with what can be tried again told apart."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import http.client
+import ipaddress
+import random
+import ssl
+import time
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from infra_formula.errors import CommandFailed
+
+REDIRECTS = 5
+"""Redirections followed for one file."""
+
+_RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_REDIRECT_STATUS = {301, 302, 303, 307, 308}
+
+
+class FinalError(Exception):
+    """Asking again will not help."""
+
+
+class TemporaryError(Exception):
+    """Asking again may help."""
+
+
+class StaleError(TemporaryError):
+    """What an earlier run had got of the file is of no use."""
+
+
+def proxy_for(url: str, proxy_env: dict[str, str] | None) -> str:
+    """The proxy that an address is to be fetched through.
+
+    url
+        Address of the file.
+    proxy_env
+        ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` (commas; a name stands for
+        its sub-domains too; ``*`` patterns, networks like ``10.0.0.0/8``), as Pigsty has them.
+
+    Returns the proxy's URL, empty for none.
+    """
+    env = {key.lower(): value for key, value in (proxy_env or {}).items() if value}
+    parts = urlsplit(url)
+    proxy = env.get(f"{parts.scheme}_proxy") or env.get("all_proxy") or ""
+    host = (parts.hostname or "").lower()
+    if not proxy or parts.scheme == "file":
+        return ""
+    for pattern in str(env.get("no_proxy", "")).lower().split(","):
+        if pattern.strip() and _matches(host, pattern.strip()):
+            return ""
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _matches(host: str, pattern: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host) in ipaddress.ip_network(pattern, strict=False)
+    if "*" in pattern:
+        return fnmatch.fnmatch(host, pattern)
+    bare = pattern.lstrip(".")
+    return host == bare or host.endswith(f".{bare}")
+
+
+def read(url: str, proxy_env: dict[str, str] | None = None, limit: int = 2**20) -> bytes:
+    """A small file as bytes, such as a public key.
+
+    url
+        http, https or file.
+    proxy_env
+        See :func:`proxy_for`.
+    limit
+        Bytes it may have.
+
+    Raises CommandExecutionError with the reason.
+    """
+    session = Session(proxy_env, 30)
+    reason = ""
+    try:
+        for attempt in range(3):
+            try:
+                with session.get(url, 0) as (stream, _status):
+                    data: bytes = stream.read(limit + 1)
+                    if len(data) > limit:
+                        raise FinalError(f"longer than {limit} bytes")
+                return data
+            except FinalError as exc:
+                raise CommandFailed(f"{url}: {exc}") from exc
+            except (TemporaryError, OSError, http.client.HTTPException) as exc:
+                reason = error_text(exc)
+                time.sleep(pause(attempt))
+    finally:
+        session.close()
+    raise CommandFailed(f"{url}: {reason}")
+
+
+def error_text(exc: BaseException) -> str:
+    if isinstance(exc, TimeoutError):
+        return "no answer in time"
+    if isinstance(exc, OSError) and exc.strerror:
+        return f"{exc.strerror}" + (f": {exc.filename}" if exc.filename else "")
+    return str(exc) or type(exc).__name__
+
+
+def pause(attempt: int) -> float:
+    # Jitter, so that all connections do not come back to a struggling upstream at once.
+    return min(8.0, 0.25 * (1 << attempt)) * (0.5 + random.random() / 2)  # noqa: S311
+
+
+class Session:
+    """Connections of one worker, kept open from file to file."""
+
+    def __init__(self, proxy_env: dict[str, str] | None, timeout: int) -> None:
+        self.proxy_env = proxy_env
+        self.timeout = timeout
+        self.open: dict[tuple[str, str, str], http.client.HTTPConnection] = {}
+
+    def close(self) -> None:
+        for connection in self.open.values():
+            connection.close()
+        self.open.clear()
+
+    @contextlib.contextmanager
+    def get(self, url: str, offset: int) -> Any:
+        """Ask for a file from an offset on: a stream, and the status of the answer."""
+        if urlsplit(url).scheme == "file":
+            try:
+                with Path(unquote(urlsplit(url).path)).open("rb") as stream:
+                    stream.seek(offset)
+                    yield stream, 206
+            except FileNotFoundError as exc:
+                raise FinalError("there is no such file") from exc
+            return
+        for _hop in range(REDIRECTS + 1):
+            response = self._ask(url, offset)
+            if response.status in _REDIRECT_STATUS:
+                response.read()
+                target = urljoin(url, response.headers.get("Location", ""))
+                if urlsplit(target).scheme not in ("http", "https"):
+                    raise FinalError(f"it redirects to {target!r}, which is not followed")
+                if url.startswith("https:") and not target.startswith("https:"):
+                    raise FinalError(
+                        f"it redirects from https to {target!r}, which is not followed"
+                    )
+                url = target
+                continue
+            yield _checked(response, offset), response.status
+            if response.length:
+                raise TemporaryError(f"the connection broke off {response.length} bytes too early")
+            response.read()  # nothing is left, but this is what frees the connection for the next
+            return
+        raise FinalError(f"more than {REDIRECTS} redirections, the last one to {url}")
+
+    def _ask(self, url: str, offset: int) -> http.client.HTTPResponse:
+        parts = urlsplit(url)
+        proxy = proxy_for(url, self.proxy_env)
+        key = (parts.scheme, parts.netloc, proxy)
+        fresh = key not in self.open
+        if fresh:
+            self.open[key] = _connect(parts, proxy, self.timeout)
+        path = quote(parts.path or "/", safe="/%:=&?~#+!$,;'@()*[]") + (
+            f"?{parts.query}" if parts.query else ""
+        )
+        if proxy and parts.scheme == "http":
+            path = f"http://{parts.netloc.rpartition('@')[2]}{path}"
+        headers = {"User-Agent": "infra-formula", "Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        headers.update(_credentials(parts, proxy if parts.scheme == "http" else ""))
+        try:
+            self.open[key].request("GET", path, headers=headers)
+            return self.open[key].getresponse()
+        except (http.client.HTTPException, OSError):
+            self.open.pop(key).close()
+            if fresh:
+                raise
+            # The other side had closed a connection that we kept open: no failure of its own.
+            return self._ask(url, offset)
+
+
+def _credentials(parts: Any, proxy: str) -> dict[str, str]:
+    found = {}
+    for header, where in (("Authorization", parts), ("Proxy-Authorization", urlsplit(proxy))):
+        if where.username:
+            pair = f"{unquote(where.username)}:{unquote(where.password or '')}"
+            found[header] = "Basic " + b64encode(pair.encode()).decode()
+    return found
+
+
+def _connect(parts: Any, proxy: str, timeout: int) -> http.client.HTTPConnection:
+    host, port = parts.hostname or "", parts.port
+    if parts.scheme == "http":
+        if proxy:
+            through = urlsplit(proxy)
+            return http.client.HTTPConnection(
+                through.hostname or "", through.port or 3128, timeout=timeout
+            )
+        return http.client.HTTPConnection(host, port, timeout=timeout)
+    context = ssl.create_default_context()
+    if not proxy:
+        return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+    through = urlsplit(proxy)
+    connection = http.client.HTTPSConnection(
+        through.hostname or "", through.port or 3128, timeout=timeout, context=context
+    )
+    connection.set_tunnel(host, port or 443, headers=_credentials(urlsplit(""), proxy))
+    return connection
+
+
+def _checked(response: http.client.HTTPResponse, offset: int) -> http.client.HTTPResponse:
+    status = response.status
+    if status == 200 or (status == 206 and offset):
+        start = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+        if status == 206 and start != str(offset):
+            raise FinalError(f"asked for the part from byte {offset} on, it sent another")
+        return response
+    response.read()
+    if status == 416:
+        raise StaleError("it does not have the part that was missing")
+    if status in _RETRY_STATUS:
+        raise TemporaryError(f"it answered {status} {response.reason}")
+    raise FinalError(f"it answered {status} {response.reason}")

@@ -1,0 +1,389 @@
+"""The offline package of a repository: packed, checked, unpacked, signed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.fileset import root_only
+from infra_formula.minion import Minion
+from infra_formula.repository import archive as repository_archive
+from infra_formula.repository import (
+    catalogue,
+    contents,
+    lock,
+    marker,
+    releases,
+    sealing,
+    signatures,
+    signing,
+    systems,
+)
+
+
+def pack(
+    minion: Minion,
+    name: str = "pigsty",
+    home: str = "/www",
+    version: str = "v4.5.0",
+    archive: str = "",
+    folder: str = "/root",
+    compression: str = "gzip",
+) -> dict[str, Any]:
+    """Pack what is published into one archive.
+
+    version
+        For the archive's name: ``pigsty-pkg-<version>.<os>.<arch>.tgz``.
+    archive
+        Path of the archive; made of folder and that name where empty.
+    folder
+        Where to put it.
+    compression
+        ``gzip`` (as Pigsty's) or ``zstd``.
+
+    Returns ``archive``, ``files``, ``bytes`` and ``sha256``.
+    """
+    if compression not in ("gzip", "zstd"):
+        raise InvalidInput(f"compression: expected gzip or zstd, got {compression!r}")
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", version):
+        raise InvalidInput(f"version: expected something like v4.5.0, got {version!r}")
+    with lock.exclusive(home, name, "pack"):
+        state = releases.state(home, name)
+        if not state["complete"]:
+            raise CommandFailed(
+                f"{Path(home, name)}: not complete, so it is not packed:\n"
+                + "\n".join(state["problems"] or ["there is no repository"])
+            )
+        real = Path(state["path"])
+        if not archive:
+            targets = state["info"].get("targets") or [systems.this_target(minion)]
+            code, _, arch = targets[0].partition(".")
+            archive = str(
+                Path(
+                    folder,
+                    repository_archive.archive_name(version, code, arch, compression),
+                )
+            )
+        sums = _all_checksums(real)
+        result: dict[str, Any] = repository_archive.pack(
+            str(real), name, archive, {**state["info"], "packages": None}, sums
+        )
+    return result
+
+
+def _all_checksums(real: Path) -> dict[str, str]:
+    """SHA-256 of every file: those of the marker as it says, the others read now."""
+    text = (real / marker.MARKER).read_text(encoding="utf-8")
+    listed = marker.read(text)
+    return {
+        rel: listed[rel] if len(listed.get(rel, "")) == 64 else contents.checksum(str(real / rel))
+        for rel in contents.files_of(str(real))
+    }
+
+
+def unpack(
+    minion: Minion,
+    archive: str,
+    name: str = "pigsty",
+    home: str = "/www",
+    checksum: str = "",
+    fingerprint: str = "",
+    unsigned: bool = False,
+    key: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Check an archive, and publish the repository in it.
+
+    archive
+        File made by :func:`pack`, or one of Pigsty's. Nobody but root may be able to write it, see
+        ``root_only.open_file``; only the descriptor that was judged is read.
+    checksum
+        Checksum that the archive must have, e.g. ``sha256:…``; empty for any.
+    fingerprint
+        Fingerprint of the key that must have signed it; empty for the key that signed what is
+        published, or, where that is not signed, for the key in the archive.
+    unsigned
+        Whether an archive that is not signed may replace a repository that is.
+    key
+        This node's own key, see :func:`published.build`. An archive that is not signed is signed
+        with it if the tools are installed; otherwise later, by :func:`sign`.
+
+    Returns ``path``, ``files``, ``bytes``, ``key`` (that the archive was signed with; empty where
+    it is not signed) and ``signed_here`` (the key that it was signed with here, or empty).
+
+    Raises CommandExecutionError; what was published is then unchanged.
+    """
+    wanted = catalogue.normal_checksum(checksum)
+    if wanted is None:
+        raise InvalidInput(f"checksum: expected e.g. sha256:<64 digits>, got {checksum!r}")
+    with lock.exclusive(home, name, "unpack"), _open_archive(archive) as fd:
+        before = _identity(archive, os.fstat(fd))
+        if wanted:
+            kind, _, digits = wanted.partition(":")
+            actual = contents.checksum(f"/proc/self/fd/{fd}", kind)
+            if actual != digits:
+                raise CommandFailed(f"{archive}: its {kind} is {actual}, but expected {digits}")
+        state = releases.state(home, name)
+        trusted = _trusted_key(name, home, state)
+        folder = Path(releases.work(home, name))
+        stage = Path(releases.stage(home, name))
+        try:
+            result = repository_archive.unpack(archive, str(stage), fd)
+            signed = _check_unpacked(stage, name, archive, fingerprint, result["manifest"])
+            # What came from an unsigned archive, and was signed here, is followed by another one.
+            again = bool(unpacked_from(name, home).get("unsigned"))
+            _refuse_other_key(archive, trusted, signed, fingerprint, unsigned or again)
+            here, due = "", ""
+            if not (stage / marker.INFO).is_file():
+                due = "sign"
+                if _can_sign(stage):
+                    here = sealing.sign_folder(
+                        minion, str(stage), name, str(folder / "cache"), key or {}
+                    )
+                    due = ""
+                before["unsigned"] = True
+            elif not signed:
+                due = "verify"
+            # Before it is published: an archive must never look like something that we built.
+            _write_origin(folder, stage, {**before, **({"due": due} if due else {})})
+            path = releases.publish(home, name, str(stage))
+        except BaseException:
+            shutil.rmtree(stage, ignore_errors=True)
+            raise
+    return {
+        "path": path,
+        "files": result["files"],
+        "bytes": result["bytes"],
+        "key": signed,
+        "signed_here": here,
+    }
+
+
+@contextlib.contextmanager
+def _open_archive(path: str) -> Iterator[int]:
+    """An archive that root may trust, opened once."""
+    try:
+        fd: int = root_only.open_file(path)
+    except FileNotFoundError:
+        raise CommandFailed(f"{path}: there is no such file") from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _write_origin(folder: Path, stage: Path, note: dict[str, Any]) -> None:
+    """Note where the content of a staged generation is from; see :func:`unpacked_from`."""
+    file = folder / "seals" / f"{stage.name.removeprefix('.new-')}.origin"
+    file.write_text(json.dumps(note), encoding="utf-8")
+
+
+def _can_sign(stage: Path) -> bool:
+    """Whether the tools are there: an archive may be what they are installed from."""
+    debs = any(rel.endswith(".deb") for rel in contents.files_of(str(stage)))
+    tools = ["gpg", *(["apt-ftparchive"] if debs else [])]
+    return all(shutil.which(tool) for tool in tools)
+
+
+_MANIFEST = "repo_manifest.json"
+_UNKNOWN_KEY = "a key that cannot be told here"
+
+
+def _trusted_key(name: str, home: str, state: dict[str, Any]) -> str:
+    """Fingerprint of the key that clients of the repository were told to trust; empty for none."""
+    key = str(state["info"].get("key") or "")
+    public = Path(home, f"{name}.asc")
+    if key or not public.is_file():
+        return key
+    # The repository lost its description, or was replaced; the clients have the key still.
+    try:
+        return str(signing.fingerprints(str(public))[0])
+    except (CommandExecutionError, IndexError):
+        return _UNKNOWN_KEY
+
+
+def _refuse_other_key(
+    archive: str, trusted: str, signed: str, fingerprint: str, unsigned: bool
+) -> None:
+    """A repository that clients can verify is replaced by one that they can verify, too."""
+    if not trusted or signed == trusted:
+        return
+    if signed and not fingerprint:
+        raise CommandFailed(
+            f"{archive}: is signed by {signed}, but what is published is signed by {trusted}, which"
+            f" clients trust. If that is meant, set repo_archive_fingerprint: {signed}"
+        )
+    if not signed and not unsigned:
+        raise CommandFailed(
+            f"{archive}: is not signed (or has no {_MANIFEST}, or there is no gpgv here to verify"
+            f" it), but what is published is signed by {trusted}, which clients trust. If that is"
+            " meant, set repo_archive_unsigned: true"
+        )
+
+
+def check_archive(
+    archive: str,
+    name: str = "pigsty",
+    home: str = "/www",
+    fingerprint: str = "",
+    unsigned: bool = False,
+) -> None:
+    """Look whether an archive may be published, as far as can be told without unpacking it.
+
+    archive, name, home, fingerprint, unsigned
+        As for :func:`unpack`.
+
+    Raises CommandExecutionError with the reason against it.
+    """
+    trusted = _trusted_key(name, home, releases.state(home, name))
+    with _open_archive(archive) as fd:
+        manifest = repository_archive.peek(archive, fd)
+    # What the manifest claims is verified when the archive is unpacked. One without is not signed.
+    info = manifest.get("info")
+    claim = str(info.get("key") or "") if isinstance(info, dict) else ""
+    _refuse_other_key(archive, trusted, claim, fingerprint, unsigned)
+
+
+def sign(
+    minion: Minion, name: str = "pigsty", home: str = "/www", key: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Sign with this node's own key what is published without a signature.
+
+    name, home
+        ``repo_name`` and ``repo_home``.
+    key
+        See :func:`published.build`.
+
+    Returns ``changed``, ``path`` and ``key`` (fingerprint).
+
+    Raises CommandExecutionError; what was published is then unchanged.
+    """
+    with lock.exclusive(home, name, "sign"):
+        state = releases.state(home, name)
+        if state["kind"] == "ours":
+            return {"changed": False, "path": state["path"], "key": state["info"].get("key", "")}
+        if not state["complete"]:
+            raise CommandFailed(
+                f"{Path(home, name)}: not complete, so it is not signed:\n"
+                + "\n".join(state["problems"] or ["there is no repository"])
+            )
+        folder = Path(releases.work(home, name))
+        stage = Path(releases.stage(home, name))
+        try:
+            contents.copy_tree(state["path"], str(stage))
+            fingerprint = sealing.sign_folder(
+                minion, str(stage), name, str(folder / "cache"), key or {}
+            )
+            note = {**unpacked_from(name, home), "unsigned": True}
+            note.pop("due", None)
+            _write_origin(folder, stage, note)
+            path = releases.publish(home, name, str(stage))
+        except BaseException:
+            shutil.rmtree(stage, ignore_errors=True)
+            raise
+    return {"changed": True, "path": path, "key": fingerprint}
+
+
+def complete_signature(
+    minion: Minion, name: str = "pigsty", home: str = "/www", key: dict[str, Any] | None = None
+) -> dict[str, str]:
+    """Do what could not be done for want of gpg when an archive was unpacked.
+
+    name, home, key
+        As for :func:`sign`.
+
+    An archive that nobody signed is signed with this node's own key; the signatures of one that is
+    signed are verified. Returns ``key``, the fingerprint.
+
+    Raises CommandExecutionError for a signature that is not good.
+    """
+    note = unpacked_from(name, home)
+    if note.get("due") == "sign":
+        return {"key": sign(minion, name, home, key)["key"]}
+    with lock.exclusive(home, name, "verify"):
+        real = Path(releases.state(home, name)["path"])
+        found = signatures.verify(real, name)
+        described = contents.read_json(str(real / marker.INFO)).get("key")
+        if not found["problems"] and found["key"] != described:
+            found["problems"] = [f"{marker.INFO}: names the key {described}, not {found['key']}"]
+        if found["problems"]:
+            raise CommandFailed(
+                f"{Path(home, name)}: what was unpacked from {note.get('archive')} is not signed"
+                " as it claims to be:\n" + "\n".join(found["problems"])
+            )
+        note.pop("due", None)
+        _origin_file(name, home).write_text(json.dumps(note), encoding="utf-8")
+    return {"key": str(found["key"])}
+
+
+def archive_identity(archive: str) -> dict[str, Any]:
+    """What tells whether an archive is the one that was unpacked: path, size and time."""
+    return _identity(archive, os.stat(archive))
+
+
+def _identity(archive: str, st: os.stat_result) -> dict[str, Any]:
+    return {"archive": archive, "size": st.st_size, "mtime": st.st_mtime_ns}
+
+
+def unpacked_from(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
+    """The archive that what is published was unpacked from; empty for none.
+
+    Returns ``archive``, ``size`` and ``mtime`` (see :func:`archive_identity`), and where they
+    apply ``unsigned`` (nobody had signed it) and ``due`` (``sign`` or ``verify``: what could not be
+    done when it was unpacked, for want of gpg).
+    """
+    return dict(contents.read_json(str(_origin_file(name, home))))
+
+
+def _origin_file(name: str, home: str) -> Path:
+    base = Path(home).resolve()
+    return base / f".{name}" / "seals" / f"{(base / name).resolve().name}.origin"
+
+
+def _check_unpacked(stage: Path, name: str, archive: str, fingerprint: str, manifest: bool) -> str:
+    """Check what came out of an archive; returns the fingerprint that it is signed with."""
+    ours = (stage / marker.INFO).is_file()
+    if not manifest or not ours:
+        checked = contents.verify_folder(str(stage), strict=ours)
+        if checked["problems"]:
+            raise CommandFailed(f"{archive}: is not complete:\n" + "\n".join(checked["problems"]))
+    if not ours:
+        if fingerprint:
+            raise CommandFailed(f"{archive}: is not signed, but {fingerprint} was expected")
+        return ""
+    inside = json.loads((stage / marker.INFO).read_text(encoding="utf-8"))["name"]
+    if inside != name:
+        raise CommandFailed(f"{archive}: holds the repository {inside!r}, not {name!r}")
+    state: dict[str, Any] = {"key": "", "problems": []}
+    if fingerprint or shutil.which("gpgv"):
+        # A bare machine may have no gpgv before it has a repository to install it from.
+        state = signatures.verify(stage, name)
+    if state["problems"]:
+        raise CommandFailed(f"{archive}: " + "\n".join(state["problems"]))
+    described = json.loads((stage / marker.INFO).read_text(encoding="utf-8")).get("key")
+    if state["key"] and described != state["key"]:
+        raise CommandFailed(
+            f"{archive}: is signed by {state['key']}, but its {marker.INFO} says {described}"
+        )
+    wanted = re.sub(r"\s", "", fingerprint).upper()
+    if wanted and not state["key"].endswith(wanted):
+        raise CommandFailed(f"{archive}: is signed by {state['key']}, but {wanted} was expected")
+    listed = marker.read((stage / marker.MARKER).read_text(encoding="utf-8"))
+    present = set(contents.files_of(str(stage)))
+    if set(listed) - present or present - set(listed) - {
+        marker.MARKER,
+        f"{marker.MARKER}.asc",
+    }:
+        raise CommandFailed(f"{archive}: its {marker.MARKER} does not list what is in it")
+    for rel in sorted(present - {marker.MARKER, f"{marker.MARKER}.asc"}):
+        if contents.checksum(str(stage / rel)) != listed[rel]:
+            raise CommandFailed(f"{archive}: {rel} is not what its {marker.MARKER} says")
+    return str(state["key"])

@@ -1,0 +1,132 @@
+"""The signing key of this node, and what is signed with it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from infra_formula.minion import Minion
+from infra_formula.repository import (
+    contents,
+    indexes,
+    marker,
+    releases,
+    signing,
+    systems,
+)
+
+KEYS = "/var/lib/infra/repo"
+"""The signing key; must not be lost."""
+
+
+def sign_folder(minion: Minion, folder: str, name: str, cache: str, key: dict[str, Any]) -> str:
+    """Sign, with this node's own key, a complete repository that nobody signed.
+
+    folder
+        A staged generation that others do not use yet; index and marker in it are replaced.
+    name
+        ``repo_name``.
+    cache
+        ``infra_repo_tree.work``'s folder ``cache``.
+    key
+        See ``infra_repo.build``.
+
+    For apt, an index of all packages in the folder is written and signed. For yum, the index that
+    is there is signed: it has the checksum of every package, so clients need no signature in those.
+
+    Returns the fingerprint of the key.
+
+    Raises CommandExecutionError.
+    """
+    stage = Path(folder)
+    signer = signing_key(name, key)
+    for rel in (*_FLAT_INDEX, f"{name}.asc", f"{name}.gpg", "repodata/repomd.xml.asc"):
+        (stage / rel).unlink(missing_ok=True)
+    shutil.rmtree(stage / "by-hash", ignore_errors=True)
+    files = contents.files_of(folder)
+    debs = [rel for rel in files if rel.endswith(".deb")]
+    signatures = []
+    if debs:
+        texts = indexes.paragraphs(folder, debs, str(Path(cache, "index.db")))
+        found = {indexes.field(t, "Architecture") for t in texts.values()}
+        # apt does not look into a repository that does not name its architecture.
+        found.add(systems.ARCHES.get(minion.grains["cpuarch"], minion.grains["cpuarch"]))
+        fields = {
+            "Origin": name,
+            "Label": name,
+            "Architectures": " ".join(sorted(found - {"all"})),
+            "Description": f"local repository {name}",
+        }
+        indexes.write_suite(folder, ".", fields, {".": texts})
+        signatures += [("Release", "InRelease", "clear"), ("Release", "Release.gpg", "detached")]
+    yum = (stage / "repodata" / "repomd.xml").is_file()
+    if yum:
+        signatures.append(("repodata/repomd.xml", "repodata/repomd.xml.asc", "detached"))
+    write_public_key(stage, name, signer)
+    info = {
+        "format": 1,
+        "name": name,
+        "built": int(time.time()),
+        "key": signer["fingerprint"],
+        "suites": [],
+        "default_suite": "",
+        "flat": bool(debs),
+        "yum": ["."] if yum else [],
+        "keys": [],
+        "rpms_signed": False,
+        "targets": [],
+        "upstreams": [],
+    }
+    (stage / marker.INFO).write_text(json.dumps(info, indent=1), encoding="utf-8")
+    sign(stage, signer, signatures)
+    seal(stage, {}, signer, Path(cache))
+    return str(signer["fingerprint"])
+
+
+_FLAT_INDEX = (
+    *(f"Packages{suffix}" for suffix in ("", ".gz", ".bz2", ".xz", ".zst")),
+    *("Release", "InRelease", "Release.gpg"),
+    *(marker.INFO, "repo_complete", "repo_complete.asc"),
+)
+
+
+def write_public_key(stage: Path, name: str, signer: dict[str, str]) -> None:
+    """Publish the key: armoured, and as old programs want it."""
+    (stage / f"{name}.asc").write_text(signer["public"], encoding="utf-8")
+    binary = signing.dearmor(signer["public"].encode())
+    (stage / f"{name}.gpg").write_bytes(binary)
+
+
+def seal(stage: Path, sums: dict[str, str], signer: dict[str, str], cache: Path) -> None:
+    """List every file with its checksum in the marker, sign that, and put both in place."""
+    for rel in contents.files_of(str(stage)):
+        if rel not in sums:
+            sums[rel] = contents.checksum(str(stage / rel))
+    (cache / "marker").write_text(marker.text(sums), encoding="utf-8")
+    sign(cache, signer, [("marker", "marker.asc", "detached")])
+    releases.seal(str(stage), sums, str(cache / "marker.asc"))
+
+
+def signing_key(name: str, key: dict[str, Any] | None) -> dict[str, str]:
+    key = key or {}
+    home = key.get("home") or str(Path(KEYS, name, "gnupg"))
+    passphrase = key.get("passphrase_file") or ""
+    found = signing.key(
+        home, key.get("uid") or f"{name} repository", key.get("secret_file") or "", passphrase
+    )
+    return {**found, "home": home, "passphrase_file": passphrase}
+
+
+def sign(base: Path, signer: dict[str, str], files: list[tuple[str, str, str]]) -> None:
+    signing.sign(
+        signer["home"],
+        signer["fingerprint"],
+        [
+            {"source": str(base / source), "target": str(base / target), "kind": kind}
+            for source, target, kind in files
+        ],
+        signer["passphrase_file"],
+    )

@@ -1,0 +1,84 @@
+"""Keys of upstreams, as files that apt and dnf read."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from salt.exceptions import CommandExecutionError
+
+from infra_formula.errors import CommandFailed
+from infra_formula.fileset import root_only
+from infra_formula.minion import Minion
+from infra_formula.repository import connections, signing
+
+
+def with_key_files(
+    minion: Minion,
+    root: Path,
+    upstream: dict[str, Any],
+    target: dict[str, Any],
+    proxy_env: dict[str, str],
+    force: bool,
+) -> dict[str, Any]:
+    """An upstream with its keys in files."""
+    where = f"{target['id']}: upstream {upstream['name']}"
+    files = []
+    if upstream["signed_by"]:
+        if not Path(upstream["signed_by"]).is_file():
+            raise CommandFailed(f"{where}: there is no file {upstream['signed_by']}")
+        refuse_untrusted(f"{where}: signed_by", upstream["signed_by"])
+        files.append(upstream["signed_by"])
+    for source in upstream["gpgkey"]:
+        source = source.replace("$releasever", target["releasever"])
+        source = source.replace("$basearch", target["arch"])
+        tag = hashlib.sha256(source.encode()).hexdigest()[:16]
+        kept = next(iter(root.glob(f"keys/{tag}.*")), None)
+        try:
+            if kept is None or force or not source.startswith("http"):
+                if source.startswith(("/", "file:")):
+                    refuse_untrusted("expected a file of root's", source)
+                data = _key_data(minion, source, proxy_env)
+                kept = Path(
+                    signing.keyring(data, str(root / "keys" / tag), upstream["fingerprint"])[0]
+                )
+        except (CommandExecutionError, OSError) as exc:
+            raise CommandFailed(f"{where}: gpgkey {source[:80]}: {exc}") from exc
+        files.append(str(kept))
+    result = {**upstream, "keys": files}
+    if target["family"] == "deb" and not upstream["trusted"]:
+        # apt takes one file; keys after one another in it are one keyring.
+        result["keyring"] = files[0]
+        if len(files) > 1:
+            raw = [Path(file).read_bytes() for file in files]
+            dearmour = signing.dearmor
+            joined = root / "keys" / f"{upstream['name']}.all.gpg"
+            joined.write_bytes(
+                b"".join(dearmour(d) if d.lstrip().startswith(b"-----") else d for d in raw)
+            )
+            result["keyring"] = str(joined)
+    return result
+
+
+def refuse_untrusted(where: str, source: str) -> None:
+    """A file that nothing verifies is one that only root can write."""
+    path = unquote(urlsplit(source).path) if source.startswith("file:") else source
+    fault = root_only.fault(path)
+    if fault:
+        raise CommandFailed(f"{where}: {fault}")
+
+
+def _key_data(minion: Minion, source: str, proxy_env: dict[str, str]) -> bytes:
+    if source.lstrip().startswith("-----BEGIN"):
+        return source.encode()
+    if source.startswith("/"):
+        return Path(source).read_bytes()
+    if source.startswith("salt:"):
+        cached = minion.call("cp.cache_file", source)
+        if not cached:
+            raise CommandFailed("the master has no such file")
+        return Path(cached).read_bytes()
+    data: bytes = connections.read(source, proxy_env)
+    return data

@@ -1,0 +1,78 @@
+"""Files of this formula that Salt serves: read, and rendered as Jinja templates.
+
+A copy in the site's own file roots takes the place of each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jinja2
+
+from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.minion import Minion
+
+
+def read(minion: Minion, path: str) -> str:
+    """Text of a served file.
+
+    path
+        Its ``salt://`` path.
+
+    Raises CommandFailed if it is not served.
+    """
+    text = minion.call("cp.get_file_str", path)
+    if not text:
+        raise CommandFailed(f"{path} is not served; is the formula in file_roots?")
+    return str(text)
+
+
+def render(
+    path: str,
+    text: str,
+    values: Mapping[str, Any],
+    *,
+    imports: Mapping[str, str] | None = None,
+    square_brackets: bool = False,
+    filters: Mapping[str, Callable[..., str]] | None = None,
+) -> str:
+    """Render the text of a template of a configuration file.
+
+    path
+        Where the text is from, for errors.
+    text
+        The template. Its filter ``tojson`` writes every character as it is.
+    values
+        Names that it may use; another one is an error.
+    imports
+        Templates that it imports: name → text.
+    square_brackets
+        The delimiters are ``[[ ]]``, ``[% %]`` and ``[# #]``: ``{{ }}`` belong to the program that
+        reads the file.
+    filters
+        Further filters by name.
+
+    Raises InvalidInput for a template that is broken.
+    """
+    left, right = "[]" if square_brackets else "{}"
+    environment = jinja2.Environment(  # noqa: S701 (configuration, not pages)
+        loader=jinja2.DictLoader(imports or {}),
+        undefined=jinja2.StrictUndefined,
+        variable_start_string=left * 2,
+        variable_end_string=right * 2,
+        block_start_string=f"{left}%",
+        block_end_string=f"%{right}",
+        comment_start_string=f"{left}#",
+        comment_end_string=f"#{right}",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.filters.update(filters or {})
+    try:
+        return environment.from_string(text).render(values)
+    except jinja2.TemplateError as err:
+        raise InvalidInput(f"{path}: {err}") from err
