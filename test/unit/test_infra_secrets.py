@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from infra_formula.grafana import server as infra_grafana
 from infra_formula.parameters import schema as infra_schema
 from infra_formula.parameters import validation
-from infra_formula.portal import nginx as infra_portal
+from infra_formula.portal import entries as portal_entries
 from infra_formula.repository import request_rules
 
 from tools import formula, parameters
@@ -92,7 +92,7 @@ def test_what_clients_need_is_marked_and_each_mark_is_one_of_two_words():
 
 
 def test_the_marked_keys_of_entries_are_keys_of_entries():
-    assert set(RULES["infra_portal"]["entries"]["secret"]) <= set(infra_portal.ENTRY)
+    assert set(RULES["infra_portal"]["entries"]["secret"]) <= set(portal_entries.ENTRY)
     rule = request_rules.UPSTREAM_RULE
     assert set(RULES["repo_upstream"]["entries"]["secret"]) <= set(rule.get("keys", rule))
 

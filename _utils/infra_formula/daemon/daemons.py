@@ -32,7 +32,7 @@ import salt.utils.yaml
 from infra_formula import process, systemd
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import atomic, manifest
-from infra_formula.firewall import ports
+from infra_formula.firewall import entitlements
 from infra_formula.minion import Minion
 
 _TRIAL_SECONDS = 30
@@ -274,7 +274,7 @@ def problems(minion: Minion, parameters: dict[str, Any], family: str) -> list[st
         *rows,
         *(row["service"] for row in _data(minion, "reach.yaml") if row["reached_by"] != "all"),
     ]
-    errors += ports.problems(given, reached)
+    errors += entitlements.problems(given, reached)
     for index, network in enumerate(given["node_firewall_intranet"]):
         try:
             ipaddress.ip_network(network)

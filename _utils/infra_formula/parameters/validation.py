@@ -20,7 +20,8 @@ from infra_formula.monitoring import alertmanager, scraping, vmalert
 from infra_formula.ntp import chrony
 from infra_formula.parameters import schema
 from infra_formula.pki import authority, certbot_requests
-from infra_formula.portal import nginx, pages
+from infra_formula.portal import entries as portal_entries
+from infra_formula.portal import pages, rendering
 from infra_formula.registration import registry
 from infra_formula.repository import catalogue
 
@@ -115,7 +116,7 @@ def check(
     if not errors and hosts is not None:
         errors = registry.hosts_problems(hosts, admin_ip)
     if not errors and portal is not None:
-        errors = nginx.validate(minion, portal, portal_settings)["errors"]
+        errors = rendering.problems(portal, portal_settings or {})
     errors = _without_values(minion, errors, parameters, own, _mapping(secrets))
     return _misplaced(secrets) + errors
 
@@ -345,7 +346,7 @@ def _is_from(secrets: Any, found: list[Any], whole: Any) -> bool:
 
 
 def _portal_problems(merged: dict[str, Any]) -> list[str]:
-    return nginx.problems(merged["infra_portal"], merged, schema.check)
+    return portal_entries.problems(merged["infra_portal"], merged)
 
 
 def _beyond_types(minion: Minion, parameters: dict[str, Any], infra_node: bool = True) -> list[str]:
