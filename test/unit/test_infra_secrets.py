@@ -6,7 +6,7 @@ import pytest
 import salt.utils.dictupdate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from infra_formula.grafana import server as infra_grafana
+from infra_formula.grafana import settings as grafana_settings
 from infra_formula.parameters import schema as infra_schema
 from infra_formula.parameters import secrets as infra_secrets
 from infra_formula.parameters import validation
@@ -204,7 +204,7 @@ def test_a_flag_and_an_address_with_a_secret_are_recognized(name, prefix, value)
     st.sampled_from(["plain", "http://u:p@h/", "x y"]),
 )
 def test_what_grafana_keeps_in_a_file_of_its_own_is_a_secret_here(key, value):
-    if infra_grafana.is_secret(key, value):
+    if grafana_settings.is_secret(key, value):
         assert infra_secrets.holds_credentials({"section": {key: value}})
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
-from infra_formula.daemon import daemons
+from infra_formula.daemon import parameters as daemon_parameters
 from infra_formula.dns import dnsmasq, resolver
 from infra_formula.errors import InvalidInput
-from infra_formula.grafana import provisioning, server
+from infra_formula.grafana import dashboards, data_sources
+from infra_formula.grafana import settings as grafana_settings
 from infra_formula.logs import vector
 from infra_formula.minion import Minion
 from infra_formula.monitoring import alertmanager, scraping, vmalert
@@ -183,7 +184,7 @@ def _errors_of_components(
     for parameter in ("infra_services", "infra_extra_services"):
         if parameters.get(parameter) is not None:
             errors += pages.card_problems(parameter, parameters[parameter])
-    errors += daemons.problems(minion, parameters, minion.grains["os_family"])
+    errors += daemon_parameters.problems(minion, parameters, minion.grains["os_family"])
     errors += authority.problems(parameters)
     errors += catalogue.upstream_problems(parameters.get("repo_upstream"))
     errors += dnsmasq.problems(parameters)
@@ -197,8 +198,9 @@ def _errors_of_components(
         errors += certbot_requests.problems(parameters)
         errors += scraping.problems(parameters)
         errors += alertmanager.problems(parameters)
-        errors += server.problems(parameters)
-        errors += provisioning.problems(parameters)
+        errors += grafana_settings.problems(parameters)
+        errors += data_sources.problems(parameters)
+        errors += dashboards.problems(parameters)
     return errors
 
 
