@@ -7,9 +7,7 @@ value.
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import Any, TypedDict
@@ -19,7 +17,8 @@ from infra_formula.minion import Minion
 from infra_formula.parameters import merging, schema, validation
 from infra_formula.parameters.secrets import without_value
 from infra_formula.pigsty import inventory as inventories
-from infra_formula.pigsty import modules, report, values, variables
+from infra_formula.pigsty import modules, report, values
+from infra_formula.pigsty.hosts import Hosts
 from infra_formula.pigsty.inventory import Inventory, Variable
 
 SECRETS_FILE = "infra_secrets.sls"
@@ -123,79 +122,19 @@ class _Conversion:
         self.table: dict[str, Any] = merging.read_yaml(minion, "pigsty.yaml")
         self.notes: list[str] = list(inventory["notes"])
         self.rows: dict[int, report.Row] = {}
-        self.of_host = variables.effective(inventory)
-        self.groups = {name: variables.members(inventory, name) for name in inventory["groups"]}
-        self.resolved: dict[tuple[str, str], tuple[Any, str | None]] = {}
-        self.infra = self._infra_nodes()
+        self.hosts = Hosts(inventory)
+        self.infra = self.hosts.infra_nodes()
+        for host in self.infra:
+            self._row(self.hosts.variables[host]["infra_seq"], "taken", "infra_hosts")
         self.parameters: dict[str, Any] = {}
         self.nodes: dict[str, dict[str, Any]] = {}
-
-    # -- variables of a host
-
-    def value(self, host: str, name: str) -> tuple[Any, str | None]:
-        """The value of a variable of a host; or None, and why it cannot be computed."""
-        key = (host, name)
-        if key not in self.resolved:
-            variable = self.of_host[host].get(name)
-            raw = None if variable is None else variable["value"]
-            self.resolved[key] = self._resolve(raw, host)
-        return self.resolved[key]
-
-    def _resolve(self, raw: Any, host: str) -> tuple[Any, str | None]:
-        return variables.resolve(raw, host, self.of_host[host], self.groups)
-
-    def address(self, host: str) -> str | None:
-        """The address of a host: its name, as usual in Pigsty, or ``ansible_host``."""
-        for candidate in (host, self.value(host, "ansible_host")[0]):
-            if _is_ip(candidate):
-                return str(candidate)
-        return None
-
-    def key(self, host: str) -> str:
-        """Key of a host in the pillar: its address, or its name as a minion id."""
-        return self.address(host) or host
-
-    def _infra_nodes(self) -> dict[str, int]:
-        """Host → infra_seq, the lowest first."""
-        if "infra" not in self.groups:
-            raise InvalidInput("the inventory: expected a group infra, with the INFRA nodes")
-        if not self.groups["infra"]:
-            raise InvalidInput("infra.hosts: expected at least one host")
-        found: dict[str, int] = {}
-        errors = []
-        for host in self.groups["infra"]:
-            where = f"infra.hosts[{host!r}]"
-            seq, problem = self.value(host, "infra_seq")
-            variable = self.of_host[host].get("infra_seq")
-            if variable is None:
-                errors.append(f"{where}.infra_seq: missing; each INFRA node needs a number")
-                continue
-            place = f"line {variable['line']}: {where}.infra_seq"
-            number = int(seq) if re.fullmatch("[0-9]{1,9}", str(seq)) else None
-            if problem or number is None:
-                errors.append(
-                    f"{place}: expected a number of at least 0"
-                    + (f" ({problem})" if problem else "")
-                )
-            elif number in found.values():
-                twin = next(h for h, n in found.items() if n == number)
-                errors.append(f"{place}: {number} is also the number of {twin}")
-            else:
-                found[host] = number
-            if self.address(host) is None:
-                errors.append(f"{where}: expected an address as its name, or in ansible_host")
-        if errors:
-            raise InvalidInput("\n".join(errors))
-        for host in found:
-            self._row(self.of_host[host]["infra_seq"], "taken", "infra_hosts")
-        return dict(sorted(found.items(), key=lambda item: item[1]))
 
     # -- parameters
 
     def pillar(self) -> dict[str, Any]:
         """Both pillars, which pass validation."""
         self.parameters["infra_hosts"] = {
-            self.key(host): {"infra_seq": seq} for host, seq in self.infra.items()
+            self.hosts.key(host): {"infra_seq": seq} for host, seq in self.infra.items()
         }
         for name in self.rules:
             if name not in ("infra_hosts", "nodes", "register", "register_others"):
@@ -236,8 +175,8 @@ class _Conversion:
         """The variable of a host that becomes a parameter."""
         without = self.table["without"]
         for source in self._sources(name):
-            if source in self.of_host[host] and source not in without:
-                return self.of_host[host][source]
+            if source in self.hosts.variables[host] and source not in without:
+                return self.hosts.variables[host][source]
         return None
 
     def _parameter(self, name: str) -> None:
@@ -276,7 +215,7 @@ class _Conversion:
         for host in hosts:
             for name, value in converted.get(host, {}).items():
                 if name not in self.parameters or self.parameters[name] != value:
-                    self.nodes.setdefault(self.key(host), {})[name] = value
+                    self.nodes.setdefault(self.hosts.key(host), {})[name] = value
 
     def _site(self, name: str, converted: dict[str, dict[str, Any]]) -> None:
         """Set a parameter that has one value for all clusters."""
@@ -322,7 +261,7 @@ class _Conversion:
         """A value as far as it can be computed, and what had to be omitted."""
         marks = {inventories.VAULT, inventories.UNSAFE}
         if not isinstance(raw, (dict, list)) or not raw or marks & set(map(str, raw)):
-            value, problem = self._resolve(raw, host)
+            value, problem = self.hosts.resolve(raw, host)
             if problem and name == "nginx_users":
                 return {"locked": LOCKED}, [f"nobody can log in: {problem}"]
             return value, [problem] if problem else []
@@ -330,7 +269,7 @@ class _Conversion:
         pairs = list(raw.items() if isinstance(raw, dict) else enumerate(raw))
         parts: list[tuple[Any, Any]] = []
         for key, part in pairs:
-            value, problem = self._resolve(part, host)
+            value, problem = self.hosts.resolve(part, host)
             if problem is None:
                 parts.append((key, value))
             elif name == "nginx_users":
@@ -350,31 +289,31 @@ class _Conversion:
         used: dict[int, Variable] = {}
         for host in self.inventory["hosts"]:
             facts: dict[str, Any] = {
-                "patroni_ssl_enabled": self.value(host, "patroni_ssl_enabled")[0]
+                "patroni_ssl_enabled": self.hosts.value(host, "patroni_ssl_enabled")[0]
             }
             for name in names:
-                variable = self.of_host[host].get(name)
+                variable = self.hosts.variables[host].get(name)
                 if variable is None:
                     continue
-                value, problem = self.value(host, name)
+                value, problem = self.hosts.value(host, name)
                 used[id(variable)] = variable
                 if problem:
                     self._row(variable, _failure(problem), "register", problem)
                 else:
                     facts[name] = values.coerce_module_variable(name, value)
             for key, value in modules.identity(facts).items():
-                if key not in {**self.parameters, **self.nodes.get(self.key(host), {})}:
-                    self.nodes.setdefault(self.key(host), {})[key] = value
-            merged = {**self.parameters, **self.nodes.get(self.key(host), {})}
+                if key not in {**self.parameters, **self.nodes.get(self.hosts.key(host), {})}:
+                    self.nodes.setdefault(self.hosts.key(host), {})[key] = value
+            merged = {**self.parameters, **self.nodes.get(self.hosts.key(host), {})}
             facts |= {
-                "ip": self.address(host),
+                "ip": self.hosts.address(host),
                 "ins": merged.get("nodename") or host,
                 "cls": merged.get("node_cluster") or "nodes",
             }
             hosts[host] = facts
         found = modules.registrations(hosts)
         for host, value in found["register"].items():
-            self.nodes.setdefault(self.key(host), {})["register"] = value
+            self.nodes.setdefault(self.hosts.key(host), {})["register"] = value
         if found["vmetrics_targets"]:
             configured = self.parameters.get("vmetrics_targets", {})
             self.parameters["vmetrics_targets"] = {**found["vmetrics_targets"], **configured}
@@ -388,7 +327,7 @@ class _Conversion:
         for name, row in self.table["defaults"].items():
             if "ours" in row and name not in self.parameters:
                 self.parameters[name] = row["ours"]
-        addresses = [self.key(host) for host in self.infra]
+        addresses = [self.hosts.key(host) for host in self.infra]
         if "admin_ip" not in self.parameters and "10.10.10.10" not in addresses:
             self.parameters["admin_ip"] = addresses[0]
             self.notes.append(f"admin_ip is not in the inventory; it is set to {addresses[0]}")
@@ -431,7 +370,7 @@ class _Conversion:
             table[name] = [v for i, v in enumerate(table[name]) if i != inner]
         if host is not None and not table:
             del self.nodes[host]
-        owners = [o for o in self.inventory["hosts"] if host in (None, self.key(o))]
+        owners = [o for o in self.inventory["hosts"] if host in (None, self.hosts.key(o))]
         sources = {id(v): v for v in (self._source(owner, name) for owner in owners) if v}
         for variable in sources.values():
             row = self.rows.pop(id(variable), None)
@@ -448,7 +387,7 @@ class _Conversion:
         known = {*self.rules, *self.table["renamed"], *self.table["registers"], "infra_seq"}
         without = self.table["without"]
         is_effective = any(
-            self.of_host[host].get(name) is variable for host in self.inventory["hosts"]
+            self.hosts.variables[host].get(name) is variable for host in self.inventory["hosts"]
         )
         if name in known and name not in without:
             to = name if name in self.rules else None
@@ -482,13 +421,6 @@ class _Conversion:
 def _failure(problem: str) -> str:
     """What becomes of a variable whose value cannot be computed."""
     return "encrypted" if "encrypted" in problem else "unresolved"
-
-
-def _is_ip(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and ipaddress.ip_address(value).version == 4
-    except ValueError:
-        return False
 
 
 def _is_about(path: str, name: str) -> bool:
