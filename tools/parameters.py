@@ -237,8 +237,8 @@ for all minions. A value replaces the default as a whole. In endpoints and recor
 `${{admin_ip}}` is replaced by the parameter of that name. Secrets are set below `infra_secrets:`,
 which only INFRA nodes get: [Secrets](#secrets).
 
-*Since* is the version that introduced a parameter: of Pigsty if Pigsty has it by this name ("Pigsty"
-without a version: before 4.0, or unknown), otherwise of this formula.
+*Since* is the version that introduced a parameter: of Pigsty if Pigsty has it by this name
+("Pigsty" without a version: before 4.0, or unknown), otherwise of this formula.
 
 To validate a pillar:
 
