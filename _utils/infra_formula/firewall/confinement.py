@@ -10,8 +10,7 @@ from typing import Any
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-from infra_formula import paths
-from infra_formula.daemon import daemons
+from infra_formula import paths, systemd
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic
 from infra_formula.fileset.contents import File
@@ -242,7 +241,7 @@ def _load_reason(files_differ: bool, state: dict[str, Any] | None) -> str:
     """Why the table has to be loaded; empty if it is loaded as it was written."""
     if files_differ or state is None:
         return "its rules changed"
-    if not daemons.running(_UNIT)["active"] or state["table"] is None:
+    if not systemd.unit_state(_UNIT)["active"] or state["table"] is None:
         return "it was not loaded"
     return "" if state == _recorded() else "it was changed"
 
@@ -306,9 +305,9 @@ def _plan_no_table(reason: str) -> Plan:
     file_set = FileSet("firewall", ROOT)
 
     def apply() -> None:
-        daemons.systemctl("disable", "--now", "--quiet", f"{_UNIT}.service")
+        systemd.systemctl("disable", "--now", "--quiet", f"{_UNIT}.service")
         file_set.remove()
-        daemons.systemctl("daemon-reload")
+        systemd.systemctl("daemon-reload")
         _record().unlink(missing_ok=True)
 
     return Plan(
@@ -320,9 +319,9 @@ def _plan_no_table(reason: str) -> Plan:
 
 
 def _load() -> None:
-    daemons.systemctl("daemon-reload")
-    daemons.systemctl("enable", "--quiet", f"{_UNIT}.service")
-    daemons.systemctl("reload-or-restart", f"{_UNIT}.service")
+    systemd.systemctl("daemon-reload")
+    systemd.systemctl("enable", "--quiet", f"{_UNIT}.service")
+    systemd.systemctl("reload-or-restart", f"{_UNIT}.service")
 
 
 def _port_list(rows: list[dict[str, Any]]) -> str:

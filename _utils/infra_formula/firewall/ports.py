@@ -21,7 +21,7 @@ from typing import Any
 import salt.utils.path
 
 from infra_formula import process
-from infra_formula.daemon import daemons
+from infra_formula.daemon import local_ports
 from infra_formula.errors import CommandFailed
 
 _SSH = 22
@@ -139,7 +139,7 @@ def ssh_ports(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         for port in row["ports"]:
             number = int(port.partition("/")[0])
-            names = {_process_name(pid) for pid in daemons.listeners(number)}
+            names = {_process_name(pid) for pid in local_ports.listeners(number)}
             # systemd itself listens for sshd where it starts it for each connection.
             if number == _SSH or names & {"sshd", "dropbear", "systemd"}:
                 found.append(f"{port} ({row['service']})")
