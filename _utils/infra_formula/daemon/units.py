@@ -81,23 +81,23 @@ def healthy(minion: Minion) -> dict[str, str]:
     return dict(minion.context.get(_HEALTHY, {}))
 
 
-def instability(seen: Mapping[str, Any], invocation: str) -> str:
-    """Why a unit that was healthy is not any more; empty where it still is; pure.
+def instability(state: Mapping[str, Any], invocation: str) -> str:
+    """Why a unit that was healthy is unhealthy now; empty if it is still healthy.
 
-    seen
+    state
         What :func:`observe` reports of it now.
     invocation
         The invocation that answered its health check.
 
-    A restart by somebody else than systemd is none of a unit's faults: it sets ``restarts`` to 0.
+    A restart that systemd did not do by itself is no fault: it sets ``restarts`` to 0.
     """
-    active, _, sub = seen["state"].partition("/")
+    active, _, sub = state["state"].partition("/")
     if sub == "auto-restart" or active not in ("active", "reloading"):
         # The journal may not hold the reason: a busy journald can lose what process 1 logs.
-        result = "" if seen["result"] == "success" else f" ({seen['result']})"
+        result = "" if state["result"] == "success" else f" ({seen['result']})"
         return f"it is {seen['state']}{result}, although it answered its health check"
-    if seen["invocation"] != invocation and seen["restarts"]:
-        times = "once" if seen["restarts"] == 1 else f"{seen['restarts']} times"
+    if state["invocation"] != invocation and state["restarts"]:
+        times = "once" if state["restarts"] == 1 else f"{seen['restarts']} times"
         return f"systemd restarted it ({times}) after it had answered its health check"
     return ""
 
@@ -111,21 +111,21 @@ def restarts_last_hour() -> dict[str, int]:
     command = ["journalctl", "--quiet", "--no-pager", "--since=-1h", "--output=json"]
     command += ["--output-fields=UNIT", f"MESSAGE_ID={_RESTART_SCHEDULED}", "_PID=1"]
     outcome = process.run(command)
-    return counted(outcome["stdout"])
+    return count_by_unit(outcome["stdout"])
 
 
-def counted(lines: str) -> dict[str, int]:
-    """Count journal entries by their unit; pure.
+def count_by_unit(lines: str) -> dict[str, int]:
+    """Count journal entries by their unit.
 
     lines
         One JSON object per line, as ``journalctl --output=json`` prints them.
     """
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for line in lines.splitlines():
         try:
             unit = json.loads(line)["UNIT"]
         except (ValueError, KeyError, TypeError):
             continue
         if isinstance(unit, str):
-            found[unit] = found.get(unit, 0) + 1
-    return found
+            counts[unit] = counts.get(unit, 0) + 1
+    return counts
