@@ -82,6 +82,27 @@ def render(
         raise InvalidInput(f"{path}: {err}") from err
 
 
+class SaltLoader(jinja2.BaseLoader):
+    """Loads templates by name from a served directory.
+
+    folder
+        Its URL, e.g. ``salt://infra/nginx/files``.
+    """
+
+    def __init__(self, minion: Minion, folder: str) -> None:
+        self.minion = minion
+        self.folder = folder
+
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str | None, Callable[[], bool] | None]:
+        """Text of a template; raises TemplateNotFound if it is not served, or empty."""
+        text = self.minion.call("cp.get_file_str", f"{self.folder}/{template}")
+        if not text:
+            raise jinja2.TemplateNotFound(template)
+        return str(text), None, None
+
+
 def to_yaml(data: object) -> str:
     """Data as YAML, in the order in which it is given and without line breaks in strings."""
     text = salt.utils.yaml.safe_dump(

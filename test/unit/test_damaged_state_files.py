@@ -15,7 +15,7 @@ from infra_formula.daemon import data_removal
 from infra_formula.dns import resolver as infra_resolver
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates as infra_cert
-from infra_formula.portal import nginx as infra_portal
+from infra_formula.portal import applied
 from infra_formula.registration import registry as infra_register
 from infra_formula.status import report as infra_status
 from salt.exceptions import CommandExecutionError
@@ -133,15 +133,15 @@ def test_a_corrupt_record_of_nameservers_is_rebuilt(minion, place, damage):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_the_portal_is_remembered_anew(minion, damage, monkeypatch):
-    noted = {"entries": {}, "ports": {}}
-    remember = create_autospec(infra_portal.remember, return_value=noted)
-    monkeypatch.setattr(infra_portal, "remember", remember)
-    path = infra_portal.remembered_path()
+def test_a_corrupt_record_of_the_portal_is_written_again(minion, damage):
+    path = applied.record_path()
     path.parent.mkdir(parents=True)
     path.write_bytes(damage)
-    portal_state._remember({}, {})
-    assert json.loads(path.read_text()) == {"entries": {}, "ports": {}}
+    with pytest.raises(CommandExecutionError, match="is corrupt, or from another release"):
+        applied.entries()
+    applied.record({"wiki": {"endpoint": "a:1"}}, {"nginx_port": 80})
+    assert applied.recorded() == ({"wiki": {"endpoint": "a:1"}}, {"nginx_port": 80})
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

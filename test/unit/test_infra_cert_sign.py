@@ -15,11 +15,10 @@ import salt.modules.x509_v2 as salt_x509
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import process
+from infra_formula import paths, process
 from infra_formula.minion import Minion
 from infra_formula.pki import authority as infra_cert_sign
 from infra_formula.pki import ca_backup as infra_cert_backup
-from infra_formula.pki import certbot as infra_certbot
 from infra_formula.pki import certificates as infra_cert
 from infra_formula.pki import inventory, issuing
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -52,7 +51,6 @@ class Site:
             "service.reload": self.reload,
         }
         self.minion = Minion(salt)
-        monkeypatch.setattr(infra_certbot, "LETSENCRYPT", folder / "letsencrypt")
         for module in (cert_state, salt_x509):
             monkeypatch.setattr(module, "__salt__", salt, raising=False)
         for name in ("__grains__", "__context__"):
@@ -63,14 +61,10 @@ class Site:
             monkeypatch.setattr(module, "__states__", states, raising=False)
         self.opts = {"test": False}
         monkeypatch.setattr(cert_state, "__opts__", self.opts, raising=False)
-        for module in (infra_cert, infra_cert_sign):
-            monkeypatch.setattr(module, "CA", str(self.pki / "ca.crt"))
-        monkeypatch.setattr(infra_cert_sign, "CA_KEY", str(self.pki / "ca/ca.key"))
-        monkeypatch.setattr(infra_cert_sign, "RECORD", folder / "certs.json")
-        monkeypatch.setattr(issuing, "MISC", self.pki / "misc")
-        monkeypatch.setattr(inventory, "NGINX", folder / "nginx")
-        monkeypatch.setattr(issuing, "METRICS", folder / "textfile/infra_certs.prom")
-        monkeypatch.setattr(infra_cert_backup, "PKI", self.pki)
+        monkeypatch.setattr(paths, "PKI", self.pki)
+        monkeypatch.setattr(paths, "NGINX", folder / "nginx")
+        monkeypatch.setattr(paths, "LETSENCRYPT", folder / "letsencrypt")
+        monkeypatch.setattr(paths, "STATE_DIR", folder)
 
     def file_managed(self, name, mode, **_):
         changed = stat.S_IMODE(Path(name).stat().st_mode) != int(mode, 8)
@@ -154,12 +148,12 @@ def test_the_state_issues_once_and_writes_it_down(site):
     told = site.managed()
     assert (told["result"], told["changes"]) == (None, {str(site.pki / "leaf.crt"): "issued"})
     assert not (site.pki / "leaf.key").exists()
-    assert not infra_cert_sign.RECORD.exists()
+    assert not infra_cert_sign.record_path().exists()
     site.opts["test"] = False
     done = site.managed()
     assert set(done["changes"]) == {str(site.pki / "leaf.crt"), str(site.pki / "leaf.key")}
     assert list(infra_cert_sign.recorded()) == [str(site.pki / "leaf.crt")]
-    assert mode(infra_cert_sign.RECORD) == 0o644
+    assert mode(infra_cert_sign.record_path()) == 0o644
     for test in (False, True):
         site.opts["test"] = test
         assert site.managed()["changes"] == {}
@@ -226,7 +220,7 @@ def test_what_is_about_to_end_is_renewed_and_served(site):
 
 def test_when_a_renewal_is_due_is_told_as_a_metric(site):
     site.managed()
-    (line,) = [x for x in issuing.METRICS.read_text().splitlines() if x[0] != "#"]
+    (line,) = [x for x in issuing.metrics_path().read_text().splitlines() if x[0] != "#"]
     told, _, moment = line.partition(" ")
     assert told == f'infra_certificate_renewal_seconds{{path="{site.pki / "leaf.crt"}"}}'
     assert 366 < (int(moment) - time.time()) / 86400 <= 367
@@ -261,12 +255,12 @@ def test_what_was_removed_is_forgotten(site):
 
 def test_a_damaged_record_fails_a_renewal_and_is_mended_by_an_apply(site):
     site.managed()
-    infra_cert_sign.RECORD.write_text("{")
+    infra_cert_sign.record_path().write_text("{")
     with pytest.raises(CommandExecutionError, match="is damaged"):
         issuing.renew(site.minion)
     assert site.managed()["result"] is True
     assert list(infra_cert_sign.recorded()) == [str(site.pki / "leaf.crt")]
-    assert infra_cert_sign.RECORD.with_suffix(".damaged").read_text() == "{"
+    assert infra_cert_sign.record_path().with_suffix(".damaged").read_text() == "{"
 
 
 def test_issued_by_hand(site):

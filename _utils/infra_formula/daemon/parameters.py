@@ -10,7 +10,7 @@ import salt.utils.yaml
 
 from infra_formula import templates
 from infra_formula.daemon import flags
-from infra_formula.firewall import ports
+from infra_formula.firewall import entitlements
 from infra_formula.minion import Minion
 
 
@@ -37,7 +37,7 @@ def problems(minion: Minion, parameters: dict[str, Any], family: str) -> list[st
         errors.append("infra_listen: expected auto or 0.0.0.0 with several INFRA nodes")
     reach = _data(minion, "reach.yaml")
     services = [*rows, *(row["service"] for row in reach if row["reached_by"] != "all")]
-    errors += ports.problems(effective, services)
+    errors += entitlements.problems(effective, services)
     for index, network in enumerate(effective["node_firewall_intranet"]):
         try:
             ipaddress.ip_network(network)
