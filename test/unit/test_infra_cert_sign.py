@@ -56,7 +56,7 @@ class Site:
         for name in ("__grains__", "__context__"):
             monkeypatch.setattr(cert_state, name, {}, raising=False)
         monkeypatch.setattr(salt_x509, "__opts__", {}, raising=False)
-        states = {"file.managed": self.file_managed, "infra_cert.managed": cert_state.managed}
+        states = {"infra_cert.managed": cert_state.managed}
         for module in (cert_state, scrape_state):
             monkeypatch.setattr(module, "__states__", states, raising=False)
         self.opts = {"test": False}
@@ -65,11 +65,6 @@ class Site:
         monkeypatch.setattr(paths, "NGINX", folder / "nginx")
         monkeypatch.setattr(paths, "LETSENCRYPT", folder / "letsencrypt")
         monkeypatch.setattr(paths, "STATE_DIR", folder)
-
-    def file_managed(self, name, mode, **_):
-        changed = stat.S_IMODE(Path(name).stat().st_mode) != int(mode, 8)
-        Path(name).chmod(int(mode, 8))
-        return {"result": True, "changes": {"mode": mode} if changed else {}, "comment": ""}
 
     def spec(self, name="leaf", **changes):
         return {
@@ -165,7 +160,54 @@ def test_the_state_issues_once_and_writes_it_down(site):
     assert set(site.managed(names=["b.p"])["changes"]) == {str(site.pki / "leaf.crt")}
     assert (site.pki / "leaf.key").read_bytes() == key
     (site.pki / "leaf.key").chmod(0o644)
-    assert site.managed(names=["b.p"])["changes"] == {"mode": "0640"}
+    done = site.managed(names=["b.p"])
+    assert list(done["changes"]) == [str(site.pki / "leaf.key")]
+    assert mode(site.pki / "leaf.key") == 0o640
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_a_ca_is_created_once_and_its_key_is_closed(site, test):
+    site.opts["test"] = test
+    folder = site.pki / "new"
+    paths_of_ca = [str(folder / "ca.crt"), str(folder / "ca.key")]
+    folder.mkdir()
+    done = cert_state.authority(*paths_of_ca, "site-ca", 3650)
+    assert done["result"] is (None if test else True)
+    assert done["changes"] == {paths_of_ca[0]: "created"}
+    if test:
+        assert list(folder.iterdir()) == []
+        return
+    assert [mode(path) for path in paths_of_ca] == [0o644, 0o600]
+    cert = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+    assert cert.subject.rfc4514_string() == "CN=site-ca,OU=ca,O=pigsty"
+    constraints = cert.extensions.get_extension_for_class(x509.BasicConstraints)
+    assert (constraints.critical, constraints.value.ca) == (True, True)
+    assert constraints.value.path_length == 1
+    assert infra_cert.pair_fault(*paths_of_ca) is None
+    before = tree(folder)
+    again = cert_state.authority(*paths_of_ca, "site-ca", 3650)
+    assert (again["result"], again["changes"]) == (True, {})
+    assert tree(folder) == before
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_a_certificate_is_trusted_once_it_is_in_the_bundle(site, test):
+    site.opts["test"] = test
+    crt, bundle = site.make(), site.pki / "bundle"
+    missing = cert_state.trusted("/no/such.crt", str(bundle), "true")
+    assert (missing["result"], missing["changes"]) == (
+        (None, {str(bundle): "updated"}) if test else (True, {})
+    )
+    assert "not installed" in cert_state.trusted(crt, str(bundle), "no-such-program")["comment"]
+    site.run.side_effect = lambda *a, **k: (
+        bundle.write_bytes(Path(crt).read_bytes()),
+        site.run.return_value,
+    )[1]
+    done = cert_state.trusted(crt, str(bundle), "true")
+    assert (done["result"], done["changes"]) == (None if test else True, {str(bundle): "updated"})
+    assert site.run.called is not test
+    if not test:
+        assert cert_state.trusted(crt, str(bundle), "true")["changes"] == {}
 
 
 def test_a_key_that_cannot_be_used_is_made_anew(site):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from infra_formula import paths, process, systemd
+from infra_formula.daemon import local_ports
 from infra_formula.firewall import admission, confinement, entitlements
 from infra_formula.firewall import nftables as nft
 from infra_formula.firewall import ports as firewall

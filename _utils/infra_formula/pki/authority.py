@@ -169,13 +169,42 @@ def issue(minion: Minion, name: str, spec: dict[str, Any]) -> list[str]:
                 folder.mkdir(parents=True, mode=0o755)
         if not _is_usable(key):
             text = minion.call("x509.create_private_key", algo="rsa", keysize=2048)
-            _write(key, text, spec["key_mode"], spec["group"])
+            write_file(key, text, spec["key_mode"], spec["group"])
             written.append(key)
         text = minion.call("x509.create_certificate", private_key=key, **_arguments(spec))
-        _write(name, text, spec["cert_mode"], spec["group"])
+        write_file(name, text, spec["cert_mode"], spec["group"])
     except OSError as err:
         raise CommandFailed(f"{name} cannot be written: {err}") from err
     return [*written, name]
+
+
+def create_ca(minion: Minion, name: str, private_key: str, common_name: str, days: int) -> None:
+    """Create a CA; a key that exists is used.
+
+    name, private_key
+        Absolute paths of its certificate and key.
+    common_name
+        CN of its subject.
+    days
+        Its life.
+    """
+    if not Path(private_key).exists():
+        text = minion.call("x509.create_private_key", algo="rsa", keysize=4096)
+        write_file(private_key, text, "0600")
+    text = minion.call(
+        "x509.create_certificate",
+        signing_private_key=private_key,
+        private_key=private_key,
+        CN=common_name,
+        O="pigsty",
+        OU="ca",
+        basicConstraints="critical, CA:TRUE, pathlen:1",
+        keyUsage="critical, keyCertSign, cRLSign, digitalSignature",
+        subjectKeyIdentifier="hash",
+        not_before=validity_start(),
+        days_valid=days,
+    )
+    write_file(name, text, "0644")
 
 
 def validity_start() -> str:
@@ -214,8 +243,8 @@ def _is_usable(key: str) -> bool:
     return True
 
 
-def _write(path: str, text: str, mode: str, group: str) -> None:
-    """Write a file in one step; nobody ever sees it with other permissions, or a part of it."""
+def write_file(path: str, text: str, mode: str, group: str = "root") -> None:
+    """Write a file in one step: it is never seen in part, or with other permissions."""
     target = Path(path)
     try:
         gid = grp.getgrnam(group).gr_gid
