@@ -157,7 +157,7 @@ def look(monkeypatch, *reports, healthy=(("vmetrics", "a"),), test=False, journa
     }
     for name, value in dunders.items():
         monkeypatch.setattr(states, f"__{name}__", value, raising=False)
-    monkeypatch.setattr(states.time, "sleep", machine.sleep)
+    monkeypatch.setattr(infra_units.time, "sleep", machine.sleep)
     return states.stable("x"), machine
 
 
