@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from infra_formula.daemon import configuration
 from infra_formula.logs import vector
 from infra_formula.minion import Minion
-from infra_formula.registration import registry
+from infra_formula.registration import facts as own_facts
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def managed(
         told = vector.receivers(endpoints, nodes, admin_ip)
         whole = {
             **settings,
-            "ip": settings["ip"] or registry.own_address(towards),
+            "ip": settings["ip"] or own_facts.address_towards(towards),
             "receivers": told,
             "buffer_bytes": vector.size(buffer),
         }

@@ -344,9 +344,7 @@ def test_foreign_files_are_left_alone_unless_asked(portal):
     portal.apply(portal.portal(wiki={"domain": "wiki.pigsty.cc", "endpoint": "127.0.0.1:9003"}))
     assert portal.get(f"http://{ADDRESS}:8077/") == (200, "theirs")
     taken = portal.apply(portal.portal(theirs={"domain": "t.p", "path": "/www/t"}), check=False)
-    assert "expected no unmanaged file at /etc/nginx/conf.d/theirs.conf" in (
-        taken.complaint()
-    )
+    assert "expected no unmanaged file at /etc/nginx/conf.d/theirs.conf" in (taken.complaint())
     assert portal.machine.read("/etc/nginx/conf.d/theirs.conf") == server
     portal.apply(nginx_clean=True)
     assert portal.machine.run(

@@ -22,7 +22,8 @@ from infra_formula.parameters import schema
 from infra_formula.pki import authority, certbot_requests
 from infra_formula.portal import entries as portal_entries
 from infra_formula.portal import pages, rendering
-from infra_formula.registration import registry
+from infra_formula.registration import facts
+from infra_formula.registration import hosts as infra_hosts
 from infra_formula.repository import catalogue
 
 _SCHEMA = "salt://infra/schema.yaml"
@@ -114,7 +115,7 @@ def check(
     parameters = _merged(parameters, secrets)
     errors = problems(minion, parameters, own, infra_node)
     if not errors and hosts is not None:
-        errors = registry.hosts_problems(hosts, admin_ip)
+        errors = infra_hosts.hosts_problems(hosts, admin_ip)
     if not errors and portal is not None:
         errors = rendering.problems(portal, portal_settings or {})
     errors = _without_values(minion, errors, parameters, own, _mapping(secrets))
@@ -237,13 +238,13 @@ def _merged_problems(minion: Minion, parameters: Any) -> list[str]:
         return errors
     merged = {**_served(minion, _DEFAULTS), **parameters}
     if "infra_hosts" in parameters:
-        errors = registry.hosts_problems(merged["infra_hosts"], merged["admin_ip"])
+        errors = infra_hosts.hosts_problems(merged["infra_hosts"], merged["admin_ip"])
     errors += _portal_problems(merged)
     if errors:
         return errors
     seen: set[str] = set()
     for key, own in merged["nodes"].items():
-        found = registry.pillar_problems(own)
+        found = facts.pillar_problems(own)
         # Of hundreds of minions most differ in nothing but what they are and run.
         rest = {name: value for name, value in own.items() if name not in _IDENTITY}
         if rest and repr(rest) not in seen:
@@ -361,7 +362,7 @@ def _beyond_types(minion: Minion, parameters: dict[str, Any], infra_node: bool =
     errors += dnsmasq.problems(parameters)
     errors += chrony.problems(parameters)
     errors += resolver.problems(parameters)
-    errors += registry.pillar_problems(parameters)
+    errors += facts.pillar_problems(parameters)
     errors += vmalert.problems(parameters)
     errors += vector.problems(parameters)
     if infra_node:
