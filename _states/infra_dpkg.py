@@ -1,14 +1,13 @@
-"""dpkg as a state: nobody has its lock, and nothing that it began is left unfinished."""
+"""dpkg as a state: its lock is free, and nothing that it began is left unfinished."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.repository import dpkg
-from salt.exceptions import CommandExecutionError
+from infra_formula.state import converge
 
 if TYPE_CHECKING:
-    __salt__: dict[str, Any]
     __opts__: dict[str, Any]
 
 
@@ -18,24 +17,7 @@ def finished(name: str, seconds: int = 900) -> dict[str, Any]:
     name
         Any name for the state.
     seconds
-        How long to wait for somebody else who has the package manager.
+        How long to wait for another process that holds the package manager's lock.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        if __opts__["test"]:
-            if dpkg.holder() is not None:
-                return {**ret, "comment": "somebody has the package manager now"}
-            waited = 0.0
-        else:
-            waited = dpkg.wait(seconds)
-        told = f"waited {waited:.0f} s for somebody else; " if waited >= 1 else ""
-        left = dpkg.unfinished()
-        if not left:
-            return {**ret, "comment": f"{told}nothing is unfinished"}
-        ret["changes"] = {"finished": left}
-        if __opts__["test"]:
-            return {**ret, "result": None, "comment": "what dpkg began would be finished"}
-        dpkg.finish()
-    except CommandExecutionError as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": f"{told}what dpkg began is finished"}
+    test = __opts__["test"]
+    return converge(name, test, lambda: dpkg.plan_finished(seconds, test))

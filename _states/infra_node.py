@@ -228,3 +228,17 @@ def _defined(
         elif Path(folder, rel).is_file():
             files[rel] = {"text": Path(folder, rel).read_text(encoding="utf-8")}
     return {source: found["fault"] for source, found in latest.items() if "fault" in found}
+
+
+def linked(name: str, target: str) -> dict[str, Any]:
+    """A link leads to a file, if there is that file.
+
+    name
+        Absolute path of the link.
+    target
+        Absolute path of the file.
+    """
+    if not Path(target).is_file():
+        comment = f"{target} does not exist; nothing to link."
+        return {"name": name, "changes": {}, "result": True, "comment": comment}
+    return __states__["file.symlink"](name, target=target, makedirs=True)

@@ -169,8 +169,8 @@ def sites_present(
     def create() -> None:
         # Recorded before they exist: removal deletes those that are empty by then.
         paths = configuration.with_parents(below, settings["nginx_home"])
-        seen = install_record.look(_minion(), {"paths": paths})
-        install_record.note({"nginx": seen})
+        seen = install_record.inspect(_minion(), {"paths": paths})
+        install_record.add("nginx", seen)
         for path in below:
             created = __states__["file.directory"](
                 name=path, user="root", group=settings["nginx_group"], mode="0755", makedirs=True

@@ -28,7 +28,7 @@ from portal_samples import DEMO, LOADER, facts, settings  # noqa: E402
 from tools import formula  # noqa: E402
 
 # tools.formula puts the library on sys.path.
-from infra_formula.daemon import daemons  # noqa: E402  # isort: skip
+from infra_formula.daemon import checks  # noqa: E402  # isort: skip
 from infra_formula.dns import client, records, resolver  # noqa: E402  # isort: skip
 from infra_formula import paths  # noqa: E402  # isort: skip
 from infra_formula.fileset import manifest as file_sets  # noqa: E402  # isort: skip
@@ -159,7 +159,7 @@ MINION = formula.minion()
 
 def pillar(example):
     """All parameters together, as ``infra_pillar.validate`` has them."""
-    validation.given_problems(MINION, example)
+    validation.check(MINION, example, all_minions=True)
 
 
 def portal(example):
@@ -412,7 +412,7 @@ def status_output(example):
     report.unit_of(example)
     report.listening(example, lambda pid: str(pid))
     report.version_in(example)
-    daemons.words_of(example)
+    checks.extract_error_lines(example)
 
 
 _INVENTORIES = [

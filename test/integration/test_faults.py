@@ -168,7 +168,7 @@ def test_a_lock_of_the_package_manager_that_somebody_has_is_waited_for(applied):
     said = []
     for line in running.stderr:
         said.append(line)
-        if "waiting for process" in line and "which has the package manager" in line:
+        if "Waiting for process" in line and "which holds the package manager" in line:
             break
     assert "(python3)" in said[-1], said
     assert applied.silent(LASTING) == []

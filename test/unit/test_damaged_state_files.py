@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from infra_formula import paths, process
-from infra_formula.daemon import daemons as infra_daemon
+from infra_formula import paths, process, systemd
+from infra_formula.daemon import data_removal
 from infra_formula.dns import resolver as infra_resolver
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates as infra_cert
@@ -150,15 +150,15 @@ def test_data_is_not_destroyed_twice_because_nobody_can_tell(minion, damage, mon
     data = minion["place"] / "logs"
     data.mkdir()
     (data / "new").write_text("kept")
-    monkeypatch.setattr(infra_daemon, "systemctl", create_autospec(infra_daemon.systemctl))
-    infra_daemon.remember_cleaned("vlogs", str(data))
-    infra_daemon.cleaned_path("vlogs").write_bytes(damage)
+    monkeypatch.setattr(systemd, "systemctl", create_autospec(systemd.systemctl))
+    data_removal.record("vlogs", str(data))
+    data_removal.record_path("vlogs").write_bytes(damage)
     told = daemon_state.cleaned("vlogs", [str(data)], "vlogs", True, str(data))
     assert told["result"] is False
     assert "set vlogs_clean: false" in told["comment"]
     assert (data / "new").read_text() == "kept"
     assert daemon_state.cleaned("vlogs", [str(data)], "vlogs")["result"] is True
-    assert not infra_daemon.cleaned_path("vlogs").exists()
+    assert not data_removal.record_path("vlogs").exists()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -15,11 +15,10 @@ import salt.modules.x509_v2 as salt_x509
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import process
+from infra_formula import paths, process
 from infra_formula.minion import Minion
 from infra_formula.pki import authority as infra_cert_sign
 from infra_formula.pki import ca_backup as infra_cert_backup
-from infra_formula.pki import certbot as infra_certbot
 from infra_formula.pki import certificates as infra_cert
 from infra_formula.pki import inventory, issuing
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -52,30 +51,20 @@ class Site:
             "service.reload": self.reload,
         }
         self.minion = Minion(salt)
-        monkeypatch.setattr(infra_certbot, "LETSENCRYPT", folder / "letsencrypt")
         for module in (cert_state, salt_x509):
             monkeypatch.setattr(module, "__salt__", salt, raising=False)
         for name in ("__grains__", "__context__"):
             monkeypatch.setattr(cert_state, name, {}, raising=False)
         monkeypatch.setattr(salt_x509, "__opts__", {}, raising=False)
-        states = {"file.managed": self.file_managed, "infra_cert.managed": cert_state.managed}
+        states = {"infra_cert.managed": cert_state.managed}
         for module in (cert_state, scrape_state):
             monkeypatch.setattr(module, "__states__", states, raising=False)
         self.opts = {"test": False}
         monkeypatch.setattr(cert_state, "__opts__", self.opts, raising=False)
-        for module in (infra_cert, infra_cert_sign):
-            monkeypatch.setattr(module, "CA", str(self.pki / "ca.crt"))
-        monkeypatch.setattr(infra_cert_sign, "CA_KEY", str(self.pki / "ca/ca.key"))
-        monkeypatch.setattr(infra_cert_sign, "RECORD", folder / "certs.json")
-        monkeypatch.setattr(issuing, "MISC", self.pki / "misc")
-        monkeypatch.setattr(inventory, "NGINX", folder / "nginx")
-        monkeypatch.setattr(issuing, "METRICS", folder / "textfile/infra_certs.prom")
-        monkeypatch.setattr(infra_cert_backup, "PKI", self.pki)
-
-    def file_managed(self, name, mode, **_):
-        changed = stat.S_IMODE(Path(name).stat().st_mode) != int(mode, 8)
-        Path(name).chmod(int(mode, 8))
-        return {"result": True, "changes": {"mode": mode} if changed else {}, "comment": ""}
+        monkeypatch.setattr(paths, "PKI", self.pki)
+        monkeypatch.setattr(paths, "NGINX", folder / "nginx")
+        monkeypatch.setattr(paths, "LETSENCRYPT", folder / "letsencrypt")
+        monkeypatch.setattr(paths, "STATE_DIR", folder)
 
     def spec(self, name="leaf", **changes):
         return {
@@ -154,12 +143,12 @@ def test_the_state_issues_once_and_writes_it_down(site):
     told = site.managed()
     assert (told["result"], told["changes"]) == (None, {str(site.pki / "leaf.crt"): "issued"})
     assert not (site.pki / "leaf.key").exists()
-    assert not infra_cert_sign.RECORD.exists()
+    assert not infra_cert_sign.record_path().exists()
     site.opts["test"] = False
     done = site.managed()
     assert set(done["changes"]) == {str(site.pki / "leaf.crt"), str(site.pki / "leaf.key")}
     assert list(infra_cert_sign.recorded()) == [str(site.pki / "leaf.crt")]
-    assert mode(infra_cert_sign.RECORD) == 0o644
+    assert mode(infra_cert_sign.record_path()) == 0o644
     for test in (False, True):
         site.opts["test"] = test
         assert site.managed()["changes"] == {}
@@ -171,7 +160,54 @@ def test_the_state_issues_once_and_writes_it_down(site):
     assert set(site.managed(names=["b.p"])["changes"]) == {str(site.pki / "leaf.crt")}
     assert (site.pki / "leaf.key").read_bytes() == key
     (site.pki / "leaf.key").chmod(0o644)
-    assert site.managed(names=["b.p"])["changes"] == {"mode": "0640"}
+    done = site.managed(names=["b.p"])
+    assert list(done["changes"]) == [str(site.pki / "leaf.key")]
+    assert mode(site.pki / "leaf.key") == 0o640
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_a_ca_is_created_once_and_its_key_is_closed(site, test):
+    site.opts["test"] = test
+    folder = site.pki / "new"
+    paths_of_ca = [str(folder / "ca.crt"), str(folder / "ca.key")]
+    folder.mkdir()
+    done = cert_state.authority(*paths_of_ca, "site-ca", 3650)
+    assert done["result"] is (None if test else True)
+    assert done["changes"] == {paths_of_ca[0]: "created"}
+    if test:
+        assert list(folder.iterdir()) == []
+        return
+    assert [mode(path) for path in paths_of_ca] == [0o644, 0o600]
+    cert = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+    assert cert.subject.rfc4514_string() == "CN=site-ca,OU=ca,O=pigsty"
+    constraints = cert.extensions.get_extension_for_class(x509.BasicConstraints)
+    assert (constraints.critical, constraints.value.ca) == (True, True)
+    assert constraints.value.path_length == 1
+    assert infra_cert.pair_fault(*paths_of_ca) is None
+    before = tree(folder)
+    again = cert_state.authority(*paths_of_ca, "site-ca", 3650)
+    assert (again["result"], again["changes"]) == (True, {})
+    assert tree(folder) == before
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_a_certificate_is_trusted_once_it_is_in_the_bundle(site, test):
+    site.opts["test"] = test
+    crt, bundle = site.make(), site.pki / "bundle"
+    missing = cert_state.trusted("/no/such.crt", str(bundle), "true")
+    assert (missing["result"], missing["changes"]) == (
+        (None, {str(bundle): "updated"}) if test else (True, {})
+    )
+    assert "not installed" in cert_state.trusted(crt, str(bundle), "no-such-program")["comment"]
+    site.run.side_effect = lambda *a, **k: (
+        bundle.write_bytes(Path(crt).read_bytes()),
+        site.run.return_value,
+    )[1]
+    done = cert_state.trusted(crt, str(bundle), "true")
+    assert (done["result"], done["changes"]) == (None if test else True, {str(bundle): "updated"})
+    assert site.run.called is not test
+    if not test:
+        assert cert_state.trusted(crt, str(bundle), "true")["changes"] == {}
 
 
 def test_a_key_that_cannot_be_used_is_made_anew(site):
@@ -226,7 +262,7 @@ def test_what_is_about_to_end_is_renewed_and_served(site):
 
 def test_when_a_renewal_is_due_is_told_as_a_metric(site):
     site.managed()
-    (line,) = [x for x in issuing.METRICS.read_text().splitlines() if x[0] != "#"]
+    (line,) = [x for x in issuing.metrics_path().read_text().splitlines() if x[0] != "#"]
     told, _, moment = line.partition(" ")
     assert told == f'infra_certificate_renewal_seconds{{path="{site.pki / "leaf.crt"}"}}'
     assert 366 < (int(moment) - time.time()) / 86400 <= 367
@@ -261,12 +297,12 @@ def test_what_was_removed_is_forgotten(site):
 
 def test_a_damaged_record_fails_a_renewal_and_is_mended_by_an_apply(site):
     site.managed()
-    infra_cert_sign.RECORD.write_text("{")
+    infra_cert_sign.record_path().write_text("{")
     with pytest.raises(CommandExecutionError, match="is damaged"):
         issuing.renew(site.minion)
     assert site.managed()["result"] is True
     assert list(infra_cert_sign.recorded()) == [str(site.pki / "leaf.crt")]
-    assert infra_cert_sign.RECORD.with_suffix(".damaged").read_text() == "{"
+    assert infra_cert_sign.record_path().with_suffix(".damaged").read_text() == "{"
 
 
 def test_issued_by_hand(site):

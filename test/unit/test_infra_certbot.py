@@ -9,7 +9,7 @@ import portal_samples
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import process
+from infra_formula import paths, process
 from infra_formula.errors import CommandFailed
 from infra_formula.pki import certbot as infra_certbot
 from infra_formula.pki import certbot_record, certbot_requests
@@ -89,7 +89,7 @@ def test_a_wildcard_is_validated_over_dns():
     assert "--webroot" not in argv
     assert argv[-7:] == [
         "--dns-rfc2136",
-        *("--dns-rfc2136-credentials", certbot_requests.CREDENTIALS),
+        *("--dns-rfc2136-credentials", str(certbot_requests.credentials_path())),
         *("--dns-rfc2136-propagation-seconds", "5"),
         *("--domain", "*.apps.cc"),
     ]
@@ -217,9 +217,8 @@ class World:
         self.have, self.ran, self.answers, self.reloads = {}, [], [], 0
         self.test, self.clock = False, datetime.datetime(2030, 1, 1, tzinfo=datetime.timezone.utc)
         self.follows = {"result": True, "changes": {"change": ["x"]}, "comment": ""}
-        monkeypatch.setattr(certbot_record, "RECORD", folder / "certbot.json")
-        monkeypatch.setattr(infra_certbot, "LETSENCRYPT", folder / "letsencrypt")
-        monkeypatch.setattr(certbot_requests, "CREDENTIALS", str(folder / "dns.ini"))
+        monkeypatch.setattr(paths, "STATE_DIR", folder)
+        monkeypatch.setattr(paths, "LETSENCRYPT", folder / "letsencrypt")
         monkeypatch.setattr(infra_certbot, "certificates", lambda: self.have)
         monkeypatch.setattr(certbot_record, "_now", lambda: self.clock)
         monkeypatch.setattr(infra_certbot.time, "sleep", lambda _: None)
@@ -227,6 +226,7 @@ class World:
         monkeypatch.setattr(process, "run", self.program)
         states = {"infra_portal.certificates_refreshed": self.followed}
         monkeypatch.setattr(certbot_state, "__states__", states, raising=False)
+        (folder / "letsencrypt").mkdir()
         self.folder = folder
 
     def run(self, argv, **_):
@@ -271,12 +271,12 @@ def test_issue_then_nothing_then_expand(world):
     assert (told["result"], told["changes"]) == (None, {"certificates": ["a"]})
     assert world.ran == []
     assert world.reloads == 0
-    assert not certbot_record.RECORD.exists()
+    assert not certbot_record.record_path().exists()
     done = world.apply(site("a", "a.cc"))
     assert done["result"] is True
     assert done["changes"]["certificates"] == ["a"]
     assert (len(world.ran), world.reloads) == (1, 1)
-    assert certbot_record.RECORD.stat().st_mode & 0o777 == 0o600
+    assert certbot_record.record_path().stat().st_mode & 0o777 == 0o600
     for test in (False, True):
         again = world.apply(site("a", "a.cc"), test=test)
         assert (again["result"], again["changes"]) == (True, {})
@@ -323,10 +323,10 @@ def test_a_changed_question_or_retry_is_asked_at_once(world):
 def test_changed_credentials_are_a_changed_question(world):
     portal = site("wild", "*.w.cc")
     world.answers = [{"retcode": 1, "stdout": "unauthorized"}]
-    (world.folder / "dns.ini").write_text("secret = wrong")
+    (certbot_requests.credentials_path()).write_text("secret = wrong")
     world.apply(portal, {**DNS, "dns_propagation": None})
     assert world.runs(world.apply(portal, {**DNS, "dns_propagation": None})) == {"wild": False}
-    (world.folder / "dns.ini").write_text("secret = right")
+    (certbot_requests.credentials_path()).write_text("secret = right")
     assert world.runs(world.apply(portal, {**DNS, "dns_propagation": None})) == {"wild": True}
 
 
@@ -365,7 +365,7 @@ def test_a_certbot_that_is_content_without_a_result_is_not_believed(world, monke
 def test_a_rehearsal_changes_nothing(world):
     done = world.apply(site("a", "a.cc"), {**REQUEST, "options": "--dry-run"})
     assert (done["result"], done["changes"], world.reloads) == (True, {}, 0)
-    assert not certbot_record.RECORD.exists()
+    assert not certbot_record.record_path().exists()
     assert "issued nothing" in done["sub_state_run"][0]["comment"]
 
 
@@ -380,7 +380,7 @@ def test_replace_gets_a_new_one_reloads_and_then_revokes(world):
     with pytest.raises(SaltInvocationError, match="expected a certificate that"):
         infra_certbot.replace("a")
     world.apply(site("a", "a.cc"))
-    live = infra_certbot.LETSENCRYPT / "live/a"
+    live = paths.LETSENCRYPT / "live/a"
     live.mkdir(parents=True)
     (live / "cert.pem").write_text("old")
     world.ran.clear()
@@ -399,9 +399,9 @@ def test_replace_gets_a_new_one_reloads_and_then_revokes(world):
 
 
 def test_a_damaged_record_is_no_obstacle(world):
-    certbot_record.RECORD.write_text("{")
+    certbot_record.record_path().write_text("{")
     assert world.apply(site("a", "a.cc"))["result"] is True
-    assert json.loads(certbot_record.RECORD.read_text())["asked"]["a"]["ours"] is True
+    assert json.loads(certbot_record.record_path().read_text())["asked"]["a"]["ours"] is True
 
 
 def test_a_certbot_that_is_not_there_is_named(world):

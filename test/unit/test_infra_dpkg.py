@@ -50,9 +50,9 @@ def test_nobody_has_the_lock(admin):
 
 def test_who_has_the_lock_is_named_and_waited_for(held, caplog, monkeypatch):
     assert infra_dpkg.holder() == held.pid
-    with pytest.raises(CommandExecutionError, match=rf"process {held.pid} \(python.*\) has had"):
+    with pytest.raises(CommandExecutionError, match=rf"process {held.pid} \(python.*\) has held"):
         infra_dpkg.wait(0.1, 0.05)
-    assert f"waiting for process {held.pid} (python" in caplog.text
+    assert f"Waiting for process {held.pid} (python" in caplog.text
     monkeypatch.setattr(infra_dpkg.time, "sleep", lambda _: (held.stdin.close(), held.wait()))
     assert infra_dpkg.wait(60) < 60
 
@@ -92,7 +92,7 @@ def test_what_is_unfinished_is_told(admin, monkeypatch):
     assert infra_dpkg.unfinished() == ["nginx is half-configured", "c is half-installed"]
     assert infra_dpkg.unfinished() == ["d is reinstreq"]
     Path(admin, "updates", "0001").touch()
-    assert infra_dpkg.unfinished() == ["not yet written down: 0001"]
+    assert infra_dpkg.unfinished() == ["not yet recorded: 0001"]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_the_state_finishes_once_and_tells_beforehand(monkeypatch, test, left):
     assert ret["result"] is (None if test and left else True)
     assert ret["changes"] == ({"finished": left} if left else {})
     assert doubles["finish"].called is (bool(left) and not test)
-    assert ("waited 6 s" in ret["comment"]) is not test
+    assert ("Waited 6 s" in ret["comment"]) is not test
 
 
 def test_a_lock_that_does_not_end_is_an_error(monkeypatch):

@@ -6,8 +6,9 @@ from unittest.mock import create_autospec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import paths, process
-from infra_formula.daemon import daemons
+from infra_formula import paths, process, systemd
+from infra_formula.daemon import local_ports
+from infra_formula.firewall import admission, confinement, entitlements
 from infra_formula.firewall import nftables as nft
 from infra_formula.firewall import ports as firewall
 from infra_formula.uninstall import install_record as before
@@ -38,8 +39,8 @@ class Machine:
             firewall.salt.utils.path, "which", lambda name: name if name in programs else None
         )
         self.noted = []
-        note = create_autospec(before.note, side_effect=self.noted.append)
-        monkeypatch.setattr(before, "note", note)
+        add = create_autospec(before.add, side_effect=lambda *a: self.noted.append(a))
+        monkeypatch.setattr(before, "add", add)
         low = {"__sls__": "infra.nginx.firewall"}
         monkeypatch.setattr(state, "__low__", low, raising=False)
         monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
@@ -75,7 +76,7 @@ def test_ufw_is_told_what_is_missing(monkeypatch):
     assert ret["changes"] == {"ufw": ["443/tcp"]}
     assert machine.asked[-1] == "ufw allow 443/tcp"
     # Port 80 was open before us, and is not closed on the way back.
-    assert machine.noted == [{"nginx": {"ports": {"443/tcp": "ufw"}}}]
+    assert machine.noted == [("nginx", {"ports": {"443/tcp": "ufw"}})]
 
 
 RICH = 'rule family="ipv4" source address="10.0.0.0/8" port port="9428" protocol="tcp" accept'
@@ -176,26 +177,26 @@ Anywhere                   ALLOW IN    10.0.0.99
     ],
 )
 def test_ufws_rules_are_followed_in_their_order(source, port, protocol, admitted):
-    assert firewall.ufw_admits(VERBOSE, source, port, protocol) is admitted
+    assert admission.ufw_admits(VERBOSE, source, port, protocol) is admitted
 
 
 def test_a_ufw_that_lets_in_by_default_does():
     told = VERBOSE.replace("deny (incoming)", "allow (incoming)")
-    assert firewall.ufw_admits(told, "192.0.2.1", 80, "tcp") is True
-    assert firewall.ufw_rules(told)[0] is False
+    assert admission.ufw_admits(told, "192.0.2.1", 80, "tcp") is True
+    assert admission.ufw_rules(told)[0] is False
 
 
 @given(st.text(max_size=200), st.ip_addresses().map(str), st.integers(1, 65535))
 def test_no_status_of_ufws_is_an_error(status, source, port):
     told = VERBOSE.replace("9428/tcp", status)
-    assert firewall.ufw_admits(told, source, port, "tcp") in (True, False, None)
+    assert admission.ufw_admits(told, source, port, "tcp") in (True, False, None)
 
 
 @pytest.mark.parametrize("source", ["10.0.0.0/8", "fd00::/8"])
 @pytest.mark.parametrize("kind", ["ufw", "firewalld"])
 def test_what_was_opened_for_somebody_is_closed_again(monkeypatch, kind, source):
     asked = []
-    monkeypatch.setattr(firewall, "_run", lambda *words: asked.append(words) or "")
+    monkeypatch.setattr(firewall, "run_firewall", lambda *words: asked.append(words) or "")
     rule = f"9428/tcp from {source}"
     firewall.open_port(kind, rule)
     opened = [" ".join(words) for words in asked]
@@ -216,13 +217,13 @@ ROWS = [
 
 
 def test_what_is_not_ours_is_let_in_and_never_confined():
-    rows, told = firewall.confinable(ROWS, ["10.0.0.12"], ["10.0.0.0/8"])
+    rows, told = entitlements.confinable(ROWS, ["10.0.0.12"], ["10.0.0.0/8"])
     assert ([row["service"] for row in rows], told) == (["vmetrics", "vlogs"], [])
-    assert "9101/tcp from 10.0.0.12" in firewall.granted(ROWS)
+    assert "9101/tcp from 10.0.0.12" in entitlements.allow_rules(ROWS)
 
 
 def test_a_site_whose_networks_are_not_known_goes_on_shipping_its_logs():
-    rows, (told,) = firewall.confinable(ROWS, ["10.0.0.12", "203.0.113.5"], ["10.0.0.0/8"])
+    rows, (told,) = entitlements.confinable(ROWS, ["10.0.0.12", "203.0.113.5"], ["10.0.0.0/8"])
     assert [row["service"] for row in rows] == ["vmetrics"]
     assert told.startswith("node_firewall_intranet: expected the networks of the site")
     assert "203.0.113.5" in told
@@ -239,7 +240,7 @@ def test_a_site_whose_networks_are_not_known_goes_on_shipping_its_logs():
     ],
 )
 def test_who_else_is_let_in_is_named_by_service_and_network(allow, fault):
-    errors = firewall.problems({"infra_firewall_allow": allow}, ["vmetrics", "grafana"])
+    errors = entitlements.problems({"infra_firewall_allow": allow}, ["vmetrics", "grafana"])
     assert len(errors) == (fault is not None)
     assert all(error.startswith(fault) for error in errors)
 
@@ -254,8 +255,8 @@ class Rules:
         interfaces = tmp_path / "if_inet6"
         interfaces.write_text(f"fe80 02 40 20 80 {'eth0' if ipv6 else 'lo'}\n", encoding="ascii")
         (tmp_path / "ip_tables_names").write_text("filter\n" if legacy else "", encoding="ascii")
-        monkeypatch.setattr(firewall, "_INTERFACES", interfaces)
-        monkeypatch.setattr(firewall, "_LEGACY", f"{tmp_path}/ip{{}}_tables_names")
+        monkeypatch.setattr(admission, "_INTERFACES", interfaces)
+        monkeypatch.setattr(admission, "_LEGACY", f"{tmp_path}/ip{{}}_tables_names")
         unavailable = create_autospec(nft.unavailable, return_value=None)
         monkeypatch.setattr(nft, "unavailable", unavailable)
         monkeypatch.setattr(nft, "ruleset", create_autospec(nft.ruleset, return_value=rules))
@@ -303,16 +304,16 @@ def test_a_firewall_is_one_that_drops_what_it_does_not_know(
     monkeypatch, tmp_path, rules, ipv6, legacy, found
 ):
     Rules(monkeypatch, tmp_path, rules, ipv6, legacy)
-    assert firewall.guard() == found
+    assert admission.default_drop_firewall() == found
 
 
 def test_rules_of_iptables_that_cannot_be_followed_leave_it_open_who_gets_in(monkeypatch, tmp_path):
     Rules(monkeypatch, tmp_path, [], False, "-P INPUT ACCEPT\n-A INPUT -j X")
-    name, admits = firewall.judge()
+    name, admits = admission.current()
     assert (name, admits("10.0.0.7", 8428, "tcp")) == ("no firewall", None)
     monkeypatch.undo()
     Rules(monkeypatch, tmp_path, [], False, "-P INPUT ACCEPT")
-    name, admits = firewall.judge()
+    name, admits = admission.current()
     assert (name, admits("10.0.0.7", 8428, "tcp")) == ("no firewall", True)
 
 
@@ -324,7 +325,7 @@ def test_a_firewalld_whose_zone_takes_everything_is_none(monkeypatch, target, fo
         "firewall-cmd --permanent --zone=public --get-target": (0, target),
     }
     Machine(monkeypatch, answers)
-    assert firewall.guard() == found
+    assert admission.default_drop_firewall() == found
 
 
 # -- the table as a state
@@ -337,51 +338,55 @@ class Confined:
         self.firewall = self.guard = self.fault = None
         self.live, self.noted, self.calls = None, {}, []
         self.root = tmp_path / "etc"
-        monkeypatch.setattr(state, "_ROOT", str(self.root))
+        monkeypatch.setattr(confinement, "ROOT", str(self.root))
         monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
         monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
         self.has_nft, self.active = True, False
         self.record, self.ports, self.locked_out = {}, [], []
-        monkeypatch.setattr(state, "_LOADED", tmp_path / "firewall.json")
         monkeypatch.setattr(
-            state.salt.utils.path, "which", lambda name: "/usr/sbin/nft" if self.has_nft else None
+            confinement.salt.utils.path,
+            "which",
+            lambda name: "/usr/sbin/nft" if self.has_nft else None,
         )
         monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
         monkeypatch.setattr(state, "__low__", {"__sls__": "infra.firewall"}, raising=False)
-        states = {"pkg.installed": self.install}
-        monkeypatch.setattr(state, "__states__", states, raising=False)
         functions = {
             firewall.active: lambda: self.firewall,
-            firewall.guard: lambda: self.guard,
-            firewall.locked_out: lambda rows: self.locked_out,
+            admission.default_drop_firewall: lambda: self.guard,
+            firewall.ssh_ports: lambda rows: self.locked_out,
             firewall.open_ports: lambda _: self.ports,
             firewall.open_port: lambda _, rule: self.ports.append(rule),
             firewall.close_port: lambda _, rule: self.ports.remove(rule),
             nft.unavailable: lambda: self.fault if self.has_nft else "nft is not installed",
-            nft.refusal: lambda text: None,
+            nft.check: lambda text: None,
             nft.ruleset: lambda: [],
-            nft.own: lambda _: self.live or [],
-            daemons.running: lambda unit: {"active": self.active},
-            daemons.systemctl: self.systemctl,
-            before.note: self.noted.update,
+            nft.managed_table: lambda _: self.live or [],
+            systemd.unit_state: lambda unit: {"active": self.active},
+            systemd.systemctl: self.systemctl,
+            before.add: self.note,
+            before.add_package_changes: lambda component, changes: None,
             before.record: lambda: self.record,
             before.forget: lambda *a: self.calls.append(("forget", *a)),
         }
-        modules = {m.__name__: m for m in (firewall, nft, daemons, before)}
+        modules = {m.__name__: m for m in (firewall, admission, nft, systemd, before)}
         for function, double in functions.items():
             spec = create_autospec(function, side_effect=double)
             monkeypatch.setattr(modules[function.__module__], function.__name__, spec)
-        salt = {"cp.get_file_str": lambda path: "[Unit]\n"}
+        salt = {"cp.get_file_str": lambda path: "[Unit]\n", "pkg.install": self.install}
         monkeypatch.setattr(state, "__salt__", salt, raising=False)
         for name in ("__grains__", "__context__"):
             monkeypatch.setattr(state, name, {}, raising=False)
 
-    def install(self, **_given):
-        if state.__opts__["test"]:
-            return {"result": None, "changes": {}, "comment": ""}
-        self.has_nft = self.fault is None
-        changes = {"nftables": {"old": "", "new": "1.0"}} if self.has_nft else {}
-        return {"result": self.has_nft, "changes": changes, "comment": "no candidate"}
+    def note(self, component, entries):
+        for kind, names in entries.items():
+            self.noted.setdefault(component, {}).setdefault(kind, {}).update(names)
+
+    def install(self, name, **_options):
+        assert (name, state.__opts__["test"]) == ("nftables", False)
+        if self.fault is not None:
+            raise CommandExecutionError("no candidate")
+        self.has_nft = True
+        return {"nftables": {"old": "", "new": "1.0"}}
 
     @property
     def files(self):
@@ -415,14 +420,15 @@ def test_a_bare_machine_is_told_the_truth_and_confined_once(confined):
     assert set(done["changes"]) == set(would["changes"])
     assert done["changes"]["table inet infra"].startswith("loaded")
     assert confined.noted == {
-        "firewall": {"units": {"infra-firewall": {"file": "", "active": False}}}
+        "firewall": {
+            "packages": {"nftables": False},
+            "units": {"infra-firewall": {"file": "", "active": False}},
+            "paths": {str(paths.STATE_DIR / "firewall.json"): "absent"},
+        }
     }
     for test in (True, False):
         again = confined.apply(test=test)
         assert (again["changes"], again["result"]) == ({}, True)
-    assert before.came(
-        {"infra_firewall_|-x_|-x_|-confined": {**done, "__sls__": "infra.firewall"}}
-    ) == {"firewall": {"installed": {"nftables": False}, "displaced": {}}}
 
 
 @pytest.mark.parametrize("live", [None, [{"text": "somebody's own"}]])
@@ -436,7 +442,7 @@ def test_a_table_that_was_flushed_or_changed_is_loaded_again(confined, live):
 
 def test_what_is_remembered_of_it_may_be_damaged(confined):
     confined.apply()
-    state._LOADED.write_text("{", encoding="utf-8")
+    (paths.STATE_DIR / "firewall.json").write_text("{", encoding="utf-8")
     assert set(confined.apply()["changes"]) == {"table inet infra"}
     assert confined.apply()["changes"] == {}
 
@@ -496,16 +502,16 @@ def test_a_port_that_a_firewall_opens_to_everybody_is_warned_of(confined):
     confined.firewall = confined.guard = "ufw"
     confined.ports = ["8428/tcp"]
     told = "\n".join(confined.apply()["warnings"])
-    assert "ufw lets everybody reach 8428/tcp (vmetrics)" in told
+    assert "ufw allows everybody to reach 8428/tcp (vmetrics)" in told
 
 
 def test_ssh_is_never_confined(monkeypatch, tmp_path):
-    locked_out = firewall.locked_out
+    locked_out = firewall.ssh_ports
     confined = Confined(monkeypatch, tmp_path)
     listeners = {2222: {7}, 8428: {8}, 9: {1}}
     names = {7: "sshd", 8: "victoria-metric", 1: "systemd"}
-    monkeypatch.setattr(daemons, "listeners", lambda port: listeners.get(port, set()))
-    monkeypatch.setattr(firewall, "_process", names.get)
+    monkeypatch.setattr(local_ports, "listeners", lambda port: listeners.get(port, set()))
+    monkeypatch.setattr(firewall, "_process_name", names.get)
     rows = [{"service": "x", "ports": [f"{n}/tcp" for n in (22, 2222, 8428, 9, 80)]}]
     assert locked_out(rows) == ["22/tcp (x)", "2222/tcp (x)", "9/tcp (x)"]
     confined.locked_out = ["2222/tcp (x)"]
@@ -542,12 +548,12 @@ SERVICES = {"ssh": "ssh\n  ports: 22/tcp\n", "dns": "dns\n  ports: 53/tcp 53/udp
     ],
 )
 def test_a_zone_of_firewallds_is_followed_where_nft_is_not_there(source, port, protocol, admitted):
-    assert firewall.firewalld_admits(ZONE, SERVICES, source, port, protocol) is admitted
+    assert admission.firewalld_admits(ZONE, SERVICES, source, port, protocol) is admitted
 
 
 def test_what_firewalld_does_not_tell_plainly_is_left_open():
     asked = (SERVICES, "192.0.2.1", 8428, "tcp")
-    assert firewall.firewalld_admits("", *asked) is None
+    assert admission.firewalld_admits("", *asked) is None
     log = '\trule family="ipv4" source address="192.0.2.0/24" log prefix="x" accept\n'
-    assert firewall.firewalld_admits(ZONE + log, *asked) is None
-    assert firewall.firewalld_admits(ZONE.replace("DROP", "ACCEPT"), *asked) is True
+    assert admission.firewalld_admits(ZONE + log, *asked) is None
+    assert admission.firewalld_admits(ZONE.replace("DROP", "ACCEPT"), *asked) is True

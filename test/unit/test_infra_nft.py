@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from infra_formula import process
 from infra_formula.firewall import nftables as nft
+from infra_formula.firewall import packets
 from salt.exceptions import CommandExecutionError
 
 CASES = Path(__file__).parent / "cases"
@@ -106,8 +107,8 @@ def test_loopback_what_is_established_and_every_other_port_are_never_dropped(row
     rules = in_force(nft.text(rows))
     source = str(address)
     confined = {port for row in rows for port in row["ports"]}
-    assert nft.admits(rules, source, 22) is True
-    assert nft.admits(rules, source, 22, begins=False) is True
+    assert packets.admits(rules, source, 22) is True
+    assert packets.admits(rules, source, 22, begins=False) is True
     for port in confined:
         number, _, protocol = port.partition("/")
         entitled = [
@@ -117,13 +118,13 @@ def test_loopback_what_is_established_and_every_other_port_are_never_dropped(row
             for word in row["sources"]
         ]
         asked = (rules, source, int(number), protocol)
-        assert nft.admits(*asked, interface="lo") is True
-        assert nft.admits(*asked) is any(entitled)
+        assert packets.admits(*asked, interface="lo") is True
+        assert packets.admits(*asked) is any(entitled)
         if protocol == "tcp":
-            assert nft.admits(*asked, begins=False) is True
+            assert packets.admits(*asked, begins=False) is True
     for free in (80, 443, 53):
         if f"{free}/tcp" not in confined:
-            assert nft.admits(rules, source, free) is True
+            assert packets.admits(rules, source, free) is True
 
 
 @needs_nft
@@ -131,13 +132,16 @@ def test_loading_it_again_replaces_it_and_leaves_the_tables_of_others():
     others = "table ip nat {\n}\ntable inet docker {\n}\n"
     once = in_force(others, nft.text(ROWS))
     again = in_force(others, nft.text(ROWS[:1]), nft.text(ROWS))
-    assert nft.own(once) == nft.own(again)
-    assert nft.own(once) != []
+    assert nft.managed_table(once) == nft.managed_table(again)
+    assert nft.managed_table(once) != []
     named = {
-        value["name"] for item in nft.foreign(once) for value in item.values() if "name" in value
+        value["name"]
+        for item in nft.other_tables(once)
+        for value in item.values()
+        if "name" in value
     }
     assert {"nat", "docker"} <= named
-    assert nft.own(nft.foreign(once)) == []
+    assert nft.managed_table(nft.other_tables(once)) == []
 
 
 # -- what rules of others let in
@@ -146,7 +150,7 @@ def test_loading_it_again_replaces_it_and_leaves_the_tables_of_others():
 @needs_nft
 @pytest.mark.parametrize("case", OTHERS, ids=lambda case: case["rules"].split(None, 3)[3][:60])
 def test_rules_of_others_are_followed(case):
-    assert nft.admits(in_force(case["rules"]), "10.0.0.7", 8428) is case["admitted"]
+    assert packets.admits(in_force(case["rules"]), "10.0.0.7", 8428) is case["admitted"]
 
 
 JUNK = st.recursive(
@@ -170,7 +174,7 @@ def test_a_rule_that_is_not_understood_is_at_most_unknown(expr):
         {"chain": {**place, "name": "c", "hook": "input", "type": "filter", "policy": "accept"}},
         {"rule": {**place, "chain": "c", "expr": expr}},
     ]
-    assert nft.admits(rules, "10.0.0.7", 8428) in (True, False, None)
+    assert packets.admits(rules, "10.0.0.7", 8428) in (True, False, None)
 
 
 @pytest.mark.parametrize("flags", [["syn", "ack"], {"|": ["syn", "ack"]}])
@@ -183,8 +187,8 @@ def test_both_ways_in_which_releases_of_nft_write_flags_are_read(flags):
         {"chain": chain},
         {"rule": {**place, "chain": "input", "expr": [begins, {"accept": None}]}},
     ]
-    assert nft.admits(rules, "10.0.0.7", 8428) is False
-    assert nft.admits(rules, "10.0.0.7", 8428, begins=False) is True
+    assert packets.admits(rules, "10.0.0.7", 8428) is False
+    assert packets.admits(rules, "10.0.0.7", 8428, begins=False) is True
 
 
 def test_chains_that_lead_in_a_circle_end():
@@ -193,7 +197,7 @@ def test_chains_that_lead_in_a_circle_end():
         {"chain": {**place, "name": "c", "hook": "input", "type": "filter", "policy": "accept"}},
         {"rule": {**place, "chain": "c", "expr": [{"jump": {"target": "c"}}]}},
     ]
-    assert nft.admits(rules, "10.0.0.7", 8428) is None
+    assert packets.admits(rules, "10.0.0.7", 8428) is None
 
 
 # -- the program
@@ -219,9 +223,9 @@ def test_why_nft_cannot_be_used_is_said(program, monkeypatch):
 
 
 def test_a_file_that_nft_refuses_is_told_in_its_words(program):
-    assert nft.refusal("") is None
+    assert nft.check("") is None
     program.update(retcode=1, stderr="Error: syntax error\n")
-    assert "syntax error" in nft.refusal("x")
+    assert "syntax error" in nft.check("x")
 
 
 @pytest.mark.parametrize(("code", "said"), [(1, ""), (0, "{"), (0, "{}"), (0, "7")])

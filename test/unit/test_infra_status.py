@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from infra_formula import process
 from infra_formula.daemon import units
-from infra_formula.firewall import ports
+from infra_formula.firewall import admission
 from infra_formula.minion import Minion
 from infra_formula.status import report as status
 from salt.exceptions import CommandExecutionError
@@ -215,7 +215,9 @@ def judged(machine, monkeypatch):
     sockets = {"retcode": 0, "stdout": SOCKETS, "stderr": ""}
     process.run.side_effect = lambda _command: sockets
     answer = ("table inet infra", lambda *asked: rules.get(asked[0], False))
-    monkeypatch.setattr(ports, "judge", create_autospec(ports.judge, return_value=answer))
+    monkeypatch.setattr(
+        admission, "current", create_autospec(admission.current, return_value=answer)
+    )
     data = reach(
         ("vmetrics", ["8428/tcp"], "peers", ["10.0.0.12"]),
         ("nginx_exporter", ["9113/tcp"], "machine", []),

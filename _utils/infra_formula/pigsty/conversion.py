@@ -456,7 +456,7 @@ class _Conversion:
         for _ in range(1000):
             if not self.parameters.get("nodes", True):
                 del self.parameters["nodes"]
-            errors = validation.given_problems(self.minion, self.parameters)
+            errors = validation.check(self.minion, self.parameters, all_minions=True)["errors"]
             if not errors:
                 return
             if not self._cut(errors[0]):

@@ -38,15 +38,13 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
+from infra_formula import paths
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates as pki_certificates
 
 log = logging.getLogger(__name__)
-RECORD = Path("/var/lib/infra/certs.json")
-CA = "/etc/pki/ca.crt"
-CA_KEY = "/etc/pki/ca/ca.key"
 _RENEW_DAYS = 30
 _TOLERANCE = datetime.timedelta(days=2)
 _NAME = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9._-]{0,250}[A-Za-z0-9])?")
@@ -98,8 +96,8 @@ def specification(given: dict[str, Any], purpose: str) -> dict[str, Any]:
     shared = bool(given.get("group"))
     return {
         "private_key": given["key"],
-        "signing_cert": CA,
-        "signing_private_key": CA_KEY,
+        "signing_cert": str(paths.ca_certificate()),
+        "signing_private_key": str(paths.ca_key()),
         "common_name": given["cn"],
         "organization": given["org"],
         "unit": given["unit"],
@@ -171,13 +169,42 @@ def issue(minion: Minion, name: str, spec: dict[str, Any]) -> list[str]:
                 folder.mkdir(parents=True, mode=0o755)
         if not _is_usable(key):
             text = minion.call("x509.create_private_key", algo="rsa", keysize=2048)
-            _write(key, text, spec["key_mode"], spec["group"])
+            write_file(key, text, spec["key_mode"], spec["group"])
             written.append(key)
         text = minion.call("x509.create_certificate", private_key=key, **_arguments(spec))
-        _write(name, text, spec["cert_mode"], spec["group"])
+        write_file(name, text, spec["cert_mode"], spec["group"])
     except OSError as err:
         raise CommandFailed(f"{name} cannot be written: {err}") from err
     return [*written, name]
+
+
+def create_ca(minion: Minion, name: str, private_key: str, common_name: str, days: int) -> None:
+    """Create a CA; a key that exists is used.
+
+    name, private_key
+        Absolute paths of its certificate and key.
+    common_name
+        CN of its subject.
+    days
+        Its life.
+    """
+    if not Path(private_key).exists():
+        text = minion.call("x509.create_private_key", algo="rsa", keysize=4096)
+        write_file(private_key, text, "0600")
+    text = minion.call(
+        "x509.create_certificate",
+        signing_private_key=private_key,
+        private_key=private_key,
+        CN=common_name,
+        O="pigsty",
+        OU="ca",
+        basicConstraints="critical, CA:TRUE, pathlen:1",
+        keyUsage="critical, keyCertSign, cRLSign, digitalSignature",
+        subjectKeyIdentifier="hash",
+        not_before=validity_start(),
+        days_valid=days,
+    )
+    write_file(name, text, "0644")
 
 
 def validity_start() -> str:
@@ -216,8 +243,8 @@ def _is_usable(key: str) -> bool:
     return True
 
 
-def _write(path: str, text: str, mode: str, group: str) -> None:
-    """Write a file in one step; nobody ever sees it with other permissions, or a part of it."""
+def write_file(path: str, text: str, mode: str, group: str = "root") -> None:
+    """Write a file in one step: it is never seen in part, or with other permissions."""
     target = Path(path)
     try:
         gid = grp.getgrnam(group).gr_gid
@@ -249,7 +276,7 @@ def record(name: str, spec: dict[str, Any]) -> None:
         known = recorded()
     except CommandExecutionError as err:
         log.warning("%s", err)
-        RECORD.replace(RECORD.with_suffix(".damaged"))
+        record_path().replace(record_path().with_suffix(".damaged"))
         known = {}
     if known.get(name) != spec:
         _write_record({**known, name: spec})
@@ -266,16 +293,21 @@ def recorded() -> dict[str, dict[str, Any]]:
     Raises CommandExecutionError for a record that cannot be read.
     """
     try:
-        return dict(json.loads(RECORD.read_text(encoding="utf-8"))["certificates"])
+        return dict(json.loads(record_path().read_text(encoding="utf-8"))["certificates"])
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as err:
         raise CommandFailed(
-            f"{RECORD} is damaged ({err}); apply infra.ca to have it written anew"
+            f"{record_path()} is damaged ({err}); apply infra.ca to have it written anew"
         ) from err
 
 
 def _write_record(certificates: dict[str, dict[str, Any]]) -> None:
     data = {"version": 1, "certificates": certificates}
     text = json.dumps(data, indent=1, sort_keys=True) + "\n"
-    atomic.write(str(RECORD), text, 0o644)
+    atomic.write(str(record_path()), text, 0o644)
+
+
+def record_path() -> Path:
+    """Where the certificates that were issued are recorded."""
+    return paths.STATE_DIR / "certs.json"

@@ -20,10 +20,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from infra_formula import paths
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.pki import certificates
 
-PKI = Path("/etc/pki")
 _KEPT = re.compile(r"etc/pki/(ca\.crt|ca/ca\.key|misc/[A-Za-z0-9._@*-]+\.(crt|key))")
 _GPG = ["gpg", "--batch", "--no-tty", "--quiet", "--pinentry-mode", "loopback"]
 _SECONDS = 120
@@ -86,8 +86,12 @@ def write(path: str, passphrase_file: str) -> list[str]:
         raise InvalidInput(f"path: expected a new file in a folder that is there: {path!r}")
     if os.path.lexists(target):
         raise InvalidInput(f"path: {path} is there already; a backup replaces nothing")
-    root = PKI.parent.parent
-    found = [PKI / "ca.crt", PKI / "ca/ca.key", *sorted((PKI / "misc").glob("*.*"))]
+    root = paths.PKI.parent.parent
+    found = [
+        paths.PKI / "ca.crt",
+        paths.PKI / "ca/ca.key",
+        *sorted((paths.PKI / "misc").glob("*.*")),
+    ]
     files = {str(p.relative_to(root)): p.read_bytes() for p in found if p.is_file()}
     files = {name: content for name, content in files.items() if _KEPT.fullmatch(name)}
     unpack(data := pack(files))  # a backup without a CA in it is none
@@ -122,7 +126,7 @@ def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, s
     fault = certificates.text_fault(*texts)
     if fault:
         raise CommandFailed(f"{path}: the CA in it cannot be used: {fault}")
-    root = PKI.parent.parent
+    root = paths.PKI.parent.parent
     differ = [n for n, c in files.items() if (root / n).exists() and (root / n).read_bytes() != c]
     if differ and not force:
         told = ", ".join(f"/{name}" for name in sorted(differ))
@@ -147,7 +151,7 @@ def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, s
 
 def _write(target: Path, content: bytes, permissions: int) -> None:
     for folder in [p for p in (*reversed(target.parents),) if not p.exists()]:
-        folder.mkdir(mode=0o700 if folder == PKI / "ca" else 0o755)
+        folder.mkdir(mode=0o700 if folder == paths.PKI / "ca" else 0o755)
     fd, beside = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     with os.fdopen(fd, "wb") as stream:
         stream.write(content)

@@ -13,19 +13,17 @@ import json
 import logging
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from infra_formula import process
+from infra_formula import paths, process
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import root_only
 from infra_formula.pki import certbot_record, certbot_requests
 from infra_formula.pki import certificates as pki_certificates
 
 log = logging.getLogger(__name__)
-LETSENCRYPT = Path("/etc/letsencrypt")
 REASONS = ("unspecified", "keycompromise", "affiliationchanged", "superseded",
            "cessationofoperation")  # fmt: skip
 """Reasons for a revocation that certbot knows (``certbot --help revoke``)."""
@@ -43,8 +41,8 @@ def certificates() -> dict[str, dict[str, Any]]:
     ``cert`` and ``key`` (paths) and ``renewal`` (how it is renewed), or ``fault``.
     """
     found = {}
-    for conf in sorted((LETSENCRYPT / "renewal").glob("*.conf")):
-        live = LETSENCRYPT / "live" / conf.stem
+    for conf in sorted((paths.LETSENCRYPT / "renewal").glob("*.conf")):
+        live = paths.LETSENCRYPT / "live" / conf.stem
         cert, key = str(live / "fullchain.pem"), str(live / "privkey.pem")
         entry: dict[str, Any] = {"cert": cert, "key": key}
         fault = pki_certificates.pair_fault(cert, key)
@@ -65,9 +63,9 @@ def plan(views: dict[str, dict[str, Any]], request: dict[str, Any]) -> dict[str,
     views, request
         As for :func:`certbot_requests.group_names`.
 
-    Returns ``wanted``, as :func:`certbot_requests.group_names` does, with ``reason`` (None: it is as it should be),
-    ``force``, and ``wait`` (the last failure, None where nothing stands against asking now); and
-    ``retired``, the names of certificates that this module got and that nobody asks for any more.
+    Returns ``wanted``, as :func:`certbot_requests.group_names` does, with ``reason`` (None: it is
+    up to date), ``force`` and ``wait`` (the last failure, if the next try is not due yet); and
+    ``retired``, names of certificates of this formula that no entry asks for any more.
     """
     there, record = certificates(), certbot_record.read()
     specs = certbot_requests.group_names(views, request)
@@ -154,9 +152,9 @@ def replace(name: str, revoke: str = "") -> dict[str, Any]:
         )
     known, spec = asked[name], certbot_record._identity(asked[name])
     # Where its live link led: certbot keeps every generation in its archive.
-    old = (LETSENCRYPT / "live" / name / "cert.pem").resolve()
+    old = (paths.LETSENCRYPT / "live" / name / "cert.pem").resolve()
     have = issue(spec, known["request"], force=True)
-    hook = LETSENCRYPT / "renewal-hooks/deploy/infra-nginx"
+    hook = paths.LETSENCRYPT / "renewal-hooks/deploy/infra-nginx"
     answer = process.run([str(hook)])
     if answer["retcode"]:
         raise CommandFailed(f"{hook} failed: {answer['stderr'] or answer['stdout']}")

@@ -9,12 +9,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from infra_formula import paths
 from infra_formula.fileset import atomic
 from infra_formula.pki import certbot_requests
 
 log = logging.getLogger(__name__)
 
-RECORD = Path("/var/lib/infra/certbot.json")
 _FIRST_WAIT = 3600
 _LONGEST_WAIT = 86400
 """Seconds between two tries: doubled with each failure. Let's Encrypt takes 5 failed validations
@@ -37,7 +37,7 @@ def _digest(spec: dict[str, Any], request: dict[str, Any]) -> str:
     )
     whole = hashlib.sha256(asked.encode())
     if spec["challenge"] == "dns" and request["dns_credentials"]:
-        credentials = Path(certbot_requests.CREDENTIALS)
+        credentials = certbot_requests.credentials_path()
         whole.update(credentials.read_bytes() if credentials.exists() else b"")
     return whole.hexdigest()
 
@@ -76,16 +76,21 @@ def _text(moment: datetime.datetime) -> str:
 
 def read() -> dict[str, Any]:
     try:
-        data = json.loads(RECORD.read_text(encoding="utf-8"))
+        data = json.loads(record_path().read_text(encoding="utf-8"))
         return {"asked": dict(data["asked"]), "failures": dict(data["failures"])}
     except FileNotFoundError:
         return {"asked": {}, "failures": {}}
     except (ValueError, KeyError, TypeError) as err:
         # What is lost is who asked for what, and how long to wait; certbot has the rest.
-        log.warning("%s is damaged (%s) and written anew", RECORD, err)
+        log.warning("%s is damaged (%s) and written anew", record_path(), err)
         return {"asked": {}, "failures": {}}
 
 
 def write(record: dict[str, Any]) -> None:
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"
-    atomic.write(str(RECORD), text, 0o600)
+    atomic.write(str(record_path()), text, 0o600)
+
+
+def record_path() -> Path:
+    """Where requests and failures are recorded."""
+    return paths.STATE_DIR / "certbot.json"

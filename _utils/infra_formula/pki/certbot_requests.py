@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
-CREDENTIALS = "/etc/letsencrypt/infra-dns.ini"
-"""What a DNS plugin authenticates with; written by infra/certbot/config.sls."""
+from infra_formula import paths
 
 _LATE = 0.25
 """Part of its life that a certificate has left when certbot's timer (a third, or 30 of 90 days) has
@@ -117,7 +117,7 @@ def command(spec: dict[str, Any], request: dict[str, Any], force: bool = False) 
         plugin = request["dns_plugin"]
         argv += [f"--dns-{plugin}"]
         if request["dns_credentials"]:
-            argv += [f"--dns-{plugin}-credentials", CREDENTIALS]
+            argv += [f"--dns-{plugin}-credentials", str(credentials_path())]
         if request["dns_propagation"] is not None:
             argv += [f"--dns-{plugin}-propagation-seconds", str(request["dns_propagation"])]
     for domain in spec["domains"]:
@@ -191,3 +191,8 @@ def extract_error(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(boring)]
     return " ".join(told or lines)[:2000]
+
+
+def credentials_path() -> Path:
+    """What a DNS plugin authenticates with; written by infra/certbot/config.sls."""
+    return paths.LETSENCRYPT / "infra-dns.ini"

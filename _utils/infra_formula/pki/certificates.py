@@ -17,8 +17,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from infra_formula.errors import CommandFailed
 
-__func_alias__ = {"list_": "list"}
-CA = "/etc/pki/ca.crt"
 _USAGES = {"serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
            "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH}  # fmt: skip
 

@@ -7,9 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from infra_formula import paths
 from infra_formula.pki import authority, certbot, certificates
-
-NGINX = Path("/etc/nginx")
 
 
 def list_certificates() -> dict[str, dict[str, Any]]:
@@ -18,11 +17,12 @@ def list_certificates() -> dict[str, dict[str, Any]]:
     Returns path → ``kind`` (``ca``, ``issued``, ``public``, ``own``), ``names`` (and addresses),
     ``issuer``, ``not_after``, ``days_left``, ``used_by`` (words) and ``renewed_by``; or ``fault``.
     """
-    served = served_by_nginx(NGINX)
+    served = served_by_nginx(paths.NGINX)
     found: dict[str, dict[str, Any]] = {}
-    if Path(certificates.CA).exists():
+    ca = str(paths.ca_certificate())
+    if Path(ca).exists():
         signs = {"used_by": ["what it signed"], "renewed_by": "nobody"}
-        found[certificates.CA] = {"kind": "ca", **signs, **_summary(certificates.CA)}
+        found[ca] = {"kind": "ca", **signs, **_summary(ca)}
     for path, spec in sorted(authority.recorded().items()):
         if Path(path).exists():
             users = [spec["purpose"], *_users(served, path)]

@@ -10,17 +10,11 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from salt.exceptions import CommandExecutionError
 
-from infra_formula import process
+from infra_formula import paths, process
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
 from infra_formula.pki import authority, certificates
-
-MISC = Path("/etc/pki/misc")
-"""Where certificates lie that were issued by hand."""
-
-METRICS = Path("/var/lib/infra/textfile/infra_certs.prom")
-"""What the node exporter tells of our certificates; an alert comes of one that is not renewed."""
 
 
 def issue(
@@ -53,7 +47,10 @@ def issue(
     Raises SaltInvocationError for arguments that cannot be, and where a certificate of another CA
     lies there; CommandExecutionError where the CA is missing.
     """
-    crt, key = crt or str(MISC / f"{cn}.crt"), key or str(MISC / f"{cn}.key")
+    crt, key = (
+        crt or str(paths.PKI / "misc" / f"{cn}.crt"),
+        key or str(paths.PKI / "misc" / f"{cn}.key"),
+    )
     spec = authority.specification(
         {"cn": cn, "san": san, "org": org, "unit": unit, "expire": expire, "key": key},
         purpose="issued by hand",
@@ -133,7 +130,7 @@ def publish_metrics() -> None:
     for path, spec in authority.recorded().items():
         if Path(path).exists():
             due[path] = _end_time(path) - spec["renew_days"] * 86400
-    atomic.write(str(METRICS), metrics(due), 0o644)
+    atomic.write(metrics_path(), metrics(due), 0o644)
 
 
 def metrics(due: dict[str, float]) -> str:
@@ -168,3 +165,8 @@ def _reload(minion: Minion, service: str) -> str:
     if not minion.call("service.reload", service):
         return f"systemctl reload {service} failed; see journalctl -u {service}"
     return ""
+
+
+def metrics_path() -> Path:
+    """What the node exporter reads; an alert fires for a certificate that is not renewed."""
+    return paths.STATE_DIR / "textfile" / "infra_certs.prom"

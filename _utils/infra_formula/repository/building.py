@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from salt.exceptions import CommandExecutionError
 
+from infra_formula import paths
 from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
 from infra_formula.repository import (
@@ -32,9 +33,6 @@ from infra_formula.repository import (
     systems,
     upstream_keys,
 )
-
-CACHE = "/var/cache/infra/repo"
-"""What the solvers keep; may be removed at any time."""
 
 
 def build(
@@ -62,7 +60,7 @@ def build(
     home, name = plan["home"], plan["name"]
     folder = Path(releases.work(home, name))
     proxy_env = transfer.get("proxy_env") or {}
-    cache = Path(transfer.get("cache") or CACHE, name)
+    cache = Path(transfer.get("cache") or paths.CACHE_DIR / "repo", name)
     found = [_resolve(minion, cache, target, proxy_env, force) for target in plan["targets"]]
     _refuse_missing(found)
     fetched = _fetch(minion, home, name, folder, found, transfer)

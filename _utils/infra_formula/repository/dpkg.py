@@ -1,7 +1,7 @@
-"""dpkg's state on this machine: who has its lock, and what an interrupted run left unfinished.
+"""dpkg on this machine: which process holds its lock, and what an interrupted run left unfinished.
 
-A machine whose power was cut, or whose package manager was killed, has packages that are unpacked
-and not configured; apt then refuses everything until somebody finishes them.
+After a power cut, or if the package manager was killed, packages may be unpacked and not
+configured; apt then refuses everything until they are.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import salt.utils.path
 
 from infra_formula import process
 from infra_formula.errors import CommandFailed
+from infra_formula.state import Plan
 
 log = logging.getLogger(__name__)
 ADMIN = Path("/var/lib/dpkg")
 _LOCKS = ("lock-frontend", "lock")
 _FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on 64-bit Linux
-_TOLD_EVERY = 30.0  # seconds
+_LOG_EVERY = 30.0  # seconds
 _UNFINISHED = (
     *("half-installed", "unpacked", "half-configured"),
     *("triggers-awaited", "triggers-pending"),
@@ -30,15 +31,15 @@ _UNFINISHED = (
 
 
 def holder() -> int | None:
-    """The process that has dpkg's lock; None where nobody has."""
+    """Process that holds dpkg's lock; None if it is free."""
     for name in _LOCKS:
         try:
             fd = os.open(ADMIN / name, os.O_RDWR)
         except FileNotFoundError:
             continue
         try:
-            asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+            request = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, request))
         finally:
             os.close(fd)
         if kind != fcntl.F_UNLCK:
@@ -47,25 +48,25 @@ def holder() -> int | None:
 
 
 def wait(seconds: float = 900.0, pause: float = 0.5) -> float:
-    """Wait until nobody has dpkg's lock, and say in the log for whom.
+    """Wait until dpkg's lock is free, and log for which process.
 
     seconds
         How long at most.
     pause
         Seconds between two looks.
 
-    Returns the seconds that it took. Raises CommandExecutionError that names the process.
+    Returns the seconds that it took. Raises CommandFailed that names the process.
     """
-    begun = told = time.monotonic()
-    said = False
+    begun = time.monotonic()
+    logged = -_LOG_EVERY
     while (pid := holder()) is not None:
-        now = time.monotonic()
+        waited = time.monotonic() - begun
         who = f"process {pid} ({_command(pid)})"
-        if now - begun > seconds:
-            raise CommandFailed(f"{who} has had the package manager for {seconds:.0f} s")
-        if not said or now - told > _TOLD_EVERY:
-            log.warning("waiting for %s, which has the package manager", who)
-            said, told = True, now
+        if waited > seconds:
+            raise CommandFailed(f"{who} has held the package manager's lock for {seconds:.0f} s")
+        if waited - logged >= _LOG_EVERY:
+            log.warning("Waiting for %s, which holds the package manager's lock", who)
+            logged = waited
         time.sleep(pause)
     return time.monotonic() - begun
 
@@ -78,18 +79,15 @@ def _command(pid: int) -> str:
 
 
 def unfinished() -> list[str]:
-    """What dpkg has begun and not finished; empty where all is well.
-
-    Returns package and state of each, and names of what it had not yet written down.
-    """
+    """Packages that dpkg did not finish, each with its state; empty if there are none."""
     if salt.utils.path.which("dpkg-query") is None:
         return []
     found = sorted(p.name for p in (ADMIN / "updates").glob("[0-9]*"))
-    told = [f"not yet written down: {', '.join(found)}"] if found else []
+    pending = [f"not yet recorded: {', '.join(found)}"] if found else []
     form = "${binary:Package} ${db:Status-Status} ${db:Status-Eflag}\\n"
     outcome = process.run(["dpkg-query", "-W", "-f", form])
     rows = [line.split() for line in outcome["stdout"].splitlines()]
-    return told + [
+    return pending + [
         f"{row[0]} is {row[1] if row[1] in _UNFINISHED else row[2]}"
         for row in rows
         if len(row) == 3 and (row[1] in _UNFINISHED or row[2] == "reinstreq")
@@ -97,24 +95,43 @@ def unfinished() -> list[str]:
 
 
 def finish() -> None:
-    """Have dpkg finish what it began; configuration files that are there are kept.
+    """Finish what dpkg began; configuration files that exist stay.
 
-    Raises CommandExecutionError that quotes it where it cannot.
+    Raises CommandFailed with dpkg's message.
     """
     keep = ["--force-confdef", "--force-confold"]
-    said = _run(["dpkg", *keep, "--configure", "--pending"])
+    message = _run(["dpkg", *keep, "--configure", "--pending"])
     if unfinished():
         # What was not even unpacked whole has to be unpacked again.
         options = [f"-oDpkg::Options::={option}" for option in keep]
-        said = _run(["apt-get", "-q", "-y", *options, "--fix-broken", "install"])
+        message = _run(["apt-get", "-q", "-y", *options, "--fix-broken", "install"])
     left = unfinished()
     if left:
-        raise CommandFailed("\n".join([*left, said]))
+        raise CommandFailed("\n".join([*left, message]))
 
 
 def _run(command: list[str]) -> str:
-    outcome = process.run(
-        command,
-        env={"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"},
-    )
+    outcome = process.run(command, env={"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"})
     return f"{' '.join(command)}: {outcome['stderr'] or outcome['stdout']}".strip()
+
+
+def plan_finished(seconds: float, test: bool) -> Plan:
+    """Plan to finish what an interrupted run left, once the lock is free.
+
+    seconds
+        How long to wait for the lock.
+    test
+        Whether only to report: the lock is not waited for.
+    """
+    if test and holder() is not None:
+        return Plan(comment="Another process holds the package manager's lock now.")
+    waited = 0.0 if test else wait(seconds)
+    prefix = f"Waited {waited:.0f} s for the package manager's lock. " if waited >= 1 else ""
+    packages = unfinished()
+    done = "What dpkg began is finished." if packages else "No package is unfinished."
+    return Plan(
+        changes={"finished": packages} if packages else {},
+        comment=f"{prefix}{done}",
+        would="What dpkg began would be finished.",
+        apply=finish,
+    )

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from infra_formula import paths
 from infra_formula.minion import Minion
 from infra_formula.repository import (
     contents,
@@ -17,9 +18,6 @@ from infra_formula.repository import (
     signing,
     systems,
 )
-
-KEYS = "/var/lib/infra/repo"
-"""The signing key; must not be lost."""
 
 
 def sign_folder(minion: Minion, folder: str, name: str, cache: str, key: dict[str, Any]) -> str:
@@ -112,7 +110,7 @@ def seal(stage: Path, sums: dict[str, str], signer: dict[str, str], cache: Path)
 
 def signing_key(name: str, key: dict[str, Any] | None) -> dict[str, str]:
     key = key or {}
-    home = key.get("home") or str(Path(KEYS, name, "gnupg"))
+    home = key.get("home") or str(paths.STATE_DIR / "repo" / name / "gnupg")
     passphrase = key.get("passphrase_file") or ""
     found = signing.key(
         home, key.get("uid") or f"{name} repository", key.get("secret_file") or "", passphrase

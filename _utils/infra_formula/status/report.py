@@ -26,7 +26,7 @@ from infra_formula.daemon import units as daemon_units
 from infra_formula.dns import client as dns_client
 from infra_formula.dns import records as dns_records
 from infra_formula.errors import CommandFailed
-from infra_formula.firewall import ports
+from infra_formula.firewall import admission
 from infra_formula.minion import Minion
 from infra_formula.ntp import chrony
 
@@ -109,7 +109,7 @@ def access(minion: Minion) -> dict[str, dict[str, Any]]:
     """
     data = _reach()
     sockets = _places()
-    by, admits = ports.judge()
+    by, admits = admission.current()
     found: dict[str, dict[str, Any]] = {}
     for row in data["rows"]:
         asked = callers(row["sources"], data["nodes"], data["site"])

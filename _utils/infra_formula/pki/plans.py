@@ -1,0 +1,196 @@
+"""Plans of the certificates' states: the CA, what it issues, and whom this machine trusts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import salt.utils.path
+from salt.exceptions import CommandExecutionError
+
+from infra_formula import process
+from infra_formula.errors import CommandFailed
+from infra_formula.fileset import contents, root_only
+from infra_formula.minion import Minion
+from infra_formula.pki import authority, certificates, issuing
+from infra_formula.state import Plan
+
+CertificateAndKey = tuple[str, str]
+
+
+def plan_ca(
+    minion: Minion,
+    name: str,
+    private_key: str,
+    common_name: str,
+    days: int,
+    create: bool,
+    pair: CertificateAndKey | None,
+    expected: str | None,
+    source: str,
+) -> Plan:
+    """Plan to have a CA: created or put in place if it is missing, never overwritten.
+
+    name, private_key
+        Absolute paths of the certificate and its key.
+    common_name, days
+        CN and life of a CA that is created.
+    create
+        False: a missing CA is an error.
+    pair, expected
+        Certificate and key as PEM, and the certificate alone, from pillar.
+    source
+        Directory of this machine with ``ca.crt`` and ``ca.key``, read if pillar has no certificate.
+    """
+    present = {path: Path(path).exists() for path in (name, private_key)}
+    if all(present.values()):
+        fault = certificates.pair_fault(name, private_key) or certificates.time_fault(name)
+        if fault:
+            raise CommandFailed(f"The CA is not usable: {fault}")
+        if expected is not None and not _is_same(Path(name).read_text(), expected):
+            raise CommandFailed(
+                f"{name} is another CA than ca_crt in pillar; move one of them away"
+            )
+        return Plan(comment=f"The CA {name} is up to date.")
+    if expected is None and source:
+        pair = _read_pair(source)
+    if pair is not None:
+        if present[name] and not _is_same(Path(name).read_text(encoding="utf-8"), pair[0]):
+            raise CommandFailed(
+                f"{name} is another CA than the one in ca_crt or ca_source; move one of them away"
+            )
+        return _plan_pair(name, private_key, pair)
+    if present[name]:
+        raise CommandFailed(
+            f"{name} exists, but its key {private_key} is missing; set ca_crt and ca_key in pillar,"
+            " or ca_source to the directory of both"
+        )
+    if not create:
+        missing = ", ".join(path for path, is_present in present.items() if not is_present)
+        raise CommandFailed(
+            f"{missing}: missing, and no CA is created here: ca_create is false, or another INFRA"
+            " node is the first. Set ca_crt and ca_key in pillar (docs/fleet.md)"
+        )
+    return Plan(
+        changes={name: "created"},
+        comment=f"The CA {name} was created.",
+        would=f"The CA {name} would be created.",
+        apply=lambda: authority.create_ca(minion, name, private_key, common_name, days),
+    )
+
+
+def _read_pair(source: str) -> CertificateAndKey:
+    files = [Path(source, file) for file in ("ca.crt", "ca.key")]
+    absent = [str(path) for path in files if not path.is_file()]
+    if absent:
+        raise CommandFailed(f"ca_source: expected the files {' and '.join(absent)}")
+    faults = list(filter(None, (root_only.fault(str(path)) for path in files)))
+    if faults:
+        raise CommandFailed("ca_source: " + "; ".join(faults))
+    certificate, key = (path.read_text(encoding="utf-8") for path in files)
+    return certificate, key
+
+
+def _plan_pair(name: str, private_key: str, pair: CertificateAndKey) -> Plan:
+    fault = certificates.text_fault(*pair)
+    if fault:
+        raise CommandFailed(f"The CA of pillar or ca_source is not usable: {fault}")
+
+    def apply() -> None:
+        authority.write_file(private_key, pair[1], "0600")
+        authority.write_file(name, pair[0], "0644")
+
+    return Plan(
+        changes={name: "put in place"},
+        comment=f"The CA of pillar or ca_source was put in place as {name}.",
+        would=f"The CA of pillar or ca_source would be put in place as {name}.",
+        apply=apply,
+    )
+
+
+def _is_same(one: str, other: str) -> bool:
+    return one.split() == other.split()
+
+
+def plan_leaf(minion: Minion, name: str, spec: dict[str, Any]) -> Plan:
+    """Plan to have the certificate of a specification, recorded for the timer to renew it.
+
+    name, spec
+        Absolute path of the certificate, and its specification (see ``authority``).
+    """
+    key = spec["private_key"]
+    missing = [path for path in (name, key) if not Path(path).exists()]
+    fault = "it is missing" if missing else certificates.leaf_fault(name, spec)
+    names = ", ".join([*spec["names"], *spec["addresses"]])
+    if fault is not None:
+        changes = {name: "issued"}
+
+        def issue() -> None:
+            changes.update(dict.fromkeys(authority.issue(minion, name, spec), "issued"))
+            _record(name, spec)
+
+        told = f"issued for {names}: {fault}"
+        return Plan(changes, f"{name} was {told}.", f"{name} would be {told}.", issue)
+    file = {"mode": spec["key_mode"], "group": spec["group"]}
+    permissions = contents.attribute_difference(Path(key), file)
+    changes = {key: permissions} if permissions else {}
+    if not _is_recorded(name, spec):
+        changes[str(authority.record_path())] = "updated"
+
+    def restore() -> None:
+        ids = contents.owner_ids("root", spec["group"])
+        if ids is None:
+            raise CommandFailed(f"{key}: expected the group {spec['group']}, which does not exist")
+        os.chown(key, *ids)
+        os.chmod(key, int(spec["key_mode"], 8))
+        _record(name, spec)
+
+    return Plan(
+        changes,
+        f"{name} is up to date.",
+        f"Permissions or the record of {name} would change.",
+        restore,
+    )
+
+
+def _is_recorded(name: str, spec: dict[str, Any]) -> bool:
+    try:
+        recorded = authority.recorded().get(name) == spec
+    except CommandExecutionError:
+        return False
+    return recorded and issuing.metrics_path().exists()
+
+
+def _record(name: str, spec: dict[str, Any]) -> None:
+    authority.record(name, spec)
+    issuing.publish_metrics()
+
+
+def plan_trusted(name: str, bundle: str, command: str) -> Plan:
+    """Plan to have a certificate in the bundle that this machine's programs read.
+
+    name
+        Absolute path of the certificate, linked to where the command finds it.
+    bundle
+        Absolute path of the bundle. It is read, so that an interrupted run is noticed.
+    command
+        The program that makes the bundle.
+    """
+    updated = {bundle: "updated"}
+    would = f"{name} would be trusted."
+    if not Path(name).is_file():
+        # Under test=True, another state of this run may be about to create it.
+        return Plan(updated, f"{name} does not exist, so it is not trusted.", would, updated.clear)
+    if salt.utils.path.which(command) is None:
+        return Plan(comment=f"{command} is not installed yet.")
+    if certificates.is_in_bundle(name, bundle):
+        return Plan(comment=f"{name} is trusted.")
+
+    def apply() -> None:
+        outcome = process.run([command])
+        if outcome["retcode"] or not certificates.is_in_bundle(name, bundle):
+            message = (outcome["stderr"] or outcome["stdout"]).strip()
+            raise CommandFailed(f"{command} did not add {name} to {bundle}: {message}")
+
+    return Plan(updated, f"{name} is trusted now.", would, apply)
