@@ -24,6 +24,7 @@ from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import served, views
 from infra_formula.registration import generated, inventory
 from infra_formula.state import Plan
+from infra_formula.uninstall import install_record
 
 _SET = "portal"
 _PACKAGE_DEFAULTS = ("nginx.conf", "conf.d/default.conf")
@@ -220,10 +221,14 @@ def static_directories(portal: dict[str, Any], settings: Settings) -> tuple[list
     return below, [path for path in missing if path not in below]
 
 
-def with_parents(paths: list[str], home: str) -> list[str]:
-    """Paths and the directories between them and the web root, sorted."""
+def record_directories(minion: Minion, paths: list[str], home: str) -> None:
+    """Add directories to the install record before they are created, with those above them.
+
+    Removal deletes recorded directories that are empty by then.
+    """
     parents = (str(up) for path in paths for up in Path(path).parents if Path(home) in up.parents)
-    return sorted({*paths, *parents})
+    seen = install_record.inspect(minion, {"paths": sorted({*paths, *parents})})
+    install_record.add("nginx", seen)
 
 
 def check_serving(minion: Minion, settings: Settings) -> str:
