@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
-from infra_formula.registration import registry
+from infra_formula.registration import inventory
 from infra_formula.repository import catalogue, client_trust, other_sources
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -49,7 +49,7 @@ def authority(
     have = Path(name).is_file()
 
     def ask() -> dict[str, str]:
-        return registry.authorities(_minion(), nodes)
+        return inventory.authorities(_minion(), nodes)
 
     if given:
         found = {"pillar": given}

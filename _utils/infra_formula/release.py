@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "85fd0cb74f57d5b371b0b0ebed000690f1507db815e84ef5282ae93a3e760d64"
+DIGEST = "a165bf2c56dfdaa4dd5e5e7b06b2de58aac105f44421b7b2805cea636848a0ce"
