@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from infra_formula.daemon import daemons
+from infra_formula import systemd
 
 
 def running(unit: str) -> dict[str, Any]:
@@ -23,4 +23,4 @@ def running(unit: str) -> dict[str, Any]:
 
         salt infra-1 infra_daemon.running vmetrics
     """
-    return daemons.running(unit)
+    return systemd.unit_state(unit)

@@ -1,11 +1,11 @@
-"""The portal: from ``infra_portal`` and its settings to nginx's files, and to what answers."""
+"""The portal on the command line: its entries, what it serves, and its files."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.minion import Minion
-from infra_formula.portal import nginx
+from infra_formula.portal import applied
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -21,12 +21,13 @@ def _minion() -> Minion:
 def diff(
     portal: dict[str, Any] | None = None, settings: dict[str, Any] | None = None
 ) -> dict[str, str]:
-    """What applying a portal would change, file by file.
+    """Compare the portal that was applied last, or a given one, with the files on disk.
 
     portal, settings
-        As for :func:`validate`.
+        As for :func:`validate`. The file of users is not compared.
 
-    Returns path below ``/etc/nginx`` → unified difference; empty where nothing would change.
+    Returns path below ``/etc/nginx`` → unified difference. What a changed pillar would do is shown
+    by ``state.apply infra.nginx test=True``.
 
     CLI Example:
 
@@ -34,11 +35,11 @@ def diff(
 
         salt infra-1 infra_portal.diff
     """
-    return nginx.diff(_minion(), portal, settings)
+    return applied.diff(_minion(), portal, settings)
 
 
 def entries() -> dict[str, Any]:
-    """Entries of the portal that is applied on this minion, with their names and where they lead.
+    """Entries of the portal that was applied last on this minion, with names and endpoints.
 
     CLI Example:
 
@@ -46,20 +47,20 @@ def entries() -> dict[str, Any]:
 
         salt infra-1 infra_portal.entries
     """
-    return nginx.entries()
+    return applied.entries()
 
 
 def render(
     portal: dict[str, Any] | None = None, settings: dict[str, Any] | None = None
 ) -> dict[str, str]:
-    """Render a portal to text, without side effect.
+    """Render the portal that was applied last, or a given one, without writing a file.
 
     portal, settings
         As for :func:`validate`.
 
     Returns path below ``/etc/nginx`` → text (for a link: ``-> target``).
 
-    Raises SaltInvocationError with every error in it.
+    Raises SaltInvocationError with every error in the portal.
 
     CLI Example:
 
@@ -67,24 +68,24 @@ def render(
 
         salt infra-1 infra_portal.render
     """
-    return nginx.render(_minion(), portal, settings)
+    return applied.render(_minion(), portal, settings)
 
 
 def status(only: list[str] | None = None, timeout: float = 8.0) -> dict[str, Any]:
-    """Ask every served name of the portal over HTTP and HTTPS, and its upstream for a connection.
+    """Query every served name of the portal over HTTP and HTTPS, and connect to its upstream.
 
     only
-        Keys of the entries to ask for; all of them without it.
+        Keys of the entries to query, default all.
     timeout
-        Seconds to wait for each; longer than nginx itself waits for an upstream that is silent
-        (``nginx_proxy_connect_timeout``, 5 s), or its answer would be missed.
+        Seconds to wait for each answer. It has to be longer than nginx waits for a silent upstream
+        (``nginx_proxy_connect_timeout``, 5 s).
 
-    Returns entry → ``domain``, ``http`` and ``https`` (status code, None where nothing answers),
+    Returns entry → ``domain``, ``http`` and ``https`` (status code, None without an answer),
     ``upstream`` (the endpoint), ``upstream_status`` (``ok``, ``refused``, ``timeout``, ``error``)
-    and ``seconds`` that the asking took. ``home`` has ``cards`` besides, one row for each card of
-    the home page: ``card``, ``url``, ``code`` (what the portal answers there, None for a link to
-    another site, which is not asked), ``shown`` and ``reason`` (what its program answered when the
-    pages were applied last).
+    and ``seconds`` that the queries took. ``home`` also has ``cards``, one row per card of the home
+    page: ``card``, ``url``, ``code`` (the portal's status code; None for a link to another site,
+    which is not queried), ``shown`` and ``reason`` (the answer of its program when the pages were
+    applied last).
 
     CLI Example:
 
@@ -93,18 +94,19 @@ def status(only: list[str] | None = None, timeout: float = 8.0) -> dict[str, Any
         salt infra-1 infra_portal.status
         salt infra-1 infra_portal.status only='[home, wiki]'
     """
-    return nginx.status(only, timeout)
+    return applied.status(only, timeout)
 
 
 def validate(
     portal: dict[str, Any] | None = None, settings: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Check a portal without changing anything.
+    """Validate a portal, without changing anything.
 
     portal
-        The value of ``infra_portal``; without it, that of this minion's pillar.
+        A value of ``infra_portal``, in place of the one that was applied last. The pillar is
+        validated by ``infra_pillar.validate``.
     settings
-        The parameters that the portal depends on; without them, this minion's.
+        The portal's settings, in place of those that were applied last.
 
     Returns ``{"valid": bool, "errors": [message, …]}``.
 
@@ -115,4 +117,4 @@ def validate(
         salt infra-1 infra_portal.validate
         salt infra-1 infra_portal.validate '{wiki: {domain: wiki.pigsty, endpoint: "10.0.0.1:80"}}'
     """
-    return nginx.validate(_minion(), portal, settings)
+    return applied.validate(portal, settings)

@@ -28,6 +28,8 @@ def pack(
 ) -> dict[str, Any]:
     """Pack what is published into one archive.
 
+    name, home
+        As for :func:`status`.
     version
         For the archive's name: ``pigsty-pkg-<version>.<os>.<arch>.tgz``.
     archive
@@ -50,6 +52,9 @@ def pack(
 
 def rollback(name: str = "pigsty", home: str = "/www") -> dict[str, str]:
     """Publish the repository that was published before; called again, it goes forth again.
+
+    name, home
+        As for :func:`status`.
 
     Returns ``old`` and ``new`` (paths).
 
@@ -107,6 +112,9 @@ def status(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
 def summary(name: str = "pigsty", home: str = "/www") -> str:
     """What is published, for people.
 
+    name, home
+        As for :func:`status`.
+
     CLI Example:
 
     .. code-block:: bash
@@ -129,7 +137,9 @@ def unpack(
 
     archive
         File made by :func:`pack`, or one of Pigsty's. Nobody but root may be able to write it, see
-        ``infra_files.open_root_only``; only the descriptor that was judged is read.
+        docs/repository.md; only the descriptor that was checked is read.
+    name, home
+        As for :func:`status`.
     checksum
         Checksum that the archive must have, e.g. ``sha256:…``; empty for any.
     fingerprint
@@ -159,6 +169,9 @@ def unpack(
 
 def verify(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
     """Read everything that is published, and check every checksum and signature.
+
+    name, home
+        As for :func:`status`.
 
     What is found changed is dropped from the store, and ``infra_repo.built`` will see it too: the
     next build fetches it again.

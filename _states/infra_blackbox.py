@@ -1,50 +1,33 @@
-"""How the blackbox exporter probes, as a state."""
+"""Probe modules of the blackbox exporter, as a state."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import configuration as daemon_configuration
+from infra_formula.daemon.model import Daemon
 from infra_formula.monitoring import blackbox
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+from infra_formula.state import converge
 
 if TYPE_CHECKING:
-    __salt__: dict[str, Any]
     __opts__: dict[str, Any]
 
 
 def managed(
     name: str,
-    daemon: dict[str, Any],
+    daemon: Daemon,
     settings: dict[str, Any],
     custom: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The exporter's modules are ours and the site's; checked by it, and reloaded.
+    """The exporter's modules follow the parameters; checked by the exporter, and reloaded.
 
     name
         ``/etc/blackbox.yml``.
     daemon
-        The exporter, see the execution module infra_daemon.
-    settings, custom
-        See ``infra_blackbox.modules`` among the execution modules.
+        The exporter, see the state module infra_daemon.
+    settings
+        ``ca_bundle`` (file of trusted CAs) and ``dns_name`` (a name that the site's name server
+        answers).
+    custom
+        The value of ``blackbox_modules``.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        configuration = blackbox.modules(settings, custom)
-        files = blackbox.files(configuration)
-        check = blackbox.check
-        changes = daemon_configuration.apply(
-            "blackbox",
-            "/etc",
-            files,
-            [daemon],
-            __opts__["test"],
-            replace=tuple(files),
-            check=lambda _changed: check(configuration, daemon["program"], custom),
-        )
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "result": False, "comment": str(err)}
-    if changes and __opts__["test"]:
-        return {**ret, "result": None, "changes": changes, "comment": "the modules would change"}
-    comment = f"{len(configuration['modules'])} modules are as asked for"
-    return {**ret, "changes": changes, "comment": comment}
+    return converge(name, __opts__["test"], lambda: blackbox.plan(daemon, settings, custom))

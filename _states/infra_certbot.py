@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.pki import certbot, certbot_requests
-from infra_formula.portal import nginx
+from infra_formula.portal import views
 from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def managed(
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     entries = json.loads(portal) if isinstance(portal, str) else portal
     try:
-        views = nginx.views(entries, settings)
-        plan = certbot.plan(views, request)
+        plan = certbot.plan(views.views(entries, settings), request)
     except CommandExecutionError as err:
         return {**ret, "result": False, "comment": str(err)}
     runs = [_one(spec, request) for spec in plan["wanted"]]
@@ -45,7 +44,7 @@ def managed(
         if not certbot_requests.is_dry_run(request):
             certbot.record_current(good, plan["wanted"], request)
         if issued:
-            followed = __states__["infra_portal.followed"](name, entries, settings)
+            followed = __states__["infra_portal.certificates_refreshed"](name, entries, settings)
             if followed["result"] is False:
                 ret.update(result=False, comment=followed["comment"])
             elif followed["changes"]:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from infra_formula import systemd
-from infra_formula.daemon import daemons
 from infra_formula.fileset import manifest
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.firewall import ports
@@ -93,7 +92,7 @@ def service(name: str) -> dict[str, Any]:
             return {**ret, "result": None, "comment": f"{', '.join(units)} would be stopped."}
         for unit in units:
             full = systemd.unit_name(unit)
-            daemons.systemctl("disable", "--now", full)
+            systemd.systemctl("disable", "--now", full)
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "changes": {}, "result": False, "comment": str(err)}
     return {**ret, "comment": f"{', '.join(units)} stopped."}
@@ -127,13 +126,13 @@ def config(name: str, sets: dict[str, str], caches: list[str]) -> dict[str, Any]
         paths = removal.restore_files(record.get("paths", {}), test=test)
         ret["changes"].update(paths)
         if not test and any("/systemd/" in path for path in ret["changes"]):
-            daemons.systemctl("daemon-reload")
+            systemd.systemctl("daemon-reload")
         ret["changes"].update(_settings(name, record))
         units = record.get("units", {})
         if units and not test:
             # systemd lists a failed unit although its file is removed.
             names = [systemd.unit_name(unit) for unit in units]
-            daemons.systemctl("reset-failed", *names, must=False)
+            systemd.systemctl("reset-failed", *names, must=False)
         ret["changes"].update(removal.restore_units(_minion(), units, test=test))
         if not test:
             # The next apply records these again: they may have been changed by then.

@@ -1,17 +1,20 @@
-"""Daemons of this formula: installed, configured, well; and the way back."""
+"""Daemons of this formula: installed, configured, healthy, cleaned and switched off.
+
+A *daemon* is a row of ``infra/daemons.yaml`` filled in for this minion, see
+``infra_formula.daemon.model``.
+"""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import daemons as daemon_daemons
-from infra_formula.daemon import units as daemon_units
-from infra_formula.fileset.file_set import FileSet
+from infra_formula.daemon import data_removal, health, installation, units
+from infra_formula.daemon.model import Daemon
+from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
+from infra_formula.state import Plan, converge
 from infra_formula.uninstall import install_record
-from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -25,9 +28,6 @@ def _minion() -> Minion:
     return Minion(__salt__, __opts__, __grains__, __context__)
 
 
-_ROOT = "/etc"
-
-
 def installed(
     name: str,
     packages: list[str],
@@ -36,246 +36,122 @@ def installed(
     component: str,
     others: list[str] | None = None,
 ) -> dict[str, Any]:
-    """A daemon's packages are installed, and no unit of theirs runs beside ours.
+    """The packages of a daemon are installed, and no unit of theirs runs beside the formula's.
 
     name
         Name of the daemon.
     packages
         Names of its packages.
     program
-        Absolute path of the program that they bring.
+        Absolute path of the program in them.
     switch
-        Parameter that turns the daemon off; named where a package cannot be had.
+        Parameter that turns the daemon off; named if a package is not available.
     component
-        The component that they are of; they are removed with it.
+        Its component; the packages are removed with it.
     others
-        Units that the packages bring for the same daemon; masked, and stopped where they run.
+        Units in the packages for the same daemon, which are masked and stopped.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
+    ret: dict[str, Any] = {"name": name, "changes": {}, "result": False, "comment": ""}
     if not packages:
-        comment = f"this packaging has no package of {name}; set {switch}: false"
-        return {**ret, "result": False, "comment": comment}
+        return {**ret, "comment": f"This packaging has no package of {name}; set {switch}: false."}
     try:
         if not __opts__["test"]:
             minion = _minion()
             install_record.add_packages(minion, component, packages)
-            units = install_record.missing_from_record(component, {"units": others or []})
-            install_record.add(component, install_record.inspect(minion, units))
-        masked = _mask(others or [])
-    except CommandExecutionError as err:
-        return {**ret, "result": False, "comment": str(err)}
+            unrecorded = install_record.missing_from_record(component, {"units": others or []})
+            install_record.add(component, install_record.inspect(minion, unrecorded))
+        masked = installation.mask(others or [], __opts__["test"])
+    except CommandFailed as err:
+        return {**ret, "comment": str(err)}
     done = __states__["pkg.installed"](name=name, pkgs=packages, install_recommends=False)
     if not __opts__["test"]:
         install_record.add_package_changes(component, done.get("changes", {}))
     ret["changes"] = {**done.get("changes", {}), **({"masked": masked} if masked else {})}
+    names = ", ".join(packages)
     if done["result"] is False:
-        told = ", ".join(packages)
-        comment = f"{told} cannot be installed; where it is not to be had, set {switch}: false"
-        return {**ret, "result": False, "comment": f"{comment}: {done['comment']}"}
+        advice = f"if it is not available, set {switch}: false"
+        return {**ret, "comment": f"{names} cannot be installed; {advice}: {done['comment']}"}
     if not __opts__["test"] and not Path(program).exists():
-        comment = f"{', '.join(packages)}: expected it to bring {program}"
-        return {**ret, "result": False, "comment": f"{comment}; or set {switch}: false"}
+        comment = f"{names}: expected {program} in it; or set {switch}: false"
+        return {**ret, "comment": comment}
     result = None if __opts__["test"] and ret["changes"] else done["result"]
     return {**ret, "result": result, "comment": done["comment"]}
 
 
-def _mask(units: list[str]) -> list[str]:
-    """Keep units of others from starting; returns those that did not have to stay away yet."""
-    paths = {unit: Path(f"/etc/systemd/system/{unit}.service") for unit in units}
-    missing = [
-        u for u, p in paths.items() if not (p.is_symlink() and str(p.readlink()) == "/dev/null")
-    ]
-    if __opts__["test"] or not missing:
-        return missing
-    for unit in missing:
-        if paths[unit].exists() and not paths[unit].is_symlink():
-            raise CommandExecutionError(
-                f"{paths[unit]}: somebody wrote a unit of their own here, which would run beside "
-                "ours; move it away"
-            )
-        paths[unit].unlink(missing_ok=True)
-        paths[unit].symlink_to("/dev/null")
-    daemon_daemons.systemctl("daemon-reload")
-    for unit in missing:
-        daemon_daemons.systemctl("stop", f"{unit}.service", must=False)
-    return missing
-
-
-def configured(name: str, daemon: dict[str, Any]) -> dict[str, Any]:
-    """A daemon's unit and flags are as asked for, and what runs of it runs with them.
+def configured(name: str, daemon: Daemon) -> dict[str, Any]:
+    """The unit and flags of a daemon are as configured; if it runs, it runs with them.
 
     name
         Name of the daemon.
     daemon
-        See the execution module infra_daemon.
+        See the module's description.
 
-    The program itself is asked whether it accepts the flags before anything is changed. Where it
-    runs and something changed (flags, unit, the program itself by an upgrade), it and nothing else
-    is restarted; if it is not well then, the files that it ran with are put back and it runs with
-    them again.
+    Its program checks the flags before anything is changed. If it runs and something changed
+    (flags, unit, or the program by an upgrade), only this daemon is restarted; if it is unhealthy
+    then, the previous files are restored and it is restarted with those.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    unit = daemon["unit"]
-    try:
-        daemon = daemon_daemons.with_supported_flags(daemon)
-        template = daemon_daemons.unit_template(_minion(), daemon.get("dropin", False))
-        files = daemon_daemons.files(daemon, template)
-        # A unit or environment file of the package's is replaced; the first one is kept.
-        file_set = FileSet(f"daemon-{name}", _ROOT, replace=files)
-        plan = file_set.plan(files)
-        runs = daemon_daemons.running(unit)
-        why = daemon_daemons.outdated(daemon, runs)
-        if not plan.has_changes and not why and file_set.managed_files():
-            return {**ret, "comment": f"{unit} is as it should be"}
-        fault = daemon_daemons.refusal(daemon)
-        if fault:
-            raise CommandExecutionError(fault)
-        # A corrupt manifest alone is no reason to restart.
-        changed = plan.create or plan.remove or plan.pending
-        changed = changed or any(_concerns_running(rel, files) for rel in plan.change)
-        restarts = runs["active"] and bool(changed or why)
-        ret["changes"] = dict(plan.diff)
-        if restarts:
-            ret["changes"][unit] = f"restarted: {why or 'its files changed'}"
-        if __opts__["test"]:
-            if not ret["changes"]:
-                return {**ret, "comment": f"{unit} is as it should be"}
-            return {**ret, "result": None, "comment": f"{unit} would change"}
-        taken = daemon_daemons.port_problem(daemon)
-        if taken and (restarts or not runs["active"]):
-            raise CommandExecutionError(taken)
-        plan.apply(reload=lambda: _taken_up(daemon, restarts))
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": f"{unit} is as it should be"}
+    return converge(name, __opts__["test"], lambda: installation.plan(_minion(), name, daemon))
 
 
-def _concerns_running(rel: str, files: dict[str, dict[str, Any]]) -> bool:
-    try:
-        current = Path(_ROOT, rel).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return True  # a link to nowhere takes the place of the file
-    return bool(daemon_daemons.concerns_running(current, files[rel]["text"]))
-
-
-def _taken_up(daemon: dict[str, Any], restarts: bool) -> None:
-    if restarts:
-        daemon_daemons.restart(daemon)
-    else:
-        daemon_daemons.systemctl("daemon-reload")
-
-
-def healthy(name: str, daemon: dict[str, Any], seconds: int = 30) -> dict[str, Any]:
-    """A daemon runs, it is the one that has its port, and it says that it is well.
+def healthy(name: str, daemon: Daemon, seconds: int = 30) -> dict[str, Any]:
+    """A daemon runs, listens on its port, and answers its health check.
 
     name
         Name of the daemon.
     daemon
-        See the execution module infra_daemon.
+        See the module's description.
     seconds
         How long to wait for that.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    if __opts__["test"]:
-        return {**ret, "comment": "health is asked only in a real run"}
-    try:
-        daemon_daemons.wait(daemon, seconds)
-        daemon_units.record_healthy(_minion(), daemon["unit"])
-    except CommandExecutionError as err:
-        return {**ret, "result": False, "comment": str(err)}
-    return {**ret, "comment": f"answers on port {daemon['port']}{daemon['health']}"}
+
+    def check() -> Plan:
+        if __opts__["test"]:
+            return Plan(comment="Health is checked only without test=True.")
+        health.wait_until_healthy(daemon, seconds)
+        units.record_healthy(_minion(), daemon["unit"])
+        return Plan(comment=f"Answers on port {daemon['port']}{daemon['health']}.")
+
+    return converge(name, __opts__["test"], check)
 
 
 def cleaned(
     name: str, directories: list[str], unit: str, clean: bool = False, confirm: str = ""
 ) -> dict[str, Any]:
-    """A daemon's data was destroyed, where two parameters ask for it; once, not at every run.
+    """The data of a daemon is deleted if two parameters ask for it; once, not in every run.
 
     name
         Name of the daemon.
     directories
-        Whose content is destroyed; or a file.
+        Directories whose content may be deleted, or files.
     unit
-        Stopped before; started again by the state of its service.
+        Its unit, which is stopped first; the state of its service starts it again.
     clean
         The value of ``<name>_clean``.
     confirm
-        The value of ``<name>_clean_confirm``: the path of what is destroyed.
+        The value of ``<name>_clean_confirm``: the path that is deleted.
 
-    It is remembered that it was done. It is done again only after a run with the switch off.
+    To delete again, set ``<name>_clean`` to false, apply, and set it to true.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    if not clean:
+
+    def compare() -> Plan:
+        if clean:
+            return data_removal.plan(name, directories, unit, confirm)
         if not __opts__["test"]:
-            daemon_daemons.remember_cleaned(name, None)
-        return {**ret, "comment": "its data is kept"}
-    if confirm not in directories:
-        wanted = " or ".join(directories)
-        comment = (
-            f"{name}_clean: nothing was destroyed; it asks for {name}_clean_confirm: {wanted}, "
-            f"got {confirm!r}"
-        )
-        return {**ret, "result": False, "comment": comment}
-    try:
-        done = daemon_daemons.cleaned(name)
-    except CommandExecutionError as err:
-        return {**ret, "result": False, "comment": str(err)}
-    if done == confirm:
-        return {**ret, "comment": f"it was destroyed before; set {name}_clean: false"}
-    doomed = _doomed(Path(confirm))
-    ret["changes"] = {confirm: f"destroyed: {len(doomed)} entries"}
-    if __opts__["test"]:
-        return {**ret, "result": None, "comment": f"{confirm} would be emptied"}
-    try:
-        daemon_daemons.systemctl("stop", f"{unit}.service", must=False)
-        for path in map(Path, doomed):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        daemon_daemons.remember_cleaned(name, confirm)
-    except (OSError, CommandExecutionError) as err:
-        return {**ret, "result": False, "comment": f"{confirm}: {err}"}
-    return {**ret, "comment": f"{confirm} was emptied"}
+            data_removal.record(name, None)
+        return Plan(comment=f"{name}_clean is false; its data is not deleted.")
+
+    return converge(name, __opts__["test"], compare)
 
 
-def _doomed(path: Path) -> list[str]:
-    """What lies in a directory; of a file, itself and those that its database keeps beside it."""
-    found = path.glob("*") if path.is_dir() else path.parent.glob(f"{path.name}*")
-    return [str(one) for one in sorted(found)]
-
-
-def switched_off(name: str, daemons: list[dict[str, Any]]) -> dict[str, Any]:
-    """Daemons that the parameters switch off do not run, and their units are gone.
+def switched_off(name: str, daemons: list[dict[str, str]]) -> dict[str, Any]:
+    """Daemons that the parameters turn off do not run, and their units are removed.
 
     name
         Any name for the state.
     daemons
         Each ``name`` and ``unit``.
 
-    Only what this formula put there is touched; data and packages stay.
+    Only what this formula wrote is touched; data and packages stay.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        found = {
-            daemon["unit"]: gone
-            for daemon in daemons
-            if (gone := FileSet(f"daemon-{daemon['name']}", _ROOT).remove(test=True))
-        }
-        if not found:
-            return {**ret, "comment": "nothing runs that is switched off"}
-        ret["changes"] = {unit: "switched off" for unit in found}
-        if __opts__["test"]:
-            return {**ret, "result": None, "comment": f"{', '.join(found)} would be switched off"}
-        for daemon in daemons:
-            if daemon["unit"] in found:
-                service = f"{daemon['unit']}.service"
-                daemon_daemons.systemctl("disable", "--now", service)
-                FileSet(f"daemon-{daemon['name']}", _ROOT).remove()
-        daemon_daemons.systemctl("daemon-reload")
-        # One that did not end well would be listed as failed, although it is gone.
-        names = [f"{unit}.service" for unit in found]
-        daemon_daemons.systemctl("reset-failed", *names, must=False)
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": f"{', '.join(found)} switched off"}
+    by_name = {daemon["name"]: daemon["unit"] for daemon in daemons}
+    return converge(name, __opts__["test"], lambda: installation.switch_off_plan(by_name))

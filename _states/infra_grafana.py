@@ -1,21 +1,22 @@
-"""Grafana: its settings, its administrator, and what it shows, as states.
+"""Grafana: its settings, its administrator and its provisioning, as states.
 
-An *administrator* is a mapping of ``port``, ``username`` and ``password``.
+An *administrator* is a mapping of ``port``, ``username`` and ``password``. A *daemon* is described
+in the state module infra_daemon.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import daemons
-from infra_formula.fileset.file_set import FileSet
-from infra_formula.grafana import provisioning, server
+from infra_formula.daemon.model import Daemon
+from infra_formula.grafana import administrator as grafana_administrator
+from infra_formula.grafana import dashboards as grafana_dashboards
+from infra_formula.grafana import data_sources, provisioning
+from infra_formula.grafana import settings as grafana_settings
+from infra_formula.grafana.api import Administrator
 from infra_formula.minion import Minion
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+from infra_formula.state import Plan, converge
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -28,274 +29,152 @@ def _minion() -> Minion:
     return Minion(__salt__, __opts__, __grains__, __context__)
 
 
-_ROOT = "/etc/grafana"
-_KEPT = Path("/var/lib/infra/replaced/grafana")
-
-
 def configured(
-    name: str, daemon: dict[str, Any], settings: dict[str, Any], config: dict[str, Any]
+    name: str, daemon: Daemon, settings: dict[str, Any], config: dict[str, Any]
 ) -> dict[str, Any]:
-    """Grafana's settings are as asked for; where it runs and they changed, it is restarted.
+    """Grafana's settings follow the parameters; if it runs and they changed, it is restarted.
 
     name
         ``/etc/grafana/grafana.ini``.
     daemon
-        Grafana, see the execution module infra_daemon.
+        Grafana.
     settings
         See infra/grafana/settings.jinja.
     config
         The value of ``grafana_config``.
 
-    Where it is not well with them the files that it ran with are put back, and it runs with those.
+    If it is unhealthy with them, the previous files are restored and it is restarted with those.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        files = server.rendered(_minion(), settings, config)
-        plan = FileSet("grafana", _ROOT, replace=files).plan(files)
-        if not plan.has_changes:
-            return {**ret, "comment": "Grafana's settings are as asked for"}
-        fault = server.database_fault(settings["pgurl"])
-        if fault:
-            raise CommandExecutionError(fault)
-        runs = daemons.running(daemon["unit"])["active"]
-        ret["changes"] = dict(plan.diff)
-        if runs:
-            ret["changes"][daemon["unit"]] = "restarted: its settings changed"
-        if __opts__["test"]:
-            return {**ret, "result": None, "comment": "Grafana's settings would change"}
-        taken = daemons.port_problem(daemon)
-        if taken:
-            raise CommandExecutionError(taken)
-        plan.apply(reload=(lambda: daemons.restart(daemon)) if runs else None)
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": "Grafana's settings are as asked for"}
+    return converge(
+        name,
+        __opts__["test"],
+        lambda: grafana_settings.plan(_minion(), daemon, settings, config),
+    )
 
 
-def administrator(name: str, daemon: dict[str, Any], password: str) -> dict[str, Any]:
-    """Grafana's administrator has this name and this password, in the Grafana that runs.
+def administrator(name: str, daemon: Daemon, password: str) -> dict[str, Any]:
+    """Grafana's administrator has this name and password, in the running Grafana.
 
     name
         The value of ``grafana_admin_username``.
     daemon
-        Grafana, see the execution module infra_daemon.
+        Grafana.
     password
-        The value of ``grafana_admin_password``.
-
-    The password is set whatever it was before; that it is taken is asked for afterwards.
+        The value of ``grafana_admin_password``; set whatever it was before, and then tried.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    who = {"port": daemon["port"], "username": name, "password": password}
-    good = {**ret, "comment": f"Grafana knows its administrator {name}"}
-    try:
-        if __opts__["test"] and not daemons.running(daemon["unit"])["active"]:
-            return {**ret, "comment": "it is asked for only where Grafana runs"}
-        if server.accepts(who):
-            if not __opts__["test"] and server.known() != name:
-                server.remember(name)
-            return good
-        changes = {name: "password set (not shown)"}
-        if __opts__["test"]:
-            comment = "the administrator's password would be set"
-            return {**ret, "result": None, "changes": changes, "comment": comment}
-        server.reset_password(daemon["program"], password)
-        if not server.accepts(who):
-            old = _renamed(who)
-            changes = {name: f"password set (not shown); renamed from {old}"}
-        server.remember(name)
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "result": False, "comment": str(err)}
-    return {**good, "changes": changes}
-
-
-def _renamed(who: dict[str, Any]) -> str:
-    """Rename the administrator; returns the name that it had."""
-    old = server.known()
-    before = {**who, "username": old}
-    if old and old != who["username"] and server.accepts(before):
-        server.rename(before, who["username"])
-        if server.accepts(who):
-            return old
-    raise CommandExecutionError(
-        "grafana_admin_username, grafana_admin_password: Grafana refuses them, though the password "
-        f"of its first user was set anew. Either that user is not called {who['username']} (set "
-        "grafana_admin_username to its name, or rename it in Grafana under Administration, Users), "
-        "or five wrong passwords have locked it for five minutes (apply again then)"
-    )
+    test = __opts__["test"]
+    return converge(name, test, lambda: grafana_administrator.plan(daemon, name, password, test))
 
 
 def datasources(
     name: str,
-    daemon: dict[str, Any],
-    administrator: dict[str, Any],
+    daemon: Daemon,
+    administrator: Administrator,
     rows: list[dict[str, Any]],
     values: dict[str, Any],
     enabled: list[str],
     nodes: list[dict[str, Any]],
     site: str = "{}",
 ) -> dict[str, Any]:
-    """Grafana's data sources are ours and the site's; those that were and are not are removed.
+    """Grafana has the formula's and the site's data sources; those that are gone are removed.
 
     name
         Any name for the state.
     daemon
-        Grafana, see the execution module infra_daemon.
+        Grafana.
     administrator
-        With whose name Grafana is told to read them again.
+        Account with which they are reloaded.
     rows, values, enabled, nodes
-        See ``infra_grafana_content.sources`` among the execution modules.
+        ``infra/grafana/datasources.yaml``, values for the names in it, enabled components, and the
+        INFRA nodes, each ``ip`` and ``seq``.
     site
         The value of ``grafana_datasources``, as JSON text.
     """
 
-    def files() -> dict[str, Any]:
-        found = provisioning.sources(rows, values, enabled, nodes, json.loads(site))
-        return provisioning.source_files(found)
+    def compare() -> Plan:
+        found = data_sources.sources(rows, values, enabled, nodes, json.loads(site))
+        files = data_sources.files(found)
+        return provisioning.plan("datasources", grafana_settings.ROOT, files, daemon, administrator)
 
-    return _provisioned(name, "datasources", _ROOT, files, daemon, administrator)
+    return converge(name, __opts__["test"], compare)
 
 
 def dashboards(
     name: str,
-    daemon: dict[str, Any],
-    administrator: dict[str, Any],
+    daemon: Daemon,
+    administrator: Administrator,
     site: str = "{}",
     dirs: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The dashboards are ours and the site's; those that were and are not are removed.
+    """Grafana has the formula's and the site's dashboards; those that are gone are removed.
 
     name
-        Directory that they lie in.
+        Directory of the dashboards.
     daemon, administrator
-        As for :func:`datasources`.
+        See :func:`datasources`.
     site
         The value of ``grafana_dashboards``, as JSON text.
     dirs
         The value of ``grafana_dashboard_dirs``.
 
-    A dashboard of somebody else's that has the uid of one that is new here is kept as a file
-    before it is replaced, and named among the changes.
+    A dashboard that a user made in Grafana is backed up before one with its uid replaces it, and is
+    named among the changes.
     """
-    return _provisioned(
-        name,
-        "dashboards",
-        name,
-        lambda: provisioning.gathered(_minion(), json.loads(site), dirs or {}),
-        daemon,
-        administrator,
-        keep=True,
-    )
+
+    def compare() -> Plan:
+        files = grafana_dashboards.served(_minion(), json.loads(site), dirs or {})
+        return provisioning.plan("dashboards", name, files, daemon, administrator)
+
+    return converge(name, __opts__["test"], compare)
 
 
 def providers(
     name: str,
-    daemon: dict[str, Any],
-    administrator: dict[str, Any],
+    daemon: Daemon,
+    administrator: Administrator,
     own: list[str],
     site: bool = False,
     dirs: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Grafana knows the folders, and where the dashboards of each lie.
+    """Grafana has the folders of dashboards, and their directories.
 
     name
         Directory of the dashboards.
     daemon, administrator
-        As for :func:`datasources`.
-    own, site, dirs
-        See ``infra_grafana_content.providers`` among the execution modules.
+        See :func:`datasources`.
+    own
+        Names of the formula's folders.
+    site
+        Whether the site has dashboards in pillar.
+    dirs
+        The value of ``grafana_dashboard_dirs``.
     """
-    return _provisioned(
-        name,
-        "providers",
-        _ROOT,
-        lambda: provisioning.providers(name, own, site, dirs or {}),
-        daemon,
-        administrator,
-    )
 
+    def compare() -> Plan:
+        files = grafana_dashboards.providers(name, own, site, dirs or {})
+        return provisioning.plan("providers", grafana_settings.ROOT, files, daemon, administrator)
 
-def _provisioned(
-    name: str,
-    what: str,
-    root: str,
-    make: Callable[[], dict[str, Any]],
-    daemon: dict[str, Any],
-    administrator: dict[str, Any],
-    keep: bool = False,
-) -> dict[str, Any]:
-    """Publish one set of what Grafana provisions from, and have it read again."""
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        files = make()
-        # The package's samples, and what Pigsty wrote, are kept as replaced files.
-        plan = FileSet(f"grafana-{what}", root, replace=files).plan(files)
-        comment = f"{len(files)} files are as asked for"
-        if not plan.has_changes:
-            return {**ret, "comment": comment}
-        ret["changes"] = dict(plan.diff)
-        if __opts__["test"]:
-            return {**ret, "result": None, "comment": f"{what} would change"}
-        runs = daemons.running(daemon["unit"])["active"]
-        if keep and runs:
-            ret["changes"].update(_keep([files[rel] for rel in plan.create], administrator))
-        reloaded = "datasources" if what == "datasources" else "dashboards"
-        since = f"@{time.time():.3f}"
-        plan.apply(
-            reload=(lambda: server.reload(administrator, reloaded, daemon["unit"], since))
-            if runs
-            else None
-        )
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": comment}
-
-
-def _keep(files: list[dict[str, Any]], administrator: dict[str, Any]) -> dict[str, str]:
-    """Save dashboards of the same uids that somebody made in Grafana; returns what was saved."""
-    mine = {json.loads(spec["text"]).get("uid") for spec in files}
-    there = server.uids(administrator)["dashboards"]
-    saved = {}
-    for uid in sorted(str(u) for u in mine if u in there):
-        found = server.dashboard(administrator, uid)
-        if found is None or found["meta"].get("provisioned"):
-            continue
-        path = _KEPT / f"{uid}.json"
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text(json.dumps(found["dashboard"], indent=1), encoding="utf-8")
-        saved[f"dashboard {uid}"] = f"was somebody's own; it is kept as {path}"
-    return saved
+    return converge(name, __opts__["test"], compare)
 
 
 def shown(
-    name: str, daemon: dict[str, Any], administrator: dict[str, Any], seconds: int = 60
+    name: str, daemon: Daemon, administrator: Administrator, seconds: int = 60
 ) -> dict[str, Any]:
-    """Grafana has every data source and every dashboard that the files of this machine name.
+    """Grafana has loaded every data source and dashboard of the files on this machine.
 
     name
         Directory of the dashboards.
     daemon, administrator
-        As for :func:`datasources`.
+        See :func:`datasources`.
     seconds
         How long to wait for that.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    if __opts__["test"]:
-        return {**ret, "comment": "it is asked for only in a real run"}
-    deadline = time.monotonic() + seconds
-    try:
-        wanted = provisioning.wanted(name)
-        while True:
-            there = server.uids(administrator)
-            missing = {kind: sorted(wanted[kind] - there[kind]) for kind in wanted}
-            if not any(missing.values()):
-                break
-            if time.monotonic() > deadline:
-                told = "; ".join(f"{k}: {', '.join(v)}" for k, v in missing.items() if v)
-                raise CommandExecutionError(
-                    f"Grafana has not taken up {told}; see journalctl -u {daemon['unit']}"
-                )
-            time.sleep(1)
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "result": False, "comment": str(err)}
-    counted = ", ".join(f"{len(found)} {kind}" for kind, found in wanted.items())
-    return {**ret, "comment": f"it shows {counted}"}
+
+    def check() -> Plan:
+        if __opts__["test"]:
+            return Plan(comment="Grafana is queried only without test=True.")
+        counts = provisioning.wait_until_provisioned(name, daemon, administrator, seconds)
+        numbers = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        return Plan(comment=f"Grafana has {numbers}.")
+
+    return converge(name, __opts__["test"], check)

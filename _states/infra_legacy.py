@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import daemons
+from infra_formula import systemd
 from infra_formula.fileset import originals, takeover
 from infra_formula.minion import Minion
 from infra_formula.state import Plan, converge
@@ -107,4 +107,4 @@ def _remove(paths: list[str]) -> None:
         originals.backup([path])
         removal.delete(path)
     if any("/systemd/" in path for path in paths):
-        daemons.systemctl("daemon-reload")
+        systemd.systemctl("daemon-reload")

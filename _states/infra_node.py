@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.minion import Minion
@@ -10,6 +11,7 @@ from infra_formula.state import converge
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
+    __states__: dict[str, Any]
     __opts__: dict[str, Any]
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
@@ -73,3 +75,17 @@ def repository(
             _minion(), name, nodes, ports, exclusive, wait, request, test
         ),
     )
+
+
+def linked(name: str, target: str) -> dict[str, Any]:
+    """A link leads to a file, if there is that file.
+
+    name
+        Absolute path of the link.
+    target
+        Absolute path of the file.
+    """
+    if not Path(target).is_file():
+        comment = f"{target} does not exist; nothing to link."
+        return {"name": name, "changes": {}, "result": True, "comment": comment}
+    return __states__["file.symlink"](name, target=target, makedirs=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import configuration
+from infra_formula.daemon.model import Daemon
 from infra_formula.minion import Minion
 from infra_formula.monitoring import vmalert
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+from infra_formula.state import converge
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -20,41 +20,27 @@ def _minion() -> Minion:
     return Minion(__salt__, __opts__, __grains__, __context__)
 
 
-_SET = "rules"
-
-
 def managed(
     name: str,
-    daemons: list[dict[str, Any]],
+    daemons: list[Daemon],
     settings: dict[str, Any],
     custom: dict[str, Any] | None = None,
     logs: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The files of rules are ours and the site's; checked by vmalert, and reloaded by it.
+    """The files of rules follow the parameters; checked by vmalert, and reloaded.
 
     name
-        Directory of the rules, ``<infra_data>/rules``.
+        Directory of the rules, ``<infra_data>/rules``. vmalert evaluates unmanaged files in it too.
     daemons
-        vmalert, and the vmalert for logs where there is one; see the execution module infra_daemon.
-    settings, custom, logs
-        See ``infra_rules.files`` among the execution modules.
-
-    Files that somebody else put there stay and are evaluated, too.
+        vmalert, and the vmalert for logs if there is one; see the state module infra_daemon.
+    settings
+        Values for the templates: ports, ``portal_url``, ``nodes``, ``timeout_seconds``, ``logs``
+        and ``dashboards``.
+    custom, logs
+        The values of ``vmalert_rules`` and ``vmalert_logs_rules``.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        files = vmalert.rendered(_minion(), settings, custom, logs)
-        check = vmalert.check
-        changes = configuration.apply(
-            _SET,
-            name,
-            files,
-            daemons,
-            __opts__["test"],
-            check=lambda changed: check(changed, daemons[0]["program"]),
-        )
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "result": False, "comment": str(err)}
-    if changes and __opts__["test"]:
-        return {**ret, "result": None, "changes": changes, "comment": "the rules would change"}
-    return {**ret, "changes": changes, "comment": f"{len(files)} files of rules are as asked for"}
+    return converge(
+        name,
+        __opts__["test"],
+        lambda: vmalert.plan(_minion(), name, daemons, settings, custom, logs),
+    )

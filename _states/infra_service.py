@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import daemons, started_files
+from infra_formula import systemd
+from infra_formula.daemon import started_files
 from infra_formula.fileset.file_set import FileSet
 from salt.exceptions import CommandExecutionError
 
@@ -26,7 +27,7 @@ def current(name: str, files: list[str]) -> dict[str, Any]:
     wanted = started_files.digest(files)
     if started_files.started(name) == wanted:
         return {**ret, "comment": f"{name} has its files as they are"}
-    runs = daemons.running(name)["active"]
+    runs = systemd.unit_state(name)["active"]
     if runs:
         ret["changes"] = {name: "restarted: its files changed"}
     if __opts__["test"]:
@@ -34,9 +35,9 @@ def current(name: str, files: list[str]) -> dict[str, Any]:
             return {**ret, "comment": f"{name} does not run"}
         return {**ret, "result": None, "comment": f"{name} would be restarted"}
     try:
-        daemons.systemctl("daemon-reload")
+        systemd.systemctl("daemon-reload")
         if runs:
-            daemons.systemctl("restart", f"{name}.service")
+            systemd.systemctl("restart", f"{name}.service")
         # Not before: where this run ends now, the next one restarts it.
         started_files.remember(name, wanted)
     except CommandExecutionError as err:

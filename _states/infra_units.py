@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import daemons, units
+from infra_formula import systemd
+from infra_formula.daemon import checks, units
 from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError
 
@@ -62,6 +63,6 @@ def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
 
 
 def _reason(unit: str) -> str:
-    lines = daemons.journal(unit, "-10min")
-    words = daemons.words_of(lines, last=True) if lines.strip() else ""
+    lines = systemd.journal(unit, "-10min")
+    words = checks.extract_error_lines(lines, last=True) if lines.strip() else ""
     return f"; it says: {words}" if words else ""

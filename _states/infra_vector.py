@@ -1,14 +1,13 @@
-"""What Vector ships, and where to, as a state."""
+"""Vector's configuration, as a state."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infra_formula.daemon import configuration
+from infra_formula.daemon.model import Daemon
 from infra_formula.logs import vector
 from infra_formula.minion import Minion
-from infra_formula.registration import registry
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+from infra_formula.state import Plan, converge
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -23,7 +22,7 @@ def _minion() -> Minion:
 
 def managed(
     name: str,
-    daemon: dict[str, Any],
+    daemon: Daemon,
     settings: dict[str, Any],
     sources: list[str],
     towards: list[str],
@@ -32,46 +31,29 @@ def managed(
     admin_ip: str,
     buffer: str,
 ) -> dict[str, Any]:
-    """Vector's configuration is as the parameters say; checked by it, and reloaded.
+    """Vector's configuration follows the parameters; checked by Vector, and reloaded.
 
     name
-        ``/etc/vector``. Files of others in it stay, and take part.
+        ``/etc/vector``. Unmanaged files in it stay, and are loaded and checked too.
     daemon
-        Vector, see the execution module infra_daemon.
-    settings, sources
-        See ``infra_vector.files`` among the execution modules. Where ``ip`` is none it is the
-        address from which this machine talks to the INFRA nodes.
+        Vector, see the state module infra_daemon.
+    settings
+        ``data``, ``port``, ``read_from``, ``ip``, ``ins``, ``cls`` and ``seq``. If ``ip`` is null
+        it is the address from which this machine reaches the INFRA nodes.
+    sources
+        Names of the files of sources: ``node``, ``nginx``, ``grafana``.
     towards
-        Their addresses.
-    endpoints, nodes, admin_ip
-        See ``infra_vector.receivers``.
+        Addresses of the INFRA nodes.
+    endpoints, admin_ip
+        The values of ``vector_log_endpoint`` and ``admin_ip``.
+    nodes
+        Addresses of VictoriaLogs on the INFRA nodes.
     buffer
         Size of the buffer on disk of each receiver, like ``1GiB``.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        told = vector.receivers(endpoints, nodes, admin_ip)
-        whole = {
-            **settings,
-            "ip": settings["ip"] or registry.own_address(towards),
-            "receivers": told,
-            "buffer_bytes": vector.size(buffer),
-        }
-        comment = f"logs go to {', '.join(told)}" if told else "logs go nowhere, by the parameters"
-        files = vector.rendered(_minion(), whole, sources)
-        check = vector.check_staged
-        changes = configuration.apply(
-            "vector",
-            name,
-            files,
-            [daemon],
-            __opts__["test"],
-            replace=("vector.yaml",),
-            check_staged=lambda stage: check(stage, daemon["program"]),
-        )
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "result": False, "comment": str(err)}
-    if changes and __opts__["test"]:
-        told = "what is shipped would change"
-        return {**ret, "result": None, "changes": changes, "comment": told}
-    return {**ret, "changes": changes, "comment": comment}
+
+    def compare() -> Plan:
+        urls = vector.receivers(endpoints, nodes, admin_ip)
+        return vector.plan(_minion(), name, daemon, settings, sources, towards, urls, buffer)
+
+    return converge(name, __opts__["test"], compare)

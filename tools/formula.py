@@ -11,10 +11,10 @@ sys.path.insert(0, str(ROOT / "_utils"))
 from infra_formula.minion import Minion  # noqa: E402 - found by the line above
 
 
-def minion() -> Minion:
+def minion(name: str = "tools") -> Minion:
     """A minion that has the formula's own files, and nothing else of Salt."""
-    grains = {"id": "tools", "os_family": "Debian", "ipv4": [], "ipv6": []}
-    return Minion({"cp.get_file_str": _served}, {"id": "tools", "file_client": "local"}, grains)
+    grains = {"id": name, "os_family": "Debian", "ipv4": [], "ipv6": []}
+    return Minion({"cp.get_file_str": _served}, {"id": name, "file_client": "local"}, grains)
 
 
 def _served(path: str) -> str | bool:

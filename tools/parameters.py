@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tools import formula, json_schema
+from tools import commands, formula, json_schema
 
 FOR_ALL = ("infra_hosts", "infra_secrets_strict")
 """Parameters that are not taken from `infra_secrets`: they tell a minion what it may have."""
@@ -57,6 +57,7 @@ def files(schema: dict[str, dict[str, Any]]) -> dict[Path, str]:
         ROOT / "docs" / "pigsty-names.md": pigsty_names(
             schema, yaml.safe_load(PIGSTY.read_text(encoding="utf-8"))
         ),
+        ROOT / "docs" / "commands.md": commands.document(ROOT),
         SECURITY: security(schema, SECURITY.read_text(encoding="utf-8")),
     }
 

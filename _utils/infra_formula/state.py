@@ -27,6 +27,11 @@ class Plan:
         Carries the plan out; may return a comment that takes the place of ``comment``.
     warnings
         Lines that Salt shows beside the comment.
+    record
+        Writes the formula's own record of the run. Called in each run without ``test=True`` that
+        has no error, with changes or without.
+    sub_states
+        Results that Salt reports as states of their own (``sub_state_run``).
     """
 
     changes: dict[str, Any] = field(default_factory=dict)
@@ -34,6 +39,8 @@ class Plan:
     would: str = ""
     apply: Callable[[], str | None] = _nothing
     warnings: list[str] = field(default_factory=list)
+    record: Callable[[], None] = _nothing
+    sub_states: list[dict[str, Any]] = field(default_factory=list)
 
 
 def converge(name: str, test: bool, compare: Callable[[], Plan]) -> dict[str, Any]:
@@ -51,6 +58,7 @@ def converge(name: str, test: bool, compare: Callable[[], Plan]) -> dict[str, An
     reported.
     """
     warnings: list[str] = []
+    sub_states: list[dict[str, Any]] = []
     try:
         plan = compare()
         warnings = plan.warnings
@@ -60,8 +68,16 @@ def converge(name: str, test: bool, compare: Callable[[], Plan]) -> dict[str, An
             result, comment = None, plan.would or plan.comment
         elif plan.changes:
             comment = plan.apply() or comment
-        changes = plan.changes
+        if not test:
+            plan.record()
+        changes, sub_states = plan.changes, plan.sub_states
     except (CommandExecutionError, SaltInvocationError, OSError) as err:
         result, changes, comment = False, {}, str(err)
-    ret = {"name": name, "result": result, "changes": changes, "comment": comment}
-    return {**ret, "warnings": warnings} if warnings else ret
+    ret: dict[str, Any] = {"name": name, "result": result, "changes": changes, "comment": comment}
+    if warnings:
+        ret["warnings"] = warnings
+    if sub_states:
+        ret["sub_state_run"] = [
+            {**sub, "result": None} if test and sub["changes"] else sub for sub in sub_states
+        ]
+    return ret

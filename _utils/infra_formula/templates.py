@@ -1,6 +1,6 @@
-"""Files of this formula that Salt serves: read, and rendered as Jinja templates.
+"""Text of generated files: served templates and data in YAML.
 
-A copy in the site's own file roots takes the place of each.
+A copy in the site's own file roots takes the place of a served file.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jinja2
+import salt.utils.yaml
 
 from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.fileset.contents import MANAGED_BY
 from infra_formula.minion import Minion
+
+HEADER = f"# {MANAGED_BY}. Changes here are overwritten.\n"
 
 
 def read(minion: Minion, path: str) -> str:
@@ -76,3 +80,32 @@ def render(
         return environment.from_string(text).render(values)
     except jinja2.TemplateError as err:
         raise InvalidInput(f"{path}: {err}") from err
+
+
+class SaltLoader(jinja2.BaseLoader):
+    """Loads templates by name from a served directory.
+
+    folder
+        Its URL, e.g. ``salt://infra/nginx/files``.
+    """
+
+    def __init__(self, minion: Minion, folder: str) -> None:
+        self.minion = minion
+        self.folder = folder
+
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str | None, Callable[[], bool] | None]:
+        """Text of a template; raises TemplateNotFound if it is not served, or empty."""
+        text = self.minion.call("cp.get_file_str", f"{self.folder}/{template}")
+        if not text:
+            raise jinja2.TemplateNotFound(template)
+        return str(text), None, None
+
+
+def to_yaml(data: object) -> str:
+    """Data as YAML, in the order in which it is given and without line breaks in strings."""
+    text = salt.utils.yaml.safe_dump(
+        data, default_flow_style=False, sort_keys=False, allow_unicode=True, width=4096
+    )
+    return str(text)

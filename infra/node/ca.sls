@@ -29,19 +29,15 @@ infra-node-ca-trust-installed:
     - component: node
     - name: {{ infra.ca_trust_package | tojson }}
     - require_in:
-      - file: infra-node-ca-linked
+      - infra_node: infra-node-ca-linked
 {%- endif %}
 
 infra-node-ca-linked:
-  file.symlink:
+  infra_node.linked:
     - name: {{ (infra.ca_trust_dir ~ '/ca.crt') | tojson }}
     - target: /etc/pki/ca.crt
-    - makedirs: true
     - require:
       - infra_node: infra-node-ca-present
-    - onlyif:
-      - fun: file.file_exists
-        path: /etc/pki/ca.crt
 
 # On Debian the package of this program may have to come out of the repository first.
 infra-node-ca-trusted:
@@ -51,4 +47,4 @@ infra-node-ca-trusted:
     - command: {{ infra.ca_trust_command | tojson }}
     - require:
       - infra_node: infra-node-ca-present
-      - file: infra-node-ca-linked
+      - infra_node: infra-node-ca-linked

@@ -1,7 +1,6 @@
 # Before anything is changed: a pillar with an error in it ends the run here, naming the key.
 # What may be large goes to states as JSON text, which costs Salt nothing to carry around.
 {%- from "infra/map.jinja" import infra, secrets with context %}
-{%- from "infra/nginx/settings.jinja" import settings with context %}
 
 include:
   - infra.sync
@@ -9,21 +8,10 @@ include:
 infra-pillar-valid:
   infra_pillar.valid:
     - parameters: {{ infra.given | tojson | tojson }}
-{%- if infra.own %}
-    - own: {{ infra.own | tojson | tojson }}
-{%- endif %}
-    - infra_node: {{ (infra.identity is not none) | tojson }}
-    - strict: {{ infra.infra_secrets_strict | tojson }}
 {%- if infra.identity is not none %}
     - secrets: {{ secrets | tojson | tojson }}
 {%- elif secrets %}
     - secrets: {{ (secrets.keys() | map('string') | list if secrets is mapping else ['?']) | tojson }}
-{%- endif %}
-    - hosts: {{ infra.infra_hosts | tojson }}
-    - admin_ip: {{ infra.admin_ip | tojson }}
-{%- if infra.identity is not none and infra.nginx_enabled %}
-    - portal: {{ infra.infra_portal | tojson | tojson }}
-    - portal_settings: {{ settings | tojson }}
 {%- endif %}
     - order: 1
     - failhard: true

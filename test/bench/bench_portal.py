@@ -17,10 +17,10 @@ REPO = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(REPO / "_utils"), str(REPO), str(REPO / "test"), str(REPO / "test/support")]
 
 import report  # noqa: E402
-from infra_formula.parameters import schema as infra_schema  # noqa: E402
-from infra_formula.portal import nginx as infra_portal  # noqa: E402
+from infra_formula.portal import entries as portal_entries  # noqa: E402
+from infra_formula.portal import rendering, views  # noqa: E402
 from lab import Lab  # noqa: E402
-from portal_samples import TEMPLATES, facts, load, settings  # noqa: E402
+from portal_samples import LOADER, TEMPLATES, facts, settings  # noqa: E402
 
 SIZES = (20, 200, 1000)
 REPEAT = 3
@@ -87,10 +87,10 @@ def ours(machine, pillar, count):
 
 
 def peer(machine, count):
-    views = infra_portal.views(entries(count), settings())
-    views.pop("home")
+    shown = views.views(entries(count), settings())
+    shown.pop("home")
     machine.run(["rm", "-rf", "/etc/peer"])
-    given = {"views": views, "settings": settings(), "facts": facts()}
+    given = {"views": shown, "settings": settings(), "facts": facts()}
     machine.write("/srv/pillar/infra.sls", "#!json\n" + json.dumps(given))
     first = seconds(apply, machine, "peer")
     return first, statistics.median(seconds(apply, machine, "peer") for _ in range(REPEAT))
@@ -122,9 +122,9 @@ def main():
     rendered = []
     for count in SIZES:
         given = entries(count)
-        infra_portal.problems(given, settings(), infra_schema.check)
+        portal_entries.problems(given, settings())
         spent = min(
-            seconds(infra_portal.files, given, settings(), facts(), load) for _ in range(REPEAT)
+            seconds(rendering.files, given, settings(), facts(), LOADER) for _ in range(REPEAT)
         )
         rendered.append((count, f"{spent:.3f}"))
     report.table("Pure rendering", ["entries", "seconds"], rendered)

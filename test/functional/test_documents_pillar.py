@@ -31,17 +31,14 @@ def test_pillar(loaders, modules, states, block, pillar):
     )
     assert all(isinstance(chunk, dict) for chunk in chunks), chunks
     (gate,) = [chunk for chunk in chunks if chunk["state"] == "infra_pillar"]
-    known = (
-        "name", "parameters", "own", "hosts", "admin_ip", "portal", "portal_settings", "secrets",
-        "infra_node", "strict",
-    )  # fmt: skip
-    told = states.infra_pillar.valid(**{key: gate[key] for key in known if key in gate})
+    arguments = {key: gate[key] for key in ("parameters", "secrets") if key in gate}
+    told = states.infra_pillar.valid(name=gate["name"], **arguments)
     assert told.result is True, f"{block.place}: {told.comment}"
     # What the page shows below `infra` is for all minions: no secret is among it.
     besides = block.notes.get("pillar", {}).get("with", {})
     shown = {key: value for key, value in pillar["infra"].items() if key not in besides}
-    messages = validation.secret_messages(formula.minion(), shown)
-    assert messages["warnings"] == [], f"{block.place}: {messages['warnings']}"
+    client = validation.check(formula.minion("node-1"), shown)
+    assert client["warnings"] == [], f"{block.place}: {client['warnings']}"
 
 
 def test_the_gate_is_one_that_refuses(states):

@@ -1,7 +1,7 @@
 """A pillar with a mistake about Grafana: one error that names it, out of all checks there are."""
 
 import pytest
-from infra_formula.grafana import provisioning
+from infra_formula.grafana import dashboards
 
 SHOP = {"uid": "shop", "title": "Shop", "panels": []}
 
@@ -33,6 +33,6 @@ def test_a_mistake_is_told_before_anything_is_done(modules, given, named):
 
 
 def test_what_is_served_is_found_by_folder(minion):
-    found = provisioning.gathered(minion, {"shop": SHOP}, {})
+    found = dashboards.served(minion, {"shop": SHOP}, {})
     assert "site/shop.json" in found
     assert {path.split("/")[0] for path in found} <= {"home", "infra", "node", "site"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import programs
 import pytest
 import yaml
-from infra_formula.daemon import daemons as infra_daemon
+from infra_formula.daemon import flags, unit_files
 from infra_formula.errors import CommandFailed
 from infra_formula.monitoring import alertmanager, blackbox, scraping, vmalert
 
@@ -75,8 +75,8 @@ def rules(minion, custom=None):
                 "nodes": 1, "timeout_seconds": 8, "dashboards": True,
                 "alertmanager_cluster_port": 9094,
                 "logs": False}  # fmt: skip
-    made = vmalert.rendered(minion, settings, custom)
-    vmalert.check(made, programs.program("vmalert"))
+    made = vmalert.served(minion, settings, custom)
+    vmalert.check(made, {"program": programs.program("vmalert")})
 
 
 def test_vmalert_accepts_our_rules(minion):
@@ -174,10 +174,9 @@ REAL = {
 @pytest.mark.parametrize("name", REAL)
 def test_the_real_program_accepts_our_flags_and_refuses_another(daemons, name):
     daemon = {**daemons[name], "program": programs.program(REAL[name])}
-    assert infra_daemon.refusal(daemon) is None
-    fault = infra_daemon.refusal({**daemon, "options": "--noSuchFlag=1"})
-    assert "noSuchFlag" in fault
-    assert fault.startswith(f"{daemon['options_parameter']}: ")
+    flags.validate_flags(daemon)
+    with pytest.raises(CommandFailed, match=f"^{daemon['options_parameter']}: .*noSuchFlag"):
+        flags.validate_flags({**daemon, "options": "--noSuchFlag=1"})
 
 
 # The vendor's alone: real ones where they are given, elsewhere stand-ins that are as strict.
@@ -192,8 +191,9 @@ VENDORS = {
 def test_the_vendors_program_accepts_our_flags_and_refuses_another(modules, loaders, name):
     daemons = daemons_of(modules, loaders, "upstream")
     daemon = {**daemons[name], "program": programs.program(VENDORS[name])}
-    assert infra_daemon.refusal(daemon) is None
-    assert "noSuchFlag" in infra_daemon.refusal({**daemon, "options": "--noSuchFlag=1"})
+    flags.validate_flags(daemon)
+    with pytest.raises(CommandFailed, match="noSuchFlag"):
+        flags.validate_flags({**daemon, "options": "--noSuchFlag=1"})
 
 
 def test_the_alertmanagers_of_a_site_know_each_other(daemons):
@@ -217,9 +217,8 @@ def system_calls(group):
 def test_the_filter_of_system_calls_denies_what_is_dangerous_and_nothing_that_is_new(
     minion, daemons
 ):
-    template = infra_daemon.unit_template(minion)
     for name, daemon in daemons.items():
-        files = infra_daemon.files(daemon, template)
+        files = unit_files.served(minion, daemon)
         (text,) = (spec["text"] for rel, spec in files.items() if "systemd" in rel)
         values = re.findall(r"^SystemCallFilter=(.*)$", text, re.MULTILINE)
         denied = set().union(*(system_calls(g) for g in values[0].removeprefix("~").split()))
@@ -232,12 +231,11 @@ def test_the_filter_of_system_calls_denies_what_is_dangerous_and_nothing_that_is
 
 
 def test_systemd_thinks_well_of_each_unit(minion, daemons, tmp_path):
-    template = infra_daemon.unit_template(minion)
     # A drop-in is judged together with its package's unit, in the lab.
     for name, daemon in daemons.items():
         if daemon["dropin"]:
             continue
-        files = infra_daemon.files({**daemon, "program": "/bin/true"}, template)
+        files = unit_files.served(minion, {**daemon, "program": "/bin/true"})
         (text,) = (spec["text"] for rel, spec in files.items() if rel.endswith(".service"))
         path = tmp_path / f"{daemon['unit']}.service"
         path.write_text(text)

@@ -21,7 +21,7 @@ from browser import Browser  # noqa: E402
 from infra_formula import paths  # noqa: E402
 from infra_formula.portal import cards as infra_cards  # noqa: E402
 from infra_formula.portal import pages as infra_pages  # noqa: E402
-from portal_samples import settings  # noqa: E402
+from portal_samples import LOADER, settings  # noqa: E402
 from victoriametrics import Store  # noqa: E402
 
 DATA = yaml.safe_load((ROOT / "infra/nginx/pages.yaml").read_text(encoding="utf-8"))
@@ -31,10 +31,6 @@ WIDTHS = (390, 1280)
 SCHEMES = ("light", "dark")
 PAPER = {"light": "rgb(244, 246, 249)", "dark": "rgb(14, 19, 27)"}
 SITES = 18
-
-
-def load(name: str) -> str:
-    return (ROOT / "infra/nginx/files" / name).read_text(encoding="utf-8")
 
 
 def context() -> dict:
@@ -110,7 +106,7 @@ class Portal(ThreadingHTTPServer):
     """
 
     def __init__(self, data: dict, programs: dict[str, int]) -> None:
-        self.pages = infra_pages.render(data, load)
+        self.pages = infra_pages.render(data, LOADER)
         linked = [link["url"] for node in data["nodes"] for link in node["links"]]
         self.paths = {urlsplit(url).path for url in linked}
         self.names = {name for site in data["sites"] for name in site["names"]}
@@ -355,7 +351,7 @@ def test_a_thousand_sites_and_two_hundred_nodes(chromium, portal):
         {**data["nodes"][0], "name": f"n{i}", "address": f"10.0.0.{i}"} for i in range(200)
     ]
     usual = portal.pages
-    portal.pages = infra_pages.render(data, load)
+    portal.pages = infra_pages.render(data, LOADER)
     try:
         for width in WIDTHS:
             chromium.show(width)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from infra_formula.minion import Minion
 from infra_formula.pigsty import conversion
-from infra_formula.portal import nginx as infra_portal
+from infra_formula.portal.views import views as portal_views
 from infra_formula.registration import registry as infra_register
 
 REPO = Path(__file__).resolve().parent.parent.parent
@@ -87,7 +87,7 @@ def test_the_portal_serves_the_names_of_the_inventory(modules, converted):
     chunk = one(low(modules, "infra.nginx", {"infra": pillars["four"]}), "infra_portal", "managed")
     assert json.loads(chunk["portal"]) == pillars["four"]["infra_portal"]
     for name, pillar in pillars.items():
-        views = infra_portal.views(pillar["infra_portal"], chunk["settings"])
+        views = portal_views(pillar["infra_portal"], chunk["settings"])
         served = {n for view in views.values() if view["kind"] != "known" for n in view["names"]}
         assert served == NAMES[name], name
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from infra_formula.minion import Minion
+from infra_formula.parameters import merging
 from salt.exceptions import SaltInvocationError
 
 REPO = Path(__file__).resolve().parent.parent.parent
@@ -52,6 +54,56 @@ def test_a_file_may_be_json(validate, tmp_path):
 def test_what_is_wrong_is_named(validate, given, error):
     errors = validate(pillar={"infra": given})["errors"]
     assert any(told.startswith(error) for told in errors), errors
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"portal_auth": "basic", "nginx_users": {"ann": "x"}}, None),
+        ({"portal_auth": "oidc"}, "portal_auth: expected an oauth2_proxy_endpoint"),
+        ({"nodes": {"infra-1": {"portal_auth": "oidc"}}}, "nodes['infra-1'].portal_auth: expected"),
+    ],
+)
+def test_a_file_with_logins_for_the_portal_is_checked_like_the_pillar_of_a_minion(
+    validate, tmp_path, given, error
+):
+    """It once ended with `KeyError: 'components'` as soon as portal_auth was set."""
+    portal = {
+        "home": {"domain": "i.pigsty"},
+        "logs": {"domain": "l.pigsty", "endpoint": "${admin_ip}:9428"},
+    }
+    path = tmp_path / "infra.json"
+    path.write_text(json.dumps({"infra": {"infra_portal": portal, **given}}), encoding="utf-8")
+    errors = validate(str(path))["errors"]
+    assert errors == [] if error is None else errors[0].startswith(error)
+
+
+MERGED = """#!jinja|json
+{%- from "infra/map.jinja" import infra with context %}
+{"map": {"test.nop": [{"merged": {{ infra | tojson }}}]}}
+"""
+
+
+@pytest.mark.parametrize("minion", ["infra-1", "10.9.9.9"])
+def test_the_library_merges_parameters_as_the_map_does(modules, loaders, formula_roots, minion):
+    """Jinja cannot call the library, which a bare minion does not have while it renders."""
+    infra = {
+        "infra_hosts": {minion: {"infra_seq": 1, "ip": "10.10.10.10"}},
+        "nginx_port": 8080,
+        "proxy_env": {"no_proxy": "localhost"},
+        "nodes": {"infra-1": {"dns_port": 5353}, "other": {"ntp_stratum": 3}},
+    }
+    secrets = {"proxy_env": {"http_proxy": "http://u:p@h"}, "nginx_users": {"ann": "x"}}
+    pillar = {"infra": infra, "infra_secrets": secrets}
+    Path(formula_roots["file_roots"]["base"][0], "merged.sls").write_text(MERGED, encoding="utf-8")
+    (chunk,) = modules.state.show_low_sls("merged", pillar=pillar)
+    this = Minion({"cp.get_file_str": modules.cp.get_file_str}, grains=loaders.grains)
+    infra_node = merging.is_infra_node(this, infra)
+    assert infra_node is (minion == "infra-1")
+    values = merging.with_secrets(infra, secrets) if infra_node else infra
+    overrides = merging.node_overrides(this, values)
+    expected = {**merging.defaults(this), **values, **overrides}
+    assert {name: chunk["merged"][name] for name in expected} == expected
 
 
 def test_what_is_no_pillar_is_said(validate, tmp_path):

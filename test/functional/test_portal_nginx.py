@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from infra_formula.parameters import schema
-from infra_formula.portal import nginx as portal
-from portal_samples import ALL_COMPONENTS, DEMO, facts, load, settings
+from infra_formula.portal import entries as portal_entries
+from infra_formula.portal import rendering
+from portal_samples import ALL_COMPONENTS, DEMO, LOADER, facts, settings
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
 
@@ -59,7 +59,7 @@ def accepts(prefix, files):
 
 
 def render(entries, **changes):
-    return portal.files(entries, settings(**changes), facts(nginx_version=version()), load)
+    return rendering.files(entries, settings(**changes), facts(nginx_version=version()), LOADER)
 
 
 @pytest.mark.parametrize("mode", ["disable", "enable", "enforce"])
@@ -167,7 +167,7 @@ SETTINGS = st.fixed_dictionaries(
 @hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(entries=PORTAL | SOUND, changes=SETTINGS)
 def test_any_portal_is_refused_by_name_or_accepted_by_nginx(prefix, entries, changes):
-    found = portal.problems(entries, settings(**changes), schema.check)
+    found = portal_entries.problems(entries, settings(**changes))
     if found:
         assert all(e.startswith(("infra_portal", "nginx_ssl_port", "portal_auth")) for e in found)
         assert all("expected" in e or "unknown key" in e or "already a name" in e for e in found)
@@ -179,7 +179,7 @@ def test_any_portal_is_refused_by_name_or_accepted_by_nginx(prefix, entries, cha
 @given(st.text(st.sampled_from("ab ;{}\n\"'$\\#"), max_size=16))
 def test_config_that_stays_inside_its_block_is_told_from_what_does_not(config):
     """config_fault never passes text that would close the block around it."""
-    if portal.config_fault(config) is None:
+    if portal_entries.config_fault(config) is None:
         assert _closes_nothing(config)
 
 

@@ -94,7 +94,7 @@ def test_who_is_named_besides_is_let_in(reach):
 )
 def test_what_is_wrong_renders_all_the_same_and_is_told_by_its_key(reach, minion, given, fault):
     reach(**given)
-    (error,) = validation.check(minion, {"infra_hosts": TWO, **given})
+    (error,) = validation.check(minion, {"infra_hosts": TWO, **given})["errors"]
     assert error.startswith(fault)
 
 

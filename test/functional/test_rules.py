@@ -13,11 +13,11 @@ import programs
 import pytest
 import yaml
 from infra_formula.monitoring import vmalert as infra_rules
+from support.rule_templates import TEMPLATES
 from victoriametrics import Store
 
 REPO = Path(__file__).resolve().parents[2]
 CASES = yaml.safe_load((Path(__file__).parent / "cases/rules.yaml").read_text(encoding="utf-8"))
-RULES = REPO / "infra/vmalert/files/rules"
 SETTINGS = {
     "node_exporter_port": 9100,
     "vector_port": 9598,
@@ -43,9 +43,7 @@ LEVELS = {
 
 def groups():
     """Groups of the rendered rules over metrics."""
-    files = infra_rules.files(
-        SETTINGS, lambda name: (RULES / name).read_text(encoding="utf-8"), None, None
-    )
+    files = infra_rules.files(SETTINGS, TEMPLATES)
     found = {rel: yaml.safe_load(spec["text"])["groups"] for rel, spec in files.items()}
     return [g for rel, gs in found.items() if not rel.startswith("logs/") for g in gs]
 
@@ -195,9 +193,7 @@ def test_an_alert_says_what_to_do_and_where_to_look(rule):
 
 
 def test_rules_over_logs_say_what_to_do_and_where_to_look():
-    files = infra_rules.files(
-        SETTINGS, lambda name: (RULES / name).read_text(encoding="utf-8"), None, None
-    )
+    files = infra_rules.files(SETTINGS, TEMPLATES)
     for group in yaml.safe_load(files["logs/node.yml"]["text"])["groups"]:
         assert group["type"] == "vlogs"
         for rule in group["rules"]:

@@ -23,21 +23,22 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO))
 sys.path.insert(0, str(REPO / "test" / "support"))
 
-from portal_samples import DEMO, facts, load, settings  # noqa: E402
+from portal_samples import DEMO, LOADER, facts, settings  # noqa: E402
 
 from tools import formula  # noqa: E402
 
 # tools.formula puts the library on sys.path.
-from infra_formula.daemon import daemons  # noqa: E402  # isort: skip
+from infra_formula.daemon import checks  # noqa: E402  # isort: skip
 from infra_formula.dns import client, records, resolver  # noqa: E402  # isort: skip
 from infra_formula import paths  # noqa: E402  # isort: skip
 from infra_formula.fileset import manifest as file_sets  # noqa: E402  # isort: skip
 from infra_formula.fileset.file_set import FileSet  # noqa: E402  # isort: skip
 from infra_formula.logs import vector  # noqa: E402  # isort: skip
 from infra_formula.ntp import chrony as ntp  # noqa: E402  # isort: skip
-from infra_formula.parameters import schema, validation  # noqa: E402  # isort: skip
+from infra_formula.parameters import validation  # noqa: E402  # isort: skip
 from infra_formula.pigsty import conversion  # noqa: E402  # isort: skip
-from infra_formula.portal import htpasswd, nginx  # noqa: E402  # isort: skip
+from infra_formula.portal import entries as portal_entries  # noqa: E402  # isort: skip
+from infra_formula.portal import htpasswd, rendering  # noqa: E402  # isort: skip
 from infra_formula.registration import registry  # noqa: E402  # isort: skip
 from infra_formula.repository import marker as marker_file  # noqa: E402  # isort: skip
 from infra_formula.repository import apt, catalogue  # noqa: E402  # isort: skip
@@ -156,15 +157,14 @@ MINION = formula.minion()
 
 def pillar(example):
     """All parameters together, as ``infra_pillar.validate`` has them."""
-    validation.given_problems(MINION, example)
+    validation.check(MINION, example, all_minions=True)
 
 
 def portal(example):
     """The portal: what is not refused has to render."""
     given = settings()
-    if not nginx.problems(example, given, schema.check):
-        nginx.remember(example, given)
-        nginx.files(example, given, facts(), load)
+    if not portal_entries.problems(example, given):
+        rendering.files(example, given, facts(), LOADER)
 
 
 def repo_request(example):
@@ -410,7 +410,7 @@ def status_output(example):
     report.unit_of(example)
     report.listening(example, lambda pid: str(pid))
     report.version_in(example)
-    daemons.words_of(example)
+    checks.extract_error_lines(example)
 
 
 _INVENTORIES = [

@@ -14,8 +14,16 @@ from lab import Lab
 from lab.host import LabError
 from lab.suites import load
 
+from tools import release
+
 KITCHEN = load()
 NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def digest_is_current():
+    """A machine that has synced a release does not sync another one of the same digest."""
+    assert release.stale() == [], "run `make generate` before tests on machines"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -344,9 +344,7 @@ def test_foreign_files_are_left_alone_unless_asked(portal):
     portal.apply(portal.portal(wiki={"domain": "wiki.pigsty.cc", "endpoint": "127.0.0.1:9003"}))
     assert portal.get(f"http://{ADDRESS}:8077/") == (200, "theirs")
     taken = portal.apply(portal.portal(theirs={"domain": "t.p", "path": "/www/t"}), check=False)
-    assert "expected no file of somebody else's at /etc/nginx/conf.d/theirs.conf" in (
-        taken.complaint()
-    )
+    assert "expected no unmanaged file at /etc/nginx/conf.d/theirs.conf" in (taken.complaint())
     assert portal.machine.read("/etc/nginx/conf.d/theirs.conf") == server
     portal.apply(nginx_clean=True)
     assert portal.machine.run(
@@ -493,6 +491,6 @@ def test_what_the_operator_asks(portal):
     assert status["wiki"]["upstream_status"] == "ok"
     assert status["wiki"]["https"] == 200
     assert status["web.io"]["http"] == 301
-    assert call("infra_portal.entries")["blackbox"]["kind"] == "known"
+    assert call("infra_portal.entries")["blackbox"]["kind"] == "unserved"
     bad = json.dumps({"wiki": {"domain": "w p"}})
     assert call("infra_portal.validate", bad)["errors"][0].startswith("infra_portal.wiki.domain")

@@ -152,7 +152,7 @@ def test_a_card_survives_that_its_program_is_down_and_a_restart(attached):
         told = machine.salt_call("infra_portal.status", "only=[home]")["home"]["cards"]
         (row,) = [row for row in told if row["url"] == "/vmetrics/targets"]
         assert (row["shown"], row["code"]) == (True, 502)
-        assert "served this page when it was asked last" in row["reason"]
+        assert "served this page at the last query" in row["reason"]
     finally:
         machine.run(["systemctl", "start", "vmetrics"])
     eventually(

@@ -11,9 +11,9 @@ import threading
 import time
 from pathlib import Path
 
-from infra_formula.parameters import schema
-from infra_formula.portal import nginx as portal
-from portal_samples import facts, load, settings
+from infra_formula.portal import entries as portal_entries
+from infra_formula.portal import rendering
+from portal_samples import LOADER, facts, settings
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
 PASSWORD = "open sesame"  # noqa: S105
@@ -99,11 +99,11 @@ class Server:
             repo_home=str(self.home), nginx_user="root", nginx_group="root", nginx_ipv6=False,
             **changes,
         )  # fmt: skip
-        problems = portal.problems(entries, given, schema.check)
+        problems = portal_entries.problems(entries, given)
         assert problems == [], problems
         said = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True).stderr
         version = [int(n) for n in said.strip().rpartition("/")[2].split()[0].split(".")]
-        files = portal.files(entries, given, facts(nginx_version=version, ipv6=False), load)
+        files = rendering.files(entries, given, facts(nginx_version=version, ipv6=False), LOADER)
         self._write(files)
         self.process = subprocess.Popen(
             [NGINX, "-p", root, "-c", root / "etc/nginx.conf", "-e", root / "log-error.log",

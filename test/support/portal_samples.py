@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jinja2
 import yaml
 
 REPO = Path(__file__).resolve().parents[2]
@@ -66,6 +67,4 @@ def facts(**changes):
     return {**given, **changes}
 
 
-def load(name):
-    path = TEMPLATES / name
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+LOADER = jinja2.FileSystemLoader(TEMPLATES)

@@ -33,16 +33,18 @@ SAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
-def load(name: str) -> str:
-    """Text of a template."""
-    return (REPO / "infra/vector/files" / name).read_text(encoding="utf-8")
+def texts(sources: list[str]) -> dict[str, str]:
+    """Texts of the templates by their paths."""
+    return {
+        path: (REPO / path.removeprefix("salt://")).read_text(encoding="utf-8")
+        for path in infra_vector.template_paths(sources).values()
+    }
 
 
 def files(sources: list[str] | None = None, **changes: Any) -> dict[str, dict[str, Any]]:
     """The rendered file set."""
-    return infra_vector.files(
-        {**SETTINGS, **changes}, SOURCES if sources is None else sources, load
-    )
+    sources = SOURCES if sources is None else sources
+    return infra_vector.files({**SETTINGS, **changes}, sources, texts(sources))
 
 
 def whole(sources: list[str] | None = None, **changes: Any) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def of_state(chunk: dict[str, Any]) -> dict[str, Any]:
         "receivers": receivers,
         "buffer_bytes": infra_vector.size(chunk["buffer"]),
     }
-    return merged(infra_vector.files(settings, chunk["sources"], load))
+    return merged(infra_vector.files(settings, chunk["sources"], texts(chunk["sources"])))
 
 
 def merged(rendered: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from infra_formula import paths, process
-from infra_formula.daemon import daemons as infra_daemon
+from infra_formula import paths, process, systemd
+from infra_formula.daemon import data_removal
 from infra_formula.dns import resolver as infra_resolver
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates as infra_cert
-from infra_formula.portal import nginx as infra_portal
+from infra_formula.portal import applied
 from infra_formula.registration import registry as infra_register
 from infra_formula.status import report as infra_status
 from salt.exceptions import CommandExecutionError
@@ -133,15 +133,15 @@ def test_a_corrupt_record_of_nameservers_is_rebuilt(minion, place, damage):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_the_portal_is_remembered_anew(minion, damage, monkeypatch):
-    noted = {"entries": {}, "ports": {}}
-    remember = create_autospec(infra_portal.remember, return_value=noted)
-    monkeypatch.setattr(infra_portal, "remember", remember)
-    path = infra_portal.remembered_path()
+def test_a_corrupt_record_of_the_portal_is_written_again(minion, damage):
+    path = applied.record_path()
     path.parent.mkdir(parents=True)
     path.write_bytes(damage)
-    portal_state._remember({}, {})
-    assert json.loads(path.read_text()) == {"entries": {}, "ports": {}}
+    with pytest.raises(CommandExecutionError, match="is corrupt, or from another release"):
+        applied.entries()
+    applied.record({"wiki": {"endpoint": "a:1"}}, {"nginx_port": 80})
+    assert applied.recorded() == ({"wiki": {"endpoint": "a:1"}}, {"nginx_port": 80})
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -149,15 +149,15 @@ def test_data_is_not_destroyed_twice_because_nobody_can_tell(minion, damage, mon
     data = minion["place"] / "logs"
     data.mkdir()
     (data / "new").write_text("kept")
-    monkeypatch.setattr(infra_daemon, "systemctl", create_autospec(infra_daemon.systemctl))
-    infra_daemon.remember_cleaned("vlogs", str(data))
-    infra_daemon.cleaned_path("vlogs").write_bytes(damage)
+    monkeypatch.setattr(systemd, "systemctl", create_autospec(systemd.systemctl))
+    data_removal.record("vlogs", str(data))
+    data_removal.record_path("vlogs").write_bytes(damage)
     told = daemon_state.cleaned("vlogs", [str(data)], "vlogs", True, str(data))
     assert told["result"] is False
     assert "set vlogs_clean: false" in told["comment"]
     assert (data / "new").read_text() == "kept"
     assert daemon_state.cleaned("vlogs", [str(data)], "vlogs")["result"] is True
-    assert not infra_daemon.cleaned_path("vlogs").exists()
+    assert not data_removal.record_path("vlogs").exists()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

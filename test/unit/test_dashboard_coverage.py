@@ -8,9 +8,9 @@ import panels
 import pytest
 import yaml
 from infra_formula.monitoring import vmalert as infra_rules
+from support.rule_templates import TEMPLATES
 
 REPO = Path(__file__).resolve().parents[2]
-RULES = REPO / "infra/vmalert/files/rules"
 SETTINGS = {
     "node_exporter_port": 9100,
     "vector_port": 9598,
@@ -41,7 +41,7 @@ NOT_SHOWN = {
 
 
 def rules():
-    made = infra_rules.files(SETTINGS, lambda name: (RULES / name).read_text(encoding="utf-8"))
+    made = infra_rules.files(SETTINGS, TEMPLATES)
     for spec in made.values():
         for group in yaml.safe_load(spec["text"])["groups"]:
             yield from group["rules"]

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula.daemon import daemons
+from infra_formula.daemon import checks
 from infra_formula.monitoring import alertmanager as infra_alert
 from salt.exceptions import CommandExecutionError
 from support.doubles import double
@@ -29,18 +29,18 @@ def test_without_receivers_nobody_is_told():
     assert "routes" not in made["route"]
 
 
-@pytest.mark.parametrize(("way", "key"), infra_alert.WAYS.items())
-def test_each_way_of_telling_is_alertmanagers(way, key):
-    (made,) = config(receivers={"ops": {way: {"x": 1}}})["receivers"]
+@pytest.mark.parametrize(("integration", "key"), infra_alert.INTEGRATIONS.items())
+def test_each_integration_is_written_under_alertmanagers_name(integration, key):
+    (made,) = config(receivers={"ops": {integration: {"x": 1}}})["receivers"]
     assert made == {"name": "ops", key: [{"send_resolved": True, "x": 1}]}
 
 
-def test_a_receiver_may_tell_in_several_ways():
-    ways = {
+def test_a_receiver_may_have_several_integrations():
+    integrations = {
         "dingtalk": {"url": "a"},
         "feishu": [{"url": "b"}, {"url": "c", "send_resolved": False}],
     }
-    (made,) = config(receivers={"ops": ways})["receivers"]
+    (made,) = config(receivers={"ops": integrations})["receivers"]
     assert [c["url"] for c in made["webhook_configs"]] == ["a", "b", "c"]
     assert [c["send_resolved"] for c in made["webhook_configs"]] == [True, True, False]
 
@@ -75,7 +75,10 @@ def test_routes_of_the_site_come_first_and_timing_is_a_parameter():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"alertmanager_receivers": {"a": {}}}, "alertmanager_receivers.a: expected a way"),
+        (
+            {"alertmanager_receivers": {"a": {}}},
+            "alertmanager_receivers.a: expected an integration",
+        ),
         (
             {"alertmanager_receivers": {"a": {"slak": {}}}},
             "alertmanager_receivers.a.slak: expected one of mail",
@@ -124,8 +127,7 @@ def test_secrets_are_known_wherever_they_stand(secret, key):
 
 @pytest.mark.parametrize("secret", ["hunter2hunter2", "https://hooks.example.com/T0/B0/x"])
 def test_a_tools_complaint_is_quoted_without_secrets(monkeypatch, secret):
-    double(monkeypatch, daemons, "tried", return_value=(False, f"bad {secret}"))
-    monkeypatch.setattr(infra_alert.salt.utils.path, "which", lambda name: name)
+    double(monkeypatch, checks, "run_check", return_value=(False, f"bad {secret}"))
     settings = {**EMPTY, "receivers": {"a": {"webhook": {"url": secret}}}}
     with pytest.raises(CommandExecutionError) as caught:
         infra_alert.check(settings)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from infra_formula import paths
 from infra_formula.minion import Minion
 from infra_formula.portal import cards as infra_cards
-from infra_formula.portal import nginx as portal
+from infra_formula.portal import pages as portal_pages
 from portal_samples import settings
 
 from _states import infra_portal as state
@@ -88,7 +88,7 @@ def asked(program, url, **components):
 
 
 def record(answers):
-    path = infra_cards.remembered_path()
+    path = infra_cards.record_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         json.dumps({"asked": answers, "cards": [], "alerts_page": ""}), encoding="utf-8"
@@ -160,7 +160,7 @@ def test_a_program_that_is_down_keeps_what_it_last_served(program, last):
     record({"/vmetrics/vmui/": {"served": last, "code": 200, "reason": "HTTP 200"}})
     told = asked(program, "/vmetrics/vmui/", vmetrics={"port": 1, "health": "/health"})
     assert told["served"] is last
-    assert "when it was asked last" in told["reason"]
+    assert "at the last query" in told["reason"]
     program.answers["/health"] = (503, "", "", "")
     assert asked(program, "/vmetrics/vmui/")["served"] is last
 
@@ -179,10 +179,10 @@ def test_a_program_that_was_never_asked_has_no_page_yet(program):
     "damage", [b"", b"[1]", b"3", b"\xff\xfe", b'{"asked": 1, "cards": []}', b'{"asked": {"a": 1}}']
 )
 def test_a_damaged_record_is_an_empty_one(program, damage):
-    path = infra_cards.remembered_path()
+    path = infra_cards.record_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(damage)
-    assert infra_cards.remembered() == {"asked": {}, "cards": [], "alerts_page": ""}
+    assert infra_cards.recorded() == {"asked": {}, "cards": [], "alerts_page": ""}
     assert asked(program, "/vmetrics/vmui/")["served"] is False
 
 
@@ -264,7 +264,7 @@ def rendered(program, services=None, extra=()):
     minion = Minion(
         {"cp.get_file_str": lambda url: (ROOT / url.removeprefix("salt://")).read_text("utf-8")}
     )
-    files, found = portal.pages(minion, {}, given, [], "v1", services, list(extra))
+    files, found = portal_pages.files(minion, {}, given, [], "v1", services, list(extra))
     return [files[name]["text"] for name in ("index.html", "zh.html", "404.html")], found
 
 
@@ -288,9 +288,9 @@ def test_a_change_of_where_alerts_lead_is_told_even_if_no_page_shows_it(
     program.answers.update({"/": (200, HTML, STUB, ""), "/vmalert/alerts": (200, HTML, "x", "")})
     given = given_settings(program.port) | {"nginx_group": "root"}
     asked_again = create_autospec(
-        portal.pages, side_effect=lambda *_: ({}, infra_cards.record([], given))
+        portal_pages.files, side_effect=lambda *_: ({}, infra_cards.record([], given))
     )
-    monkeypatch.setattr(portal, "pages", asked_again)
+    monkeypatch.setattr(portal_pages, "files", asked_again)
     monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
     for name in ("__salt__", "__grains__", "__context__"):
         monkeypatch.setattr(state, name, {}, raising=False)

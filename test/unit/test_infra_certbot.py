@@ -13,7 +13,7 @@ from infra_formula import paths, process
 from infra_formula.errors import CommandFailed
 from infra_formula.pki import certbot as infra_certbot
 from infra_formula.pki import certbot_record, certbot_requests
-from infra_formula.portal import nginx as infra_portal
+from infra_formula.portal.views import views as portal_views
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from _states import infra_certbot as certbot_state
@@ -62,7 +62,7 @@ Hint: The Certificate Authority failed to download the temporary challenge files
 
 
 def views(portal):
-    return infra_portal.views(portal, portal_samples.settings())
+    return portal_views(portal, portal_samples.settings())
 
 
 def test_names_are_grouped_by_certificate():
@@ -224,7 +224,7 @@ class World:
         monkeypatch.setattr(infra_certbot.time, "sleep", lambda _: None)
         self.program = create_autospec(process.run, side_effect=self.run)
         monkeypatch.setattr(process, "run", self.program)
-        states = {"infra_portal.followed": self.followed}
+        states = {"infra_portal.certificates_refreshed": self.followed}
         monkeypatch.setattr(certbot_state, "__states__", states, raising=False)
         (folder / "letsencrypt").mkdir()
         self.folder = folder

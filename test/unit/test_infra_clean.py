@@ -4,8 +4,7 @@ import os
 from unittest.mock import create_autospec
 
 import pytest
-from infra_formula import paths, process
-from infra_formula.daemon import daemons
+from infra_formula import paths, process, systemd
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest, originals
 from infra_formula.fileset.file_set import FileSet
@@ -40,7 +39,7 @@ class Machine:
         for module, function, double in (
             (infra_clean, "removable", self.removable),
             (infra_clean, "purge", self.purge),
-            (daemons, "systemctl", lambda *words, **_k: self.did.append(" ".join(words))),
+            (systemd, "systemctl", lambda *words, **_k: self.did.append(" ".join(words))),
         ):
             spec = getattr(module, function)
             monkeypatch.setattr(module, function, create_autospec(spec, side_effect=double))

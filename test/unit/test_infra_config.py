@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from infra_formula import paths
 from infra_formula.daemon import configuration as infra_config
-from infra_formula.daemon import daemons
+from infra_formula.daemon import health
+from infra_formula.state import converge
 from salt.exceptions import CommandExecutionError
 from support.doubles import double
 
@@ -31,8 +32,25 @@ def reloads(monkeypatch):
         if daemon.get("refused"):
             raise CommandExecutionError("it does not take that")
 
-    double(monkeypatch, daemons, "reload", side_effect=reload)
+    double(monkeypatch, health, "reload", side_effect=reload)
     return told
+
+
+def apply(name, root, files, daemons, test, replace=(), check=None, **plan):
+    """Compare, check what differs, and converge, as the states do; returns the changes."""
+
+    def compare():
+        difference = infra_config.compare(name, root, files, replace)
+        if check and difference.has_changes:
+            check({*difference.create, *difference.change})
+        return infra_config.plan(difference, daemons, comment="done", would="would", **plan)
+
+    ret = converge("set", test, compare)
+    if ret["result"] is False:
+        raise CommandExecutionError(ret["comment"])
+    assert (ret["result"] is None) is bool(test and ret["changes"])
+    assert ret["comment"] == ("would" if ret["result"] is None else "done")
+    return ret["changes"]
 
 
 def content(root):
@@ -40,13 +58,13 @@ def content(root):
 
 
 def test_it_is_told_then_done_then_left_alone(root, reloads):
-    told = infra_config.apply("set", str(root), FILES, [DAEMON], True)
+    told = apply("set", str(root), FILES, [DAEMON], True)
     assert sorted(told) == sorted(FILES)
     assert (content(root), reloads) == ({}, [])
-    assert infra_config.apply("set", str(root), FILES, [DAEMON], False) == told
+    assert apply("set", str(root), FILES, [DAEMON], False) == told
     assert content(root) == {"a.yml": "a: 1\n", "b.yml": "b: 1\n"}
     assert reloads == ["daemon"]
-    assert infra_config.apply("set", str(root), FILES, [DAEMON], False) == {}
+    assert apply("set", str(root), FILES, [DAEMON], False) == {}
     assert reloads == ["daemon"]
 
 
@@ -54,13 +72,13 @@ def test_it_is_told_then_done_then_left_alone(root, reloads):
 def test_a_file_of_somebody_elses_is_named_and_kept(root, reloads, test):
     (root / "b.yml").write_text("mine\n")
     with pytest.raises(CommandExecutionError, match=f"{root}/b.yml: expected no unmanaged file"):
-        infra_config.apply("set", str(root), FILES, [DAEMON], test)
+        apply("set", str(root), FILES, [DAEMON], test)
     assert (content(root), reloads) == ({"b.yml": "mine\n"}, [])
 
 
 def test_one_that_may_be_replaced_is(root, reloads):
     (root / "b.yml").write_text("the package's\n")
-    infra_config.apply("set", str(root), FILES, [DAEMON], False, replace=("b.yml",))
+    apply("set", str(root), FILES, [DAEMON], False, replace=("b.yml",))
     assert content(root)["b.yml"] == "b: 1\n"
 
 
@@ -74,7 +92,7 @@ def test_what_its_program_refuses_is_not_put_in_place(root, reloads, test):
 
     (root / "a.yml").write_text("a: 1\n")
     with pytest.raises(CommandExecutionError, match="line 1"):
-        infra_config.apply("set", str(root), FILES, [DAEMON], test, check=check)
+        apply("set", str(root), FILES, [DAEMON], test, check=check)
     assert seen == ["b.yml"]
     assert (content(root), reloads) == ({"a.yml": "a: 1\n"}, [])
 
@@ -88,16 +106,16 @@ def test_a_staged_copy_is_tested_whole(root, reloads):
         raise CommandExecutionError("line 1")
 
     with pytest.raises(CommandExecutionError, match="line 1"):
-        infra_config.apply("set", str(root), FILES, [DAEMON], False, check_staged=check)
+        apply("set", str(root), FILES, [DAEMON], False, check_staged=check)
     assert sorted(staged) == ["a.yml", "b.yml", "own.yml"]
     assert content(root) == {"own.yml": "own\n"}
 
 
 def test_what_the_daemon_does_not_take_is_taken_back(root, reloads):
-    infra_config.apply("set", str(root), FILES, [DAEMON], False)
+    apply("set", str(root), FILES, [DAEMON], False)
     other = {"a.yml": {"text": "a: 2\n"}}
     with pytest.raises(CommandExecutionError, match="does not take that"):
-        infra_config.apply("set", str(root), other, [{**DAEMON, "refused": True}], False)
+        apply("set", str(root), other, [{**DAEMON, "refused": True}], False)
     assert content(root) == {"a.yml": "a: 1\n", "b.yml": "b: 1\n"}
     # Once for the new files and once more for the old ones.
     assert reloads == ["daemon"] * 3
@@ -106,7 +124,7 @@ def test_what_the_daemon_does_not_take_is_taken_back(root, reloads):
 def test_files_that_a_daemon_looks_at_by_itself_are_no_reason_to_reload_it(root, reloads):
     def applied(**texts):
         files = {f"{name}.yml": {"text": text} for name, text in texts.items()}
-        infra_config.apply("set", str(root), files, [DAEMON], False, read_at_start=("a.yml",))
+        apply("set", str(root), files, [DAEMON], False, read_at_start=("a.yml",))
         return len(reloads)
 
     assert applied(a="1", b="1") == 0

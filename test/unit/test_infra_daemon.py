@@ -8,11 +8,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import process
-from infra_formula.daemon import daemons as infra_daemon
+from infra_formula import process, systemd, templates
+from infra_formula.daemon import checks, data_removal, flags, health, installation, unit_files
+from infra_formula.daemon import parameters as daemon_parameters
 from infra_formula.fileset.file_set import FilePlan, FileSet
 from salt.exceptions import CommandExecutionError, SaltInvocationError
-from support.doubles import double, file_plan
+from support.doubles import double
 
 from _states import infra_daemon as states
 
@@ -57,19 +58,19 @@ def configure_loader_modules():
 
 
 def test_options_come_behind_our_flags():
-    found = infra_daemon.arguments(daemon(options="-search.maxSeries=5"))
+    found = flags.command_line(daemon(options="-search.maxSeries=5"))
     assert found[1:] == ["-httpListenAddr=:8428", "-retentionPeriod=15d", "-search.maxSeries=5"]
 
 
 def test_an_option_takes_the_place_of_our_flag_of_its_name():
-    found = infra_daemon.arguments(daemon(options="--retentionPeriod=30d -x"))
+    found = flags.command_line(daemon(options="--retentionPeriod=30d -x"))
     assert found[1:] == ["-httpListenAddr=:8428", "--retentionPeriod=30d", "-x"]
 
 
 @pytest.mark.parametrize("options", ["-a='b", "-a=\nb", '-a="b"', "-a=$HOME", "-a=\\b", None, 3])
 def test_options_that_are_no_arguments_are_refused_by_name(options):
     with pytest.raises(SaltInvocationError, match="vmetrics_options: expected arguments"):
-        infra_daemon.arguments(daemon(options=options))
+        flags.command_line(daemon(options=options))
 
 
 WORDS = st.text(st.characters(exclude_characters="\\\"$`'", categories=("L", "N", "P", "S", "Zs")),
@@ -79,10 +80,10 @@ WORDS = st.text(st.characters(exclude_characters="\\\"$`'", categories=("L", "N"
 @given(st.lists(WORDS.map(lambda w: "-o=" + w), max_size=5))
 def test_what_systemd_reads_is_what_was_asked_for(words):
     options = " ".join(shlex.quote(w) for w in words)
-    if infra_daemon.options_problem(options):
+    if flags.options_problem(options):
         return
     wanted = daemon(options=options, flags=[])
-    env = infra_daemon.files(wanted, TEMPLATE)["default/vmetrics"]["text"]
+    env = unit_files.files(wanted, TEMPLATE)["default/vmetrics"]["text"]
     (line,) = [x for x in env.split("\n") if x.startswith("VMETRICS_OPTS=")]
     # systemd takes the outer quotes off, then splits at blanks with single quotes respected.
     assert shlex.split(line.removeprefix('VMETRICS_OPTS="')[:-1]) == shlex.split(options)
@@ -93,7 +94,7 @@ def test_what_systemd_reads_is_what_was_asked_for(words):
 
 def test_a_unit_is_hardened_and_a_daemon_can_say_otherwise():
     own = {"CapabilityBoundingSet": "CAP_NET_RAW", "ProtectHome": "read-only", "PrivateTmp": None}
-    unit = infra_daemon.files(daemon(service=own), TEMPLATE)["systemd/system/vmetrics.service"]
+    unit = unit_files.files(daemon(service=own), TEMPLATE)["systemd/system/vmetrics.service"]
     lines = unit["text"].splitlines()
     assert "User=victoria" in lines
     assert "ExecStart=/usr/bin/victoria-metrics $VMETRICS_OPTS" in lines
@@ -114,7 +115,7 @@ def test_no_unit_has_a_list_of_allowed_system_calls():
     # systemd takes the first value as the kind of the list: what is allowed, or (~) what is denied.
     for name, row in ROWS.items():
         wanted = daemon(name=name, unit=row["unit"], service=row.get("service", {}))
-        unit = infra_daemon.files(wanted, TEMPLATE)[f"systemd/system/{row['unit']}.service"]
+        unit = unit_files.files(wanted, TEMPLATE)[f"systemd/system/{row['unit']}.service"]
         first, *later = call_filter(unit["text"].splitlines())
         assert first.startswith("~"), name
         assert not [value for value in later if value.startswith("~")], name
@@ -124,7 +125,7 @@ def test_no_unit_has_a_list_of_allowed_system_calls():
 
 
 def test_a_call_that_a_daemon_needs_is_taken_off_the_list_of_denied_calls():
-    unit = infra_daemon.files(daemon(service={"SystemCallFilter": "adjtimex"}), TEMPLATE)
+    unit = unit_files.files(daemon(service={"SystemCallFilter": "adjtimex"}), TEMPLATE)
     lines = unit["systemd/system/vmetrics.service"]["text"].splitlines()
     assert call_filter(lines)[0].startswith("~@clock ")
     assert call_filter(lines)[1:] == ["adjtimex"]
@@ -144,7 +145,7 @@ def test_every_parameter_of_a_row_is_one():
     for name, row in ROWS.items():
         for flag in row["flags"]:
             text = flag if isinstance(flag, str) else flag["flag"]
-            unknown = set(infra_daemon.parameters_of(text)) - set(defaults) - computed
+            unknown = set(flags.parameters_in(text)) - set(defaults) - computed
             assert not unknown, name
         for key in ("switch", "port", "options"):
             assert row.get(key, "admin_ip") in defaults, (name, key)
@@ -162,7 +163,9 @@ def test_every_daemon_has_a_program_in_each_packaging(packaging, family):
 def test_what_has_no_package_is_told_with_the_switch_that_turns_it_off():
     given = {"infra_packaging": "distro", "vlogs_enabled": True, "vtraces_enabled": False}
     rows = {name: ROWS[name] for name in ("vlogs", "vtraces")}
-    (message,) = infra_daemon.package_problems(given, {"vlogs": []}, rows, ["vlogs", "vtraces"])
+    (message,) = daemon_parameters.package_problems(
+        given, {"vlogs": []}, rows, ["vlogs", "vtraces"]
+    )
     assert message.startswith("vlogs_enabled: expected false with infra_packaging: distro")
 
 
@@ -170,7 +173,7 @@ def test_what_has_no_package_is_told_with_the_switch_that_turns_it_off():
 
 
 def runs(**changes):
-    command = infra_daemon.arguments(daemon())
+    command = flags.command_line(daemon())
     return {"active": True, "replaced": False, "command": command, "reload": False, **changes}
 
 
@@ -181,22 +184,22 @@ def runs(**changes):
         ({"active": False, "command": []}, ""),
         ({"replaced": True}, "its program was upgraded"),
         ({"command": ["/usr/bin/victoria-metrics", "-x"]}, "it runs with other flags"),
-        ({"command": ["/usr/bin/python3", *infra_daemon.arguments(daemon())]}, ""),
+        ({"command": ["/usr/bin/python3", *flags.command_line(daemon())]}, ""),
         ({"reload": True}, "its unit changed"),
     ],
 )
 def test_what_runs_is_compared_with_what_is_asked_for(found, why):
-    assert infra_daemon.outdated(daemon(), runs(**found)) == why
+    assert health.restart_reason(daemon(), runs(**found)) == why
 
 
 def test_a_complaint_of_two_lines_is_quoted_whole():
     said = "Checking 'x'  FAILED: yaml: unmarshal errors:\n  line 14: field a not found in type b\n"
-    assert "field a not found" in infra_daemon.words_of(said)
+    assert "field a not found" in checks.extract_error_lines(said)
 
 
 def test_of_a_programs_words_those_that_complain_are_quoted():
     said = "info starting\nflag provided but not defined: -x\nusage of it\n  -y int\n"
-    assert infra_daemon.words_of(said) == "flag provided but not defined: -x"
+    assert checks.extract_error_lines(said) == "flag provided but not defined: -x"
 
 
 @pytest.mark.parametrize("status", [0, 3])
@@ -204,7 +207,7 @@ def test_what_a_program_says_of_a_file_is_about_the_name_that_is_known(monkeypat
     run = double(monkeypatch, process, "run", side_effect=process.run)
     caplog.set_level(logging.DEBUG)
     script = f'cat "$0"; stat -c %a "$(dirname "$0")"; echo "$0: bad" >&2; exit {status}'
-    good, told = infra_daemon.tried(["sh", "-c", script, "{path}"], "logs/a.yml", "hush {path}\n")
+    good, told = checks.run_check(["sh", "-c", script, "{path}"], "logs/a.yml", "hush {path}\n")
     assert good is (status == 0)
     assert told == "logs/a.yml: bad\nhush {path}\n700"
     assert not Path(run.call_args.args[0][-1]).exists()
@@ -214,7 +217,7 @@ def test_what_a_program_says_of_a_file_is_about_the_name_that_is_known(monkeypat
 
 @pytest.mark.parametrize("refused", ["-noSuchFlag", "-retentionPeriod=15d"])
 def test_a_refused_flag_names_its_parameter(monkeypatch, refused):
-    monkeypatch.setattr(infra_daemon.salt.utils.path, "which", lambda name: name)
+    monkeypatch.setattr(flags.salt.utils.path, "which", lambda name: name)
 
     def run(command, **_):
         bad = refused in command
@@ -223,31 +226,38 @@ def test_a_refused_flag_names_its_parameter(monkeypatch, refused):
     double(monkeypatch, process, "run", side_effect=run)
     options = "-noSuchFlag" if refused == "-noSuchFlag" else ""
     named = "vmetrics_options" if options else "vmetrics_retention"
-    assert infra_daemon.refusal(daemon(options=options)).startswith(f"{named}: ")
+    with pytest.raises(CommandExecutionError, match=f"^{named}: "):
+        flags.validate_flags(daemon(options=options))
 
 
 # -- states ---
 
 
-def compared(change=(), **more):
-    """A plan that changes some files."""
-    diff = dict.fromkeys(change, "- a\n+ b")
-    return file_plan(change=list(change), diff=diff, **more)
+MANIFEST = "/var/lib/infra/manifest/daemon-vmetrics.json"
+
+
+def compared(**more):
+    """What FileSet.plan returns."""
+    plan = FilePlan(FileSet("daemon-vmetrics", "/nowhere"), {}, **more)
+    plan.diff = {rel: "- a\n+ b" for rel in plan.change}
+    if plan.pending or plan.damaged:
+        plan.diff[MANIFEST] = "corrupt" if plan.damaged else "interrupted"
+    return plan
 
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
     """A machine on which the daemon is configured and runs; tests change what it tells."""
-    monkeypatch.setattr(states, "_ROOT", str(tmp_path))
+    monkeypatch.setattr(installation, "ROOT", str(tmp_path))
     (tmp_path / "default").mkdir()
     (tmp_path / "default/vmetrics").write_text("VMETRICS_OPTS='-other'\n")
     returns = {
-        (infra_daemon, "unit_template"): TEMPLATE,
-        (infra_daemon, "running"): runs(),
-        (infra_daemon, "refusal"): None,
-        (infra_daemon, "port_problem"): "",
-        (infra_daemon, "restart"): None,
-        (infra_daemon, "systemctl"): None,
+        (templates, "read"): TEMPLATE,
+        (systemd, "unit_state"): runs(),
+        (flags, "validate_flags"): None,
+        (health, "port_problem"): "",
+        (health, "restart"): None,
+        (systemd, "systemctl"): None,
         (FileSet, "managed_files"): {"default/vmetrics": "x"},
         (FileSet, "plan"): compared(change=["default/vmetrics"]),
     }
@@ -255,7 +265,7 @@ def machine(monkeypatch, tmp_path):
         name: double(monkeypatch, module, name, return_value=value)
         for (module, name), value in returns.items()
     }
-    reloaded = lambda _plan, reload: reload()  # noqa: E731
+    reloaded = lambda _plan, *, reload: reload()  # noqa: E731
     doubles["apply"] = double(monkeypatch, FilePlan, "apply", side_effect=reloaded)
     return doubles
 
@@ -287,7 +297,7 @@ def test_a_change_of_the_system_call_filter_alone_restarts_nothing(
     path = tmp_path / UNIT_FILE
     path.parent.mkdir(parents=True)
     if change:
-        text = infra_daemon.files(daemon(), TEMPLATE)[UNIT_FILE]["text"]
+        text = unit_files.files(daemon(), TEMPLATE)[UNIT_FILE]["text"]
         assert change[0] in text
         path.write_text(text.replace(*change))
     else:
@@ -304,7 +314,10 @@ def test_a_change_of_the_system_call_filter_alone_restarts_nothing(
 def test_what_an_interrupted_run_left_is_taken_up(machine):
     machine["plan"].return_value = compared(pending=True)
     ret = states.configured("vmetrics", daemon())
-    assert ret["changes"] == {"vmetrics": "restarted: its files changed"}
+    assert ret["changes"] == {
+        MANIFEST: "interrupted",
+        "vmetrics": "restarted: its files changed",
+    }
     machine["restart"].assert_called_once()
 
 
@@ -316,7 +329,7 @@ def test_a_damaged_manifest_is_nothing_to_restart_a_daemon_for(machine):
 
 
 def test_what_does_not_run_is_not_started_here(machine):
-    machine["running"].return_value = runs(active=False, command=[])
+    machine["unit_state"].return_value = runs(active=False, command=[])
     assert states.configured("vmetrics", daemon())["result"] is True
     machine["restart"].assert_not_called()
 
@@ -327,14 +340,26 @@ def test_nothing_to_do_does_nothing(machine):
         "name": "vmetrics",
         "changes": {},
         "result": True,
-        "comment": "vmetrics is as it should be",
+        "comment": "vmetrics is up to date.",
     }
     machine["apply"].assert_not_called()
 
 
-@pytest.mark.parametrize("asked", ["refusal", "port_problem"])
+def test_files_that_are_there_but_not_recorded_are_recorded(machine):
+    machine["plan"].return_value = compared()
+    machine["managed_files"].return_value = {}
+    ret = states.configured("vmetrics", daemon())
+    assert (ret["result"], list(ret["changes"])) == (True, ["vmetrics"])
+    machine["apply"].assert_called_once()
+    machine["restart"].assert_not_called()
+
+
+@pytest.mark.parametrize("asked", ["validate_flags", "port_problem"])
 def test_a_fault_found_beforehand_changes_nothing(machine, asked):
-    machine[asked].return_value = "vmetrics_port: taken"
+    machine["port_problem"].return_value = "vmetrics_port: taken"
+    if asked == "validate_flags":
+        machine["port_problem"].return_value = ""
+        machine[asked].side_effect = CommandExecutionError("vmetrics_port: taken")
     ret = states.configured("vmetrics", daemon())
     assert ret["result"] is False
     assert ret["changes"] == {}
@@ -357,7 +382,7 @@ def test_a_unit_of_the_package_s_is_hardened_by_a_drop_in_and_keeps_its_command(
     row = ROWS["grafana"]
     own = daemon(name="grafana", unit="grafana-server", dropin=True, flags=[], options="",
                  writes=row["keeps"], service=row["service"])  # fmt: skip
-    ((path, spec),) = infra_daemon.files(own, DROPIN).items()
+    ((path, spec),) = unit_files.files(own, DROPIN).items()
     assert path == "systemd/system/grafana-server.service.d/infra.conf"
     lines = spec["text"].splitlines()
     assert "ReadWritePaths=/var/lib/grafana /var/log/grafana" in lines
@@ -368,18 +393,18 @@ def test_a_unit_of_the_package_s_is_hardened_by_a_drop_in_and_keeps_its_command(
 def test_its_flags_are_its_own_and_an_upgrade_is_noticed_all_the_same():
     own = daemon(dropin=True, flags=[])
     found = {"active": True, "replaced": False, "command": ["grafana", "server"], "reload": False}
-    assert infra_daemon.outdated(own, found) == ""
-    assert infra_daemon.outdated(own, {**found, "replaced": True}) == "its program was upgraded"
-    assert infra_daemon.refusal({**own, "program": "/bin/false"}) is None
+    assert health.restart_reason(own, found) == ""
+    assert health.restart_reason(own, {**found, "replaced": True}) == "its program was upgraded"
+    flags.validate_flags({**own, "program": "/bin/false"})  # does not raise
 
 
 @pytest.fixture
 def store(monkeypatch, tmp_path):
     """A directory of data, and what is remembered of its destruction."""
     memory = {}
-    double(monkeypatch, infra_daemon, "cleaned", side_effect=memory.get)
-    double(monkeypatch, infra_daemon, "remember_cleaned", side_effect=memory.__setitem__)
-    double(monkeypatch, infra_daemon, "systemctl")
+    double(monkeypatch, data_removal, "recorded", side_effect=memory.get)
+    double(monkeypatch, data_removal, "record", side_effect=memory.__setitem__)
+    double(monkeypatch, systemd, "systemctl")
     (tmp_path / "day").mkdir()
     (tmp_path / "day/rows").write_text("x")
     return tmp_path
@@ -421,9 +446,9 @@ def test_in_a_test_run_data_is_kept(store, monkeypatch):
 @pytest.mark.parametrize("test", [True, False])
 def test_what_is_switched_off_is_stopped_and_nothing_else(monkeypatch, test):
     there = {"daemon-vlogs": ["default/vlogs"]}
-    removed = lambda file_set, **__: there.get(file_set.name, [])  # noqa: E731
+    removed = lambda file_set, **_: there.get(file_set.name, [])  # noqa: E731
     double(monkeypatch, FileSet, "remove", side_effect=removed)
-    systemctl = double(monkeypatch, infra_daemon, "systemctl")
+    systemctl = double(monkeypatch, systemd, "systemctl")
     monkeypatch.setattr(states, "__opts__", {"test": test}, raising=False)
     off = [{"name": "vlogs", "unit": "vlogs"}, {"name": "vtraces", "unit": "vtraces"}]
     ret = states.switched_off("off", off)
@@ -456,21 +481,21 @@ def test_probes_are_quiet_by_a_flag_only_where_they_are_loud_without(monkeypatch
     row = yaml.safe_load((REPO / "infra/daemons.yaml").read_text(encoding="utf-8"))["blackbox"]
     conditional = [f for f in row["flags"] if isinstance(f, dict) and "help" in f]
     assert [f["flag"] for f in conditional] == ["--log.prober=error"]
-    flags = [{"text": "--a", "template": "--a"}]
-    flags += [{"text": f["flag"], "template": f["flag"], "help": f["help"]} for f in conditional]
+    rows = [{"text": "--a", "template": "--a"}]
+    rows += [{"text": f["flag"], "template": f["flag"], "help": f["help"]} for f in conditional]
     double(monkeypatch, process, "run", return_value={"retcode": 0, "stdout": "", "stderr": text})
-    monkeypatch.setattr(infra_daemon.salt.utils.path, "which", lambda name: name)
-    asked = infra_daemon.with_supported_flags(daemon(flags=flags))
-    assert infra_daemon.arguments(asked)[1:] == ["--a", *(["--log.prober=error"] if wanted else [])]
+    monkeypatch.setattr(flags.salt.utils.path, "which", lambda name: name)
+    asked = flags.with_supported_flags(daemon(flags=rows))
+    assert flags.command_line(asked)[1:] == ["--a", *(["--log.prober=error"] if wanted else [])]
     # An option of the site's takes the place of the flag, as of any other.
     own = {**asked, "options": "--log.prober=debug"}
-    assert infra_daemon.arguments(own)[1:] == ["--a", "--log.prober=debug"]
+    assert flags.command_line(own)[1:] == ["--a", "--log.prober=debug"]
 
 
 def test_a_program_that_is_not_installed_is_not_asked_and_gets_no_conditional_flag(monkeypatch):
     run = double(monkeypatch, process, "run")
-    monkeypatch.setattr(infra_daemon.salt.utils.path, "which", lambda name: None)
+    monkeypatch.setattr(flags.salt.utils.path, "which", lambda name: None)
     own = daemon(flags=[{"text": "--x", "template": "--x", "help": "x"}])
-    assert infra_daemon.arguments(infra_daemon.with_supported_flags(own))[1:] == []
-    assert infra_daemon.arguments(own)[1:] == []  # nor where nobody asked
+    assert flags.command_line(flags.with_supported_flags(own))[1:] == []
+    assert flags.command_line(own)[1:] == []  # nor where nobody asked
     run.assert_not_called()

@@ -6,8 +6,8 @@ from unittest.mock import create_autospec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import paths, process
-from infra_formula.daemon import daemons
+from infra_formula import paths, process, systemd
+from infra_formula.daemon import local_ports
 from infra_formula.firewall import admission, confinement, entitlements
 from infra_formula.firewall import nftables as nft
 from infra_formula.firewall import ports as firewall
@@ -361,14 +361,14 @@ class Confined:
             nft.check: lambda text: None,
             nft.ruleset: lambda: [],
             nft.managed_table: lambda _: self.live or [],
-            daemons.running: lambda unit: {"active": self.active},
-            daemons.systemctl: self.systemctl,
+            systemd.unit_state: lambda unit: {"active": self.active},
+            systemd.systemctl: self.systemctl,
             before.add: self.note,
             before.add_package_changes: lambda component, changes: None,
             before.record: lambda: self.record,
             before.forget: lambda *a: self.calls.append(("forget", *a)),
         }
-        modules = {m.__name__: m for m in (firewall, admission, nft, daemons, before)}
+        modules = {m.__name__: m for m in (firewall, admission, nft, systemd, before)}
         for function, double in functions.items():
             spec = create_autospec(function, side_effect=double)
             monkeypatch.setattr(modules[function.__module__], function.__name__, spec)
@@ -510,7 +510,7 @@ def test_ssh_is_never_confined(monkeypatch, tmp_path):
     confined = Confined(monkeypatch, tmp_path)
     listeners = {2222: {7}, 8428: {8}, 9: {1}}
     names = {7: "sshd", 8: "victoria-metric", 1: "systemd"}
-    monkeypatch.setattr(daemons, "listeners", lambda port: listeners.get(port, set()))
+    monkeypatch.setattr(local_ports, "listeners", lambda port: listeners.get(port, set()))
     monkeypatch.setattr(firewall, "_process_name", names.get)
     rows = [{"service": "x", "ports": [f"{n}/tcp" for n in (22, 2222, 8428, 9, 80)]}]
     assert locked_out(rows) == ["22/tcp (x)", "2222/tcp (x)", "9/tcp (x)"]

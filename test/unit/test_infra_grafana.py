@@ -3,19 +3,22 @@
 import configparser
 import json
 import re
+import socket
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import process
-from infra_formula.daemon import daemons
+from infra_formula import process, systemd, templates
+from infra_formula.daemon import health, local_ports
 from infra_formula.fileset.file_set import FilePlan, FileSet
-from infra_formula.grafana import server as infra_grafana
+from infra_formula.grafana import administrator as grafana_administrator
+from infra_formula.grafana import api
+from infra_formula.grafana import settings as formula_settings
 from lab.standins import grafana_settings
 from salt.exceptions import CommandExecutionError, SaltInvocationError
-from support.doubles import double, file_plan
+from support.doubles import double
 
 from _states import infra_grafana as states
 
@@ -48,7 +51,7 @@ def configure_loader_modules():
 
 
 def parsed(config=None, **changes):
-    files = infra_grafana.files({**SETTINGS, **changes}, config or {}, TEMPLATE)
+    files = formula_settings.files({**SETTINGS, **changes}, config or {}, TEMPLATE)
     found = configparser.RawConfigParser(strict=True, delimiters=("=",))
     found.optionxform = str
     found.read_string(files["grafana.ini"]["text"])
@@ -167,7 +170,7 @@ VALUES = st.one_of(
 
 @given(st.dictionaries(NAMES, st.dictionaries(NAMES, VALUES, max_size=4), max_size=4))
 def test_every_setting_that_passes_the_check_stands_once_where_it_belongs(config):
-    assert infra_grafana._config_problems(config) == [
+    assert formula_settings._config_problems(config) == [
         f"grafana_config[{section!r}].{key}: expected no such key; it is this formula's"
         for section, keys in config.items()
         for key in keys
@@ -177,24 +180,24 @@ def test_every_setting_that_passes_the_check_stands_once_where_it_belongs(config
     for section, keys in config.items():
         for key, value in keys.items():
             text = found[section][key]
-            if infra_grafana.is_secret(key, value):
+            if formula_settings.is_secret(key, value):
                 assert files[f"infra/{section}.{key}"]["text"] == value
                 assert text == file_of(f"{section}.{key}")
             else:
                 told = text.removeprefix('"""').removesuffix('"""')
-                assert told == infra_grafana.ini(value).removeprefix('"""').removesuffix('"""')
+                assert told == formula_settings.ini(value).removeprefix('"""').removesuffix('"""')
 
 
 def test_a_broken_template_is_named():
     with pytest.raises(SaltInvocationError, match=r"grafana\.ini\.j2"):
-        infra_grafana.files(SETTINGS, {}, "{{ nothing.there }}")
+        formula_settings.files(SETTINGS, {}, "{{ nothing.there }}")
 
 
 # -- parameters ---
 
 
 def test_the_defaults_are_good():
-    assert infra_grafana.problems(DEFAULTS) == []
+    assert formula_settings.problems(DEFAULTS) == []
 
 
 HOME = {"home": {"domain": "i.pigsty", "auth": True}}
@@ -229,7 +232,7 @@ HOME = {"home": {"domain": "i.pigsty", "auth": True}}
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_by_its_key_and_no_secret_is_quoted(given, named):
-    (error,) = infra_grafana.problems(given)
+    (error,) = formula_settings.problems(given)
     assert named in error
     assert "hushhush" not in error
 
@@ -238,28 +241,27 @@ def test_a_mistake_is_named_by_its_key_and_no_secret_is_quoted(given, named):
     "portal", [{"infra_portal": HOME}, {"portal_auth": "oidc"}, {"portal_auth": "basic"}]
 )
 def test_a_proxy_that_the_portal_stands_before_is_good(portal):
-    assert infra_grafana.problems({"grafana_auth_proxy": True, **portal}) == []
+    assert formula_settings.problems({"grafana_auth_proxy": True, **portal}) == []
 
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_cmdb_or_none(text):
-    found = infra_grafana.meta(text)
+    found = formula_settings.meta(text)
     assert found is None or f"{found['endpoint']}/{found['database']}" == text
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_database_or_one_complaint(text):
-    assert len(infra_grafana._database_problems(text)) <= 1
+    assert len(formula_settings._database_problems(text)) <= 1
 
 
-def test_a_database_that_is_not_there_is_told_without_its_password():
-    def refuse(*_, **__):
-        raise ConnectionRefusedError(111, "Connection refused")
-
-    fault = infra_grafana.database_fault("postgres://g:hush@10.0.0.9:5436/grafana", refuse)
+def test_a_database_that_is_not_there_is_told_without_its_password(monkeypatch):
+    refused = ConnectionRefusedError(111, "Connection refused")
+    double(monkeypatch, socket, "create_connection", side_effect=refused)
+    fault = formula_settings.database_problem("postgres://g:hush@10.0.0.9:5436/grafana")
     assert "grafana_pgurl: 10.0.0.9:5436 does not answer" in fault
     assert "hush" not in fault
-    assert infra_grafana.database_fault("") == ""
+    assert formula_settings.database_problem("") == ""
 
 
 # -- the API ---
@@ -269,7 +271,7 @@ def answering(monkeypatch, answer):
     """A Grafana that always gives this answer."""
     code, told = answer
     text = told if isinstance(told, str) else json.dumps(told)
-    return double(monkeypatch, daemons, "ask", return_value=(code, text))
+    return double(monkeypatch, local_ports, "request", return_value=(code, text))
 
 
 @pytest.mark.parametrize(
@@ -278,7 +280,7 @@ def answering(monkeypatch, answer):
 )
 def test_whether_a_password_is_taken(monkeypatch, answer, wanted):
     ask = answering(monkeypatch, answer)
-    assert infra_grafana.accepts(WHO) is wanted
+    assert api.accepts(WHO) is wanted
     assert ask.call_args.args[1] == "/ui/api/user"
     assert ask.call_args.args[5] == {"Authorization": "Basic YWRtaW46cmlnaHQ="}
 
@@ -289,7 +291,7 @@ def test_whether_a_password_is_taken(monkeypatch, answer, wanted):
 def test_what_is_no_answer_is_an_error(monkeypatch, answer):
     ask = answering(monkeypatch, answer)
     with pytest.raises(CommandExecutionError) as caught:
-        infra_grafana.accepts(WHO)
+        api.accepts(WHO)
     assert "right" not in str(caught.value)
     ask.assert_called_once()
 
@@ -297,7 +299,7 @@ def test_what_is_no_answer_is_an_error(monkeypatch, answer):
 def test_the_password_goes_to_the_command_line_tool_by_its_input(monkeypatch):
     outcome = {"retcode": 0, "stdout": "", "stderr": ""}
     run = double(monkeypatch, process, "run", return_value=outcome)
-    infra_grafana.reset_password("/usr/share/grafana/bin/grafana", "hushhush")
+    grafana_administrator.reset_password("/usr/share/grafana/bin/grafana", "hushhush")
     (command,) = run.call_args.args
     assert "hushhush" not in " ".join(command)
     assert command[:4] == ["runuser", "-u", "grafana", "--"]
@@ -308,7 +310,7 @@ def test_its_refusal_reaches_the_user(monkeypatch):
     outcome = {"retcode": 1, "stdout": "", "stderr": "Error: short"}
     double(monkeypatch, process, "run", return_value=outcome)
     with pytest.raises(CommandExecutionError, match=r"grafana_admin_password: .*Error: short"):
-        infra_grafana.reset_password("/g", "hushhush")
+        grafana_administrator.reset_password("/g", "hushhush")
 
 
 # -- the administrator as a state ---
@@ -316,13 +318,12 @@ def test_its_refusal_reaches_the_user(monkeypatch):
 
 def administrator(monkeypatch, accepted, test=False, known="admin", active=True):
     """Run the state; `accepted` are the answers to whether a name and password are taken."""
-    double(monkeypatch, daemons, "running", return_value={"active": active})
-    calls = {
-        name: double(monkeypatch, infra_grafana, name)
-        for name in ("accepts", "known", "remember", "reset_password", "rename")
-    }
+    double(monkeypatch, systemd, "unit_state", return_value={"active": active})
+    calls = {name: double(monkeypatch, api, name) for name in ("accepts", "rename")}
+    for name in ("recorded_name", "record_name", "reset_password"):
+        calls[name] = double(monkeypatch, grafana_administrator, name)
     calls["accepts"].side_effect = accepted
-    calls["known"].return_value = known
+    calls["recorded_name"].return_value = known
     states.__opts__["test"] = test
     return states.administrator("root", DAEMON, "hushhush"), calls
 
@@ -331,7 +332,7 @@ def test_a_password_that_is_taken_changes_nothing(monkeypatch):
     ret, calls = administrator(monkeypatch, [True], known="root")
     assert (ret["result"], ret["changes"]) == (True, {})
     calls["reset_password"].assert_not_called()
-    calls["remember"].assert_not_called()
+    calls["record_name"].assert_not_called()
 
 
 def test_another_password_is_set_and_asked_for_again(monkeypatch):
@@ -372,12 +373,12 @@ def test_who_is_refused_in_spite_of_all_is_told_what_to_do(monkeypatch, known, a
 
 def configured(monkeypatch, found, test=False, active=True, fault="", taken=""):
     returns = {
-        (infra_grafana, "rendered"): {"grafana.ini": {"text": "x"}},
-        (FileSet, "plan"): file_plan(**found),
-        (infra_grafana, "database_fault"): fault,
-        (daemons, "running"): {"active": active},
-        (daemons, "port_problem"): taken,
-        (daemons, "restart"): None,
+        (templates, "read"): TEMPLATE,
+        (FileSet, "plan"): found,
+        (formula_settings, "database_problem"): fault,
+        (systemd, "unit_state"): {"active": active},
+        (health, "port_problem"): taken,
+        (health, "restart"): None,
         (FilePlan, "apply"): None,
     }
     calls = {
@@ -388,8 +389,9 @@ def configured(monkeypatch, found, test=False, active=True, fault="", taken=""):
     return states.configured("/etc/grafana/grafana.ini", DAEMON, SETTINGS, {}), calls
 
 
-SAME = {}
-OTHER = {"change": ["grafana.ini"], "diff": {"grafana.ini": "-a\n+b"}}
+SETS = FileSet("grafana", "/etc/grafana")
+SAME = FilePlan(SETS, {})
+OTHER = FilePlan(SETS, {}, change=["grafana.ini"], diff={"grafana.ini": "-a\n+b"})
 
 
 def test_settings_that_are_there_change_and_restart_nothing(monkeypatch):
@@ -403,10 +405,10 @@ def test_other_settings_restart_grafana_where_it_runs(monkeypatch, active):
     ret, calls = configured(monkeypatch, OTHER, active=active)
     assert ret["result"] is True
     assert ("grafana-server" in ret["changes"]) is active
-    confirm = calls["apply"].call_args.kwargs["reload"]
-    assert (confirm is not None) is active
+    reload = calls["apply"].call_args.kwargs["reload"]
+    assert (reload is not None) is active
     if active:
-        confirm()
+        reload()
         calls["restart"].assert_called_once_with(DAEMON)
 
 

@@ -8,14 +8,14 @@ import salt.utils.yaml
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula.daemon import daemons
+from infra_formula import paths, systemd
 from infra_formula.fileset.file_set import FilePlan, FileSet
-from infra_formula.grafana import provisioning as content
-from infra_formula.grafana import server
+from infra_formula.grafana import api, data_sources, provisioning
+from infra_formula.grafana import dashboards as grafana_dashboards
 from infra_formula.parameters import schema as infra_schema
 from lab.standins import grafana_settings
 from salt.exceptions import CommandExecutionError, SaltInvocationError
-from support.doubles import double, file_plan
+from support.doubles import double
 
 from _states import infra_grafana as states
 
@@ -50,7 +50,11 @@ def configure_loader_modules():
 
 
 def sources(enabled=STACK, nodes=NODES, site=None, **values):
-    return content.sources(ROWS, {**VALUES, **values}, enabled, nodes, site)
+    return data_sources.sources(ROWS, {**VALUES, **values}, enabled, nodes, site)
+
+
+def problems(parameters):
+    return data_sources.problems(parameters) + grafana_dashboards.problems(parameters)
 
 
 # -- data sources ---
@@ -90,8 +94,8 @@ def test_what_links_to_a_component_that_is_off_is_left_out():
 @pytest.mark.parametrize("values", [{}, CMDB], ids=["stack", "database"])
 def test_grafana_s_stand_in_takes_what_is_provisioned(values, tmp_path):
     made = {
-        **content.source_files(sources(**values)),
-        **content.providers("/infra/grafana", ["node"], True, {"Mine": "/srv/boards"}),
+        **data_sources.files(sources(**values)),
+        **grafana_dashboards.providers("/infra/grafana", ["node"], True, {"Mine": "/srv/boards"}),
     }
     for rel, spec in made.items():
         path = tmp_path / rel.removeprefix("provisioning/")
@@ -125,21 +129,21 @@ def grafana_reads(text):
 
 
 def test_a_dollar_is_one_to_grafana_and_a_secret_is_in_the_file_without_a_difference():
-    files = content.source_files(sources(**CMDB))
-    text = files[content.SOURCES]["text"]
+    files = data_sources.files(sources(**CMDB))
+    text = files[data_sources.SOURCES]["text"]
     url = yaml.safe_load(text)["datasources"][3]["jsonData"]["derivedFields"][0]["url"]
     assert grafana_reads(url) == "${__value.raw}"
-    apart = files[content.APART]
+    apart = files[data_sources.SECRET_SOURCES]
     (meta,) = yaml.safe_load(apart["text"])["datasources"]
     assert grafana_reads(meta["secureJsonData"]["password"]) == VALUES["grafana_view_password"]
     assert apart["secret"]
     assert "Viewer" not in text
     assert all((f["mode"], f["group"]) == ("0640", "grafana") for f in files.values())
-    assert content.APART not in content.source_files(sources())
+    assert data_sources.SECRET_SOURCES not in data_sources.files(sources())
 
 
 def test_removed_ones_are_removed_by_grafana():
-    for spec in content.source_files(sources(**CMDB)).values():
+    for spec in data_sources.files(sources(**CMDB)).values():
         assert yaml.safe_load(spec["text"])["prune"] is True
 
 
@@ -166,7 +170,7 @@ def test_a_name_or_uid_that_is_taken_is_named(site):
 
 def test_a_row_that_names_no_parameter_is_an_error():
     with pytest.raises(SaltInvocationError, match="no_such"):
-        content.sources([{"name": "x", "uid": "x", "url": "${no_such}"}], {}, [], [])
+        data_sources.sources([{"name": "x", "uid": "x", "url": "${no_such}"}], {}, [], [])
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
@@ -180,7 +184,9 @@ JSON = st.recursive(
 @given(JSON)
 def test_whatever_stands_in_a_source_of_the_site_arrives_as_it_is(data):
     one = {"name": "x", "uid": "x", "type": "t", "jsonData": {"data": data}}
-    (found,) = yaml.safe_load(content.source_files([one])[content.SOURCES]["text"])["datasources"]
+    (found,) = yaml.safe_load(data_sources.files([one])[data_sources.SOURCES]["text"])[
+        "datasources"
+    ]
 
     def read(value):
         if isinstance(value, dict):
@@ -199,8 +205,8 @@ def board(uid="one", **more):
     return {"uid": uid, "title": f"Board {uid}", "panels": [], **more}
 
 
-def collect(own=None, site=None, folders=None, load=lambda path: ""):
-    return content.collect(own or {}, site or {}, folders or {}, load)
+def collect(own=None, site=None, folders=None, texts=None):
+    return grafana_dashboards.files(own or {}, site or {}, folders or {}, texts or {})
 
 
 def test_dashboards_lie_in_one_directory_per_folder():
@@ -208,7 +214,7 @@ def test_dashboards_lie_in_one_directory_per_folder():
         {"home.json": json.dumps(board("home")), "node/a.json": json.dumps(board("a"))},
         {"b": board("b"), "c": json.dumps(board("c")), "d": "salt://d.json"},
         {"grafana_dashboard_dirs.My shop": {"x/e.json": json.dumps(board("e"))}},
-        lambda path: json.dumps(board("d")),
+        {"salt://d.json": json.dumps(board("d"))},
     )
     assert set(found) == {"home/home.json", "node/a.json", "site/b.json", "site/c.json",
                           "site/d.json", "my-shop/x/e.json"}  # fmt: skip
@@ -236,13 +242,13 @@ def test_a_resource_as_of_grafana_12_is_taken():
         (board("a b"), "expected a uid"),
         (board("x" * 41), "expected a uid"),
         (board(__inputs=[{"name": "DS"}]), "exported for sharing"),
-        ({"dashboard": board(), "meta": {}}, "answer of the API"),
+        ({"dashboard": board(), "meta": {}}, "response of the API"),
     ],
 )
 def test_what_is_no_dashboard_is_named(given, told):
     with pytest.raises(SaltInvocationError, match=rf"grafana_dashboards\.mine: .*{told}"):
         collect(site={"mine": given})
-    (error,) = content.problems({"grafana_dashboards": {"mine": given}})
+    (error,) = grafana_dashboards.problems({"grafana_dashboards": {"mine": given}})
     assert error.startswith("grafana_dashboards.mine: ")
 
 
@@ -260,7 +266,7 @@ def test_a_path_that_is_not_served_is_named():
 
 def test_folders():
     dirs = {"My shop": "salt://shop/boards", "Local": "/srv/boards"}
-    (spec,) = content.providers("/infra/grafana", ["node", "infra"], True, dirs).values()
+    (spec,) = grafana_dashboards.providers("/infra/grafana", ["node", "infra"], True, dirs).values()
     found = yaml.safe_load(spec["text"])["providers"]
     assert [(p["folder"], p.get("folderUid"), p["options"]["path"]) for p in found] == [
         ("", None, "/infra/grafana/home"),
@@ -277,7 +283,7 @@ def test_folders():
 
 
 def test_the_defaults_are_good():
-    assert content.problems(DEFAULTS) == []
+    assert problems(DEFAULTS) == []
 
 
 @pytest.mark.parametrize(
@@ -302,7 +308,7 @@ def test_the_defaults_are_good():
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_by_its_key(given, named):
-    (error,) = content.problems(given)
+    (error,) = problems(given)
     assert named in error
     assert "hush" not in error
 
@@ -344,7 +350,7 @@ def test_a_secret_of_the_wrong_kind_is_not_quoted(given):
                     max_size=3)
 )  # fmt: skip
 def test_any_dashboard_is_taken_or_complained_of(site):
-    errors = content.problems({"grafana_dashboards": site})
+    errors = grafana_dashboards.problems({"grafana_dashboards": site})
     assert all(error.startswith("grafana_dashboards.") for error in errors)
     loaded = {name: one for name, one in site.items()
               if not (isinstance(one, str) and one.startswith("salt://"))}  # fmt: skip
@@ -355,34 +361,35 @@ def test_any_dashboard_is_taken_or_complained_of(site):
 
 @given(st.dictionaries(TEXT, TEXT, max_size=3))
 def test_any_directory_is_taken_or_complained_of(dirs):
-    errors = content.problems({"grafana_dashboard_dirs": dirs})
+    errors = grafana_dashboards.problems({"grafana_dashboard_dirs": dirs})
     if not errors:
-        (spec,) = content.providers("/infra/grafana", ["home"], False, dirs).values()
+        (spec,) = grafana_dashboards.providers("/infra/grafana", ["home"], False, dirs).values()
         found = yaml.safe_load(spec["text"])["providers"]
         assert len({p["name"] for p in found}) == len(dirs) + 1
 
 
 # -- the states ---
 
-FOUND = {"create": ["infra/a.json"], "diff": {"infra/a.json": "created"}}
 FILES = {"infra/a.json": {"text": json.dumps(board("a"))}}
+SETS = FileSet("grafana-dashboards", "/infra/grafana")
+FOUND = FilePlan(SETS, FILES, create=["infra/a.json"], diff={"infra/a.json": "created"})
 
 
 def published(monkeypatch, tmp_path, test=False, active=True, there=None, found=FOUND):
-    monkeypatch.setattr(states, "_KEPT", tmp_path / "kept")
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path)
     returns = {
-        (content, "gathered"): FILES,
-        (FileSet, "plan"): file_plan(**found),
-        (daemons, "running"): {"active": active},
-        (server, "uids"): {"dashboards": set(there or {})},
-        (server, "reload"): None,
+        (grafana_dashboards, "served"): FILES,
+        (FileSet, "plan"): found,
+        (systemd, "unit_state"): {"active": active},
+        (api, "uids"): {"dashboards": set(there or {})},
+        (api, "reload"): None,
         (FilePlan, "apply"): None,
     }
     calls = {
         name: double(monkeypatch, module, name, return_value=value)
         for (module, name), value in returns.items()
     }
-    double(monkeypatch, server, "dashboard", side_effect=lambda who, uid: there[uid])
+    double(monkeypatch, api, "dashboard", side_effect=lambda who, uid: there[uid])
     states.__opts__["test"] = test
     return states.dashboards("/infra/grafana", DAEMON, {"username": "admin"}), calls
 
@@ -406,7 +413,8 @@ def test_in_test_mode_and_without_a_difference_nothing_is_published(monkeypatch,
     ret, calls = published(monkeypatch, tmp_path, test=True)
     assert (ret["result"], ret["changes"]) == (None, {"infra/a.json": "created"})
     calls["apply"].assert_not_called()
-    ret, calls = published(monkeypatch, tmp_path, found={})
+    same = FilePlan(SETS, FILES)
+    ret, calls = published(monkeypatch, tmp_path, found=same)
     assert (ret["result"], ret["changes"]) == (True, {})
     calls["apply"].assert_not_called()
 
@@ -415,7 +423,7 @@ def test_in_test_mode_and_without_a_difference_nothing_is_published(monkeypatch,
 def test_a_dashboard_of_somebody_elses_is_kept_and_told(monkeypatch, tmp_path, provisioned):
     theirs = {"dashboard": {"title": "Theirs"}, "meta": {"provisioned": provisioned}}
     ret, _ = published(monkeypatch, tmp_path, there={"a": theirs})
-    kept = tmp_path / "kept/a.json"
+    kept = tmp_path / "replaced/grafana/a.json"
     assert kept.exists() is not provisioned
     assert ("dashboard a" in ret["changes"]) is not provisioned
     if not provisioned:
@@ -423,8 +431,8 @@ def test_a_dashboard_of_somebody_elses_is_kept_and_told(monkeypatch, tmp_path, p
 
 
 def shown(monkeypatch, wanted, there, seconds=0):
-    double(monkeypatch, content, "wanted", return_value=wanted)
-    double(monkeypatch, server, "uids", return_value=there)
+    double(monkeypatch, provisioning, "provisioned_uids", return_value=wanted)
+    double(monkeypatch, api, "uids", return_value=there)
     return states.shown("/infra/grafana", DAEMON, {}, seconds)
 
 
@@ -437,16 +445,16 @@ def test_what_grafana_has_not_taken_up_is_an_error(monkeypatch):
 
 
 def test_what_is_wanted_is_read_from_the_files_that_lie_there(monkeypatch, tmp_path):
-    monkeypatch.setattr(content, "ROOT", str(tmp_path))
-    files = content.source_files(sources(**CMDB))
+    monkeypatch.setattr(provisioning, "ROOT", str(tmp_path))
+    files = data_sources.files(sources(**CMDB))
     for rel, spec in files.items():
         (tmp_path / rel).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / rel).write_text(spec["text"])
     (tmp_path / "boards/infra").mkdir(parents=True)
     (tmp_path / "boards/infra/a.json").write_text(json.dumps(board("a")))
-    found = content.wanted(str(tmp_path / "boards"))
+    found = provisioning.provisioned_uids(str(tmp_path / "boards"))
     assert found["datasources"] == {one["uid"] for one in sources(**CMDB)}
     assert found["dashboards"] == {"a"}
     (tmp_path / "boards/infra/b.json").write_text("{")
     with pytest.raises(CommandExecutionError):
-        content.wanted(str(tmp_path / "boards"))
+        provisioning.provisioned_uids(str(tmp_path / "boards"))

@@ -7,8 +7,7 @@ from unittest.mock import create_autospec
 
 import pytest
 import yaml
-from infra_formula import paths, process
-from infra_formula.daemon import daemons
+from infra_formula import paths, process, systemd
 from infra_formula.fileset import originals
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
@@ -26,7 +25,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "run")
     unknown = {"retcode": 1, "stdout": "", "stderr": ""}
     monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=unknown))
-    monkeypatch.setattr(daemons, "systemctl", create_autospec(daemons.systemctl))
+    monkeypatch.setattr(systemd, "systemctl", create_autospec(systemd.systemctl))
     for name, value in (("salt", {}), ("grains", {"os_family": "Debian"}), ("context", {})):
         monkeypatch.setattr(state, f"__{name}__", value, raising=False)
     monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)

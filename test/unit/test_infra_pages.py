@@ -20,18 +20,16 @@ from salt.exceptions import SaltInvocationError
 ROOT = Path(__file__).resolve().parents[2]
 
 DATA = yaml.safe_load((ROOT / "infra/nginx/pages.yaml").read_text(encoding="utf-8"))
-FILES = {
+TEMPLATES = ROOT / "infra/nginx/files"
+LOADER = jinja2.FileSystemLoader(TEMPLATES)
+SOURCES = {
     path.name: path.read_text(encoding="utf-8")
-    for path in (ROOT / "infra/nginx/files").iterdir()
+    for path in TEMPLATES.iterdir()
     if path.name.endswith((".html.j2", ".css", ".js"))
 }
 COMPONENTS = {card["component"] for card in DATA["cards"]}
 VOID = {"meta", "link", "br", "input"}
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&amp;</style>"
-
-
-def load(name):
-    return FILES[name]
 
 
 def card(**values):
@@ -104,7 +102,7 @@ class Page(HTMLParser):
 
 
 def pages(**values):
-    return {k: Page(v) for k, v in infra_pages.render(context(**values), load).items()}
+    return {k: Page(v) for k, v in infra_pages.render(context(**values), LOADER).items()}
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +131,7 @@ def test_both_languages_have_the_same_strings():
 
 def test_every_string_is_used_and_every_default_card_is_complete():
     for key in DATA["strings"]["en"].keys() - {"proxy", "static"}:
-        assert any(re.search(rf"\b(t|other)\.{key}\b", text) for text in FILES.values()), key
+        assert any(re.search(rf"\b(t|other)\.{key}\b", text) for text in SOURCES.values()), key
     for entry in DATA["cards"]:
         assert entry.keys() == {*infra_pages.CARD_KEYS, "component"}
         assert entry["icon"] in DATA["icons"]
@@ -153,7 +151,7 @@ def test_icons_cover_the_keys_that_pigsty_knows():
 
 
 def test_pages_are_well_formed_and_marked_as_generated(full):
-    texts = infra_pages.render(context(**full), load)
+    texts = infra_pages.render(context(**full), LOADER)
     assert list(texts) == ["index.html", "zh.html", "404.html"]
     for name, text in texts.items():
         page = Page(text)
@@ -181,7 +179,7 @@ def test_languages_and_the_switch_between_them(full):
 
 
 def test_nothing_is_fetched_and_nothing_runs_inline(full):
-    for text in infra_pages.render(context(**full), load).values():
+    for text in infra_pages.render(context(**full), LOADER).values():
         page = Page(text)
         assert not {"img", "iframe", "object", "embed"} & set(page.tags())
         for tag, attrs in page.elements:
@@ -193,7 +191,7 @@ def test_nothing_is_fetched_and_nothing_runs_inline(full):
 
 
 def test_policy_names_what_stands_in_the_page():
-    many = infra_pages.render(context(sites=[site(f"s{i}.x") for i in range(13)]), load)
+    many = infra_pages.render(context(sites=[site(f"s{i}.x") for i in range(13)]), LOADER)
     text = many["index.html"]
     policy = Page(text).all("meta")[1]["content"]
     assert policy.startswith("default-src 'none'")
@@ -249,7 +247,7 @@ def test_filter_comes_with_long_lists_only():
 def test_a_thousand_sites_and_their_nodes_are_all_there(full):
     sites = [site(f"s{i}.pigsty.cc", auth=True) for i in range(1000)]
     nodes = [node(f"n{i}", f"10.10.{i // 250}.{i % 250}") for i in range(200)]
-    page = infra_pages.render(context(**{**full, "sites": sites, "nodes": nodes}), load)
+    page = infra_pages.render(context(**{**full, "sites": sites, "nodes": nodes}), LOADER)
     assert all(f"s{i}.pigsty.cc" in page["index.html"] for i in range(1000))
     assert all(f"10.10.0.{i}" in page["zh.html"] for i in range(200))
 
@@ -257,8 +255,8 @@ def test_a_thousand_sites_and_their_nodes_are_all_there(full):
 def test_rendering_is_repeatable_and_leaves_its_input_alone(full):
     given_context = context(**full)
     before = copy.deepcopy(given_context)
-    first = infra_pages.render(given_context, load)
-    assert infra_pages.render(given_context, load) == first
+    first = infra_pages.render(given_context, LOADER)
+    assert infra_pages.render(given_context, LOADER) == first
     assert given_context == before
 
 
@@ -266,7 +264,7 @@ def test_missing_context_is_named():
     short = context()
     del short["home"], short["nodes"]
     with pytest.raises(SaltInvocationError, match="missing in the context: home, nodes"):
-        infra_pages.render(short, load)
+        infra_pages.render(short, LOADER)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +273,7 @@ def test_missing_context_is_named():
 )
 def test_fault_in_a_template_is_named(text, message):
     with pytest.raises(SaltInvocationError, match=re.escape(message)):
-        infra_pages.render(context(), lambda name: text if name == "404.html.j2" else load(name))
+        infra_pages.render(context(), jinja2.DictLoader({**SOURCES, "404.html.j2": text}))
 
 
 # -- hostile input -------------------------------------------------------------------------------
@@ -302,7 +300,7 @@ def hostile_context(text, url):
 
 
 HARMLESS = {k: Page(v).shape() for k, v in infra_pages.render(
-    context(**hostile_context("x", "/x")), load
+    context(**hostile_context("x", "/x")), LOADER
 ).items()}  # fmt: skip
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1) | st.sampled_from(
     [HOSTILE, "</title><script>", "{{ 7 * 7 }}", "{% raw %}", "--><script>", "' onfocus='x", "\0<"]
@@ -313,7 +311,7 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1) | st.sampl
 @given(text=TEXT, rest=TEXT, start=st.sampled_from(["/x", "https://a.b/", "HTTP://[::1]:80/"]))
 def test_no_text_changes_the_structure_of_a_page(text, rest, start):
     url = start + re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", "", rest)
-    texts = infra_pages.render(context(**hostile_context(text, url)), load)
+    texts = infra_pages.render(context(**hostile_context(text, url)), LOADER)
     for name, page in texts.items():
         parsed = Page(page)
         assert parsed.faults == []
@@ -364,7 +362,7 @@ def test_bad_urls_are_refused_everywhere(url):
         ({"nodes": [node("x", "x", links=[link])]}, "nodes[0].links[0].url"),
     ):
         with pytest.raises(SaltInvocationError, match=re.escape(path)):
-            infra_pages.render(context(**values), load)
+            infra_pages.render(context(**values), LOADER)
 
 
 # -- cards ---------------------------------------------------------------------------------------
@@ -491,12 +489,12 @@ def test_cards_are_either_refused_by_name_or_rendered(given_cards):
     assert all(re.match(r"infra_extra_services(\[\d+\].*)?: ", m) for m in found)
     if not found:
         chosen = infra_pages.cards([], [], None, given_cards)
-        for text in infra_pages.render(context(cards=chosen), load).values():
+        for text in infra_pages.render(context(cards=chosen), LOADER).values():
             text.encode("utf-8")
             assert Page(text).faults == []
 
 
 def test_templates_are_valid_jinja():
-    for name, text in FILES.items():
+    for name, text in SOURCES.items():
         if name.endswith(".j2"):
             jinja2.Environment(autoescape=True).parse(text, name)

@@ -2,26 +2,30 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import create_autospec
 
 import pytest
 import yaml
-from infra_formula.fileset.file_set import FilePlan, FileSet
+from infra_formula import paths
+from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
-from infra_formula.parameters import schema
-from infra_formula.portal import htpasswd
-from infra_formula.portal import nginx as portal
-from portal_samples import ALL_COMPONENTS, DEMO, facts, load, settings
-from salt.exceptions import SaltInvocationError
+from infra_formula.portal import applied, htpasswd, pages, rendering, server
+from infra_formula.portal import entries as portal_entries
+from infra_formula.portal.views import views
+from infra_formula.registration import registry
+from infra_formula.templates import SaltLoader
+from portal_samples import ALL_COMPONENTS, DEMO, LOADER, TEMPLATES, facts, settings
+from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 
 def errors(entries, **changes):
-    return portal.problems(entries, settings(**changes), schema.check)
+    return portal_entries.problems(entries, settings(**changes))
 
 
 def render(entries, fact=None, **changes):
     assert errors(entries, **changes) == []
-    return portal.files(entries, settings(**changes), facts(**(fact or {})), load)
+    return rendering.files(entries, settings(**changes), facts(**(fact or {})), LOADER)
 
 
 def text(entries, key, fact=None, **changes):
@@ -109,7 +113,7 @@ def test_every_error_is_told_at_once():
     ],
 )
 def test_config_fault(config, fault):
-    assert portal.config_fault(config) == fault
+    assert portal_entries.config_fault(config) == fault
 
 
 # -- what is rendered
@@ -263,18 +267,18 @@ def test_an_entry_is_as_closed_as_what_it_leads_to(entry, method):
         components=ALL_COMPONENTS,
         addresses=["10.10.10.10", "10.10.10.11"],
     )
-    views = portal.views({"x": {"domain": "x.p", **entry}}, given)
-    assert (views["x"]["auth"], views["x"]["redirect"]) == (method, bool(method))
-    assert portal.views({"x": {"domain": "x.p", **entry}}, settings())["x"]["auth"] in ("", "basic")
+    shown = views({"x": {"domain": "x.p", **entry}}, given)
+    assert (shown["x"]["auth"], shown["x"]["redirect"]) == (method, bool(method))
+    assert views({"x": {"domain": "x.p", **entry}}, settings())["x"]["auth"] in ("", "basic")
 
 
 def test_what_only_the_node_reaches_is_asked_on_loopback():
     near = {"own_address": "10.10.10.10", "closed_ports": [8428], "components": ALL_COMPONENTS}
-    found = portal.views(
+    shown = views(
         {"p": {"domain": "p.p", "endpoint": ["${admin_ip}:8428", "10.10.10.11:8428", "[::1]:1"]}},
         settings(**near),
     )
-    assert found["p"]["endpoints"] == ["127.0.0.1:8428", "10.10.10.11:8428", "[::1]:1"]
+    assert shown["p"]["endpoints"] == ["127.0.0.1:8428", "10.10.10.11:8428", "[::1]:1"]
     assert "/vlogs/insert/" not in text({}, "home", **near)
 
 
@@ -438,25 +442,29 @@ def test_raw_config_is_kept_as_it_is():
 
 
 def test_a_template_of_ones_own():
-    def mine(name):
-        return "server_name {{ entry.domain }};" if name == "mine.j2" else load(name)
+    def served(text):
+        minion = Minion(
+            {"cp.get_file_str": lambda url: text if url.endswith("/mine.j2") else served_file(url)}
+        )
+        return SaltLoader(minion, rendering.TEMPLATES)
 
     entries = {"a": {"domain": "w.p", "conf": "mine.j2"}}
-    out = portal.files(entries, settings(), facts(), mine)
+    out = rendering.files(entries, settings(), facts(), served("server_name {{ entry.domain }};"))
     assert out["conf.d/a.conf"]["text"] == "server_name w.p;"
     for body in ("", "{{ missing }}", "{% if %}"):
         with pytest.raises(SaltInvocationError, match=r"^infra_portal\.a\.conf: "):
-            portal.files(
-                entries, settings(), facts(), lambda n, b=body: b if n == "mine.j2" else load(n)
-            )
+            rendering.files(entries, settings(), facts(), served(body))
 
 
-def test_the_generation_changes_with_every_file_and_certificate():
-    first = portal.generation(render(proxy()))
-    assert portal.generation(render(proxy())) == first
-    assert portal.generation(render(proxy(websocket=True))) != first
-    assert portal.generation(render(proxy(), {"certificates": "new"})) != first
-    assert portal.generation(render(proxy(), {"lineages": ["x"]})) == first
+def test_the_hash_changes_with_every_file_and_certificate():
+    def config_hash(files):
+        return rendering.config_hash(files["conf.d/00-infra.conf"]["text"])
+
+    first = config_hash(render(proxy()))
+    assert config_hash(render(proxy())) == first
+    assert config_hash(render(proxy(websocket=True))) != first
+    assert config_hash(render(proxy(), {"certificates": "new"})) != first
+    assert config_hash(render(proxy(), {"lineages": ["x"]})) == first
 
 
 def test_nginx_complaints_are_brought_back_to_the_pillar(tmp_path):
@@ -467,7 +475,7 @@ def test_nginx_complaints_are_brought_back_to_the_pillar(tmp_path):
     entries = proxy(config="gzip maybe;")
 
     def said(reason, rel, line):
-        return portal.explain(
+        return server.explain(
             f"nginx: [emerg] {reason} in {stage}/{rel}:{line}", str(stage), entries
         )
 
@@ -480,12 +488,12 @@ def test_nginx_complaints_are_brought_back_to_the_pillar(tmp_path):
         "infra_portal.wiki.endpoint: "
     )
     assert "which is not of this portal" in said("unknown directive", "conf.d/theirs.conf", 1)
-    other = portal.explain(f"nginx: [emerg] open() {stage}/x failed", str(stage), entries)
+    other = server.explain(f"nginx: [emerg] open() {stage}/x failed", str(stage), entries)
     assert other == "nginx refuses the configuration: open() /etc/nginx/x failed"
 
 
 def test_what_the_home_page_is_told():
-    context = portal.pages_context(DEMO, settings(nginx_ssl_port=8443), [], "v4.5.0")
+    context = pages.portal_context(DEMO, settings(nginx_ssl_port=8443), [], "v4.5.0")
     sites = {s["key"]: s for s in context["sites"]}
     assert context["home"] == "home.pigsty.cc"
     assert sites["web.cc"]["names"] == ["pigsty.cc", "zh.pigsty.cc"]
@@ -507,7 +515,7 @@ def test_every_attribute_changes_something():
         "proxy_ssl_trusted_certificate": "/a", "proxy_ssl_name": "v.p", "hsts": True,
         "auth_paths": ["/a"], "open_paths": ["/a"], "accel_redirect": True,
     }  # fmt: skip
-    assert values.keys() == portal.ENTRY.keys()
+    assert values.keys() == portal_entries.ENTRY.keys()
     for attribute, value in values.items():
         base = {"index": static, "realm": {**plain, "auth": True}}.get(attribute, plain)
         base = {"open_paths": {**plain, "auth": True}}.get(attribute, base)
@@ -516,29 +524,59 @@ def test_every_attribute_changes_something():
         assert text({"wiki": {**base, attribute: value, **more}}, "wiki") != before, attribute
 
 
-@pytest.mark.parametrize("given", [{}, {"portal": {}, "settings": {"nginx_group": "www"}}])
-def test_a_difference_knows_the_users_that_an_apply_would_write(monkeypatch, given):
-    applied = {"portal": {}, "settings": {"nginx_group": "nginx"}, "users": {"ann": "x"}}
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine below a folder, whose portal can be recorded, rendered and compared."""
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
+    monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
+    monkeypatch.setattr(rendering, "ROOT", str(tmp_path / "nginx"))
+    monkeypatch.setattr(registry, "INVENTORY", tmp_path / "register.json")
+    monkeypatch.setattr(rendering, "version", create_autospec(rendering.version, return_value=[1]))
+    minion = Minion({"cp.get_file_str": served_file})
+    given = settings(nginx_group="root")
 
-    def planned(file_set, specs):
-        has_users = ".htpasswd" in specs
-        difference = {"app.conf": "+ a"} if has_users else {".htpasswd": "removed"}
-        return FilePlan(file_set, specs, diff=difference)
+    def publish(portal, users=()):
+        files = rendering.rendered(minion, portal, given, {})
+        files.update(htpasswd.files(dict(users), "root", rendering.ROOT))
+        FileSet("portal", rendering.ROOT).plan(files).apply()
+        applied.record(portal, given)
 
-    monkeypatch.setattr(FileSet, "plan", create_autospec(FileSet.plan, side_effect=planned))
-    monkeypatch.setattr(
-        htpasswd, "files", create_autospec(htpasswd.files, side_effect=infra_htpasswd_files)
-    )
-    monkeypatch.setattr(
-        portal,
-        "_applied_arguments",
-        create_autospec(portal._applied_arguments, return_value=applied),
-    )
-    monkeypatch.setattr(portal, "rendered", create_autospec(portal.rendered, return_value={}))
-    # One that is given has no users, and nothing is said of their file.
-    assert portal.diff(Minion(), **given) == ({} if given else {"app.conf": "+ a"})
+    return SimpleNamespace(minion=minion, publish=publish, root=tmp_path / "nginx")
 
 
-def infra_htpasswd_files(users, group, folder):
-    assert (group, folder) in {("nginx", "/etc/nginx"), ("www", "/etc/nginx")}
-    return {".htpasswd": {"text": "ann:hash", "secret": True}} if users else {}
+def served_file(url):
+    path = TEMPLATES / url.removeprefix(f"{rendering.TEMPLATES}/")
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def test_a_difference_is_one_from_what_was_applied_and_leaves_the_users_out(machine):
+    machine.publish(proxy(), {"ann": "$6$salt$hash"})
+    assert applied.diff(machine.minion) == {}
+    assert (machine.root / ".htpasswd").exists()
+    conf = machine.root / "conf.d/wiki.conf"
+    conf.write_text(conf.read_text().replace("w.pigsty", "other.pigsty"))
+    assert list(applied.diff(machine.minion)) == ["conf.d/wiki.conf"]
+    machine.publish(proxy())
+    assert set(applied.diff(machine.minion, {"new": {**PROXY, "domain": "n.p"}})) == {
+        "conf.d/00-infra.conf", "conf.d/new.conf", "conf.d/wiki.conf",
+        "conf.d/cert/n.p.crt", "conf.d/cert/n.p.key",
+        "conf.d/cert/w.pigsty.crt", "conf.d/cert/w.pigsty.key",
+    }  # fmt: skip
+
+
+def test_questions_without_a_portal_are_about_the_one_that_was_applied(machine):
+    with pytest.raises(CommandExecutionError, match="no portal was applied on this minion"):
+        applied.entries()
+    machine.publish(proxy(auth=True))
+    assert applied.entries()["wiki"]["endpoints"] == ["127.0.0.1:80"]
+    assert applied.entries()["wiki"]["auth"] is True
+    assert applied.validate() == {"valid": True, "errors": []}
+    (error,) = applied.validate({"wiki": {"domain": "w p", "endpoint": "a:1"}})["errors"]
+    assert error.startswith("infra_portal.wiki.domain: expected")
+    assert "server_name w.pigsty;" in applied.render(machine.minion)["conf.d/wiki.conf"]
+    assert applied.render(machine.minion, {})["conf.d/cert/i.pigsty.crt"] == "-> pigsty.crt"
+
+
+def test_the_record_of_a_portal_is_for_root_alone(machine):
+    machine.publish(proxy(config="proxy_set_header X-Token secret;"))
+    assert applied.record_path().stat().st_mode & 0o777 == 0o600

@@ -114,7 +114,7 @@ def test_what_is_off_is_no_target():
 def test_targets_of_pillar():
     given = {"shop": [{"targets": ["10.0.0.1:80"], "labels": {"cls": "shop", "n": 1}}]}
     probes = {"tcp_connect": ["10.0.0.2:22", {"target": "10.0.0.3:22", "cls": "ssh"}]}
-    found = infra_scrape.given_targets(given, probes)
+    found = infra_scrape.pillar_targets(given, probes)
     assert found["shop/pillar.yml"][0]["labels"] == {"cls": "shop", "n": "1"}
     assert [e["labels"]["cls"] for e in found["probe/pillar.yml"]] == ["probe", "ssh"]
     assert {e["labels"]["module"] for e in found["probe/pillar.yml"]} == {"tcp_connect"}

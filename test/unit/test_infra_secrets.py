@@ -6,10 +6,11 @@ import pytest
 import salt.utils.dictupdate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from infra_formula.grafana import server as infra_grafana
+from infra_formula.grafana import settings as grafana_settings
 from infra_formula.parameters import schema as infra_schema
+from infra_formula.parameters import secrets as infra_secrets
 from infra_formula.parameters import validation
-from infra_formula.portal import nginx as infra_portal
+from infra_formula.portal import entries as portal_entries
 from infra_formula.repository import request_rules
 
 from tools import formula, parameters
@@ -44,7 +45,19 @@ PUBLIC = {
 }
 
 
-MINION = formula.minion()
+MINION = formula.minion("infra-1")
+HOSTS = {"infra_hosts": {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}}}
+CLIENT = formula.minion("node-1")
+
+
+def check(infra, secrets=None, **options):
+    """Errors and warnings of an INFRA node, or of all minions."""
+    infra = infra if options.get("all_minions") else {**HOSTS, **infra}
+    return validation.check(MINION, infra, secrets, **options)
+
+
+def check_client(infra, secrets=None):
+    return validation.check(CLIENT, {**HOSTS, **infra}, secrets)
 
 
 # -- the marks -------------------------------------------------------------------------------------
@@ -92,7 +105,7 @@ def test_what_clients_need_is_marked_and_each_mark_is_one_of_two_words():
 
 
 def test_the_marked_keys_of_entries_are_keys_of_entries():
-    assert set(RULES["infra_portal"]["entries"]["secret"]) <= set(infra_portal.ENTRY)
+    assert set(RULES["infra_portal"]["entries"]["secret"]) <= set(portal_entries.ENTRY)
     rule = request_rules.UPSTREAM_RULE
     assert set(RULES["repo_upstream"]["entries"]["secret"]) <= set(rule.get("keys", rule))
 
@@ -146,12 +159,12 @@ NOT_HELD = [
 
 @pytest.mark.parametrize("value", HELD, ids=repr)
 def test_a_secret_is_recognized(value):
-    assert infra_schema.holds_credentials(value)
+    assert infra_secrets.holds_credentials(value)
 
 
 @pytest.mark.parametrize("value", NOT_HELD, ids=repr)
 def test_what_is_harmless_is_not_taken_for_a_secret(value):
-    assert not infra_schema.holds_credentials(value)
+    assert not infra_secrets.holds_credentials(value)
 
 
 NAMES = [
@@ -176,14 +189,14 @@ def test_a_secret_is_recognized_however_deep_it_lies(name, around, key):
     value = {name: CANARY}
     for kind in around:
         value = [value, 1] if kind == "list" else {key: value, "other": 1}
-    assert infra_schema.holds_credentials(value)
+    assert infra_secrets.holds_credentials(value)
 
 
 @given(st.sampled_from(NAMES), PLAIN, PLAIN)
 def test_a_flag_and_an_address_with_a_secret_are_recognized(name, prefix, value):
-    assert infra_schema.holds_credentials(f"--{prefix}.{name}={value}")
-    assert infra_schema.holds_credentials(f"--a=b -{prefix}.{name} {value}")
-    assert infra_schema.holds_credentials(f"-remoteWrite.url=https://{prefix}:{value}@h.example/x")
+    assert infra_secrets.holds_credentials(f"--{prefix}.{name}={value}")
+    assert infra_secrets.holds_credentials(f"--a=b -{prefix}.{name} {value}")
+    assert infra_secrets.holds_credentials(f"-remoteWrite.url=https://{prefix}:{value}@h.example/x")
 
 
 @given(
@@ -191,8 +204,8 @@ def test_a_flag_and_an_address_with_a_secret_are_recognized(name, prefix, value)
     st.sampled_from(["plain", "http://u:p@h/", "x y"]),
 )
 def test_what_grafana_keeps_in_a_file_of_its_own_is_a_secret_here(key, value):
-    if infra_grafana.is_secret(key, value):
-        assert infra_schema.holds_credentials({"section": {key: value}})
+    if grafana_settings.is_secret(key, value):
+        assert infra_secrets.holds_credentials({"section": {key: value}})
 
 
 # -- one pillar, divided ---------------------------------------------------------------------------
@@ -246,26 +259,28 @@ def test_each_marked_secret_is_taken_out_of_what_all_may_have(name):
         ({"nodes": {"10.10.10.11": {name: SECRETS[name]}}}, f"nodes['10.10.10.11'].{name}"),
     ):
         public, secret = validation.split(MINION, values)
-        told = validation.secret_messages(MINION, values)
-        strict = validation.secret_messages(MINION, values, strict=True)
+        found = check_client(values)
+        strict = check_client({**values, "infra_secrets_strict": True})
         if name in CLIENTS:
-            assert (public, secret, told["warnings"], strict["errors"]) == (values, {}, [], [])
+            assert (public, secret) == (values, {})
+            assert found["warnings"] == strict["warnings"] == []
+            assert not [error for error in strict["errors"] if "no INFRA node" in error]
             continue
         assert CANARY not in repr(public)
         assert salt.utils.dictupdate.merge(public, secret, strategy="recurse") == values
-        (message,) = told["warnings"]
+        (message,) = found["warnings"]
         assert path in message
         assert "infra_secrets" in message
         assert CANARY not in message
-        assert strict == {"errors": [message], "warnings": []}
+        assert strict == {"errors": [message, *found["errors"]], "warnings": []}
         # An INFRA node may have it.
-        own = validation.secret_messages(MINION, values, infra_node=True, strict=True)
-        assert own == {"errors": [], "warnings": []}
+        found = check({**values, "infra_secrets_strict": True})
+        assert not [m for m in found["errors"] + found["warnings"] if "no INFRA node" in m]
 
 
 def test_defaults_are_no_secrets_and_a_pillar_without_one_is_left_alone():
     values = {name: rule["default"] for name, rule in RULES.items()}
-    assert infra_schema.split_secrets(RULES, values) == (values, {}, [])
+    assert infra_secrets.split(RULES, values) == (values, {}, [])
 
 
 ANYTHING = st.recursive(
@@ -280,9 +295,9 @@ ANYTHING = st.recursive(
 
 @given(st.dictionaries(st.sampled_from([*RULES, "unknown"]), ANYTHING, max_size=4))
 def test_whatever_is_divided_is_whole_again_when_it_is_merged(values):
-    public, secret, paths = infra_schema.split_secrets(RULES, values)
+    public, secret, paths = infra_secrets.split(RULES, values)
     assert bool(secret) == bool(paths)
-    assert infra_schema.split_secrets(RULES, public)[1:] == ({}, [])
+    assert infra_secrets.split(RULES, public)[1:] == ({}, [])
     if public and secret:
         merged = salt.utils.dictupdate.merge(public, secret, strategy="recurse")
         assert merged == values
@@ -312,12 +327,11 @@ def test_no_error_shows_a_value_of_infra_secrets_or_of_a_marked_parameter(values
     values = {name: data.draw(st.sampled_from(shapes)) for name in values}
     apart = data.draw(st.booleans())
     given_values = ({}, values) if apart else (values, {})
-    errors = validation.given_problems(MINION, *given_values)
-    errors += validation.check(MINION, given_values[0], secrets=given_values[1])
+    errors = check(*given_values, all_minions=True)["errors"] + check(*given_values)["errors"]
     assert not any(CANARY in error for error in errors), errors
     if apart:
         assert all(error.startswith("infra_secrets:") for error in errors), errors
-        assert not any(CANARY in e for e in validation.secret_problems(MINION, values))
+        assert not any(CANARY in e for e in validation.check_secrets(MINION, values)["errors"])
 
 
 WRONG = [
@@ -369,15 +383,9 @@ WRONG = [
 @pytest.mark.parametrize(("infra", "secrets", "wanted"), WRONG)
 def test_an_error_names_the_pillar_that_it_is_in_and_no_secret(infra, secrets, wanted):
     for errors in (
-        validation.given_problems(MINION, infra, secrets),
-        validation.check(
-            MINION,
-            {"infra_hosts": {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}}, **infra},
-            secrets=secrets,
-        ),
+        check(infra, secrets, all_minions=True)["errors"],
+        check(infra, secrets)["errors"],
     ):
-        if "infra_portal" in wanted and not any("infra_portal" in e for e in errors):
-            continue  # `check` looks at the portal with the settings of a machine only
         assert any(error.startswith(wanted) for error in errors), errors
         assert CANARY not in repr(errors)
 
@@ -394,10 +402,10 @@ def test_a_part_of_an_entry_may_stand_in_infra_secrets():
         "proxy_env": {"http_proxy": f"http://u:{CANARY}@h:1"},
         "nginx_users": {"ann": CANARY},
     }
-    assert validation.given_problems(MINION, infra, secrets) == []
-    assert validation.secret_problems(MINION, secrets) == []
-    told = validation.secret_messages(MINION, infra, secrets, infra_node=True)
-    assert told == {"errors": [], "warnings": []}
+    good = {"errors": [], "warnings": []}
+    assert check(infra, secrets, all_minions=True) == good
+    assert check(infra, secrets) == good
+    assert validation.check_secrets(MINION, secrets) == good
 
 
 def test_what_both_pillars_set_differently_is_warned_about_by_its_key_path():
@@ -413,30 +421,30 @@ def test_what_both_pillars_set_differently_is_warned_about_by_its_key_path():
         "dns_records": ["10.0.0.2 a"],
         "nginx_users": {"ann": "same", "bob": CANARY},
     }
-    told = validation.secret_messages(MINION, infra, secrets, infra_node=True)
-    assert [message.split(" ")[0] for message in told["warnings"]] == [
+    found = check(infra, secrets)
+    assert [message.split(" ")[0] for message in found["warnings"]] == [
         "infra_secrets:nginx_port",
         "infra_secrets:proxy_env.http_proxy",
         "infra_secrets:dns_records",
     ]
-    assert CANARY not in repr(told)
+    assert CANARY not in repr(found)
 
 
 def test_nodes_may_replace_what_infra_secrets_say_of_an_entry():
     secrets = {"grafana_datasources": {"Shop": {"secureJsonData": {"x": CANARY}}}}
     own = {"grafana_datasources": {"Shop": {"type": "prometheus", "url": ["x"]}}}
-    errors = validation.check(MINION, {"nodes": {"a": own}}, own, secrets=secrets)
+    errors = check({"nodes": {"infra-1": own}}, secrets)["errors"]
     assert any("grafana_datasources.Shop.url" in error for error in errors)
     assert CANARY not in repr(errors)
 
 
 def test_infra_secrets_on_another_minion_are_named():
-    told = validation.secret_messages(MINION, {}, {"nginx_users": {"ann": CANARY}})
-    (message,) = told["warnings"]
+    found = check_client({}, {"nginx_users": {"ann": CANARY}})
+    (message,) = found["warnings"]
     assert "infra_secrets (nginx_users)" in message
     assert CANARY not in message
-    assert validation.secret_messages(MINION, {}, ["nginx_users"]) == told
-    assert validation.secret_messages(MINION, {}, {}) == {"errors": [], "warnings": []}
+    assert check_client({}, ["nginx_users"]) == found
+    assert check_client({}, {}) == {"errors": [], "warnings": []}
 
 
 @given(st.dictionaries(st.text(max_size=5), ANYTHING, max_size=3), st.data())
@@ -469,9 +477,9 @@ def test_a_client_needs_no_secret_for_what_refers_to_one():
         "grafana_datasources": {"Shop": {"url": "http://10.10.10.30:9090"}},
         "vmetrics_targets": {"app": [{"targets": ["10.10.10.30:1"]}]},
     }
-    assert validation.check(MINION, infra, infra_node=False) == []
-    assert validation.check(MINION, infra) != []
+    assert check_client(infra)["errors"] == []
+    assert check(infra)["errors"] != []
     # What it goes by itself is checked as ever.
     wrong = {**infra, "vector_log_endpoint": ["x"]}
-    (error,) = validation.check(MINION, wrong, infra_node=False)
+    (error,) = check_client(wrong)["errors"]
     assert error.startswith("vector_log_endpoint[0]: expected")

@@ -3,7 +3,7 @@
 from unittest.mock import create_autospec
 
 import pytest
-from infra_formula.daemon import daemons
+from infra_formula import systemd
 from infra_formula.daemon import started_files as infra_service
 from salt.exceptions import CommandExecutionError
 
@@ -16,10 +16,10 @@ def machine(tmp_path, monkeypatch):
     path = tmp_path / "a.conf"
     path.write_text("1")
     monkeypatch.setattr(infra_service, "STARTED", tmp_path / "started")
-    running = create_autospec(daemons.running, return_value={"active": True})
-    systemctl = create_autospec(daemons.systemctl)
-    monkeypatch.setattr(daemons, "running", running)
-    monkeypatch.setattr(daemons, "systemctl", systemctl)
+    running = create_autospec(systemd.unit_state, return_value={"active": True})
+    systemctl = create_autospec(systemd.systemctl)
+    monkeypatch.setattr(systemd, "unit_state", running)
+    monkeypatch.setattr(systemd, "systemctl", systemctl)
     opts = {"test": False}
     monkeypatch.setattr(states, "__opts__", opts, raising=False)
     return {

@@ -9,8 +9,8 @@ from unittest.mock import create_autospec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import process
-from infra_formula.daemon import daemons as infra_daemon
+from infra_formula import process, systemd
+from infra_formula.daemon import checks
 from infra_formula.daemon import units as infra_units
 from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError
@@ -147,8 +147,8 @@ def look(monkeypatch, *reports, healthy=(("vmetrics", "a"),), test=False, journa
     machine = Machine(*reports)
     observe = create_autospec(infra_units.observe, side_effect=machine.observe)
     monkeypatch.setattr(infra_units, "observe", observe)
-    logged = create_autospec(infra_daemon.journal, return_value=journal)
-    monkeypatch.setattr(infra_daemon, "journal", logged)
+    logged = create_autospec(systemd.journal, return_value=journal)
+    monkeypatch.setattr(systemd, "journal", logged)
     dunders = {
         "salt": {},
         "opts": {"test": test},
@@ -281,11 +281,11 @@ def test_each_component_ends_with_the_last_look(component):
         ("ts=2026-11-28T10:00:00Z level=error err=x\nts=2026-11-28T10:00:09Z level=error err=x\n",
          "ts=2026-11-28T10:00:09Z level=error err=x"),
         ("x.service: error: Main process exited\n", "x.service: error: Main process exited"),
-        ("\n", "(it said nothing)"),
+        ("\n", "(no output)"),
     ],
 )  # fmt: skip
 def test_the_telling_lines_are_quoted(output, quoted):
-    assert infra_daemon.words_of(output) == quoted
+    assert checks.extract_error_lines(output) == quoted
 
 
 def test_of_a_journal_the_end_is_quoted():
@@ -296,15 +296,15 @@ def test_of_a_journal_the_end_is_quoted():
         "x.service: Started x.",
         lines[0],
     ]
-    quoted = infra_daemon.words_of("\n".join(journal), last=True)
+    quoted = checks.extract_error_lines("\n".join(journal), last=True)
     assert quoted.endswith(f"x.service: Failed with result 'timeout'. | {lines[0]}")
     assert len(quoted.split(" | ")) == 6
-    assert infra_daemon.words_of("\n".join(journal)).startswith(lines[0])
+    assert checks.extract_error_lines("\n".join(journal)).startswith(lines[0])
 
 
 @given(st.text())
 def test_of_any_output_something_short_is_quoted(output):
-    quoted = infra_daemon.words_of(output)
+    quoted = checks.extract_error_lines(output)
     assert quoted
     assert len(quoted) <= 6 * 503
 

@@ -8,6 +8,7 @@ import yaml
 from infra_formula.logs import vector as infra_vector
 from infra_formula.monitoring import vmalert as infra_rules
 from salt.exceptions import SaltInvocationError
+from support.rule_templates import TEMPLATES
 from vector_samples import SETTINGS
 
 REPO = Path(__file__).resolve().parents[2]
@@ -128,16 +129,13 @@ def test_a_name_that_no_program_can_hold_is_refused(name):
 
 
 def rules(**changes):
-    base = REPO / "infra/vmalert/files/rules"
     settings = {"node_exporter_port": 9100, "vector_port": 9598, "portal_url": "http://i.pigsty",
                 "nodes": 1, "timeout_seconds": 8, "dashboards": True,
                 "alertmanager_cluster_port": 9094,
                 "logs": True}  # fmt: skip
     custom = changes.pop("custom", None)
     logs = changes.pop("own_logs", None)
-    return infra_rules.files(
-        {**settings, **changes}, lambda n: (base / n).read_text(encoding="utf-8"), custom, logs
-    )
+    return infra_rules.files({**settings, **changes}, TEMPLATES, custom, logs)
 
 
 def test_rules_over_logs_are_there_where_logs_are():
@@ -163,7 +161,7 @@ def test_a_site_adds_files_of_rules():
         ({"vmalert_rules": {"a/b": []}}, "vmalert_rules.a/b"),
         ({"vmalert_rules": {"a": {"x": 1}}}, "vmalert_rules.a"),
         ({"vmalert_logs_rules": {"a": [{"name": "g"}]}}, "vmalert_logs_rules.a[0]"),
-        ({"vmetrics_enabled": False}, "vmalert_enabled"),
+        ({"vmetrics_enabled": False}, "vmalert_enabled: expected false"),
     ],
 )
 def test_a_fault_in_the_rules_is_told_by_its_key(parameters, path):

@@ -1,14 +1,17 @@
 """The library in a process that keeps it: taken anew when its files change."""
 
 import importlib
+import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import infra_formula
 import pytest
 
 from _states import infra_library
+from tools import formula, release
 
 LIBRARY = Path(infra_formula.__file__).parent
 
@@ -55,13 +58,18 @@ def test_a_changed_file_a_new_one_and_a_removed_one_are_noticed(copy):
     assert sys.modules["toy_formula.part.value"] is not before
 
 
-def test_the_state_reports_what_was_synced_while_the_run_was_rendered():
-    ret = infra_library.synced("x", "base", ["utils.infra_formula.dns"])
+def test_the_state_reports_what_was_synced_while_the_run_was_rendered(tmp_path):
+    marker = tmp_path / "marker"
+    synced = partial(infra_library.synced, "x", "base", marker=str(marker), digest="ab12")
+    ret = synced(["utils.infra_formula.dns"])
     assert (ret["result"], ret["changes"]) == (True, {"synced": ["utils.infra_formula.dns"]})
-    assert infra_library.synced("x", "base", [])["changes"] == {}
+    assert marker.read_text() == "ab12\n"
+    marker.write_bytes(b"\xff")
+    assert synced([])["changes"] == {}
+    assert marker.read_text() == "ab12\n"
 
 
-def test_under_salt_ssh_the_state_syncs_from_the_environment_of_the_run(monkeypatch):
+def test_under_salt_ssh_the_state_syncs_from_the_environment_of_the_run(monkeypatch, tmp_path):
     calls = []
 
     def sync(kind):
@@ -73,6 +81,28 @@ def test_under_salt_ssh_the_state_syncs_from_the_environment_of_the_run(monkeypa
 
     functions = {f"saltutil.sync_{kind}": sync(kind) for kind in ("utils", "modules", "states")}
     monkeypatch.setattr(infra_library, "__salt__", functions, raising=False)
-    ret = infra_library.synced("x", "dev", None)
+    ret = infra_library.synced("x", "dev", None, str(tmp_path / "marker"), "ab12")
     assert ret["changes"] == {"synced": ["utils.x"]}
     assert calls == [(kind, "dev", False) for kind in ("utils", "modules", "states")]
+
+
+def test_the_digest_is_that_of_the_files_and_changes_with_each(monkeypatch, tmp_path):
+    assert release.stale() == [], "run `make generate`"
+    before = release.digest()
+    copy = tmp_path / "copy"
+    for folder in release.FOLDERS:
+        shutil.copytree(formula.ROOT / folder, copy / folder)
+    monkeypatch.setattr(formula, "ROOT", copy)
+    monkeypatch.setattr(release, "RELEASE", copy / "_utils/infra_formula/release.py")
+    assert release.digest() == before
+    (copy / "_states/infra_library.py").write_text("")
+    assert release.digest() != before
+    changed = release.digest()
+    (copy / "_utils/infra_formula/more.py").write_text("")
+    assert release.digest() != changed
+
+
+def test_what_is_served_and_what_is_in_the_library_have_one_digest():
+    text = release.SYNC.read_text(encoding="utf-8")
+    (served,) = re.findall(r"set digest = '([0-9a-f]{64})'", text)
+    assert served in release.RELEASE.read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from infra_formula.monitoring import vmalert as infra_rules
+from support.rule_templates import TEMPLATES
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -147,10 +148,9 @@ def test_a_panel_that_counts_ends_in_a_count_and_one_of_lines_does_not():
 
 
 def test_the_rules_over_logs_ask_what_can_be_read():
-    folder = REPO / "infra/vmalert/files/rules"
     settings = {"portal_url": "https://i.pigsty", "logs": True}
     settings |= dict.fromkeys(PORTS, 1)
-    made = infra_rules.files(settings, lambda name: (folder / name).read_text(encoding="utf-8"))
+    made = infra_rules.files(settings, TEMPLATES)
     texts = [spec["text"] for path, spec in made.items() if path.startswith("logs/")]
     groups = [group for text in texts for group in yaml.safe_load(text)["groups"]]
     asked = [rule["expr"] for group in groups for rule in group["rules"]]

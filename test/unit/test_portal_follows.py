@@ -6,7 +6,8 @@ import portal_samples
 import pytest
 from infra_formula import paths
 from infra_formula.fileset.file_set import FileSet
-from infra_formula.portal import nginx as portal_nginx
+from infra_formula.portal import rendering, server
+from infra_formula.registration import registry
 from salt.exceptions import CommandExecutionError
 
 from _states import infra_portal as portal_state
@@ -21,41 +22,42 @@ def nginx(tmp_path, monkeypatch):
     root = tmp_path / "etc/nginx"
     monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
     monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
-    monkeypatch.setattr(portal_state, "_ROOT", str(root))
-    monkeypatch.setattr(portal_state, "_reload", create_autospec(portal_state._reload))
-    rendered = create_autospec(portal_nginx.rendered, return_value=PUBLIC)
-    check = create_autospec(portal_nginx.check_staged)
-    monkeypatch.setattr(portal_nginx, "rendered", rendered)
-    monkeypatch.setattr(portal_nginx, "check_staged", check)
+    monkeypatch.setattr(rendering, "ROOT", str(root))
+    monkeypatch.setattr(registry, "INVENTORY", tmp_path / "register.json")
+    # A copy each time, as rendering makes new files each time.
+    rendered = create_autospec(rendering.rendered, side_effect=lambda *_: dict(PUBLIC))
+    monkeypatch.setattr(rendering, "rendered", rendered)
+    for name in ("reload", "check_staged"):
+        monkeypatch.setattr(server, name, create_autospec(getattr(server, name)))
     for name in ("__salt__", "__grains__", "__context__"):
         monkeypatch.setattr(portal_state, name, {}, raising=False)
     monkeypatch.setattr(portal_state, "__opts__", {"test": False}, raising=False)
     before = {**SELF, ".htpasswd": {"text": "ann:$6$hash\n", "mode": "0640", "secret": True}}
     FileSet("portal", root).plan(before).apply()
-    return {"root": root, "check": check}
+    return root
 
 
-def followed():
-    return portal_state.followed("x", {}, portal_samples.settings())
+def refreshed():
+    return portal_state.certificates_refreshed("x", {}, portal_samples.settings())
 
 
 def test_the_link_leads_to_the_new_certificate_and_users_stay(nginx):
     portal_state.__opts__["test"] = True
-    told = followed()
-    assert (told["result"], told["changes"]) == (None, {"change": ["conf.d/cert/a.crt"]})
+    ret = refreshed()
+    assert (ret["result"], ret["changes"]) == (None, {"change": ["conf.d/cert/a.crt"]})
     portal_state.__opts__["test"] = False
-    assert followed()["changes"] == {"change": ["conf.d/cert/a.crt"]}
-    link = nginx["root"] / "conf.d/cert/a.crt"
+    assert refreshed()["changes"] == {"change": ["conf.d/cert/a.crt"]}
+    link = nginx / "conf.d/cert/a.crt"
     assert str(link.readlink()) == PUBLIC["conf.d/cert/a.crt"]["link"]
-    users = nginx["root"] / ".htpasswd"
+    users = nginx / ".htpasswd"
     assert (users.read_text(), users.stat().st_mode & 0o777) == ("ann:$6$hash\n", 0o640)
-    assert set(FileSet("portal", nginx["root"]).managed_files()) == {*PUBLIC, ".htpasswd"}
-    portal_state._reload.assert_called_once()
-    assert (followed()["result"], followed()["changes"]) == (True, {})
+    assert set(FileSet("portal", nginx).managed_files()) == {*PUBLIC, ".htpasswd"}
+    server.reload.assert_called_once()
+    assert (refreshed()["result"], refreshed()["changes"]) == (True, {})
 
 
 def test_what_nginx_refuses_stays_as_it_was(nginx):
-    nginx["check"].side_effect = CommandExecutionError("no such file")
-    done = followed()
-    assert (done["result"], done["changes"], done["comment"]) == (False, {}, "no such file")
-    assert str((nginx["root"] / "conf.d/cert/a.crt").readlink()) == "pigsty.crt"
+    server.check_staged.side_effect = CommandExecutionError("no such file")
+    ret = refreshed()
+    assert (ret["result"], ret["changes"], ret["comment"]) == (False, {}, "no such file")
+    assert str((nginx / "conf.d/cert/a.crt").readlink()) == "pigsty.crt"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from infra_formula.parameters import schema
-from infra_formula.portal import nginx as portal
+from infra_formula.portal import entries as portal_entries
+from infra_formula.portal import rendering
 from nginx_conf import Block, parse
-from portal_samples import ALL_COMPONENTS, DEMO, TEMPLATES, facts, load, settings
+from portal_samples import ALL_COMPONENTS, DEMO, LOADER, TEMPLATES, facts, settings
 
 OIDC = {"portal_auth": "oidc", "oauth2_proxy_endpoint": "127.0.0.1:4180"}
 TRUSTED = {
@@ -58,8 +58,8 @@ EXTRAS = {"haproxy": {"node-1": "10.0.0.2:9101", "n.2": "[fd00::2]:9101"},
 
 def rendered(entries, **changes):
     given = settings(**changes)
-    assert portal.problems(entries, given, schema.check) == []
-    return portal.files(entries, given, facts(), load)
+    assert portal_entries.problems(entries, given) == []
+    return rendering.files(entries, given, facts(), LOADER)
 
 
 def method(block: Block) -> str:
@@ -187,7 +187,7 @@ ENTRY = st.fixed_dictionaries(
 def test_every_location_of_any_portal_says_what_it_sends(entries, home, way, components, logins):
     portal_ = {"home": home, **{f"e{i}": {**e, "domain": f"e{i}.p"} for i, e in enumerate(entries)}}
     changes = {**EXTRAS, **way, "components": components, "portal_haproxy_logins": logins}
-    if portal.problems(portal_, settings(**changes), schema.check):
+    if portal_entries.problems(portal_, settings(**changes)):
         return
     check(rendered(portal_, **changes))
 

@@ -1,62 +1,68 @@
-"""Files that a daemon reads: compared, tested by its program, switched in, and taken up by it.
+"""Configuration of a daemon: compared, checked by its program, published, and reloaded.
 
-What ``infra_files`` does for any set of files, in the one way in which the configuration of every
-daemon is put in place.
+A module that makes a configuration compares it (:func:`compare`), has its program check what
+differs, and returns the plan of a state (:func:`plan`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from infra_formula.daemon import daemons as daemon_daemons
-from infra_formula.fileset.file_set import FileSet
+from infra_formula.daemon import health
+from infra_formula.daemon.model import Daemon
+from infra_formula.fileset.contents import File
+from infra_formula.fileset.file_set import FilePlan, FileSet
+from infra_formula.state import Plan
 
 
-def apply(
-    owned: str,
-    root: str,
-    files: dict[str, dict[str, Any]],
-    daemons: list[dict[str, Any]],
-    test: bool,
-    replace: tuple[str, ...] = (),
-    read_at_start: tuple[str, ...] | None = None,
-    check: Callable[[dict[str, dict[str, Any]]], None] | None = None,
-    check_staged: Callable[[str], None] | None = None,
-) -> dict[str, str]:
-    """Have a set of files in place, and the daemons that read them go by them.
+def compare(
+    name: str, root: str, files: Mapping[str, File], replace: Collection[str] = ()
+) -> FilePlan:
+    """Compare a daemon's configuration with what is there.
 
-    owned, root, files, replace
-        Name, directory and content of the set, and what may be replaced; see ``infra_files``.
-    daemons
-        Who reads them, each as in the execution module infra_daemon; those that run are reloaded.
-    test
-        Only check, and tell.
-    read_at_start
-        Paths below root that a daemon does not look at again by itself: only where one of them
-        is not what the daemon was started with is it reloaded. None for all.
-    check
-        Called with the files that differ, before anything is changed; raises to refuse them.
-    check_staged
-        Called with a staged copy of the directory, which is not made for a test; raises to refuse.
+    name, root, replace
+        See :class:`infra_formula.fileset.file_set.FileSet`.
+    files
+        Path below root → file.
 
-    Returns what changes: path below root → difference, without secrets; empty for nothing.
-
-    Raises CommandExecutionError with the reason; files and daemons are then as they were.
+    Raises CommandFailed if an unmanaged file lies in the place of one of them.
     """
-    plan = FileSet(owned, root, replace=replace).plan(files)
-    plan.refuse_unmanaged()
-    if not plan.has_changes:
-        return {}
-    if check is not None:
-        check({rel: files[rel] for rel in plan.create + plan.change})
-    if not test:
-        changed = set(plan.change)
-        read = plan.pending or read_at_start is None or changed.intersection(read_at_start)
+    difference = FileSet(name, root, replace=replace).plan(files)
+    difference.refuse_unmanaged()
+    return difference
 
-        def reload() -> None:
-            for daemon in daemons if read else ():
-                daemon_daemons.reload(daemon)
 
-        plan.apply(check_staged=check_staged, reload=reload)
-    return dict(plan.diff)
+def plan(
+    difference: FilePlan,
+    daemons: Sequence[Daemon],
+    *,
+    comment: str,
+    would: str,
+    read_at_start: Collection[str] | None = None,
+    check_staged: Callable[[str], None] | None = None,
+) -> Plan:
+    """Plan to publish a configuration and to reload the daemons that run.
+
+    difference
+        What :func:`compare` returned.
+    daemons
+        Daemons that read it.
+    comment, would
+        See :class:`infra_formula.state.Plan`.
+    read_at_start
+        Paths that a daemon reads only when it starts or is reloaded; it is reloaded only if one of
+        them changed. None for all.
+    check_staged
+        See :meth:`infra_formula.fileset.file_set.FilePlan.apply`.
+    """
+    changed = {*difference.change}
+    reads = difference.pending or read_at_start is None or bool(changed & {*read_at_start})
+
+    def reload() -> None:
+        for daemon in daemons if reads else ():
+            health.reload(daemon)
+
+    def apply() -> None:
+        difference.apply(check_staged=check_staged, reload=reload)
+
+    return Plan(dict(difference.diff), comment, would, apply)

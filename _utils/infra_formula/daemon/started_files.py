@@ -16,7 +16,7 @@ STARTED = Path("/var/lib/infra/started")
 
 
 def digest(files: list[str]) -> str:
-    """SHA-256 over the content of files, as a hexadecimal string; one that is missing counts, too."""
+    """SHA-256 over the content of files, missing ones included, as a hexadecimal string."""
     whole = hashlib.sha256()
     for path in files:
         try:

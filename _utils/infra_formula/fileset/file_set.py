@@ -188,13 +188,17 @@ class FilePlan:
         return bool(self.create or self.change or self.remove or self.pending or self.damaged)
 
     def summary(self) -> dict[str, list[str] | str]:
-        """``create``, ``change`` and ``remove``, if not empty; a long list is only counted."""
+        """``create``, ``change`` and ``remove``, if not empty; a long list is only counted.
+
+        Without any of them, a manifest that is corrupt or of an interrupted run is a change.
+        """
         kinds = {"create": self.create, "change": self.change, "remove": self.remove}
-        return {
+        changes: dict[str, list[str] | str] = {
             kind: rels if len(rels) <= _SUMMARY_LIMIT else f"{len(rels)} files"
             for kind, rels in kinds.items()
             if rels
         }
+        return changes or ({**self.diff} if self.has_changes else {})
 
     def unmanaged_paths(self) -> list[str]:
         """Absolute paths of the unmanaged files."""

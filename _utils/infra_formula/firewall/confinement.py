@@ -10,8 +10,7 @@ from typing import Any
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-from infra_formula import paths
-from infra_formula.daemon import daemons
+from infra_formula import paths, systemd
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic
 from infra_formula.fileset.contents import File
@@ -35,12 +34,7 @@ _TABLE = "table inet infra"
 def plan_open(wanted_ports: list[str], sources: list[str] | None, component: str | None) -> Plan:
     """Plan to open ports in firewalld or ufw, if one is active; other ports are left as they are.
 
-    wanted_ports
-        Like ``80/tcp``.
-    sources
-        Addresses and networks that are let in; None for everybody.
-    component
-        Whose install record gets what is opened: removal closes it again.
+    See the state ``infra_firewall.open``.
     """
     firewall = ports.active()
     if firewall is None:
@@ -77,18 +71,7 @@ def plan_confined(
 ) -> Plan:
     """Plan to let those who are entitled reach the services' ports, and nobody else.
 
-    rows
-        Ports and who may reach them, see ``ports``.
-    nodes
-        Addresses of the INFRA nodes.
-    site
-        ``node_firewall_intranet``.
-    mode
-        ``infra_firewall``: ``auto``, ``required`` or ``off``.
-    opens
-        Whether rules of firewalld and ufw are managed.
-    component
-        Whose install record gets what is changed.
+    See the state ``infra_firewall.confined``.
     """
     firewall = ports.active()
     parts = [_plan_rules(firewall, rows, component)] if firewall and opens else []
@@ -242,7 +225,7 @@ def _load_reason(files_differ: bool, state: dict[str, Any] | None) -> str:
     """Why the table has to be loaded; empty if it is loaded as it was written."""
     if files_differ or state is None:
         return "its rules changed"
-    if not daemons.running(_UNIT)["active"] or state["table"] is None:
+    if not systemd.unit_state(_UNIT)["active"] or state["table"] is None:
         return "it was not loaded"
     return "" if state == _recorded() else "it was changed"
 
@@ -306,9 +289,9 @@ def _plan_no_table(reason: str) -> Plan:
     file_set = FileSet("firewall", ROOT)
 
     def apply() -> None:
-        daemons.systemctl("disable", "--now", "--quiet", f"{_UNIT}.service")
+        systemd.systemctl("disable", "--now", "--quiet", f"{_UNIT}.service")
         file_set.remove()
-        daemons.systemctl("daemon-reload")
+        systemd.systemctl("daemon-reload")
         _record().unlink(missing_ok=True)
 
     return Plan(
@@ -320,9 +303,9 @@ def _plan_no_table(reason: str) -> Plan:
 
 
 def _load() -> None:
-    daemons.systemctl("daemon-reload")
-    daemons.systemctl("enable", "--quiet", f"{_UNIT}.service")
-    daemons.systemctl("reload-or-restart", f"{_UNIT}.service")
+    systemd.systemctl("daemon-reload")
+    systemd.systemctl("enable", "--quiet", f"{_UNIT}.service")
+    systemd.systemctl("reload-or-restart", f"{_UNIT}.service")
 
 
 def _port_list(rows: list[dict[str, Any]]) -> str:

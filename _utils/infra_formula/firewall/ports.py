@@ -21,7 +21,7 @@ from typing import Any
 import salt.utils.path
 
 from infra_formula import process
-from infra_formula.daemon import daemons
+from infra_formula.daemon import local_ports
 from infra_formula.errors import CommandFailed
 
 _SSH = 22
@@ -39,11 +39,7 @@ def active() -> str | None:
 
 
 def open_ports(firewall: str) -> list[str]:
-    """Rules by which a firewall lets in ports.
-
-    firewall
-        What :func:`active` returned.
-    """
+    """Rules by which a firewall lets in ports; see ``infra_firewall.open_ports``."""
     if firewall == "ufw":
         return ufw_ports(run_firewall("ufw", "status"))
     # Both what runs and what a restart brings back have to have it.
@@ -139,7 +135,7 @@ def ssh_ports(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         for port in row["ports"]:
             number = int(port.partition("/")[0])
-            names = {_process_name(pid) for pid in daemons.listeners(number)}
+            names = {_process_name(pid) for pid in local_ports.listeners(number)}
             # systemd itself listens for sshd where it starts it for each connection.
             if number == _SSH or names & {"sshd", "dropbear", "systemd"}:
                 found.append(f"{port} ({row['service']})")

@@ -1,40 +1,40 @@
-"""What Vector ships, and where to: its configuration from templates below infra/vector/files."""
+"""Vector: its configuration from templates below infra/vector/files, and where it sends logs."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import jinja2
 import salt.utils.path
-from salt.exceptions import SaltInvocationError
 
-from infra_formula import process
-from infra_formula.daemon import daemons
+from infra_formula import process, templates
+from infra_formula.daemon import checks, configuration
+from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
+from infra_formula.registration import registry
+from infra_formula.state import Plan
 
 TEMPLATES = "salt://infra/vector/files/"
 INSERT = "/insert/jsonline"
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "KB": 10**3, "MB": 10**6,
           "GB": 10**9, "TB": 10**12}  # fmt: skip
-_SMALLEST = 268435488  # bytes: what Vector asks for at least
+_SMALLEST = 268435488  # bytes: the least that Vector accepts
 
 
 def receivers(endpoints: list[str], nodes: list[str], admin_ip: str) -> list[str]:
-    """Addresses that logs are sent to; pure.
+    """URLs that logs are sent to.
 
     endpoints
-        The value of ``vector_log_endpoint``: ``infra`` stands for every INFRA node that takes logs;
-        else URLs, in which ``${admin_ip}`` is replaced.
+        The value of ``vector_log_endpoint``: ``infra`` stands for every INFRA node with
+        VictoriaLogs; else URLs, in which ``${admin_ip}`` is replaced. One without a path gets that
+        of VictoriaLogs.
     nodes
-        Where VictoriaLogs of those INFRA nodes is, like ``10.10.10.10:9428``, or behind the portal,
+        Addresses of VictoriaLogs on those nodes, like ``10.10.10.10:9428``, or behind the portal,
         like ``10.10.10.10:80/vlogs``.
-
-    Returns URLs; one without a path gets that of VictoriaLogs.
     """
     out: list[str] = []
     for endpoint in endpoints:
@@ -47,12 +47,12 @@ def receivers(endpoints: list[str], nodes: list[str], admin_ip: str) -> list[str
 
 
 def size(text: str) -> int:
-    """Bytes of a size like ``1GiB``; pure.
+    """Bytes of a size like ``1GiB``.
 
-    Raises SaltInvocationError for what is no size, or less than Vector takes.
+    Raises InvalidInput for another text, or less than Vector accepts.
     """
-    found = re.fullmatch(r"(\d+)(" + "|".join(_UNITS) + r")?", text.strip())
-    number = int(found[1]) * _UNITS.get(found[2] or "", 1) if found else 0
+    match = re.fullmatch(r"(\d+)(" + "|".join(_UNITS) + r")?", text.strip())
+    number = int(match[1]) * _UNITS.get(match[2] or "", 1) if match else 0
     if number < _SMALLEST:
         raise InvalidInput(
             f"vector_buffer_size: expected a size like 1GiB, at least 257MiB, got {text!r}"
@@ -61,10 +61,12 @@ def size(text: str) -> int:
 
 
 def problems(parameters: dict[str, Any]) -> list[str]:
-    """What is wrong with the parameters of Vector; pure.
+    """Problems of the parameters of Vector.
 
     parameters
         The dictionary below ``infra:`` in pillar; types were checked before.
+
+    Returns one message per problem, each beginning with the key path.
     """
     errors = []
     for index, endpoint in enumerate(parameters.get("vector_log_endpoint") or []):
@@ -76,7 +78,7 @@ def problems(parameters: dict[str, Any]) -> list[str]:
             )
     try:
         size(str(parameters.get("vector_buffer_size", "1GiB")))
-    except SaltInvocationError as err:
+    except InvalidInput as err:
         errors.append(str(err))
     return errors
 
@@ -84,7 +86,7 @@ def problems(parameters: dict[str, Any]) -> list[str]:
 def _vrl_string(value: str) -> str:
     """A string literal of VRL, Vector's language, in which ``{{`` would begin a template.
 
-    Raises SaltInvocationError for a value with a control character, which YAML could not carry.
+    Raises InvalidInput for a value with a control character, which YAML cannot represent.
     """
     if not value.isprintable():
         raise InvalidInput(f"vector: expected a name without control characters: {value!r}")
@@ -93,60 +95,89 @@ def _vrl_string(value: str) -> str:
 
 
 def files(
-    settings: dict[str, Any], sources: list[str], load: Callable[[str], str]
-) -> dict[str, dict[str, Any]]:
-    """Render Vector's configuration to an infra_files set below /etc/vector; pure.
+    settings: dict[str, Any], sources: list[str], texts: Mapping[str, str]
+) -> dict[str, File]:
+    """Render Vector's configuration as a file set below ``/etc/vector``.
 
     settings
         ``data``, ``port``, ``receivers``, ``buffer_bytes``, ``read_from``, ``ip``, ``ins``,
         ``cls`` and ``seq``.
     sources
         Names of the files of sources: ``node``, ``nginx``, ``grafana``.
-    load
-        Returns the text of a template by its name.
+    texts
+        Path of a template, see :func:`template_paths` → its text.
 
-    Raises SaltInvocationError for a template that is missing or broken, and for a name with control
-    characters.
+    Raises InvalidInput for a template that is broken, and for a name with control characters.
     """
-    environment = jinja2.Environment(  # noqa: S701 (a configuration, not a page)
-        loader=jinja2.FunctionLoader(lambda name: load(name) or None),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
-    environment.filters["vrl"] = _vrl_string
-    out = {}
-    for name in ("vector", *sources):
-        try:
-            text = environment.get_template(f"{name}.yaml.j2").render(settings=settings)
-        except jinja2.TemplateError as err:
-            raise InvalidInput(f"{TEMPLATES}{name}.yaml.j2: {err}") from err
-        # An endpoint may carry a password.
-        own = {"group": "vector", "mode": "0640", "secret": name == "vector"}
-        out[f"{name}.yaml"] = {"text": text, **own}
+    out: dict[str, File] = {}
+    for name, path in template_paths(sources).items():
+        text = templates.render(
+            path, texts[path], {"settings": settings}, filters={"vrl": _vrl_string}
+        )
+        # The URL of a receiver may contain a password.
+        owner = {"group": "vector", "mode": "0640", "secret": name == "vector"}
+        out[f"{name}.yaml"] = {"text": text, **owner}
     return out
 
 
-def rendered(
-    minion: Minion, settings: dict[str, Any], sources: list[str]
-) -> dict[str, dict[str, Any]]:
-    """As :func:`files`, with the templates of this formula."""
-    return files(settings, sources, lambda name: minion.call("cp.get_file_str", TEMPLATES + name))
+def template_paths(sources: list[str]) -> dict[str, str]:
+    """Name of each file without its suffix → ``salt://`` path of its template."""
+    return {name: f"{TEMPLATES}{name}.yaml.j2" for name in ("vector", *sources)}
+
+
+def plan(
+    minion: Minion,
+    root: str,
+    daemon: Daemon,
+    settings: dict[str, Any],
+    sources: list[str],
+    infra_nodes: list[str],
+    urls: list[str],
+    buffer: str,
+) -> Plan:
+    """Plan Vector's configuration, checked by Vector.
+
+    root
+        ``/etc/vector``.
+    settings, sources
+        See :func:`files`. If ``ip`` is None it is the address from which this machine reaches the
+        INFRA nodes.
+    infra_nodes
+        Addresses of the INFRA nodes.
+    urls
+        What :func:`receivers` returned.
+    buffer
+        Size of the buffer on disk of each receiver, like ``1GiB``.
+    """
+    effective = {
+        **settings,
+        "ip": settings["ip"] or registry.own_address(infra_nodes),
+        "receivers": urls,
+        "buffer_bytes": size(buffer),
+    }
+    texts = {path: templates.read(minion, path) for path in template_paths(sources).values()}
+    rendered = files(effective, sources, texts)
+    destination = f"logs are sent to {', '.join(urls)}" if urls else "logs are sent nowhere"
+    return configuration.plan(
+        configuration.compare("vector", root, rendered, replace=["vector.yaml"]),
+        [daemon],
+        comment=f"Vector's configuration is up to date; {destination}.",
+        would="Vector's configuration would change.",
+        check_staged=lambda stage: check_staged(stage, daemon["program"]),
+    )
 
 
 def check_staged(stage: str, program: str) -> None:
-    """Have Vector itself check a staged copy of ``/etc/vector``, files of others included.
+    """Have Vector check a staged copy of ``/etc/vector``, unmanaged files included.
 
-    Raises CommandExecutionError that quotes it. Nothing is checked where it is not installed yet.
+    Nothing is checked if it is not installed yet.
+
+    Raises CommandFailed that quotes it.
     """
     if not salt.utils.path.which(program):
         return
-    outcome = process.run(
-        [program, "validate", "--no-environment", "--config-dir", stage],
-        timeout=60,
-    )
+    command = [program, "validate", "--no-environment", "--config-dir", stage]
+    outcome = process.run(command, timeout=60)
     if outcome["retcode"]:
-        said = daemons.words_of(f"{outcome['stdout']}\n{outcome['stderr']}")
-        raise CommandFailed(f"vector refuses it: {said.replace(stage, '/etc/vector')}")
+        lines = checks.extract_error_lines(f"{outcome['stdout']}\n{outcome['stderr']}")
+        raise CommandFailed(f"vector refuses it: {lines.replace(stage, '/etc/vector')}")

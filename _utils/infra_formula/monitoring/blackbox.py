@@ -1,35 +1,35 @@
-"""How the blackbox exporter probes: its modules, ours and the site's."""
+"""The blackbox exporter: its probe modules, the formula's and the site's."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import salt.utils.path
 import salt.utils.yaml
 
-from infra_formula.daemon import daemons
+from infra_formula import templates
+from infra_formula.daemon import checks
+from infra_formula.daemon import configuration as daemon_configuration
+from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed
+from infra_formula.fileset.contents import File
+from infra_formula.state import Plan
 
-_HEAD = "# Managed by Salt (infra formula). Changes here are overwritten.\n"
 _V4 = {"preferred_ip_protocol": "ip4"}
 
 
 def modules(settings: dict[str, Any], custom: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Make the exporter's configuration; pure.
+    """Make the exporter's configuration.
 
     settings
-        ``ca_bundle`` (file of the authorities that are trusted) and ``dns_name`` (a name that the
-        site's name server answers).
+        ``ca_bundle`` (file of trusted CAs) and ``dns_name`` (a name that the site's name server
+        answers).
     custom
-        The site's own modules (``blackbox_modules``), in the exporter's words; one of our name
-        takes its place.
-
-    Returns the configuration as it is to be written.
+        The value of ``blackbox_modules``. One with the name of a module of the formula replaces it.
     """
     tls = {"ca_file": settings["ca_bundle"]}
-    ours: dict[str, Any] = {
-        # With `dont_fragment` it opens a raw socket at once, for which the unit has the capability;
-        # else 0.28 first tries one that no kernel gives it, and logs an error at each ping.
+    standard: dict[str, Any] = {
+        # With `dont_fragment` it opens a raw socket, for which the unit has the capability.
+        # Without, 0.28 first tries one that no kernel grants it, and logs an error at each ping.
         "icmp": {"prober": "icmp", "timeout": "5s", "icmp": {"dont_fragment": True}},
         "icmp_ttl5": {
             "prober": "icmp",
@@ -41,8 +41,8 @@ def modules(settings: dict[str, Any], custom: dict[str, Any] | None = None) -> d
             "prober": "http",
             "http": {"method": "POST", "tls_config": tls, **_V4},
         },
-        # A site of the portal is there if nginx and what is behind it answer: asking for a
-        # password or saying that there is no page at / is an answer, 502 is not.
+        # An entry of the portal is up if nginx and its upstream answer. 401 (password required)
+        # and 404 (no page at /) are answers, 502 is not.
         "http_portal": {
             "prober": "http",
             "http": {
@@ -55,7 +55,7 @@ def modules(settings: dict[str, Any], custom: dict[str, Any] | None = None) -> d
         "tcp_connect": {"prober": "tcp", "tcp": dict(_V4)},
     }
     for transport in ("udp", "tcp"):
-        ours[f"dns_{transport}"] = {
+        standard[f"dns_{transport}"] = {
             "prober": "dns",
             "timeout": "3s",
             "dns": {
@@ -65,41 +65,57 @@ def modules(settings: dict[str, Any], custom: dict[str, Any] | None = None) -> d
                 **_V4,
             },
         }
-    return {"modules": {**ours, **(custom or {})}}
+    return {"modules": {**standard, **(custom or {})}}
 
 
-def files(configuration: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Render the configuration to an infra_files set below /etc; pure."""
-    body = salt.utils.yaml.safe_dump(configuration, default_flow_style=False, sort_keys=False)
-    # The site's modules may hold passwords.
-    own = {"text": _HEAD + body, "group": "infra", "mode": "0640", "secret": True}
-    return {"blackbox.yml": own}
+def plan(daemon: Daemon, settings: dict[str, Any], custom: dict[str, Any] | None = None) -> Plan:
+    """Plan the exporter's configuration, checked by the exporter.
+
+    settings, custom
+        See :func:`modules`.
+    """
+    configuration = modules(settings, custom)
+    rendered = files(configuration)
+    difference = daemon_configuration.compare("blackbox", "/etc", rendered, replace=rendered)
+    if difference.has_changes:
+        check(configuration, daemon["program"], custom)
+    return daemon_configuration.plan(
+        difference,
+        [daemon],
+        comment=f"{len(configuration['modules'])} probe modules are up to date.",
+        would="The probe modules would change.",
+    )
+
+
+def files(configuration: dict[str, Any]) -> dict[str, File]:
+    """Render the configuration as a file set below ``/etc``."""
+    # The site's modules may contain passwords.
+    owner = {"group": "infra", "mode": "0640", "secret": True}
+    return {"blackbox.yml": {"text": templates.HEADER + _yaml(configuration), **owner}}
+
+
+def _yaml(configuration: dict[str, Any]) -> str:
+    text = salt.utils.yaml.safe_dump(configuration, default_flow_style=False, sort_keys=False)
+    return str(text)
 
 
 def check(
     configuration: dict[str, Any], program: str, custom: dict[str, Any] | None = None
 ) -> None:
-    """Have the exporter itself check a configuration.
+    """Have the exporter check its configuration. Nothing is checked if it is not installed yet.
 
-    Raises CommandExecutionError that names the parameter and quotes the program. Nothing is checked
-    where the program is not installed yet.
+    Raises CommandFailed that names the parameter and quotes the program.
     """
-    if not salt.utils.path.which(program):
-        return
-    fault = _tried(configuration, program)
-    if fault is None:
+    refusal = _refusal(configuration, program)
+    if refusal is None:
         return
     for name, module in (custom or {}).items():
-        own = _tried({"modules": {name: module}}, program)
-        if own is not None:
-            raise CommandFailed(f"blackbox_modules.{name}: the exporter refuses it: {own}")
-    raise CommandFailed(f"the blackbox exporter refuses its modules: {fault}")
+        lines = _refusal({"modules": {name: module}}, program)
+        if lines is not None:
+            raise CommandFailed(f"blackbox_modules.{name}: the exporter refuses it: {lines}")
+    raise CommandFailed(f"the blackbox exporter refuses its modules: {refusal}")
 
 
-def _tried(configuration: dict[str, Any], program: str) -> str | None:
-    good, told = daemons.tried(
-        [program, "--config.file={path}", "--config.check"],
-        "blackbox.yml",
-        salt.utils.yaml.safe_dump(configuration),
-    )
-    return None if good else str(daemons.words_of(told))
+def _refusal(configuration: dict[str, Any], program: str) -> str | None:
+    argv = [program, "--config.file={path}", "--config.check"]
+    return checks.refusal(argv, "blackbox.yml", _yaml(configuration))

@@ -1,8 +1,4 @@
-"""What VictoriaMetrics scrapes: its configuration and the targets of the INFRA nodes themselves.
-
-``config``, ``own_targets`` and ``problems`` are pure. The state module infra_scrape puts the files
-in place.
-"""
+"""Scraping by VictoriaMetrics: its configuration, and targets of the INFRA nodes and of pillar."""
 
 from __future__ import annotations
 
@@ -10,17 +6,18 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
-import salt.utils.path
-import salt.utils.yaml
-
-from infra_formula.daemon import daemons
+from infra_formula import templates
+from infra_formula.daemon import checks, local_ports
+from infra_formula.daemon import configuration as daemon_configuration
+from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.fileset.contents import File
+from infra_formula.state import Plan
 
-HEAD = "# Managed by Salt (infra formula). Changes here are overwritten.\n"
+CONFIGURATION = "prometheus.yml"
 _TARGETS = "/infra/targets"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_MODULES = ("icmp", "icmp_ttl5", "http_2xx", "http_post_2xx", "tcp_connect")
 
 
 # -- configuration -------------------------------------------------------------------------------
@@ -33,28 +30,25 @@ def config(
     timeout: str,
     custom: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Make the scrape configuration; pure.
+    """Make the scrape configuration.
 
     jobs
         ``infra/vmetrics/jobs.yaml``.
     values
-        Parameters that the jobs name.
+        Values for the names in the jobs.
     interval, timeout
         Durations like ``10s``.
     custom
-        The site's own jobs (``vmetrics_scrape_jobs``), put behind ours as they are; ``targets`` in
-        one becomes its file discovery, too. A custom job takes the place of ours of its name.
+        The value of ``vmetrics_scrape_jobs``. One with the name of a job of the formula replaces
+        it; ``targets`` in one becomes its file discovery.
 
-    Returns the configuration as it is to be written.
-
-    Raises SaltInvocationError where a job names a parameter that is not among values.
+    Raises InvalidInput if a job names a value that is missing.
     """
-    own = {job["job_name"]: job for job in jobs if "when" not in job or values[job["when"]]}
-    for job in custom or []:
-        own[job["job_name"]] = job
+    by_name = {job["job_name"]: job for job in jobs if "when" not in job or values[job["when"]]}
+    by_name.update({job["job_name"]: job for job in custom or []})
     return {
         "global": {"scrape_interval": interval, "scrape_timeout": timeout},
-        "scrape_configs": [_job(job, values) for job in own.values()],
+        "scrape_configs": [_job(job, values) for job in by_name.values()],
     }
 
 
@@ -74,13 +68,13 @@ def _fill(value: Any, values: dict[str, Any]) -> Any:
     if not isinstance(value, str):
         return value
 
-    def known(match: re.Match[str]) -> str:
+    def replacement(match: re.Match[str]) -> str:
         if match[1] not in values:
             raise InvalidInput(f"a scrape job names ${{{match[1]}}}, which is no parameter")
         return str(values[match[1]])
 
-    # ${1} is a group of a relabelling, not a parameter of ours.
-    return re.sub(r"\$\{([a-z]\w*)\}", known, value)
+    # ${1} is a group of a relabelling rule.
+    return re.sub(r"\$\{([a-z]\w*)\}", replacement, value)
 
 
 # -- targets -------------------------------------------------------------------------------------
@@ -92,7 +86,7 @@ def own_targets(
     names: list[dict[str, Any]],
     settings: dict[str, Any],
 ) -> dict[str, list[dict[str, Any]]]:
-    """Targets that the INFRA nodes are themselves; pure.
+    """Targets on the INFRA nodes: their components, and probes of what they serve.
 
     nodes
         The INFRA nodes, each ``ip`` and ``seq``.
@@ -102,8 +96,8 @@ def own_targets(
         Names that the portal serves, each ``name``, ``entry`` and ``tls``.
     settings
         ``http_port``, ``https_port``, ``dns_port``, ``repo`` (path of the repository's marker, or
-        None), ``dns`` and ``blackbox`` (whether they are enabled), ``closed_ports`` (of the
-        components, those that are reached on the node itself only).
+        None), ``dns`` and ``blackbox`` (whether they are enabled), ``closed_ports`` (ports of the
+        components that listen on 127.0.0.1 only).
 
     Returns file below /infra/targets → entries (``labels`` and ``targets``).
     """
@@ -142,14 +136,15 @@ def own_targets(
     return out
 
 
-def _probe_labels(node: dict[str, Any], cls: str, module: str) -> dict[str, str]:
-    return {"ip": node["ip"], "ins": f"{cls}-{node['seq']}", "cls": cls, "module": module}
+def _probe_labels(node: dict[str, Any], cluster: str, module: str) -> dict[str, str]:
+    instance = f"{cluster}-{node['seq']}"
+    return {"ip": node["ip"], "ins": instance, "cls": cluster, "module": module}
 
 
-def given_targets(
+def pillar_targets(
     targets: dict[str, Any] | None, probes: dict[str, Any] | None
 ) -> dict[str, list[dict[str, Any]]]:
-    """Targets that pillar gives (``vmetrics_targets``, ``blackbox_targets``); pure.
+    """Targets of the parameters ``vmetrics_targets`` and ``blackbox_targets``.
 
     targets
         Job's directory → list of entries, each ``targets`` and ``labels``.
@@ -160,15 +155,13 @@ def given_targets(
     Returns file below /infra/targets → entries.
     """
     out = {f"{name}/pillar.yml": list(entries) for name, entries in (targets or {}).items()}
-    asked: list[dict[str, Any]] = []
-    for module, wanted in (probes or {}).items():
-        for item in wanted:
+    for module, items in (probes or {}).items():
+        for item in items:
             entry = {"target": item} if isinstance(item, str) else dict(item)
             target = entry.pop("target")
             labels = {"ins": target, "cls": "probe", **entry, "module": module}
-            asked.append({"labels": labels, "targets": [target]})
-    if asked:
-        out["probe/pillar.yml"] = [*out.get("probe/pillar.yml", []), *asked]
+            probe = {"labels": labels, "targets": [target]}
+            out.setdefault("probe/pillar.yml", []).append(probe)
     return {rel: [_labelled(entry) for entry in entries] for rel, entries in out.items()}
 
 
@@ -179,48 +172,74 @@ def _labelled(entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def files(
-    configuration: dict[str, Any] | None, targets: dict[str, list[dict[str, Any]]]
-) -> dict[str, dict[str, Any]]:
-    """Render configuration and targets to an infra_files set below /infra; pure."""
-    owner = {"group": "infra", "mode": "0640"}
-    out = {f"targets/{rel}": {"text": _yaml(entries), **owner} for rel, entries in targets.items()}
-    if configuration is not None:
-        out["prometheus.yml"] = {"text": _yaml(configuration), **owner}
-    return out
+def plan(
+    root: str,
+    daemon: Daemon,
+    configuration: dict[str, Any],
+    targets: dict[str, list[dict[str, Any]]],
+    custom: list[dict[str, Any]] | None = None,
+) -> Plan:
+    """Plan the scrape configuration, checked by VictoriaMetrics, and the files of targets.
 
-
-def _yaml(data: Any) -> str:
-    body = salt.utils.yaml.safe_dump(
-        data, default_flow_style=False, sort_keys=False, allow_unicode=True, width=4096
+    root
+        The value of ``infra_data``.
+    configuration, custom
+        See :func:`config`.
+    targets
+        File below /infra/targets → entries.
+    """
+    rendered = files(configuration, targets)
+    difference = daemon_configuration.compare("scrape", root, rendered, [CONFIGURATION])
+    if CONFIGURATION in {*difference.create, *difference.change}:
+        check(configuration, daemon["program"], custom)
+    return daemon_configuration.plan(
+        difference,
+        [daemon],
+        comment=f"{len(configuration['scrape_configs'])} scrape jobs are up to date.",
+        would="Scrape jobs or targets would change.",
+        # It reads files of targets by itself.
+        read_at_start=[CONFIGURATION],
     )
-    return HEAD + body
+
+
+def files(
+    configuration: dict[str, Any], targets: dict[str, list[dict[str, Any]]]
+) -> dict[str, File]:
+    """Render configuration and targets as a file set below ``/infra``."""
+    contents: dict[str, object] = {f"targets/{rel}": rows for rel, rows in targets.items()}
+    contents[CONFIGURATION] = configuration
+    owner = {"group": "infra", "mode": "0640"}
+    return {rel: {"text": _yaml(data), **owner} for rel, data in contents.items()}
+
+
+def _yaml(data: object) -> str:
+    return templates.HEADER + templates.to_yaml(data)
 
 
 # -- checks --------------------------------------------------------------------------------------
 
 
 def problems(parameters: dict[str, Any], known: list[str] | None = None) -> list[str]:
-    """What is wrong with the parameters that say what is scraped; pure.
+    """Problems of the parameters of scraping.
 
     parameters
         The dictionary below ``infra:`` in pillar; types were checked before.
     known
-        Names of our own jobs' directories, to which targets can be given.
+        Directories of the formula's own jobs, to which targets can be added.
 
-    Returns one message per error, each beginning with the key path.
+    Returns one message per problem, each beginning with the key path.
     """
     errors = _job_problems(parameters.get("vmetrics_scrape_jobs") or [])
-    directories_known = [*(known or []), *_named(parameters.get("vmetrics_scrape_jobs") or [])]
+    directories = [*(known or []), *_directories(parameters.get("vmetrics_scrape_jobs") or [])]
     for name, entries in (parameters.get("vmetrics_targets") or {}).items():
         path = f"vmetrics_targets.{name}"
-        if not _NAME.fullmatch(str(name)) or (known is not None and name not in directories_known):
-            errors.append(f"{path}: expected one of {', '.join(sorted(directories_known))}")
+        if not _NAME.fullmatch(str(name)) or (known is not None and name not in directories):
+            errors.append(f"{path}: expected one of {', '.join(sorted(directories))}")
         for index, entry in enumerate(entries):
             errors += _label_problems(f"{path}[{index}].labels", entry.get("labels", {}))
             errors += _address_problems(f"{path}[{index}].targets", entry["targets"])
-    for module, wanted in (parameters.get("blackbox_targets") or {}).items():
-        for index, item in enumerate(wanted):
+    for module, items in (parameters.get("blackbox_targets") or {}).items():
+        for index, item in enumerate(items):
             path = f"blackbox_targets.{module}[{index}]"
             target = item.get("target") if isinstance(item, dict) else item
             if not isinstance(target, str) or not re.fullmatch(r"\S+", target):
@@ -249,7 +268,7 @@ def _seconds(text: Any) -> float | None:
     return int(match[1]) * units[match[2]]
 
 
-def _named(jobs: list[Any]) -> list[str]:
+def _directories(jobs: list[Any]) -> list[str]:
     return [j["targets"] for j in jobs if isinstance(j, dict) and isinstance(j.get("targets"), str)]
 
 
@@ -297,64 +316,51 @@ def _address_problems(path: str, targets: list[Any]) -> list[str]:
 def check(
     configuration: dict[str, Any], program: str, custom: list[dict[str, Any]] | None = None
 ) -> None:
-    """Have VictoriaMetrics itself check a configuration, on a copy of its own.
+    """Have VictoriaMetrics check a configuration. Nothing is checked if it is not installed yet.
 
     configuration
-        What :func:`config` made.
+        What :func:`config` returned.
     program
-        Absolute path of victoria-metrics; nothing is checked where it is not installed yet.
+        Absolute path of victoria-metrics.
     custom
-        The site's own jobs, to name the one that is at fault.
+        The site's own jobs, to name the one at fault.
 
-    Raises CommandExecutionError that names the parameter and quotes the program.
+    Raises CommandFailed that names the parameter and quotes the program.
     """
-    if not salt.utils.path.which(program):
-        return
-    fault = _dry_run(configuration, program)
-    if fault is None:
+    refusal = _refusal(configuration, program)
+    if refusal is None:
         return
     for index, job in enumerate(custom or []):
         alone = {**configuration, "scrape_configs": [_only(configuration, job["job_name"])]}
-        own = _dry_run(alone, program)
-        if own is not None:
-            name = job["job_name"]
+        lines = _refusal(alone, program)
+        if lines is not None:
             raise CommandFailed(
-                f"vmetrics_scrape_jobs[{index}] ({name}): VictoriaMetrics refuses it: {own}"
+                f"vmetrics_scrape_jobs[{index}] ({job['job_name']}): VictoriaMetrics refuses it: "
+                f"{lines}"
             )
-    raise CommandFailed(f"VictoriaMetrics refuses the scrape configuration: {fault}")
+    raise CommandFailed(f"VictoriaMetrics refuses the scrape configuration: {refusal}")
 
 
 def _only(configuration: dict[str, Any], name: str) -> dict[str, Any]:
     return next(j for j in configuration["scrape_configs"] if j["job_name"] == name)
 
 
-def _dry_run(configuration: dict[str, Any], program: str) -> str | None:
+def _refusal(configuration: dict[str, Any], program: str) -> str | None:
     argv = [program, "-promscrape.config={path}", "-promscrape.config.dryRun"]
-    good, told = daemons.tried(argv, "prometheus.yml", _yaml(configuration))
-    # Newer ones leave a job out that they cannot read, say so, and call it a success.
-    skipped = [line for line in told.splitlines() if "skipping `scrape_config`" in line]
-    if good and not skipped:
+    succeeded, output = checks.run_check(argv, CONFIGURATION, _yaml(configuration))
+    # Newer releases skip a job that they cannot parse, log it, and succeed.
+    skipped = [line for line in output.splitlines() if "skipping `scrape_config`" in line]
+    if succeeded and not skipped:
         return None
-    return str(daemons.words_of("\n".join(skipped) or told))
+    return checks.extract_error_lines("\n".join(skipped) or output)
 
 
-# -- what is scraped -----------------------------------------------------------------------------
+# -- queries -------------------------------------------------------------------------------------
 
 
 def status(port: int = 8428) -> list[dict[str, Any]]:
-    """Targets of this node's VictoriaMetrics, and whether they are up.
-
-    port
-        The value of ``vmetrics_port``.
-
-    Returns one mapping per target: ``job``, ``ins``, ``instance``, ``url``, ``health`` and
-    ``error``.
-
-    Raises CommandExecutionError where VictoriaMetrics does not answer.
-    """
-    code, body = daemons.ask(port, "/api/v1/targets")
-    if code != 200:
-        raise CommandFailed(f"VictoriaMetrics on port {port}: {code or body}")
+    """Targets of this node's VictoriaMetrics; see ``infra_scrape.status``."""
+    found = local_ports.get_json(port, "/api/v1/targets", "VictoriaMetrics")
     return [
         {
             "job": target["labels"].get("job", ""),
@@ -364,25 +370,15 @@ def status(port: int = 8428) -> list[dict[str, Any]]:
             "health": target["health"],
             "error": target.get("lastError", ""),
         }
-        for target in salt.utils.yaml.safe_load(body)["data"]["activeTargets"]
+        for target in found["data"]["activeTargets"]
     ]
 
 
 def query(expression: str, port: int = 8428) -> list[dict[str, Any]]:
-    """Evaluate a MetricsQL expression now.
-
-    expression
-        E.g. ``up == 0``.
-    port
-        The value of ``vmetrics_port``.
-
-    Returns one mapping per series: ``labels`` and ``value`` (float).
-
-    Raises CommandExecutionError where VictoriaMetrics does not answer or refuses the expression.
-    """
+    """Evaluate a MetricsQL expression now; see ``infra_scrape.query``."""
     path = f"/api/v1/query?{urlencode({'query': expression})}"
-    code, body = daemons.ask(port, path, 30.0)
-    if code != 200:
-        raise CommandFailed(f"VictoriaMetrics on port {port}: {body or code}")
-    found = salt.utils.yaml.safe_load(body)["data"]["result"]
-    return [{"labels": row["metric"], "value": float(row["value"][1])} for row in found]
+    found = local_ports.get_json(port, path, "VictoriaMetrics", 30.0)
+    return [
+        {"labels": row["metric"], "value": float(row["value"][1])}
+        for row in found["data"]["result"]
+    ]

@@ -1,119 +1,108 @@
 """Recording and alert rules: rendered from templates and pillar, checked by vmalert.
 
-Rules of ours are Jinja2 templates below ``salt://infra/vmalert/files/rules`` with ``[[ ]]`` and
-``[% %]`` as delimiters, so that vmalert's own ``{{ }}`` stand in them as they are; a copy in your
-own file root takes the place of one.
+The formula's rules are Jinja templates below ``salt://infra/vmalert/files/rules`` with ``[[ ]]``
+and ``[% %]`` as delimiters, because ``{{ }}`` belongs to vmalert.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
-import salt.utils.path
-import salt.utils.yaml
-
-from infra_formula.daemon import daemons
-from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula import templates
+from infra_formula.daemon import checks, configuration, local_ports
+from infra_formula.daemon.model import Daemon
+from infra_formula.errors import CommandFailed
+from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
+from infra_formula.state import Plan
 
 TEMPLATES = "salt://infra/vmalert/files/rules/"
-METRICS = ("agent", "infra", "node")
-"""Names of our files of rules over metrics."""
+METRICS = ("agent.yml", "infra.yml", "node.yml")
+"""Files of rules over metrics."""
 
-LOGS = ("node",)
-"""Names of our files of rules over logs."""
+LOGS = ("logs/node.yml",)
+"""Files of rules over logs."""
 
-_HEAD = "# Managed by Salt (infra formula). Changes here are overwritten.\n"
+_MACROS = "macros.j2"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def files(
     settings: dict[str, Any],
-    load: Callable[[str], str],
+    sources: Mapping[str, str],
     custom: dict[str, Any] | None = None,
     logs: dict[str, Any] | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Render the rules to an infra_files set below /infra/rules; pure.
+) -> dict[str, File]:
+    """Render the rules as a file set below ``/infra/rules``.
 
     settings
-        What the templates name: ports, ``portal_url``, ``nodes``, ``timeout_seconds``, ``logs``
+        Values for the templates: ports, ``portal_url``, ``nodes``, ``timeout_seconds``, ``logs``
         (whether rules over logs are evaluated) and ``dashboards`` (whether the portal has the
         dashboards that alerts link to).
-    load
-        Returns the text of a template by its name.
+    sources
+        Name of a template → its text; those of :func:`template_names`.
     custom
-        The site's own rules over metrics (``vmalert_rules``): name of a file → its groups.
+        The value of ``vmalert_rules``: name of a file → its groups.
     logs
-        The site's own rules over logs (``vmalert_logs_rules``), the same way.
+        The value of ``vmalert_logs_rules``, likewise.
 
-    Raises SaltInvocationError for a template that is missing or broken.
+    Raises InvalidInput for a template that is broken.
     """
-    environment = jinja2.Environment(  # noqa: S701 (rules, not pages)
-        loader=jinja2.FunctionLoader(lambda name: load(name) or None),
-        undefined=jinja2.StrictUndefined,
-        variable_start_string="[[",
-        variable_end_string="]]",
-        block_start_string="[%",
-        block_end_string="%]",
-        comment_start_string="[#",
-        comment_end_string="#]",
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
-    wanted = {f"{name}.yml": f"{name}.yml.j2" for name in METRICS}
-    if settings["logs"]:
-        wanted.update({f"logs/{name}.yml": f"logs/{name}.yml.j2" for name in LOGS})
-    out = {}
-    for rel, name in wanted.items():
-        try:
-            text = environment.get_template(name).render(settings)
-        except jinja2.TemplateError as err:
-            raise InvalidInput(f"{TEMPLATES}{name}: {err}") from err
-        out[rel] = _file(text)
+    imports = {_MACROS: sources[_MACROS]}
+    out: dict[str, File] = {}
+    for name in template_names(settings):
+        if name != _MACROS:
+            text = templates.render(
+                TEMPLATES + name, sources[name], settings, imports=imports, square_brackets=True
+            )
+            out[name.removesuffix(".j2")] = _file(text)
     for name, groups in (custom or {}).items():
-        out[f"site-{name}.yml"] = _file(_HEAD + _yaml({"groups": _groups(groups)}))
+        out[f"site-{name}.yml"] = _groups_file(_groups(groups))
     for name, groups in (logs or {}).items() if settings["logs"] else ():
         typed = [{"type": "vlogs", **group} for group in _groups(groups)]
-        out[f"logs/site-{name}.yml"] = _file(_HEAD + _yaml({"groups": typed}))
+        out[f"logs/site-{name}.yml"] = _groups_file(typed)
     return out
 
 
-def _file(text: str) -> dict[str, Any]:
+def template_names(settings: dict[str, Any]) -> list[str]:
+    """Names of the templates that are rendered, and of what they import.
+
+    settings
+        See :func:`files`.
+    """
+    names = [*METRICS, *(LOGS if settings["logs"] else ())]
+    return [_MACROS, *(f"{name}.j2" for name in names)]
+
+
+def _file(text: str) -> File:
     return {"text": text, "group": "infra", "mode": "0640"}
 
 
-def _groups(given: Any) -> list[dict[str, Any]]:
-    return list(given["groups"] if isinstance(given, dict) else given)
+def _groups_file(groups: list[dict[str, Any]]) -> File:
+    return _file(templates.HEADER + templates.to_yaml({"groups": groups}))
 
 
-def _yaml(data: Any) -> str:
-    return salt.utils.yaml.safe_dump(
-        data, default_flow_style=False, sort_keys=False, allow_unicode=True, width=4096
-    )
+def _groups(value: Any) -> list[dict[str, Any]]:
+    return list(value["groups"] if isinstance(value, dict) else value)
 
 
 def problems(parameters: dict[str, Any]) -> list[str]:
-    """What is wrong with the rules that pillar gives, as far as it can be told without vmalert.
+    """Problems of the site's rules, as far as vmalert is not needed to find them.
 
     parameters
         The dictionary below ``infra:`` in pillar; types were checked before.
 
-    Returns one message per error, each beginning with the key path; pure.
+    Returns one message per problem, each beginning with the key path.
     """
     errors = []
     for parameter in ("vmalert_rules", "vmalert_logs_rules"):
-        for name, given in (parameters.get(parameter) or {}).items():
+        for name, value in (parameters.get(parameter) or {}).items():
             path = f"{parameter}.{name}"
             if not _NAME.fullmatch(str(name)):
                 errors.append(f"{path}: expected a name of letters, digits, - and _")
-            groups = given.get("groups") if isinstance(given, dict) else given
+            groups = value.get("groups") if isinstance(value, dict) else value
             if not isinstance(groups, list) or not all(isinstance(g, dict) for g in groups):
                 errors.append(f"{path}: expected a list of groups, each with name and rules")
                 continue
@@ -123,66 +112,72 @@ def problems(parameters: dict[str, Any]) -> list[str]:
                 ):
                     errors.append(f"{path}[{index}]: expected a group with name and rules")
     if parameters.get("vmalert_enabled", True) and parameters.get("vmetrics_enabled") is False:
-        errors.append("vmalert_enabled: expected false where vmetrics_enabled is")
+        errors.append("vmalert_enabled: expected false, because vmetrics_enabled is false")
     return errors
 
 
-def template(minion: Minion, name: str) -> str:
-    """Text of a template of rules, empty where there is none."""
-    return minion.call("cp.get_file_str", TEMPLATES + name) or ""
+def plan(
+    minion: Minion,
+    root: str,
+    daemons: Sequence[Daemon],
+    settings: dict[str, Any],
+    custom: dict[str, Any] | None = None,
+    logs: dict[str, Any] | None = None,
+) -> Plan:
+    """Plan the files of rules, checked by vmalert.
+
+    root
+        Directory of the rules.
+    daemons
+        vmalert, and the vmalert for logs if there is one.
+    settings, custom, logs
+        See :func:`files`.
+    """
+    rendered = served(minion, settings, custom, logs)
+    difference = configuration.compare("rules", root, rendered)
+    check({rel: rendered[rel] for rel in difference.create + difference.change}, daemons[0])
+    return configuration.plan(
+        difference,
+        daemons,
+        comment=f"{len(rendered)} files of rules are up to date.",
+        would="Rules would change.",
+    )
 
 
-def rendered(
+def served(
     minion: Minion,
     settings: dict[str, Any],
     custom: dict[str, Any] | None = None,
     logs: dict[str, Any] | None = None,
-) -> dict[str, dict[str, Any]]:
-    """As :func:`files`, with the templates of this formula."""
-    return files(settings, partial(template, minion), custom, logs)
+) -> dict[str, File]:
+    """As :func:`files`, with the served templates."""
+    names = template_names(settings)
+    sources = {name: templates.read(minion, TEMPLATES + name) for name in names}
+    return files(settings, sources, custom, logs)
 
 
-def check(rules: dict[str, dict[str, Any]], program: str) -> None:
-    """Have vmalert itself check rules.
+def check(rules: Mapping[str, File], daemon: Daemon) -> None:
+    """Have vmalert check rules. Nothing is checked if it is not installed yet.
 
     rules
         What :func:`files` returned.
-    program
-        Absolute path of vmalert; nothing is checked where it is not installed yet.
+    daemon
+        vmalert.
 
-    Raises CommandExecutionError that names the parameter or file and quotes vmalert.
+    Raises CommandFailed that names the parameter or file and quotes vmalert.
     """
-    if not salt.utils.path.which(program):
-        return
-    for rel, spec in rules.items():
-        fault = _refused(rel, spec["text"], program)
-        if fault is not None:
-            found = re.fullmatch(r"(logs/)?site-(.+)\.yml", rel)
-            kind = "vmalert_logs_rules" if found and found[1] else "vmalert_rules"
-            where = f"{kind}.{found[2]}" if found else f"rules/{rel}"
-            raise CommandFailed(f"{where}: vmalert refuses it: {fault}")
-
-
-def _refused(rel: str, text: str, program: str) -> str | None:
-    argv = [program, "-rule={path}", "-dryRun"]
-    good, told = daemons.tried(argv, rel, text)
-    return None if good else str(daemons.words_of(told))
+    for rel, file in rules.items():
+        argv = [daemon["program"], "-rule={path}", "-dryRun"]
+        lines = checks.refusal(argv, rel, file["text"])
+        if lines is not None:
+            site = re.fullmatch(r"(logs/)?site-(.+)\.yml", rel)
+            parameter = "vmalert_logs_rules" if site and site[1] else "vmalert_rules"
+            where = f"{parameter}.{site[2]}" if site else f"rules/{rel}"
+            raise CommandFailed(f"{where}: vmalert refuses it: {lines}")
 
 
 def firing(port: int = 8880) -> list[dict[str, Any]]:
-    """Alerts that this node's vmalert has now.
-
-    port
-        The value of ``vmalert_port``.
-
-    Returns one mapping per alert: ``name``, ``state`` (``pending``, ``firing``), ``labels``,
-    ``value`` and ``since``.
-
-    Raises CommandExecutionError where it does not answer.
-    """
-    code, body = daemons.ask(port, "/api/v1/alerts")
-    if code != 200:
-        raise CommandFailed(f"vmalert on port {port}: {body or code}")
+    """Alerts of this node's vmalert; see ``infra_rules.firing``."""
     return [
         {
             "name": alert["name"],
@@ -191,5 +186,5 @@ def firing(port: int = 8880) -> list[dict[str, Any]]:
             "value": alert["value"],
             "since": alert["activeAt"],
         }
-        for alert in json.loads(body)["data"]["alerts"]
+        for alert in local_ports.get_json(port, "/api/v1/alerts", "vmalert")["data"]["alerts"]
     ]

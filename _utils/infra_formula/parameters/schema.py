@@ -22,8 +22,8 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
 ``either``
     A list of rules, one of which has to hold.
 ``secret``
-    True: the value is a secret; ``maybe``: it may hold one (see :func:`holds_credentials`). Either
-    keeps the value out of every message.
+    True: the value is a secret; ``maybe``: it may hold one (see ``secrets.holds_credentials``).
+    No message quotes it then.
 ``clients``
     True for a secret that machines need which are no INFRA nodes.
 ``entries``
@@ -54,20 +54,6 @@ _SIZE = re.compile(r"[0-9]{1,9}[kKmMgG]?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _SHOWN = 60
-_CREDENTIAL = (
-    r"(?:pass|passwd|password|passphrase|pwd|token|secret|credentials?|authorization|cookie|license"
-    r"|(?:api|access|account|secret|private|hmac)[-_.]?key)"
-)
-_CREDENTIAL_NAME = re.compile(rf".*{_CREDENTIAL}", re.IGNORECASE | re.DOTALL)
-_URL_PASSWORD = re.compile(r"[^\s/:@]*:[^\s/@]+@[^\s@]")
-_IN_TEXT = re.compile(
-    # name: value, name=value; --flag value; nginx: proxy_set_header Name value, set $name value
-    rf"""(?:[\w.$-]*{_CREDENTIAL}["']?\s*[:=]
-    |-{{1,2}}[\w.-]*{_CREDENTIAL}[ ]
-    |\b(?:\w+_set_header|\w+_param|set)\s+["'$]*[\w-]*{_CREDENTIAL}["']?\s)
-    \s*(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;,]+)""",
-    re.IGNORECASE | re.VERBOSE,
-)
 
 
 def show(value: Any) -> str:
@@ -269,121 +255,6 @@ def parameters(schema: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {name: rule for section in schema.values() for name, rule in section.items()}
 
 
-def holds_credentials(value: Any) -> bool:
-    """Whether a secret is recognized in a value that may hold one.
-
-    value
-        Text, or a list or a dictionary of anything.
-
-    True for a URL with a password, a private key, and for a flag, a header or a setting whose name
-    ends in ``password``, ``token``, ``secret``, ``credentials``, ``api_key`` or the like, unless it
-    is empty or leads to a file or a variable.
-    """
-    if isinstance(value, dict):
-        return any(
-            holds_credentials(item)
-            or holds_credentials(key)
-            or (_CREDENTIAL_NAME.fullmatch(str(key)) is not None and _is_credential(item))
-            for key, item in value.items()
-        )
-    if isinstance(value, (list, tuple)):
-        return any(map(holds_credentials, value))
-    if not isinstance(value, str):
-        return False
-    return (
-        "PRIVATE KEY-----" in value
-        or _URL_PASSWORD.search(value) is not None
-        or any(_is_credential(found["value"].strip("\"'")) for found in _IN_TEXT.finditer(value))
-    )
-
-
-def _is_credential(value: Any) -> bool:
-    """Whether what a credential's name has beside it is one: no file, no variable, not empty."""
-    if isinstance(value, (list, tuple)):
-        return any(map(_is_credential, value))
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return False
-    return bool(str(value).strip()) and not str(value).startswith(("/", "file:", "$"))
-
-
-def split_secrets(
-    rules: dict[str, Any], values: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Divide parameters into what every minion may have and what INFRA nodes alone should have.
-
-    rules
-        Rule of each parameter by its name.
-    values
-        The parameters, right or wrong.
-
-    Returns the former, the latter, and the key path of each secret, in the parameters' order.
-    Merged again, dictionary by dictionary, the two are what was given. A list is not divided. A
-    parameter that is set to its default is no secret, since everybody knows that, and neither is
-    one that clients need."""
-    public, secret, paths = _split({"type": "map", "keys": rules}, values, "")
-    return public or {}, secret or {}, paths
-
-
-def _split(rule: dict[str, Any], value: Any, path: str) -> tuple[Any, Any, list[str]]:
-    mark = rule.get("secret")
-    if value in (None, "", [], {}) or rule.get("clients") or _is_default(rule, value):
-        return value, None, []
-    if mark is True or (mark == "maybe" and holds_credentials(value)):
-        return None, value, [path]
-    inner = _inner(rule, value)
-    if isinstance(value, list):
-        if any(_split(inner(i), item, "")[2] for i, item in enumerate(value)):
-            return None, value, [path]
-        return value, None, []
-    if not isinstance(value, dict):
-        return value, None, []
-    public: dict[str, Any] = {}
-    secret: dict[str, Any] = {}
-    paths: list[str] = []
-    for key, item in value.items():
-        below = inner(key)
-        left, right, found = _split(below, item, join(path, key))
-        if not found:
-            public[key] = item
-            continue
-        secret[key] = right
-        # A dictionary of secrets is named once, and not with each of its keys.
-        paths += [path] if "secret" in below and "keys" not in rule else found
-        if left is not None:
-            public[key] = left
-    return public or None, secret or None, list(dict.fromkeys(paths))
-
-
-def _is_default(rule: dict[str, Any], value: Any) -> bool:
-    return "default" in rule and value == rule["default"]
-
-
-def _inner(rule: dict[str, Any], value: Any) -> Callable[[Any], dict[str, Any]]:
-    """The rule of each element of a list or a dictionary, by its index or key."""
-    kind = "list" if isinstance(value, list) else "map"
-    entry = {name: {"secret": "maybe"} for name in rule.get("entries", {}).get("secret", [])}
-    choices = [rule, *rule.get("either", [])]
-    chosen: dict[str, Any] = next((choice for choice in choices if choice.get("type") == kind), {})
-    items = {"type": "map", "keys": entry} if entry else chosen.get("items", {})
-    return lambda key: chosen["keys"].get(key, {}) if "keys" in chosen else items
-
-
-def is_secret(rules: dict[str, Any], keys: list[Any]) -> bool:
-    """Whether a value may not be quoted in a message, as it is, holds or belongs to a secret.
-
-    rules
-        Rule of each parameter by its name.
-    keys
-        Parameter, key or index, … that lead to it.
-    """
-    rule: dict[str, Any] = {"type": "map", "keys": rules}
-    for key in keys:
-        rule = _inner(rule, [] if isinstance(key, int) else {})(key)
-        if rule.get("secret"):
-            return True
-    return bool(keys) and _has_secret(rule)
-
-
 def locate(message: str, value: Any) -> list[Any]:
     """Keys and indexes that lead to what a message is about, as far as the value has them.
 
@@ -440,15 +311,15 @@ def _check_either(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
 def _kind_problem(path: str, expected: str, value: Any, rule: dict[str, Any]) -> str:
     """The message for what is no list or dictionary; without a value where that holds secrets."""
     message = problem(path, expected, value)
-    return message.split(", got ", 1)[0] if _has_secret(rule) else message
+    return message.split(", got ", 1)[0] if has_secret(rule) else message
 
 
-def _has_secret(rule: dict[str, Any]) -> bool:
+def has_secret(rule: dict[str, Any]) -> bool:
     """Whether a value of a rule may be a secret, or hold one."""
     if rule.get("secret") or rule.get("entries", {}).get("secret"):
         return True
     below = [*rule.get("keys", {}).values(), *rule.get("either", [])]
-    return any(map(_has_secret, below)) or ("items" in rule and _has_secret(rule["items"]))
+    return any(map(has_secret, below)) or ("items" in rule and has_secret(rule["items"]))
 
 
 def _check_map(path: str, value: Any, rule: dict[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ from infra_formula.parameters import schema as parameters_schema
 from infra_formula.parameters import validation
 from infra_formula.pigsty import inventory as pigsty_inventory
 from infra_formula.pigsty import modules
-from infra_formula.portal import nginx
+from infra_formula.portal import entries as portal_entries
 
 KINDS = {
     "refused": "To be mended by hand: what this formula does not take",
@@ -456,7 +456,7 @@ class _Conversion:
         for _ in range(1000):
             if not self.parameters.get("nodes", True):
                 del self.parameters["nodes"]
-            errors = validation.given_problems(self.minion, self.parameters)
+            errors = validation.check(self.minion, self.parameters, all_minions=True)["errors"]
             if not errors:
                 return
             if not self._cut(errors[0]):
@@ -715,7 +715,7 @@ def _portal(value: Any, name: str) -> tuple[dict[str, Any], list[str]]:
 
 def portal_attributes() -> list[str]:
     """Names of the attributes that an entry of ``infra_portal`` may have."""
-    return list(nginx.ENTRY)
+    return list(portal_entries.ENTRY)
 
 
 _ADAPT = {

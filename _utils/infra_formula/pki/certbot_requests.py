@@ -69,7 +69,7 @@ def group_names(views: dict[str, dict[str, Any]], request: dict[str, Any]) -> li
     """
     groups: dict[str, dict[str, None]] = {}
     for view in views.values():
-        if view["certbot"] and view["kind"] != "known":
+        if view["certbot"] and view["kind"] != "unserved":
             groups.setdefault(view["certbot"], {}).update(dict.fromkeys(view["names"]))
     return [
         {

@@ -1,10 +1,9 @@
-"""Which cards of the home page lead to a page: the program behind each of them is asked.
+"""Which cards of the home page lead to a page, by a query of the program behind each of them.
 
 Packages of the same program differ: Debian builds VictoriaMetrics and Alertmanager without their
-web applications, and its Alertmanager answers with a page that says so. So a card is shown where
-the program that is installed serves its page, and nowhere else. A program that is down, starting or
-overloaded says nothing about its pages: what it answered last counts, which the state
-``infra_portal.pages`` records.
+web applications. A card is shown only if the installed program serves its page. For a program that
+is down, starting or overloaded its last answer counts, which the state ``infra_portal.pages``
+records.
 """
 
 from __future__ import annotations
@@ -37,22 +36,22 @@ TOOLS = {
 
 ALERTMANAGER_PAGE = "/alertmgr/#/alerts"
 ALERTS_PAGE = "/vmalert/vmalert/alerts"
-"""Shows the alerts where Alertmanager has no page, to which the messages of its alerts lead."""
+"""Shows the alerts if Alertmanager has no page, to which its messages lead."""
 
 ALERT_PAGES = (ALERTMANAGER_PAGE, ALERTS_PAGE)
-"""Asked for whether the home page has a card of them or not."""
+"""Queried even if the home page has no card of them."""
 
 USER_AGENT = "infra-formula"
-"""What requests of this formula to the portal call themselves; see ``infra.conf.j2``."""
+"""User agent of this formula's requests; ``infra.conf.j2`` does not log them."""
 
 _HEADERS = {"Accept": "text/html", "User-Agent": USER_AGENT}
-_MOST_BYTES = 65536  # of a page that is read; a list of rules is longer, its head is not
-_MOST_REDIRECTS = 3
+_MAX_BYTES = 65536  # that are read of a page: only its head matters
+_MAX_REDIRECTS = 3
 _URL_CHARACTERS = "%/:?&=+,;@!$'()*~#[]-._"
 _SCRIPT = re.compile(r"<script\b", re.IGNORECASE)
 _SCRIPT_SOURCE = re.compile(r"""<script\b[^>]*?\ssrc\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
 
-_NOTHING: dict[str, Any] = {"asked": {}, "cards": [], "alerts_page": ""}
+_EMPTY: dict[str, Any] = {"asked": {}, "cards": [], "alerts_page": ""}
 
 Answer = dict[str, Any]
 
@@ -60,7 +59,7 @@ Answer = dict[str, Any]
 def asked(
     urls: Iterable[str], settings: dict[str, Any], timeout: float = 3.0
 ) -> dict[str, dict[str, Any]]:
-    """Ask the programs of this machine which pages of the portal they serve.
+    """Query the programs of this machine for pages of the portal.
 
     urls
         Links of cards: paths at the portal, or URLs.
@@ -70,29 +69,28 @@ def asked(
     timeout
         Seconds to wait for each answer.
 
-    Returns url → ``served`` (None: the program has never been asked while it was healthy), ``code``
-    (the program's HTTP status, None without one) and ``reason``. A link that leads to no program of
-    this formula is the site's own, and counts as served.
+    Returns url → ``served`` (None: no healthy program has answered yet), ``code`` (the program's
+    HTTP status, None without one) and ``reason``. A link that leads to no program of this formula
+    counts as served.
     """
-    known = remembered()["asked"]
+    last = recorded()["asked"]
     links = list(dict.fromkeys(urls))
     with ThreadPoolExecutor(max_workers=8) as pool:
         answers = pool.map(lambda url: _ask(url, settings, timeout), links)
         return {
-            url: _or_last_known(answer, known.get(url))
-            for url, answer in zip(links, answers, strict=True)
+            url: _or_last(answer, last.get(url)) for url, answer in zip(links, answers, strict=True)
         }
 
 
 def record(cards: Iterable[Mapping[str, str]], settings: dict[str, Any]) -> dict[str, Any]:
-    """Ask for the pages of cards, and for those to which alerts lead.
+    """Query the pages of cards, and those to which alerts lead.
 
     cards
         Cards, each with ``name`` and ``url``.
     settings
         As for :func:`asked`.
 
-    Returns what the state records: see :func:`remembered`.
+    Returns what the state records: see :func:`recorded`.
     """
     named = [{"name": card["name"], "url": card["url"]} for card in cards]
     wanted = [card["url"] for card in named]
@@ -102,7 +100,7 @@ def record(cards: Iterable[Mapping[str, str]], settings: dict[str, Any]) -> dict
 
 
 def alerts_page(settings: dict[str, Any]) -> str:
-    """Path of the page that stands in for Alertmanager's; empty where Alertmanager has its own.
+    """Path of the page that replaces Alertmanager's; empty if Alertmanager has its own.
 
     settings
         As for :func:`asked`.
@@ -115,52 +113,50 @@ def alerts_page(settings: dict[str, Any]) -> str:
 def _alerts_page(answers: Mapping[str, Mapping[str, Any]]) -> str:
     if not set(ALERT_PAGES) <= set(answers):
         return ""
-    # Known to have none; where it was never asked, it is left alone.
+    # Only after an answer: before the first one, Alertmanager's page is assumed.
     missing = answers[ALERTMANAGER_PAGE]["served"] is False
     return ALERTS_PAGE if missing and answers[ALERTS_PAGE]["served"] else ""
 
 
-def remembered_path() -> Path:
-    """Where it is recorded which pages the programs served when they were asked last."""
+def record_path() -> Path:
+    """Where the last answers of the programs are recorded."""
     return manifest.manifest_path("portal-cards")
 
 
-def remembered() -> dict[str, Any]:
-    """What was recorded last: ``asked`` (see :func:`asked`), ``cards`` (``name`` and ``url``) and
-    ``alerts_page`` (see :func:`alerts_page`).
-
-    A record that is missing or damaged is an empty one: the programs are asked again anyway.
+def recorded() -> dict[str, Any]:
+    """The last record: ``asked`` (see :func:`asked`), ``cards`` (``name`` and ``url``) and
+    ``alerts_page`` (see :func:`alerts_page`). A missing or corrupt one is empty.
     """
-    path = remembered_path()
+    path = record_path()
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        rows = {str(url): dict(row) for url, row in found["asked"].items()}
-        cards = [{"name": str(c["name"]), "url": str(c["url"])} for c in found["cards"]]
-        page = str(found["alerts_page"])
+        data = json.loads(path.read_text(encoding="utf-8"))
+        rows = {str(url): dict(row) for url, row in data["asked"].items()}
+        cards = [{"name": str(c["name"]), "url": str(c["url"])} for c in data["cards"]]
+        page = str(data["alerts_page"])
     except FileNotFoundError:
-        return dict(_NOTHING)
+        return dict(_EMPTY)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-        log.warning("%s is damaged (%s); the programs are asked anew", path, err)
-        return dict(_NOTHING)
+        log.warning("%s is corrupt (%s); the programs are queried again", path, err)
+        return dict(_EMPTY)
     return {"asked": rows, "cards": cards, "alerts_page": page}
 
 
 def target(url: str, settings: dict[str, Any]) -> tuple[str, Any]:
-    """Where a link of the portal leads; pure.
+    """Where a link of the portal leads.
 
     Returns ``("program", (component, path at the program))``, ``("off", component)`` for a
     component that is switched off, ``("file", path)`` for what nginx serves from disk, and
-    ``("site", None)`` for everything else: the site's own pages, and other sites.
+    ``("site", None)`` for everything else.
     """
     if not url.startswith("/"):
         return "site", None
     parts = urlsplit(url)
-    for component, (prefix, there) in TOOLS.items():
+    for component, (prefix, replacement) in TOOLS.items():
         if parts.path.startswith(prefix) or parts.path + "/" == prefix:
             if component not in settings["components"]:
                 return "off", component
             query = f"?{parts.query}" if parts.query else ""
-            return "program", (component, there + parts.path[len(prefix) :] + query)
+            return "program", (component, replacement + parts.path[len(prefix) :] + query)
     if parts.path == "/ca.crt":
         return "file", Path(settings["nginx_home"], "ca.crt")
     if parts.path == "/pev":
@@ -171,15 +167,15 @@ def target(url: str, settings: dict[str, Any]) -> tuple[str, Any]:
 
 
 def _ask(url: str, settings: dict[str, Any], timeout: float) -> Answer:
-    kind, there = target(url, settings)
+    kind, where = target(url, settings)
     if kind == "site":
         return _answer(True, None, "a link of the site's own")
     if kind == "off":
-        return _answer(False, None, f"{there} is switched off")
+        return _answer(False, None, f"{where} is switched off")
     if kind == "file":
-        exists = there.exists()
-        return _answer(exists, None, "nginx serves it" if exists else f"{there} does not exist")
-    component, path = there
+        exists = where.exists()
+        return _answer(exists, None, "nginx serves it" if exists else f"{where} does not exist")
+    component, path = where
     return _ask_program(component, settings["components"][component], path, _is_app(url), timeout)
 
 
@@ -187,19 +183,19 @@ def _answer(served: bool | None, code: int | None, reason: str) -> Answer:
     return {"served": served, "code": code, "reason": reason}
 
 
-def _or_last_known(answer: Answer, last: Mapping[str, Any] | None) -> Answer:
+def _or_last(answer: Answer, last: Mapping[str, Any] | None) -> Answer:
     if answer["served"] is not None or last is None or last.get("served") is None:
         return answer
     page = "served this page" if last["served"] else "did not serve this page"
     return {
         **answer,
         "served": bool(last["served"]),
-        "reason": f"{answer['reason']}; it {page} when it was asked last",
+        "reason": f"{answer['reason']}; it {page} at the last query",
     }
 
 
 def _is_app(url: str) -> bool:
-    """Whether a page is an application in the browser, which is empty without its script."""
+    """Whether a page is an application that runs in the browser."""
     parts = urlsplit(url)
     return parts.fragment.startswith("/") or "/vmui" in parts.path
 
@@ -216,7 +212,7 @@ def _ask_program(
             if code != 200:
                 return _answer(None, None, f"{name} is not healthy: HTTP {code}")
         code, headers, body = _get(port, path, timeout)
-        for _ in range(_MOST_REDIRECTS):
+        for _ in range(_MAX_REDIRECTS):
             if not 300 <= code < 400:
                 break
             path, inside = _resolved(port, path, headers.get("Location", ""))
@@ -237,11 +233,11 @@ def _ask_program(
         return _answer(None, None, f"{name} does not answer on port {port}: {err}")
     except ValueError as err:
         return _answer(False, None, f"leads to what is no URL: {err}")
-    return _judged(name, code, headers.get("Content-Type", ""), body, app)
+    return _evaluate(name, code, headers.get("Content-Type", ""), body, app)
 
 
-def _judged(name: str, code: int, kind: str, body: str, app: bool) -> Answer:
-    """Whether an answer is a page; pure."""
+def _evaluate(name: str, code: int, kind: str, body: str, app: bool) -> Answer:
+    """Whether an answer is a page."""
     if code >= 500 or code == 429:
         return _answer(None, code, f"{name} answers HTTP {code}")
     if code == 401:
@@ -256,17 +252,17 @@ def _judged(name: str, code: int, kind: str, body: str, app: bool) -> Answer:
 
 
 def _script_of(body: str) -> str | None:
-    found = _SCRIPT_SOURCE.search(body)
-    return found[1] if found else None
+    match = _SCRIPT_SOURCE.search(body)
+    return match[1] if match else None
 
 
 def _resolved(port: int, path: str, link: str) -> tuple[str, bool]:
     """A link on a page of a program: its path, and whether it leads to the same program."""
     base = f"http://127.0.0.1:{port}"
-    whole = urljoin(base + path, link)
-    parts = urlsplit(whole)
+    url = urljoin(base + path, link)
+    parts = urlsplit(url)
     if f"{parts.scheme}://{parts.netloc}" != base:
-        return whole, False
+        return url, False
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), True
 
 
@@ -275,7 +271,7 @@ def _get(port: int, path: str, timeout: float) -> tuple[int, http.client.HTTPMes
     try:
         connection.request("GET", quote(path, safe=_URL_CHARACTERS), headers=_HEADERS)
         answer = connection.getresponse()
-        body = answer.read(_MOST_BYTES).decode("utf-8", "replace")
+        body = answer.read(_MAX_BYTES).decode("utf-8", "replace")
         return answer.status, answer.headers, body
     finally:
         connection.close()

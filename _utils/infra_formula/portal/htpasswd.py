@@ -1,6 +1,6 @@
-"""Basic-auth files: passwords from pillar become hashes, by openssl's ``passwd``.
+"""Basic-auth files: passwords from pillar, hashed by ``openssl passwd``.
 
-A password in pillar may be plain, or hashed already (``$6$…``, ``$5$…``, ``$2y$…``, ``$apr1$…``).
+A password may be plain, or hashed already (``$6$…``, ``$5$…``, ``$2y$…``, ``$apr1$…``).
 """
 
 from __future__ import annotations
@@ -8,26 +8,24 @@ from __future__ import annotations
 import hmac
 import re
 from pathlib import Path
-from typing import Any
 
 from infra_formula import process
 from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.fileset.contents import File
 
 _HASH = re.compile(r"\$(?:1|5|6|apr1|2[abxy])\$\S+|\{SSHA\}\S+")
 _SHA512 = re.compile(r"\$6\$([./0-9A-Za-z]{1,16})\$[./0-9A-Za-z]{86}")
 
 
-def files(users: dict[str, str], group: str, folder: str) -> dict[str, dict[str, Any]]:
-    """The basic-auth file of a portal, as a file of an ``infra_files`` set; none without users.
+def files(users: dict[str, str], group: str, folder: str) -> dict[str, File]:
+    """The basic-auth file of a portal, by its name; empty without users.
 
     users
         User → password, plain or hashed.
     group
-        Of nginx's workers, which read it.
+        Group of nginx's workers, which read it.
     folder
-        Where it lies. A hash in there that still fits its password is kept.
-
-    Returns path below the folder → file.
+        Its directory. A hash in the present file that fits its password is reused.
     """
     if not users:
         return {}
@@ -43,36 +41,36 @@ def lines(users: dict[str, str], current: str = "") -> str:
     users
         User → password, plain or hashed.
     current
-        Content of the file as it is: a hash that still fits its password is kept, so that nothing
-        changes when nothing did.
+        Present content of the file. A hash in it that fits its password is reused, so that an
+        apply without a change changes nothing.
 
     Returns one line ``user:hash`` per user, sorted.
 
-    Raises SaltInvocationError for a user whose name cannot stand in such a file, and
-    CommandExecutionError where openssl fails.
+    Raises InvalidInput for an invalid user name or an empty password, CommandFailed if openssl
+    fails.
     """
-    known = dict(line.split(":", 1) for line in current.splitlines() if ":" in line)
+    present = dict(line.split(":", 1) for line in current.splitlines() if ":" in line)
     out = []
     for user in sorted(users):
         if not re.fullmatch(r"[^\s:\x00-\x1f]+", user):
             raise InvalidInput(f"nginx_users[{user!r}]: expected a user without ':' or blanks")
-        out.append(f"{user}:{_hash(user, users[user], known.get(user, ''))}\n")
+        out.append(f"{user}:{_hash(user, users[user], present.get(user, ''))}\n")
     return "".join(out)
 
 
-def _hash(user: str, password: str, known: str) -> str:
+def _hash(user: str, password: str, present: str) -> str:
     if _HASH.fullmatch(password):
         return password
     if not password:
         raise InvalidInput(f"nginx_users.{user}: expected a password, got an empty one")
-    found = _SHA512.fullmatch(known)
-    if found and hmac.compare_digest(_openssl(password, found.group(1)), known):
-        return known
+    match = _SHA512.fullmatch(present)
+    if match and hmac.compare_digest(_openssl(password, match.group(1)), present):
+        return present
     return _openssl(password)
 
 
 def _openssl(password: str, salt: str = "") -> str:
-    """SHA-512 crypt of a password, which openssl reads from standard input: no process list."""
+    """SHA-512 crypt of a password. openssl reads it from standard input, not its command line."""
     command = ["openssl", "passwd", "-6", "-stdin"] + (["-salt", salt] if salt else [])
     outcome = process.run(command, stdin=password)
     if outcome["retcode"]:

@@ -1,11 +1,9 @@
-"""The portal's own pages: home in English and Chinese, and the page for what is not found.
+"""The portal's own pages: home in English and Chinese, and the page for a missing one (404).
 
-The pages are Jinja2 templates below ``salt://infra/nginx/files``, with texts, default cards and
-icons from ``salt://infra/nginx/pages.yaml``; a copy of any of them in your own file root takes its
-place. A page needs nothing but itself: style, script and icons are inside, and its content security
+The pages are Jinja templates below ``salt://infra/nginx/files``, with texts, default cards and
+icons from ``salt://infra/nginx/pages.yaml``; a copy of any of them in a file root of the site takes
+precedence. A page needs no other file: style, script and icons are inside, and its content security
 policy allows nothing else.
-
-Every function here is pure: no file, no command, no pillar.
 """
 
 from __future__ import annotations
@@ -15,17 +13,25 @@ import difflib
 import hashlib
 import ipaddress
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import jinja2
 import markupsafe
+import salt.utils.yaml
 
 from infra_formula.errors import InvalidInput
+from infra_formula.fileset.contents import File
+from infra_formula.minion import Minion
+from infra_formula.portal import cards as portal_cards
+from infra_formula.portal.entries import Settings
+from infra_formula.portal.rendering import TEMPLATES
+from infra_formula.portal.views import site_url, views
+from infra_formula.templates import SaltLoader
 
 CARD_KEYS = ("name", "url", "desc", "icon", "name_cn", "desc_cn")
-"""What a card may say; ``name`` and ``url`` are required."""
+"""Attributes of a card; ``name`` and ``url`` are required."""
 
 _CONTEXT_KEYS = {"version", "admin_ip", "home", "strings", "icons", "cards", "sites", "nodes"}
 _PAGES = (
@@ -39,25 +45,87 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _SHOWN = 60
 
 
-def render(context: Mapping[str, Any], load: Callable[[str], str]) -> dict[str, str]:
-    """Render the portal's pages.
+def files(
+    minion: Minion,
+    portal: dict[str, Any],
+    settings: Settings,
+    nodes: list[dict[str, Any]],
+    version: str,
+    services: list[dict[str, Any]] | None,
+    extra_services: list[dict[str, Any]],
+) -> tuple[dict[str, File], dict[str, Any]]:
+    """Render the pages as files below ``nginx_home``, with the cards whose page is served.
 
-    For other modules: ``infra_pages.render(context, load)``.
+    portal, settings, nodes, version
+        As for :func:`portal_context`.
+    services, extra_services
+        Cards that replace the default ones (None: the default ones), and further cards.
+
+    Returns the files, and the record of the cards (see ``cards.record``).
+
+    Raises InvalidInput for a faulty card or template.
+    """
+    text = minion.call("cp.get_file_str", "salt://infra/nginx/pages.yaml")
+    data = salt.utils.yaml.safe_load(text)
+    context = portal_context(portal, settings, nodes, version)
+    context["strings"], context["icons"] = data["strings"], data["icons"]
+    variables = {"repo_name": settings["repo_name"]}
+    wanted = cards(data["cards"], settings["components"], services, extra_services, variables)
+    record = portal_cards.record(wanted, settings)
+    context["cards"] = [card for card in wanted if record["asked"][card["url"]]["served"]]
+    rendered = render(context, SaltLoader(minion, TEMPLATES))
+    group = settings["nginx_group"]
+    return {name: {"text": text, "group": group} for name, text in rendered.items()}, record
+
+
+def portal_context(
+    portal: dict[str, Any], settings: Settings, nodes: list[dict[str, Any]], version: str
+) -> dict[str, Any]:
+    """What the home page shows of a valid portal.
+
+    nodes
+        The inventory: ``name``, ``address``, ``cluster``, ``admin`` and ``links`` of each node.
+    version
+        Shown on the page.
+    """
+    all_views = views(portal, settings)
+    sites = [
+        {
+            "key": key,
+            "names": view["names"],
+            "url": site_url(next(n for n in view["names"] if "*" not in n), view, settings),
+            "kind": "static" if view["kind"] == "static" else "proxy",
+            "auth": bool(view["auth"]),
+        }
+        for key, view in all_views.items()
+        if key != "home" and view["kind"] != "unserved"
+        if any("*" not in n for n in view["names"])
+    ]
+    return {
+        "version": version,
+        "admin_ip": settings["admin_ip"],
+        "home": all_views["home"]["domain"],
+        "sites": sites,
+        "nodes": nodes,
+    }
+
+
+def render(context: Mapping[str, Any], loader: jinja2.BaseLoader) -> dict[str, str]:
+    """Render the portal's pages.
 
     context
         ``version``, ``admin_ip``, ``home`` (the portal's own name); ``strings`` and ``icons`` of
         ``pages.yaml``; ``cards`` as :func:`cards` returns them; ``sites``, a list of ``{key, names,
         url, kind, auth}`` with kind ``proxy`` or ``static``, shown in the order given; ``nodes``, a
         list of ``{name, address, cluster, admin, links: [{name, url}]}``, shown by address. ``ca``
-        tells whether ``/ca.crt`` is there; without it, it is where a card links to it.
-    load
-        Returns the text of a template by its name, e.g. ``index.html.j2``.
+        (bool): whether ``/ca.crt`` exists; by default, whether a card links to it.
+    loader
+        Loads the templates, style and script by name, e.g. ``index.html.j2``.
 
-    Returns the text of ``index.html``, ``zh.html`` and ``404.html``; a section that would be empty
-    is left out.
+    Returns the text of ``index.html``, ``zh.html`` and ``404.html``, without empty sections.
 
-    Raises SaltInvocationError where the context lacks a key or holds a link that is neither a path
-    nor an http(s) URL, and where a template is at fault.
+    Raises InvalidInput if the context lacks a key or holds a link that is neither a path nor an
+    http(s) URL, and for a faulty template.
     """
     missing = sorted(_CONTEXT_KEYS - set(context))
     if missing:
@@ -66,21 +134,23 @@ def render(context: Mapping[str, Any], load: Callable[[str], str]) -> dict[str, 
     if faults:
         raise InvalidInput("\n".join(faults))
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(load),
+        loader=loader,
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = _plain(load("pages.css")), _plain(load("pages.js"))
+    style, script = (
+        _plain(loader.get_source(environment, name)[0]) for name in ("pages.css", "pages.js")
+    )
     ca = context.get("ca")
     shared = {
         **{key: context[key] for key in ("version", "admin_ip", "home", "icons")},
         "sites": context["sites"],
         "nodes": sorted(context["nodes"], key=_by_address),
         "ca": any(c["url"] == "/ca.crt" for c in context["cards"]) if ca is None else ca,
-        # Ours, and named in the policy by their hashes: put in as they are.
+        # The formula's own, and named in the policy by their hashes: not escaped.
         "style": markupsafe.Markup(style),  # noqa: S704
         "script": markupsafe.Markup(script),  # noqa: S704
         "csp": _policy(style, script),
@@ -117,8 +187,8 @@ def cards(
     enabled
         Names of the enabled components.
     services
-        ``infra_services``: takes the place of the catalogue; None keeps it. A card that leads to a
-        component that is not enabled does not appear either way.
+        ``infra_services``: replaces the catalogue; None: the catalogue. A card that leads to a
+        component that is not enabled is left out of both.
     extra
         ``infra_extra_services``: appended.
     variables
@@ -126,7 +196,7 @@ def cards(
 
     Returns cards that have all of ``name, url, desc, icon, name_cn, desc_cn``, as strings.
 
-    Raises SaltInvocationError with all that :func:`card_problems` finds.
+    Raises InvalidInput with every error of :func:`card_problems`.
     """
     faults = [] if services is None else card_problems("infra_services", services)
     faults += card_problems("infra_extra_services", extra or [])
@@ -136,13 +206,12 @@ def cards(
     if services is None:
         chosen = [c for c in catalogue if c.get("component") in (None, *enabled)]
     else:
-        # Defaults pasted into the pillar: a card of what is switched off would lead nowhere.
+        # Defaults pasted into the pillar: without its component, a card leads nowhere.
         off = {
             c["url"].rstrip("/") for c in catalogue if c.get("component") not in (None, *enabled)
         }
         chosen = [c for c in services if c["url"].rstrip("/") not in off]
-    known = variables or {}
-    return [_card(c, known) for c in [*chosen, *(extra or [])]]
+    return [_card(c, variables or {}) for c in [*chosen, *(extra or [])]]
 
 
 def card_problems(path: str, cards: object) -> list[str]:
@@ -157,21 +226,21 @@ def card_problems(path: str, cards: object) -> list[str]:
     """
     if not isinstance(cards, (list, tuple)):
         return [_problem(path, "a list of cards, each with name and url", cards)]
-    found = []
+    errors = []
     for index, card in enumerate(cards):
         here = f"{path}[{index}]"
         if not isinstance(card, Mapping):
-            found.append(_problem(here, "a card, a dictionary with name and url", card))
+            errors.append(_problem(here, "a card, a dictionary with name and url", card))
             continue
         for key, value in card.items():
             if key not in CARD_KEYS:
-                found.append(f"{_join(here, key)}: unknown attribute{_nearest(key)}")
+                errors.append(f"{_join(here, key)}: unknown attribute{_nearest(key)}")
             elif key == "url":
-                found += _url_problems(f"{here}.url", value)
+                errors += _url_problems(f"{here}.url", value)
             elif value is not None or key == "name":
-                found += _text_problems(f"{here}.{key}", value, required=key == "name")
-        found += [f"{here}.{key}: missing" for key in ("name", "url") if key not in card]
-    return found
+                errors += _text_problems(f"{here}.{key}", value, required=key == "name")
+        errors += [f"{here}.{key}: missing" for key in ("name", "url") if key not in card]
+    return errors
 
 
 # -- checks --------------------------------------------------------------------------------------
@@ -196,8 +265,8 @@ def _join(path: str, key: object) -> str:
 
 
 def _nearest(key: object) -> str:
-    found = difflib.get_close_matches(str(key), CARD_KEYS, n=1)
-    return f"; did you mean {found[0]!r}?" if found else f"; known are {', '.join(CARD_KEYS)}"
+    matches = difflib.get_close_matches(str(key), CARD_KEYS, n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else f"; known are {', '.join(CARD_KEYS)}"
 
 
 def _text_problems(path: str, value: object, required: bool) -> list[str]:
@@ -239,7 +308,7 @@ def _link_faults(context: Mapping[str, Any]) -> Iterable[str]:
             yield from _url_problems(f"nodes[{index}].links[{number}].url", link["url"])
 
 
-# -- what the templates are given ----------------------------------------------------------------
+# -- context of the templates -------------------------------------------------------------------
 
 
 def _card(card: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, str]:
@@ -261,7 +330,7 @@ def _localised(card: Mapping[str, Any], language: str, icons: Mapping[str, str])
 
 
 def _by_address(node: Mapping[str, Any]) -> tuple[int, int, str]:
-    """Numbers sort as numbers, IPv4 before IPv6, and what is no address comes last."""
+    """Sort key: addresses by number, IPv4 before IPv6, anything else last."""
     try:
         address = ipaddress.ip_address(node["address"])
     except ValueError:
@@ -275,7 +344,7 @@ def _plain(text: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """A content security policy that allows what is in the page, and nothing from anywhere else."""
+    """A content security policy that allows the page's own style and script, and no other."""
     digests = [
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         for text in (style, script)

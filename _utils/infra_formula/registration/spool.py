@@ -15,7 +15,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -31,7 +31,7 @@ _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 """Ids that the registration takes, too. No wildcard, comma, blank, line break, slash or ``@``."""
 
 
-def reaction(opts: dict[str, Any], kind: str, data: Any) -> dict[str, Any]:
+def reaction(opts: Mapping[str, Any], kind: str, data: Any) -> dict[str, Any]:
     """What the reactor runs for one event: nothing, or :func:`process_events`, without arguments.
 
     opts
@@ -89,7 +89,7 @@ def is_minion_id(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
-def is_accepted(opts: dict[str, Any], minion_id: str) -> bool:
+def is_accepted(opts: Mapping[str, Any], minion_id: str) -> bool:
     """Whether this master has accepted the key of a minion.
 
     opts
@@ -112,7 +112,7 @@ class Spool:
     ``record.json``   the last registration, and attempts to apply
     """
 
-    def __init__(self, opts: dict[str, Any]) -> None:
+    def __init__(self, opts: Mapping[str, Any]) -> None:
         self.root = Path(opts["cachedir"]) / "infra_fleet"
         for folder in (self.root, self.root / "started", self.root / "taken"):
             folder.mkdir(mode=0o700, exist_ok=True)

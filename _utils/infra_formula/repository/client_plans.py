@@ -33,16 +33,7 @@ def plan_ca(
 ) -> Plan:
     """Plan to have the certificate of the site's CA, as the INFRA nodes publish it in the mine.
 
-    name
-        Absolute path of the certificate.
-    nodes
-        The INFRA nodes in their order, each ``key``, ``ip`` and ``seq``.
-    certificate
-        The certificate from pillar, which takes precedence.
-    wait
-        Seconds to wait for the first INFRA node, if there is no certificate here yet.
-    test
-        Whether only to report: nothing is waited for.
+    See the state ``infra_node.authority``.
     """
     is_local = minion.opts.get("file_client") == "local"
     is_present = Path(name).is_file()
@@ -116,16 +107,7 @@ def plan_repository(
 ) -> Plan:
     """Plan to install from the repositories of the INFRA nodes, any of which is enough.
 
-    nodes
-        The INFRA nodes in their order; none if their repository is not used.
-    ports
-        See ``client_trust.definitions``.
-    exclusive
-        Whether other sources are disabled in place; otherwise those that were are enabled.
-    wait
-        Seconds to wait for the first INFRA node, if there is no definition here yet.
-    request
-        What other upstreams are used, as for ``catalogue.plan``; None for none.
+    See the state ``infra_node.repository``.
     """
     folder, suffix = plans.sources_directory(minion.grains["os_family"])
     files = {} if request is None else _upstreams(minion, request, suffix, test)

@@ -109,13 +109,7 @@ def plan_unpacked(
 ) -> Plan:
     """Plan to publish the repository in an offline package.
 
-    optional
-        Whether a missing archive is no error.
-    fallback
-        Another path of the archive, read if ``archive`` is missing, nothing complete is published,
-        and nobody but root can have written it.
-
-    The other arguments are those of ``offline_package.unpack``.
+    See the state ``infra_repo.unpacked``.
     """
     place = Path(home, name)
     state = releases.state(home, name)
@@ -198,10 +192,7 @@ def plan_used(
 ) -> Plan:
     """Plan to have this machine install from its own repository.
 
-    exclusive
-        Whether other sources are disabled in place; otherwise those that were are enabled.
-    optional
-        Whether a repository that is not complete yet is no error.
+    See the state ``infra_repo.used``.
     """
     place = Path(home, name)
     folder, suffix = sources_directory(minion.grains["os_family"])

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from infra_formula import paths, process, systemd
-from infra_formula.daemon import daemons
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import manifest, originals
 from infra_formula.minion import Minion
@@ -84,7 +83,7 @@ def restore_units(
     """
     done: dict[str, str] = {}
     now = install_record.inspect(minion, {"units": units}).get("units", {})
-    systemctl = daemons.systemctl
+    systemctl = systemd.systemctl
     for unit, was in units.items():
         full = systemd.unit_name(unit)
         link = Path("/etc/systemd/system", full)

@@ -1,0 +1,191 @@
+"""A running daemon: whether it is healthy, restarts and reloads, and why they failed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+from collections.abc import Iterable
+
+from infra_formula import systemd
+from infra_formula.daemon import checks, flags, local_ports
+from infra_formula.daemon.model import Daemon
+from infra_formula.errors import CommandFailed
+from infra_formula.systemd import UnitState
+
+_CRASH_LOOP = 3  # restarts by systemd after which waiting is of no use
+
+
+def restart_reason(daemon: Daemon, state: UnitState) -> str:
+    """Why a running daemon is not the desired one; empty if it is, or if it does not run.
+
+    state
+        What :func:`infra_formula.systemd.unit_state` returned.
+    """
+    if not state["active"]:
+        return ""
+    if state["replaced"]:
+        return "its program was upgraded"
+    desired = flags.command_line(daemon)
+    # A script's command line begins with its interpreter.
+    differs = bool(state["command"]) and state["command"][-len(desired) :] != desired
+    if differs and not daemon.get("dropin"):
+        return "it runs with other flags"
+    return "its unit changed" if state["reload"] else ""
+
+
+def restart(daemon: Daemon) -> None:
+    """Have systemd read its units again, restart a daemon, and wait until it is healthy.
+
+    Raises CommandFailed with the error lines of its journal if it is not in time.
+    """
+    since = f"@{time.time():.3f}"
+    systemd.systemctl("daemon-reload")
+    systemd.systemctl("reset-failed", f"{daemon['unit']}.service", must=False)
+    systemd.systemctl("restart", f"{daemon['unit']}.service")
+    wait_until_healthy(daemon, daemon.get("seconds", 30.0), since)
+
+
+def wait_until_healthy(daemon: Daemon, seconds: float = 30.0, since: str = "-5min") -> None:
+    """Wait until a daemon's unit runs, owns its port, and answers its health path.
+
+    since
+        Start of the period from which the journal is quoted, as journalctl takes it.
+
+    Raises CommandFailed that names the parameter and quotes the journal.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        problem = health_problem(daemon)
+        if not problem:
+            return
+        looping = systemd.restarts(daemon["unit"]) >= _CRASH_LOOP
+        if time.monotonic() > deadline or (looping and "active/running" not in problem):
+            raise CommandFailed(f"{daemon['unit']}: {problem}{_diagnosis(daemon, since)}")
+        time.sleep(0.1)
+
+
+def health_problem(daemon: Daemon, timeout: float = 3.0) -> str:
+    """Why a daemon is unhealthy; empty if it is healthy.
+
+    timeout
+        Seconds to wait for its answer.
+    """
+    state = systemd.unit_state(daemon["unit"])
+    if not state["active"] or not state["pid"]:
+        return f"its unit is {state['state']}"
+    code, _body = local_ports.request(daemon["port"], daemon["health"], timeout)
+    if code != 200:
+        answer = "nothing answers" if code is None else f"HTTP {code} comes from"
+        return f"{answer} port {daemon['port']}{daemon['health']}; its unit is {state['state']}"
+    owners = local_ports.listeners(daemon["port"])
+    if owners and state["pid"] not in owners and not systemd.has_process(daemon["unit"], owners):
+        return f"another program answers on port {daemon['port']}"
+    return ""
+
+
+def port_problem(daemon: Daemon) -> str:
+    """Which other process listens on a daemon's port, naming the parameter; empty for none."""
+    unit = daemon["unit"]
+    pid = systemd.unit_state(unit)["pid"]
+    others = {
+        other
+        for other in local_ports.listeners(daemon["port"])
+        if other != pid and not systemd.has_process(unit, [other])
+    }
+    if not others:
+        return ""
+    names = sorted(f"{local_ports.process_name(other)} (process {other})" for other in others)
+    return (
+        f"{daemon['port_parameter']}: port {daemon['port']} is taken by {', '.join(names)}; "
+        "stop it or choose another port"
+    )
+
+
+def directory_problem(path: str) -> str:
+    """Why nothing can be written to a directory (read-only, full); empty if it can."""
+    try:
+        status = os.statvfs(path)
+    except FileNotFoundError:
+        return ""
+    except OSError as err:
+        return f"{path}: {os.strerror(err.errno or errno.EIO)}"
+    if status.f_flag & os.ST_RDONLY:
+        return f"{path} is on a read-only file system"
+    if status.f_blocks and status.f_bavail == 0:
+        return f"{path} is on a full file system"
+    return ""
+
+
+def log_quote(unit: str, since: str, last: bool = False) -> str:
+    """The error lines of a unit's journal, to be put behind an error; empty if there are none.
+
+    unit, since
+        See :func:`infra_formula.systemd.journal`.
+    last
+        See :func:`infra_formula.daemon.checks.extract_error_lines`.
+    """
+    log = systemd.journal(unit, since)
+    return f"; its log: {checks.extract_error_lines(log, last)}" if log else ""
+
+
+def _diagnosis(daemon: Daemon, since: str) -> str:
+    """Known reasons why a daemon is unhealthy: port, directories, error lines of its journal."""
+    directories = [directory_problem(path) for path in daemon["writes"]]
+    problems = [port_problem(daemon)]
+    problems += [f"{daemon['writes_parameter']}: {problem}" for problem in directories if problem]
+    reasons = "".join(f"; {problem}" for problem in problems if problem)
+    return reasons + log_quote(daemon["unit"], since)
+
+
+def metrics(port: int, path: str = "/metrics") -> dict[str, float]:
+    """A daemon's own metrics without labels, by name; empty if it does not answer."""
+    code, body = local_ports.request(port, path)
+    if code != 200:
+        return {}
+    matches = (
+        re.fullmatch(r"([a-zA-Z_:][\w:]*) (\S+)(?: \d+)?", line) for line in body.splitlines()
+    )
+    return {match[1]: float(match[2]) for match in matches if match}
+
+
+def reload(daemon: Daemon, seconds: float = 20.0) -> None:
+    """Reload a running daemon's configuration, and wait until it has read it.
+
+    daemon
+        Its ``reload`` names ``good``, the metric that is 1 after a successful reload, ``signs``,
+        metrics that change with each reload, and optionally ``said``, which it logs after one. If
+        the daemon does not run, nothing is done.
+
+    Raises CommandFailed with the error lines of its journal.
+    """
+    if not systemd.unit_state(daemon["unit"])["active"]:
+        return
+    start = time.time()
+    since = f"@{start:.3f}"
+    good, counters = daemon["reload"]["good"], daemon["reload"]["signs"]
+    before = metrics(daemon["port"])
+    systemd.systemctl("reload", f"{daemon['unit']}.service")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        after = metrics(daemon["port"])
+        if after.get(good, 1) != 1:
+            break
+        if any(after.get(name) != before.get(name) for name in counters):
+            return
+        log = systemd.journal(daemon["unit"], since)
+        if "nothing changed" in log or _has_recent_timestamp(after, counters, start):
+            return
+        if "said" in daemon["reload"] and daemon["reload"]["said"] in log:
+            return
+        time.sleep(0.1)
+    raise CommandFailed(
+        f"{daemon['unit']} did not load its new configuration{_diagnosis(daemon, since)}"
+    )
+
+
+def _has_recent_timestamp(after: dict[str, float], counters: Iterable[str], start: float) -> bool:
+    # A timestamp in whole seconds does not change if the previous reload was in the same second.
+    stamps = [after.get(name, 0.0) for name in counters if name.endswith("_timestamp_seconds")]
+    return any(stamp >= int(start) for stamp in stamps)

@@ -1,0 +1,50 @@
+"""What the library knows of a daemon: a row of ``infra/daemons.yaml`` filled in for this minion."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class _Flag(TypedDict):
+    text: str
+    template: str
+
+
+class Flag(_Flag, total=False):
+    """A flag: its ``text``, and the ``template`` that names its parameters.
+
+    One with ``help`` is conditional, see :func:`infra_formula.daemon.flags.with_supported_flags`.
+    """
+
+    help: str
+
+
+class _Daemon(TypedDict):
+    name: str
+    title: str
+    unit: str  # without .service
+    user: str
+    program: str  # absolute path
+    flags: list[Flag]
+    options: str  # the site's further flags, on one line
+    options_parameter: str
+    version: str  # the flag that prints it
+    port: int
+    port_parameter: str
+    health: str  # path that answers 200
+    reload: dict[str, Any]  # see infra_formula.daemon.health.reload
+    after: list[str]  # units
+    writes: list[str]  # directories
+    writes_parameter: str
+    service: dict[str, str | None]  # directives over those of unit_files.SERVICE
+
+
+class Daemon(_Daemon, total=False):
+    """A daemon.
+
+    With ``dropin`` the unit and its flags are the package's, and the formula adds a drop-in.
+    ``seconds`` is how long a start may take.
+    """
+
+    dropin: bool
+    seconds: float

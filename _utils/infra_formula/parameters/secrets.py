@@ -1,0 +1,237 @@
+"""Secrets among the parameters: which values are secret, and which of the two pillars holds them.
+
+``infra`` is for all minions. ``infra_secrets`` is for INFRA nodes, and is merged over it there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from infra_formula.parameters import schema
+
+Rules = dict[str, Any]
+
+_CREDENTIAL = (
+    r"(?:pass|passwd|password|passphrase|pwd|token|secret|credentials?|authorization|cookie|license"
+    r"|(?:api|access|account|secret|private|hmac)[-_.]?key)"
+)
+_CREDENTIAL_NAME = re.compile(rf".*{_CREDENTIAL}", re.IGNORECASE | re.DOTALL)
+_URL_PASSWORD = re.compile(r"[^\s/:@]*:[^\s/@]+@[^\s@]")
+_IN_TEXT = re.compile(
+    # name: value, name=value; --flag value; nginx: proxy_set_header Name value, set $name value
+    rf"""(?:[\w.$-]*{_CREDENTIAL}["']?\s*[:=]
+    |-{{1,2}}[\w.-]*{_CREDENTIAL}[ ]
+    |\b(?:\w+_set_header|\w+_param|set)\s+["'$]*[\w-]*{_CREDENTIAL}["']?\s)
+    \s*(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;,]+)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def holds_credentials(value: Any) -> bool:
+    """Whether a secret is recognized in a value.
+
+    value
+        Text, or a list or a dictionary of anything.
+
+    True for a URL with a password, a private key, and for a flag, a header or a setting whose name
+    ends in ``password``, ``token``, ``secret``, ``credentials``, ``api_key`` or the like, unless it
+    is empty or refers to a file or a variable.
+    """
+    if isinstance(value, dict):
+        return any(
+            holds_credentials(item)
+            or holds_credentials(key)
+            or (_CREDENTIAL_NAME.fullmatch(str(key)) is not None and _is_credential(item))
+            for key, item in value.items()
+        )
+    if isinstance(value, (list, tuple)):
+        return any(map(holds_credentials, value))
+    if not isinstance(value, str):
+        return False
+    return (
+        "PRIVATE KEY-----" in value
+        or _URL_PASSWORD.search(value) is not None
+        or any(_is_credential(found["value"].strip("\"'")) for found in _IN_TEXT.finditer(value))
+    )
+
+
+def _is_credential(value: Any) -> bool:
+    """Whether the value beside a credential's name is one: no file, no variable, not empty."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_credential, value))
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return False
+    return bool(str(value).strip()) and not str(value).startswith(("/", "file:", "$"))
+
+
+def split(rules: Rules, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Divide parameters into those for every minion and the secrets of INFRA nodes.
+
+    rules
+        Rule of each parameter by its name.
+    values
+        The parameters, valid or not.
+
+    Returns the former, the latter, and the key path of each secret. Merged again, the two are equal
+    to ``values``. A list is not divided. A value that is the default, and one that clients need,
+    is no secret.
+    """
+    public, secret, paths = _split({"type": "map", "keys": rules}, values, "")
+    return public or {}, secret or {}, paths
+
+
+def _split(rule: dict[str, Any], value: Any, path: str) -> tuple[Any, Any, list[str]]:
+    mark = rule.get("secret")
+    is_default = "default" in rule and value == rule["default"]
+    if value in (None, "", [], {}) or rule.get("clients") or is_default:
+        return value, None, []
+    if mark is True or (mark == "maybe" and holds_credentials(value)):
+        return None, value, [path]
+    inner = _inner(rule, value)
+    if isinstance(value, list):
+        if any(_split(inner(i), item, "")[2] for i, item in enumerate(value)):
+            return None, value, [path]
+        return value, None, []
+    if not isinstance(value, dict):
+        return value, None, []
+    public: dict[str, Any] = {}
+    secret: dict[str, Any] = {}
+    paths: list[str] = []
+    for key, item in value.items():
+        below = inner(key)
+        left, right, found = _split(below, item, schema.join(path, key))
+        if not found:
+            public[key] = item
+            continue
+        secret[key] = right
+        # A dictionary of secrets is named once, and not with each of its keys.
+        paths += [path] if "secret" in below and "keys" not in rule else found
+        if left is not None:
+            public[key] = left
+    return public or None, secret or None, list(dict.fromkeys(paths))
+
+
+def _inner(rule: dict[str, Any], value: Any) -> Callable[[Any], dict[str, Any]]:
+    """The rule of each element of a list or a dictionary, by its index or key."""
+    kind = "list" if isinstance(value, list) else "map"
+    entry = {name: {"secret": "maybe"} for name in rule.get("entries", {}).get("secret", [])}
+    choices = [rule, *rule.get("either", [])]
+    chosen: dict[str, Any] = next((choice for choice in choices if choice.get("type") == kind), {})
+    items = {"type": "map", "keys": entry} if entry else chosen.get("items", {})
+    return lambda key: chosen["keys"].get(key, {}) if "keys" in chosen else items
+
+
+def is_secret(rules: Rules, keys: list[Any]) -> bool:
+    """Whether no message may quote a value: it is a secret, holds one, or belongs to one.
+
+    rules
+        Rule of each parameter by its name.
+    keys
+        Parameter, key or index, … of the value.
+    """
+    rule: dict[str, Any] = {"type": "map", "keys": rules}
+    for key in keys:
+        rule = _inner(rule, [] if isinstance(key, int) else {})(key)
+        if rule.get("secret"):
+            return True
+    return bool(keys) and schema.has_secret(rule)
+
+
+# -- messages ------------------------------------------------------------------------------------
+
+
+def misplaced_on_client(rules: Rules, parameters: Any, secrets: Any) -> list[str]:
+    """Secrets in the pillar of a minion that is no INFRA node, by their names.
+
+    parameters
+        The dictionary below ``infra:``.
+    secrets
+        The dictionary below ``infra_secrets:``, or its names.
+    """
+    found = []
+    paths = split(rules, parameters)[2] if isinstance(parameters, dict) else []
+    if paths:
+        found.append(
+            f"This minion is no INFRA node, but its pillar holds secrets: {', '.join(paths)}. "
+            "Move them from `infra` to `infra_secrets`, and assign that to INFRA nodes only, in "
+            "the pillar's top.sls."
+        )
+    if secrets:
+        names = ", ".join(map(str, secrets if isinstance(secrets, (dict, list)) else ["?"]))
+        found.append(
+            f"This minion is no INFRA node, but its pillar holds infra_secrets ({names}). Assign "
+            "`infra_secrets` to INFRA nodes only, in the pillar's top.sls."
+        )
+    return found
+
+
+def overridden(parameters: Any, secrets: Any, path: str = "") -> list[str]:
+    """Values of ``infra`` that ``infra_secrets`` replaces by others, by their key paths."""
+    if not isinstance(parameters, dict) or not isinstance(secrets, dict):
+        return []
+    found = []
+    for key, value in secrets.items():
+        here = schema.join(path, key)
+        below = parameters.get(key, value)
+        if isinstance(value, dict) and isinstance(below, dict):
+            found += overridden(below, value, here)
+        elif below != value:
+            found.append(
+                f"infra_secrets:{here} replaces another value of infra:{here} on this INFRA node; "
+                "all other minions have that one. Remove one of the two."
+            )
+    return found
+
+
+def redact(
+    rules: Rules,
+    errors: list[str],
+    parameters: Any,
+    overrides: dict[str, Any] | None,
+    secrets: dict[str, Any],
+) -> list[str]:
+    """Remove the values of secrets from errors; ``infra_secrets:`` precedes what comes from there.
+
+    rules
+        Rule of each parameter by its name.
+    errors
+        Messages that begin with a key path.
+    parameters
+        What was checked: ``infra`` with ``infra_secrets`` merged over it.
+    overrides
+        Values of one minion's ``nodes`` that were merged over that.
+    secrets
+        ``infra_secrets``.
+    """
+    whole = {**(parameters if isinstance(parameters, dict) else {}), **(overrides or {})}
+    nodes = secrets.get("nodes")
+    out = []
+    for error in errors:
+        keys = schema.locate(error, whole)
+        in_secrets = schema.locate(error, secrets)
+        prefix = "infra_secrets:" if _is_from(secrets, in_secrets, whole) else ""
+        if keys and overrides and keys[0] in overrides and isinstance(nodes, dict):
+            for node, values in nodes.items():
+                if _is_from(values, schema.locate(error, values), overrides):
+                    prefix = f"infra_secrets:{schema.join('nodes', node)}."
+        if prefix or in_secrets or is_secret(rules, keys):
+            error = without_value(error)
+        out.append(prefix + error)
+    return list(dict.fromkeys(out))
+
+
+def without_value(error: str) -> str:
+    """A message without the value that it quotes."""
+    return error.split(", got ", 1)[0]
+
+
+def _is_from(secrets: Any, keys: list[Any], whole: Any) -> bool:
+    """Whether these secrets hold the value at a key path, and not only a part of it."""
+    try:
+        for key in keys:
+            secrets, whole = secrets[key], whole[key]
+    except (KeyError, IndexError, TypeError):
+        return False  # a minion's `nodes` replace it
+    return bool(keys) and (not isinstance(secrets, dict) or secrets == whole)

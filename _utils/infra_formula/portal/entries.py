@@ -1,0 +1,303 @@
+"""Entries of ``infra_portal``: their attributes, and what is wrong with them.
+
+The attributes and their effects are Pigsty's; those that are new carry nginx's directive names.
+Everything here is pure: no file, no command, no pillar.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Any
+
+from infra_formula.parameters import schema
+
+Settings = dict[str, Any]
+"""Parameters and facts that the portal depends on (see infra/nginx/settings.jinja)."""
+
+ENTRY = {
+    "domain": {"type": "domain"},
+    "domains": {"type": "list", "items": {"type": "domain"}},
+    "endpoint": {
+        "either": [{"type": "endpoint"}, {"type": "list", "items": {"type": "endpoint"}}],
+    },
+    "path": {"type": "path"},
+    "scheme": {"type": "line", "enum": ["http", "https"]},
+    "websocket": {"type": "bool"},
+    "index": {"type": "bool"},
+    "auth": {"either": [{"type": "bool"}, {"type": "line", "enum": ["basic", "oidc"]}]},
+    "auth_paths": {"type": "list", "items": {"type": "path"}},
+    "open_paths": {"type": "list", "items": {"type": "path"}},
+    "realm": {"type": "quoted"},
+    "cert": {"type": "path"},
+    "key": {"type": "path"},
+    "certbot": {"type": "name"},
+    "enforce_https": {"type": "bool"},
+    "log": {"type": "name"},
+    "config": {"type": "text"},
+    "conf": {"type": "name"},
+    "client_max_body_size": {"type": "size"},
+    "proxy_connect_timeout": {"type": "timeout"},
+    "proxy_read_timeout": {"type": "timeout"},
+    "proxy_send_timeout": {"type": "timeout"},
+    "accel_redirect": {"type": "bool"},
+    "proxy_ssl_verify": {"type": "bool"},
+    "proxy_ssl_trusted_certificate": {"type": "path"},
+    "proxy_ssl_name": {"type": "domain"},
+    "hsts": {"either": [{"type": "bool"}, {"type": "int", "min": 0, "max": 63072000}]},
+}
+"""Rule of each attribute (see parameters/schema.py)."""
+
+HOME_DOMAIN = "i.pigsty"
+_HAS_LOGIN = ("grafana",)  # its own login page, so portal_auth adds none
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def problems(portal: Any, settings: Settings) -> list[str]:
+    """Validate a portal.
+
+    portal
+        The value of ``infra_portal``.
+    settings
+        Of them ``nginx_sslmode``, ``nginx_port``, ``nginx_ssl_port``, ``nginx_users``,
+        ``admin_ip``, ``portal_auth``, ``oauth2_proxy_endpoint``, ``oauth2_proxy_cookie_name``,
+        ``portal_haproxy_logins``, ``addresses``, ``components``.
+
+    Returns one message per error, each beginning with the key path.
+    """
+    if not isinstance(portal, dict):
+        return schema.check("infra_portal", portal, {"type": "map"})
+    errors: list[str] = []
+    if settings["nginx_port"] == settings["nginx_ssl_port"]:
+        errors.append("nginx_ssl_port: expected another port than nginx_port")
+    errors += _login_problems("portal_auth", settings["portal_auth"], settings)
+    errors += _credential_problems(portal, settings)
+    owners = {} if "home" in portal else {HOME_DOMAIN: "infra_portal.home"}
+    folded: dict[str, str] = {}
+    for key, value in portal.items():
+        path = _entry_path(key)
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
+            hint = " (YAML reads unquoted on, off, yes and no as booleans; quote them)"
+            errors.append(
+                f"{path}: expected a name of letters, digits, dots, hyphens and underscores as key"
+                + (hint if isinstance(key, bool) else "")
+            )
+            continue
+        twin = folded.setdefault(key.lower(), key)
+        if twin != key:
+            errors.append(
+                f"{path}: expected a key that differs from {twin!r} by more than its case"
+            )
+        entry = expand(value, settings["admin_ip"])
+        if key == "home" and isinstance(entry, dict):
+            entry.setdefault("domain", HOME_DOMAIN)
+        type_errors = schema.check(path, entry, {"type": "map", "keys": ENTRY})
+        errors += type_errors or _entry_problems(key, path, entry, settings)
+        if isinstance(entry, dict):
+            errors += _name_problems(path, entry, owners)
+    return errors
+
+
+def _entry_path(key: Any) -> str:
+    if isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9._-]+", key):
+        return f"infra_portal.{key}"
+    return f"infra_portal[{key!r}]"
+
+
+def expand(entry: Any, admin_ip: str) -> Any:
+    """Replace ``${admin_ip}`` in an entry's endpoints; anything else is left as it is."""
+    if not isinstance(entry, dict):
+        return entry
+    entry = dict(entry)
+    value = entry.get("endpoint")
+    if isinstance(value, str):
+        entry["endpoint"] = value.replace("${admin_ip}", admin_ip)
+    elif isinstance(value, list):
+        entry["endpoint"] = [
+            v.replace("${admin_ip}", admin_ip) if isinstance(v, str) else v for v in value
+        ]
+    return entry
+
+
+def endpoints(entry: dict[str, Any]) -> list[str]:
+    """Endpoints of an entry as a list."""
+    value = entry.get("endpoint", [])
+    return [value] if isinstance(value, str) else value
+
+
+def auth_method(key: str, entry: dict[str, Any], settings: Settings) -> str:
+    """How a visitor of an entry logs in: ``basic``, ``oidc``, or ``''`` for no login.
+
+    The entry's own ``auth`` counts; ``true`` is the portal's method. Without it, ``portal_auth``
+    closes the home page and each entry that leads to a tool of the home page.
+    """
+    auth = entry.get("auth")
+    if isinstance(auth, str):
+        return auth
+    if auth is None:
+        auth = bool(settings["portal_auth"]) and (key == "home" or _leads_to_tool(entry, settings))
+    return (settings["portal_auth"] or "basic") if auth else ""
+
+
+def _leads_to_tool(entry: dict[str, Any], settings: Settings) -> bool:
+    """Whether an endpoint is a web interface of an INFRA node that has no login of its own."""
+    ports = {
+        str(component["port"])
+        for name, component in settings["components"].items()
+        if component["port"] is not None and name not in _HAS_LOGIN
+    }
+    local = {"127.0.0.1", "[::1]", "localhost", settings["admin_ip"], *settings["addresses"]}
+    for endpoint in endpoints(entry):
+        host, _, port = str(endpoint).rpartition(":")
+        if host in local and port in ports:
+            return True
+    return False
+
+
+def _entry_problems(key: str, path: str, entry: dict[str, Any], settings: Settings) -> list[str]:
+    """Errors in the combination of attributes whose types are valid."""
+    errors = []
+    if "domains" in entry and "domain" not in entry:
+        errors.append(f"{path}.domains: expected a domain beside it")
+    if "domain" in entry and key != "home" and not {"endpoint", "path", "conf"} & set(entry):
+        errors.append(f"{path}: expected an endpoint, a path or a conf to serve beside its domain")
+    if entry.get("endpoint") == []:
+        errors.append(f"{path}.endpoint: expected at least one endpoint, got []")
+    errors += [
+        f"{path}.{attribute}: expected a path outside /tmp and /var/tmp: nginx has private ones"
+        for attribute, file in _paths(entry)
+        if re.match(r"(/var)?/tmp(/|$)", file)
+    ]
+    if ("cert" in entry) != ("key" in entry):
+        present, missing = ("cert", "key") if "cert" in entry else ("key", "cert")
+        errors.append(f"{path}.{missing}: expected beside {present}")
+    errors += _auth_problems(key, path, entry, settings)
+    if settings["nginx_sslmode"] == "disable":
+        for attribute in ("enforce_https", "hsts"):
+            if entry.get(attribute):
+                errors.append(f"{path}.{attribute}: expected nginx_sslmode other than disable")
+    fault = config_fault(entry.get("config", ""))
+    if fault:
+        errors.append(f"{path}.config: expected whole nginx directives, {fault}")
+    return errors
+
+
+def _paths(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    """Paths in the file system that an entry names, with their attributes."""
+    paths = [
+        ("endpoint", endpoint.removeprefix("unix:"))
+        for endpoint in endpoints(entry)
+        if endpoint.startswith("unix:")
+    ]
+    return paths + ([("path", entry["path"])] if "path" in entry else [])
+
+
+def _auth_problems(key: str, path: str, entry: dict[str, Any], settings: Settings) -> list[str]:
+    auth = auth_method(key, entry, settings)
+    errors = _login_problems(f"{path}.auth", auth, settings) if entry.get("auth") else []
+    if key == "home" and settings["portal_auth"] and entry.get("auth") is False:
+        errors.append(f"{path}.auth: expected true, or nothing, beside portal_auth")
+    for attribute, needs_auth in (("auth_paths", False), ("open_paths", True)):
+        paths = entry.get(attribute)
+        if paths is None:
+            continue
+        where = f"{path}.{attribute}"
+        if key == "home" or "conf" in entry:
+            errors.append(f"{where}: expected an entry of its own, with a path or an endpoint")
+        elif bool(auth) is not needs_auth:
+            kind = "with" if needs_auth else "without"
+            errors.append(f"{where}: expected an entry {kind} auth")
+        if not needs_auth:
+            errors += _login_problems(where, settings["portal_auth"] or "basic", settings)
+        errors += [
+            f"{where}[{i}]: expected a path below / as a server sees it (no %, //, /./), got {p!r}"
+            for i, p in enumerate(paths)
+            if "%" in p or p == "/" or posixpath.normpath(p) != (p.rstrip("/") or "//")
+        ]
+    return errors
+
+
+def _login_problems(path: str, method: str, settings: Settings) -> list[str]:
+    """Why nobody could log in by a method; ``''`` asks for no login."""
+    if method == "basic" and not settings["nginx_users"]:
+        return [f"{path}: expected users in nginx_users, which is empty"]
+    if method == "oidc" and not settings["oauth2_proxy_endpoint"]:
+        return [f"{path}: expected an oauth2_proxy_endpoint, which is empty"]
+    return []
+
+
+def _credential_problems(portal: dict[Any, Any], settings: Settings) -> list[str]:
+    """Settings by which a server behind the portal would get the portal's credentials."""
+    errors = []
+    cookie = settings["oauth2_proxy_cookie_name"]
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", cookie):
+        errors.append(
+            "oauth2_proxy_cookie_name: expected a name of letters, digits, dots, hyphens and "
+            f"underscores, got {cookie!r}"
+        )
+    home = portal.get("home", {})
+    closed = isinstance(home, dict) and auth_method("home", home, settings) == "basic"
+    if closed and settings["portal_haproxy_logins"]:
+        errors.append(
+            "portal_haproxy_logins: expected no names beside a home page with basic auth, "
+            "whose password these machines would get; give such a HAProxy an entry of its own"
+        )
+    return errors
+
+
+def _name_problems(path: str, entry: dict[str, Any], owners: dict[str, str]) -> list[str]:
+    errors = []
+    for attribute, names in (("domain", [entry.get("domain")]), ("domains", entry.get("domains"))):
+        for name in names if isinstance(names, list) else []:
+            if not isinstance(name, str):
+                continue
+            owner = owners.setdefault(name.lower(), path)
+            if owner != path or (attribute == "domains" and name == entry.get("domain")):
+                errors.append(f"{path}.{attribute}: {name!r} is already a name of {owner}")
+    return errors
+
+
+def config_fault(text: str) -> str | None:
+    """Why raw nginx text would not stay inside the block it is put in; None where it does.
+
+    Follows nginx's own reading of quotes, escapes, comments and ``${variables}``.
+    """
+    depth, quote, i, fresh = 0, "", 0, True
+    pending = False
+    while i < len(text):
+        char = text[i]
+        if char == "\\":
+            i += 2
+            fresh, pending = False, True
+            continue
+        if quote:
+            if char == quote:
+                quote = ""
+        elif char == "#" and fresh:
+            end = text.find("\n", i)
+            i = len(text) if end < 0 else end
+            continue
+        elif char in "\"'" and fresh:
+            quote, pending = char, True
+        elif char == "$" and text[i + 1 : i + 2] == "{":
+            i = max(i + 1, text.find("}", i))
+            pending = True
+        elif char == "{":
+            depth, pending = depth + 1, False
+        elif char == "}":
+            if pending:
+                return "a directive before } lacks its ;"
+            depth -= 1
+            if depth < 0:
+                return "a } closes the block around it"
+        elif char == ";":
+            pending = False
+        elif not char.isspace():
+            pending = True
+        fresh = not quote and (char.isspace() or char in "{};")
+        i += 1
+    if quote:
+        return f"a quote {quote} is not closed"
+    if depth:
+        return "a { is not closed"
+    return "its last directive lacks a ;" if pending else None

@@ -1,0 +1,216 @@
+"""The portal as nginx's configuration: templates, certificate links, the hash of the whole."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import salt.utils.path
+
+from infra_formula import process
+from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.fileset.contents import File
+from infra_formula.minion import Minion
+from infra_formula.pki import certificates
+from infra_formula.portal import cards, entries
+from infra_formula.portal.entries import Settings
+from infra_formula.portal.views import CERTIFICATE_DIR, View, served, views
+from infra_formula.registration import registry
+from infra_formula.templates import SaltLoader
+
+ROOT = "/etc/nginx"
+TEMPLATES = "salt://infra/nginx/files"
+SHARED = "conf.d/00-infra.conf"
+"""What all entries share; it answers with the hash of the configuration."""
+CONFIG_HASH_NAME = "generation.infra.localhost"
+"""Server name under which the running nginx answers with that hash (``infra.conf.j2``)."""
+
+_HTTP2_DIRECTIVE = (1, 25, 1)  # from here on `http2 on;`, before it a parameter of `listen`
+_ACME_NAME = "acme.infra.localhost"
+_PROXY_HEADERS = "infra-proxy-headers.conf"
+_CONSOLE_HEADERS = "infra-console-headers.conf"
+
+
+def problems(portal: Any, settings: Settings) -> list[str]:
+    """Validate a portal, with the certificates on this machine that its entries name.
+
+    Returns one message per error, each beginning with the key path.
+    """
+    return entries.problems(portal, settings) or [
+        f"infra_portal.{key}.{fault}"
+        for key, view in served(portal, settings).items()
+        if view["own_cert"] and view["tls"]
+        if (fault := certificates.pair_fault(view["cert"], view["cert_key"]))
+    ]
+
+
+def rendered(
+    minion: Minion,
+    portal: dict[str, Any],
+    settings: Settings,
+    registered: dict[str, dict[str, Any]],
+) -> dict[str, File]:
+    """Validate a portal and render it for this machine.
+
+    portal
+        The value of ``infra_portal``.
+    registered
+        Registered minions, whose HAProxy consoles are shown: minion id → facts.
+
+    Returns path below ``/etc/nginx`` → file.
+
+    Raises InvalidInput with every error in the portal.
+    """
+    errors = problems(portal, settings)
+    if errors:
+        raise InvalidInput("\n".join(errors))
+    settings = {
+        **settings,
+        "haproxy": {**registry.haproxy(registered), **settings["haproxy"]},
+        "alerts_page": cards.alerts_page(settings),
+    }
+    return files(portal, settings, facts(portal, settings), SaltLoader(minion, TEMPLATES))
+
+
+def files(
+    portal: dict[str, Any], settings: Settings, facts: dict[str, Any], loader: jinja2.BaseLoader
+) -> dict[str, File]:
+    """Render the whole configuration of a valid portal.
+
+    facts
+        Of this machine: ``nginx_version`` (list of ints), ``ipv6`` (bool), ``lineages`` (names
+        below ``/etc/letsencrypt/live``), ``certificates`` (any text that changes when a
+        certificate in use does).
+
+    Returns path below ``/etc/nginx`` → file.
+
+    Raises InvalidInput for a template that is missing or broken, naming the entry.
+    """
+    environment = jinja2.Environment(
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - nginx's syntax, not HTML; values are checked beforehand
+    )
+    all_views = views(portal, settings)
+    http2 = "directive" if tuple(facts["nginx_version"]) >= _HTTP2_DIRECTIVE else "listen"
+    common: dict[str, Any] = {
+        "settings": settings,
+        "facts": facts,
+        "http2": http2,
+        "acme_name": _ACME_NAME,
+        "proxy_headers": _PROXY_HEADERS,
+        "console_headers": _CONSOLE_HEADERS,
+    }
+    out: dict[str, File] = {}
+
+    def add(target: str, template: str, where: str = "", **context: Any) -> None:
+        text = _fill(environment, template, {**common, **context}, where or template)
+        out[target] = {"text": text, "group": settings["nginx_group"]}
+
+    for key, view in all_views.items():
+        if view["kind"] == "unserved":
+            continue
+        custom = view["kind"] == "custom"
+        template = view["conf"] if custom else f"{view['kind']}.conf.j2"
+        where = f"infra_portal.{key}" + (".conf" if custom else "")
+        add(f"conf.d/{key}.conf", template, where, entry=view, entries=all_views)
+        if view["tls"] and not view["own_cert"]:
+            out.update(_certificate_links(view, facts["lineages"]))
+    for node, address in sorted(settings["haproxy"].items()):
+        for part in ("upstream", "location"):
+            add(
+                f"conf.d/haproxy/{part}-{node}.conf",
+                f"haproxy-{part}.conf.j2",
+                f"haproxy.{node}",
+                node=node,
+                address=address,
+                entry=all_views["home"],
+                login=node in settings["portal_haproxy_logins"],
+            )
+    add(_PROXY_HEADERS, "proxy-headers.conf.j2")
+    add(_CONSOLE_HEADERS, "console-headers.conf.j2")
+    common["config_hash"] = _hash(out, facts["certificates"])
+    add(SHARED, "infra.conf.j2")
+    add("nginx.conf", "nginx.conf.j2")
+    return out
+
+
+def config_hash(shared: str) -> str:
+    """The hash of the configuration, from the text of ``conf.d/00-infra.conf``."""
+    match = re.search(r'return 200 "([0-9a-f]{16})"', shared)
+    if not match:
+        raise CommandFailed(f"{SHARED}: expected it to return the hash of the configuration")
+    return match.group(1)
+
+
+def _hash(files: dict[str, File], certificates: str) -> str:
+    digest = hashlib.sha256(certificates.encode())
+    for rel in sorted(files):
+        file = files[rel]
+        digest.update(f"\0{rel}\0{file.get('text', '')}\0{file.get('link', '')}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _certificate_links(view: View, lineages: Iterable[str]) -> dict[str, File]:
+    if view["certbot"] and view["certbot"] in lineages:
+        live = f"/etc/letsencrypt/live/{view['certbot']}"
+        crt, key = f"{live}/fullchain.pem", f"{live}/privkey.pem"
+    else:
+        crt, key = "pigsty.crt", "pigsty.key"
+    stem = f"{CERTIFICATE_DIR}/{view['cert_stem']}"
+    return {f"{stem}.crt": {"link": crt}, f"{stem}.key": {"link": key}}
+
+
+def _fill(environment: jinja2.Environment, name: str, context: dict[str, Any], where: str) -> str:
+    try:
+        return environment.get_template(name).render(context)
+    except jinja2.TemplateNotFound as err:
+        raise InvalidInput(
+            f"{where}: expected a template below {TEMPLATES}/, there is no {err.name!r}"
+        ) from None
+    except jinja2.TemplateError as err:
+        raise InvalidInput(f"{where}: template {name!r} fails: {err}") from None
+
+
+def facts(portal: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """What rendering needs to know of this machine (see :func:`files`)."""
+    live = Path("/etc/letsencrypt/live")
+    lineages = sorted(p.parent.name for p in live.glob("*/fullchain.pem"))
+    return {
+        "nginx_version": version(),
+        "ipv6": settings["nginx_ipv6"] and Path("/proc/net/if_inet6").exists(),
+        "lineages": lineages,
+        "certificates": _certificates_digest(portal, settings, lineages),
+    }
+
+
+def _certificates_digest(portal: dict[str, Any], settings: Settings, lineages: list[str]) -> str:
+    """Changes with each certificate that nginx serves, so that nginx is reloaded then."""
+    all_views = views(portal, settings).values()
+    public = {view["certbot"] for view in all_views} & set(lineages)
+    paths = {Path(ROOT, CERTIFICATE_DIR, "pigsty.crt")}
+    paths |= {Path(f"/etc/letsencrypt/live/{name}/fullchain.pem") for name in public}
+    paths |= {Path(view["cert"]) for view in all_views if view["own_cert"]}
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        if path.exists():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def version() -> list[int]:
+    """Version of the installed nginx; before its installation, a current one."""
+    if not salt.utils.path.which("nginx"):
+        return list(_HTTP2_DIRECTIVE)
+    output = process.run(["nginx", "-v"])["stderr"]
+    match = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", output)
+    if not match:
+        raise CommandFailed(f"nginx -v: expected a version, got {output!r}")
+    return [int(n) for n in match.groups()]

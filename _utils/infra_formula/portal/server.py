@@ -1,0 +1,161 @@
+"""The running nginx: test a configuration, reload it, query what it serves."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+from infra_formula import process
+from infra_formula.errors import CommandFailed
+from infra_formula.minion import Minion
+from infra_formula.portal.cards import USER_AGENT
+from infra_formula.portal.rendering import CONFIG_HASH_NAME, ROOT, SHARED, config_hash
+
+_ERROR_LOG = Path("/var/log/nginx-error.log")
+
+
+def check_staged(stage: str, portal: dict[str, Any]) -> None:
+    """Test a staged copy of ``/etc/nginx`` with ``nginx -t``.
+
+    portal
+        What it was rendered from.
+
+    Raises CommandFailed with the faulty entry, nginx's message and the line.
+    """
+    outcome = process.run(["nginx", "-t", "-q", "-c", str(Path(stage, "nginx.conf"))])
+    if outcome["retcode"]:
+        raise CommandFailed(explain(outcome["stderr"], stage, portal))
+
+
+def explain(stderr: str, stage: str, portal: dict[str, Any]) -> str:
+    """Turn nginx's message about a staged file into one about the pillar."""
+    lines = [line for line in stderr.splitlines() if "[emerg]" in line or "[crit]" in line]
+    lines = lines or [line for line in stderr.splitlines() if "[" in line] or [stderr.strip()]
+    message = re.sub(r"^nginx: \[\w+\] ", "", lines[0])
+    place = re.search(rf"{re.escape(stage)}/(\S+?):(\d+)$", message)
+    if not place:
+        return f"nginx refuses the configuration: {message.replace(stage, ROOT)}"
+    rel, number = place.group(1), int(place.group(2))
+    reason = message[: place.start()].removesuffix(" in ").replace(stage, ROOT)
+    text = Path(stage, rel).read_text(encoding="utf-8").splitlines()
+    line = text[number - 1].strip() if 0 < number <= len(text) else ""
+    key = rel.removeprefix("conf.d/").removesuffix(".conf")
+    if key not in portal and key != "home":
+        return f"nginx refuses {rel} line {number}, which is not of this portal: {reason}: {line}"
+    attribute = ".config" if line and line in portal.get(key, {}).get("config", "") else ""
+    if "host not found in upstream" in reason:
+        attribute = ".endpoint"
+    return f"infra_portal.{key}{attribute}: nginx refuses line {number} of {rel}: {reason}: {line}"
+
+
+def reload(minion: Minion, port: int) -> None:
+    """Reload a running nginx, and wait until it serves the configuration on disk.
+
+    port
+        HTTP port of the portal.
+
+    Raises CommandFailed if it does not. An nginx that is not started is left alone.
+    """
+    if served_hash(port) is None and not minion.call("service.status", "nginx"):
+        return
+    expected = hash_on_disk()
+    log_size = error_log_size()
+    if not minion.call("service.reload", "nginx"):
+        raise CommandFailed("systemctl reload nginx failed; see journalctl -u nginx")
+    wait_until_served(port, expected, since=log_size)
+
+
+def hash_on_disk() -> str:
+    """The hash of the configuration in ``/etc/nginx``."""
+    shared = Path(ROOT, SHARED)
+    if not shared.exists():
+        raise CommandFailed(f"{shared} does not exist; apply infra.nginx")
+    return config_hash(shared.read_text(encoding="utf-8"))
+
+
+def served_hash(port: int, timeout: float = 2.0) -> str | None:
+    """The hash of the configuration that nginx runs with; None if it does not answer.
+
+    port
+        HTTP port of the portal.
+    timeout
+        Seconds to wait for the answer.
+    """
+    try:
+        code, body = get("127.0.0.1", port, CONFIG_HASH_NAME, "/", timeout=timeout)
+    except OSError:
+        return None
+    return body.strip() if code == 200 else None
+
+
+def wait_until_served(port: int, expected: str, seconds: float = 30.0, since: int = 0) -> None:
+    """Wait until the running nginx serves a configuration.
+
+    port
+        HTTP port of the portal.
+    expected
+        Hash of the configuration.
+    seconds
+        How long to wait.
+    since
+        Size in bytes of nginx's error log before; an error after it ends the wait.
+
+    Raises CommandFailed with lines of nginx's error log.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if served_hash(port) == expected:
+            return
+        refused = [line for line in _error_log(since) if "[emerg]" in line]
+        if refused:
+            raise CommandFailed(f"nginx refuses the configuration: {refused[-1]}")
+        time.sleep(0.05)
+    lines = " | ".join(_error_log(since)[-3:]) or "nothing"
+    raise CommandFailed(
+        f"nginx does not serve the new configuration on port {port} after {seconds:.0f} s; "
+        f"its error log says: {lines}"
+    )
+
+
+def error_log_size() -> int:
+    """Size of nginx's error log in bytes; 0 if there is none."""
+    return _ERROR_LOG.stat().st_size if _ERROR_LOG.exists() else 0
+
+
+def _error_log(since: int) -> list[str]:
+    if not _ERROR_LOG.exists():
+        return []
+    with _ERROR_LOG.open("rb") as stream:
+        stream.seek(since if since <= error_log_size() else 0)  # rotated in between: all of it
+        return stream.read().decode("utf-8", "replace").splitlines()
+
+
+def get(
+    address: str, port: int, host: str, path: str, tls: bool = False, timeout: float = 3.0
+) -> tuple[int, str]:
+    """GET by name at an address, without verification of the certificate: status and body.
+
+    Raises OSError, also for an answer that is not HTTP.
+    """
+    connection = http.client.HTTPConnection(address, port, timeout=timeout)
+    try:
+        if tls:
+            # Not the default context: it would load every trusted CA, and none is asked here.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            plain = socket.create_connection((address, port), timeout)
+            connection.sock = context.wrap_socket(plain, server_hostname=host)
+        headers = {"Host": host, "Connection": "close", "User-Agent": USER_AGENT}
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(65536).decode("utf-8", "replace")
+    except http.client.HTTPException as err:
+        raise OSError(str(err)) from err
+    finally:
+        connection.close()
