@@ -11,6 +11,7 @@ from infra_formula.registration import facts as own_facts
 from infra_formula.registration import inventory
 from infra_formula.repository import catalogue, other_sources, signing
 from infra_formula.repository import client_trust as infra_node
+from infra_formula.repository import plans as repository_plans
 from salt.exceptions import CommandExecutionError
 
 from _states import infra_node as node_state
@@ -65,13 +66,11 @@ class World:
             monkeypatch.setattr(module, name, spec)
         self.functions = functions
         self.minion = Minion(functions, self.opts, context=self.context)
-        states = {"file.managed": self.managed}
         for module in (node_state, register_state):
             for dunder, value in (
                 ("__salt__", functions),
                 ("__opts__", self.opts),
                 ("__context__", self.context),
-                ("__states__", states),
                 ("__grains__", {"os_family": "Debian", "oscodename": "bookworm"}),
             ):
                 monkeypatch.setattr(module, dunder, value, raising=False)
@@ -95,18 +94,6 @@ class World:
         if not test:
             self.calls.append(("switch", on, own))
         return {}
-
-    def managed(self, name, contents, **_options):
-        path = Path(name)
-        same = path.is_file() and path.read_text(encoding="utf-8") == contents
-        ret = {"name": name, "result": True, "changes": {}, "comment": "in the correct state"}
-        if same:
-            return ret
-        if self.opts["test"]:
-            return {**ret, "result": None, "changes": {"diff": "new"}}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(contents, encoding="utf-8")
-        return {**ret, "changes": {"diff": "new"}}
 
 
 @pytest.fixture
@@ -277,13 +264,13 @@ def test_the_ca_comes_through_the_mine(world):
     world.opts["test"] = True
     assert authority(world)["result"] is None
     world.opts["test"] = False
-    assert authority(world)["changes"] == {"diff": "new"}
+    assert authority(world)["changes"] == {str(world.folder / "ca.crt"): "created"}
     assert (world.folder / "ca.crt").read_text(encoding="utf-8") == PEM
     assert authority(world)["changes"] == {}
     world.mine.clear()
     told = authority(world)
     assert (told["result"], told["changes"]) == (True, {})
-    assert "the one that is here stays" in told["comment"]
+    assert "ca.crt is left as it is" in told["comment"]
 
 
 def test_without_an_infra_node_a_client_says_whom_it_waited_for(world):
@@ -296,8 +283,8 @@ def test_without_an_infra_node_a_client_says_whom_it_waited_for(world):
 
 def test_without_a_master_the_pillar_may_give_the_ca(world):
     world.opts["file_client"] = "local"
-    assert "give ca_crt in pillar" in authority(world)["comment"]
-    assert authority(world, given=PEM)["changes"] == {"diff": "new"}
+    assert "set ca_crt in pillar" in authority(world)["comment"]
+    assert authority(world, given=PEM)["changes"] == {str(world.folder / "ca.crt"): "created"}
 
 
 def test_two_cas_are_said(world):
@@ -316,7 +303,8 @@ def repository(world, monkeypatch, silent=(), **changes):
         return DEFINITION
 
     monkeypatch.setattr(infra_node, "fetch", fetch)
-    monkeypatch.setattr(node_state, "_place", lambda: (str(world.folder / "apt"), "sources"))
+    place = (str(world.folder / "apt"), "sources")
+    monkeypatch.setattr(repository_plans, "sources_directory", lambda family: place)
     ports = {"repo": "pigsty", "http": 80, "https": 443, "ca": "/etc/pki/ca.crt"}
     given = {"name": "x", "nodes": NODES, "ports": ports, "exclusive": True, "wait": 0}
     return node_state.repository(**(given | changes))
