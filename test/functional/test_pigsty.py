@@ -226,7 +226,7 @@ def test_the_makefile_s_command_says_what_is_wrong(tmp_path):
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (found.returncode, found.stdout) == (1, "")
-    assert found.stderr == "convert: infra.hosts: expected a host at least\n"
+    assert found.stderr == "convert: infra.hosts: expected at least one host\n"
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
+import salt.utils.path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -15,7 +16,6 @@ from infra_formula.daemon import data_removal
 from infra_formula.dns import resolver as infra_resolver
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates as infra_cert
-from infra_formula.pki import plans
 from infra_formula.portal import applied
 from infra_formula.registration import facts as own_facts
 from infra_formula.registration import inventory
@@ -240,7 +240,7 @@ def test_a_ca_that_a_killed_run_linked_and_did_not_have_bundled_is_bundled(
 
     monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=run_all))
     minion["opts"]["test"] = test
-    monkeypatch.setattr(plans.salt.utils.path, "which", lambda name: name)
+    monkeypatch.setattr(salt.utils.path, "which", lambda name: name)
     told = cert_state.trusted(crt, str(bundle), "update-ca-certificates")
     assert told["changes"] == {str(bundle): "updated"}
     assert told["result"] is (None if test else True)
@@ -253,7 +253,7 @@ def test_a_bundle_without_the_ca_after_the_command_is_an_error(minion, tmp_path,
     crt, _ = certificate(tmp_path / "ca", 1, 10)
     answer = {"retcode": 0, "stdout": "0 added", "stderr": ""}
     monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=answer))
-    monkeypatch.setattr(plans.salt.utils.path, "which", lambda name: name)
+    monkeypatch.setattr(salt.utils.path, "which", lambda name: name)
     told = cert_state.trusted(crt, str(tmp_path / "none"), "update-ca-certificates")
     assert told["result"] is False
     assert "0 added" in told["comment"]
