@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "a165bf2c56dfdaa4dd5e5e7b06b2de58aac105f44421b7b2805cea636848a0ce"
+DIGEST = "d63dc5db37a5d1e6b85b330359d91a479f3b4fccffbfa75231bb435ffcb7dbf5"
