@@ -194,20 +194,20 @@ def package(name: str) -> dict[str, Any]:
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        mine, shared = _packages(name)
+        own, shared = _packages(name)
         if shared and not __opts__["test"]:
             for kind in ("packages", "installed"):
                 install_record.forget(name, kind, shared)
-        found = removal.removable(_minion(), mine) if mine else {"remove": [], "required": {}}
+        found = removal.removable(_minion(), own) if own else {"remove": [], "required": {}}
         displaced = _record(name).get("displaced", {})
         ret["changes"] = dict.fromkeys(found["remove"], "removed")
         ret["changes"].update(dict.fromkeys(displaced, "installed again"))
         if not __opts__["test"]:
             if found["remove"]:
                 removal.purge(_minion(), found["remove"])
-            gone = [p for p in mine if p not in found["required"]]
+            removed = [p for p in own if p not in found["required"]]
             for kind in ("packages", "installed"):
-                install_record.forget(name, kind, gone)
+                install_record.forget(name, kind, removed)
             if displaced:
                 ret["warnings"] = _reinstalled(ret, name, displaced)
     except (SaltInvocationError, CommandExecutionError) as err:
@@ -269,7 +269,7 @@ def rest(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
     name
         The component.
     remove
-        ``infra_remove``; accounts go with packages, unless data of theirs stays.
+        ``infra_remove``; accounts go with packages, unless their data stays.
     data
         Absolute paths of the data of every component.
     """
@@ -289,13 +289,13 @@ def rest(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
         for link in [] if __opts__["test"] else links:
             removal.delete(link)
         left = stays if __opts__["test"] else data
-        kept = [] if "package" not in remove else _accounts(ret, name, record, left)
+        staying = [] if "package" not in remove else _accounts(ret, name, record, left)
         if not __opts__["test"]:
             install_record.forget(name, "paths", ret["changes"])
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     _assume_removed(ret["changes"])
-    return _report(ret, f"Empty directories and accounts of {name}", kept)
+    return _report(ret, f"Empty directories and accounts of {name}", staying)
 
 
 def _assume_removed(paths: Iterable[str]) -> None:
@@ -318,11 +318,11 @@ def _accounts(
     found = removal.removable_accounts(
         managed["accounts"], managed["groups"], data, stopped=__opts__["test"]
     )
-    kept = []
+    staying = []
     for kind, function in (("accounts", "user.delete"), ("groups", "group.delete")):
         for one, why in found[kind].items():
             if why:
-                kept.append(f"{one} stays: {why}")
+                staying.append(f"{one} stays: {why}")
                 continue
             ret["changes"][one] = "removed"
             # With an account its group of the same name goes, too.
@@ -334,9 +334,9 @@ def _accounts(
             ):
                 raise CommandExecutionError(f"{one} cannot be removed; see the minion's log")
         if not __opts__["test"]:
-            gone = [n for n in managed[kind] if not found[kind].get(n)]
-            install_record.forget(component, kind, gone)
-    return kept
+            removed = [n for n in managed[kind] if not found[kind].get(n)]
+            install_record.forget(component, kind, removed)
+    return staying
 
 
 def finished(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
@@ -381,10 +381,10 @@ def _record(component: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _report(ret: dict[str, Any], what: str, kept: list[str] | None = None) -> dict[str, Any]:
+def _report(ret: dict[str, Any], what: str, staying: list[str] | None = None) -> dict[str, Any]:
     if not ret.get("warnings"):
         ret.pop("warnings", None)
-    behind = f"; {'; '.join(kept)}" if kept else ""
+    behind = f"; {'; '.join(staying)}" if staying else ""
     if not ret["changes"]:
         return {**ret, "comment": f"{what}: nothing to remove{behind}"}
     if __opts__["test"]:

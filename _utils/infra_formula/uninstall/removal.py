@@ -239,7 +239,7 @@ def removable(minion: Minion, packages: Iterable[str]) -> dict[str, Any]:
     """
     there = minion.call("pkg.list_pkgs")
     left = sorted(name for name in set(packages) if name in there)
-    kept: dict[str, str] = {}
+    required: dict[str, str] = {}
     family = minion.grains["os_family"]
     command = (
         ["dpkg", "--no-act", "--purge"] if family == "Debian" else ["rpm", "--erase", "--test"]
@@ -256,9 +256,9 @@ def removable(minion: Minion, packages: Iterable[str]) -> dict[str, Any]:
         stay = {name: user for name, user in stay.items() if name in left}
         if not stay:
             raise CommandFailed(f"{' '.join(command)}: {output.strip()}")
-        kept.update(stay)
+        required.update(stay)
         left = [name for name in left if name not in stay]
-    return {"remove": left, "required": kept}
+    return {"remove": left, "required": required}
 
 
 def _provider(capability: str) -> str:
