@@ -10,6 +10,7 @@ from infra_formula.fileset import manifest
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.firewall import ports
 from infra_formula.minion import Minion
+from infra_formula.state import Plan, converge
 from infra_formula.uninstall import install_record, removal
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -37,20 +38,13 @@ def allowed(name: str, safeguard: bool, remove: list[str], confirm: list[str]) -
     remove, confirm
         ``infra_remove`` and ``infra_remove_confirm``.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    errors = removal.problems(remove, confirm)
-    if errors:
-        message = "\n".join(errors)
-        return {**ret, "result": False, "comment": f"Nothing was changed; in pillar:\n{message}"}
-    if safeguard:
-        comment = (
-            f"Nothing was changed: infra_safeguard is on. To remove {', '.join(remove)} "
-            "(infra_remove) from this machine, pass infra_safeguard: false for this one run: "
-            """pillar='{"infra": {"infra_safeguard": false}}'"""
-        )
-        return {**ret, "result": False, "comment": comment}
-    _minion().context[_REMOVED] = set()
-    return {**ret, "comment": f"Removal is allowed: {', '.join(remove)}."}
+
+    def compare() -> Plan:
+        removal.check_allowed(safeguard, remove, confirm)
+        _minion().context[_REMOVED] = set()
+        return Plan(comment=f"Removal is allowed: {', '.join(remove)}.")
+
+    return converge(name, __opts__["test"], compare)
 
 
 def confirmed(name: str, data: list[str], remove: list[str], confirm: list[str]) -> dict[str, Any]:
@@ -63,17 +57,14 @@ def confirmed(name: str, data: list[str], remove: list[str], confirm: list[str])
     remove, confirm
         ``infra_remove`` and ``infra_remove_confirm``.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    if "data" not in remove:
-        return {**ret, "comment": "No data is deleted."}
-    missing = removal.unconfirmed(data, confirm)
-    if missing:
-        comment = (
-            "Nothing was changed: infra_remove contains data. Expected "
-            f"infra_remove_confirm: [{', '.join(missing)}], got [{', '.join(confirm)}]"
-        )
-        return {**ret, "result": False, "comment": comment}
-    return {**ret, "comment": f"Deletion confirmed for {', '.join(data)}."}
+
+    def compare() -> Plan:
+        if "data" not in remove:
+            return Plan(comment="No data is deleted.")
+        removal.check_confirmed(data, confirm)
+        return Plan(comment=f"Deletion confirmed for {', '.join(data)}.")
+
+    return converge(name, __opts__["test"], compare)
 
 
 def service(name: str) -> dict[str, Any]:
@@ -82,20 +73,7 @@ def service(name: str) -> dict[str, Any]:
     name
         The component.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        units = removal.active_units(_minion(), _record(name).get("units", {}))
-        if not units:
-            return {**ret, "comment": f"No service of {name} runs."}
-        ret["changes"] = dict.fromkeys(units, "stopped")
-        if __opts__["test"]:
-            return {**ret, "result": None, "comment": f"{', '.join(units)} would be stopped."}
-        for unit in units:
-            full = systemd.unit_name(unit)
-            systemd.systemctl("disable", "--now", full)
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": f"{', '.join(units)} stopped."}
+    return converge(name, __opts__["test"], lambda: removal.plan_stop(_minion(), name))
 
 
 def config(name: str, sets: dict[str, str], caches: list[str]) -> dict[str, Any]:
@@ -251,16 +229,13 @@ def data(name: str, paths: list[str]) -> dict[str, Any]:
     paths
         Absolute paths, each confirmed (see :func:`confirmed`).
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        there = [p for p in paths if removal.unconfirmed([p], [])]
-        ret["changes"] = dict.fromkeys(there, "deleted")
-        for path in [] if __opts__["test"] else there:
-            removal.delete(path)
-    except (CommandExecutionError, OSError) as err:
-        return {**ret, "result": False, "comment": str(err)}
-    _assume_removed(ret["changes"])
-    return _report(ret, f"The data of {name}")
+
+    def compare() -> Plan:
+        plan = removal.plan_deletion(name, paths)
+        _assume_removed(plan.changes)
+        return plan
+
+    return converge(name, __opts__["test"], compare)
 
 
 def rest(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:

@@ -11,14 +11,15 @@ import os
 import pwd
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from infra_formula import paths, process, systemd
-from infra_formula.errors import CommandFailed
+from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import manifest, originals
 from infra_formula.minion import Minion
+from infra_formula.state import Plan
 from infra_formula.uninstall import install_record
 
 STAGES = ("service", "config", "package", "data")
@@ -60,6 +61,32 @@ def unconfirmed(data: Iterable[str], confirm: Iterable[str]) -> list[str]:
     return [path for path in data if os.path.lexists(path) and path.rstrip("/") not in named]
 
 
+def check_allowed(safeguard: bool, remove: Sequence[str], confirm: Sequence[str]) -> None:
+    """Refuse a removal with wrong parameters, or with ``infra_safeguard`` on.
+
+    Raises InvalidInput and CommandFailed.
+    """
+    errors = problems(remove, confirm)
+    if errors:
+        raise InvalidInput("\n".join(["Nothing was changed; in pillar:", *errors]))
+    if safeguard:
+        raise CommandFailed(
+            f"Nothing was changed: infra_safeguard is on. To remove {', '.join(remove)} "
+            "(infra_remove) from this machine, pass infra_safeguard: false for this one run: "
+            """pillar='{"infra": {"infra_safeguard": false}}'"""
+        )
+
+
+def check_confirmed(data: Iterable[str], confirm: Sequence[str]) -> None:
+    """Refuse to delete data that ``infra_remove_confirm`` does not name; raises InvalidInput."""
+    missing = unconfirmed(data, confirm)
+    if missing:
+        raise InvalidInput(
+            "Nothing was changed: infra_remove contains data. Expected "
+            f"infra_remove_confirm: [{', '.join(missing)}], got [{', '.join(confirm)}]"
+        )
+
+
 # -- services ------------------------------------------------------------------------------------
 
 
@@ -67,6 +94,24 @@ def active_units(minion: Minion, units: Iterable[str]) -> list[str]:
     """Units that run or start with the machine."""
     now = install_record.inspect(minion, {"units": units}).get("units", {})
     return [u for u, is_ in now.items() if is_["active"] or is_["file"].startswith("enabled")]
+
+
+def plan_stop(minion: Minion, component: str) -> Plan:
+    """Plan to stop and disable the services of a component."""
+    units = active_units(minion, install_record.record().get(component, {}).get("units", {}))
+    if not units:
+        return Plan(comment=f"No service of {component} runs.")
+
+    def stop() -> None:
+        for unit in units:
+            systemd.systemctl("disable", "--now", systemd.unit_name(unit))
+
+    return Plan(
+        changes=dict.fromkeys(units, "stopped"),
+        comment=f"{', '.join(units)} stopped.",
+        would=f"{', '.join(units)} would be stopped.",
+        apply=stop,
+    )
 
 
 def restore_units(
@@ -193,6 +238,22 @@ def dangling_links(links: Iterable[str], folders: Iterable[str]) -> list[str]:
         if not target.exists() or str(target) in going or not any(target.iterdir()):
             found.append(str(link))
     return found
+
+
+def plan_deletion(component: str, data: Iterable[str]) -> Plan:
+    """Plan to delete the data of a component; each path has to be confirmed."""
+    present = [path for path in data if os.path.lexists(path)]
+
+    def delete_all() -> None:
+        for path in present:
+            delete(path)
+
+    return Plan(
+        changes=dict.fromkeys(present, "deleted"),
+        comment=f"Data of {component}: {len(present)} paths deleted.",
+        would=f"Data of {component}: {len(present)} paths would be deleted.",
+        apply=delete_all,
+    )
 
 
 def delete(path: str) -> None:
