@@ -11,7 +11,7 @@ from infra_formula.fileset.file_set import FileSet
 from infra_formula.firewall import ports
 from infra_formula.minion import Minion
 from infra_formula.state import Plan, converge
-from infra_formula.uninstall import install_record, removal
+from infra_formula.uninstall import accounts, install_record, packages, removal
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -176,13 +176,13 @@ def package(name: str) -> dict[str, Any]:
         if shared and not __opts__["test"]:
             for kind in ("packages", "installed"):
                 install_record.forget(name, kind, shared)
-        found = removal.removable(_minion(), own) if own else {"remove": [], "required": {}}
+        found = packages.removable(_minion(), own) if own else {"remove": [], "required": {}}
         displaced = _record(name).get("displaced", {})
         ret["changes"] = dict.fromkeys(found["remove"], "removed")
         ret["changes"].update(dict.fromkeys(displaced, "installed again"))
         if not __opts__["test"]:
             if found["remove"]:
-                removal.purge(_minion(), found["remove"])
+                packages.purge(_minion(), found["remove"])
             removed = [p for p in own if p not in found["required"]]
             for kind in ("packages", "installed"):
                 install_record.forget(name, kind, removed)
@@ -290,7 +290,7 @@ def _accounts(
         kind: [n for n, was in record.get(kind, {}).items() if not was]
         for kind in ("accounts", "groups")
     }
-    found = removal.removable_accounts(
+    found = accounts.removable(
         managed["accounts"], managed["groups"], data, stopped=__opts__["test"]
     )
     staying = []
