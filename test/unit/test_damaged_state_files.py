@@ -45,7 +45,6 @@ def place(tmp_path, monkeypatch):
         (infra_resolver, "RECORD", tmp_path / "resolver.json"),
         (infra_resolver, "RESOLV_CONF", tmp_path / "resolv.conf"),
         (infra_resolver, "_UPLINKS", ()),
-        (infra_status, "KNOWN", tmp_path / "status.json"),
     ):
         monkeypatch.setattr(module, name, path)
     return tmp_path
@@ -165,9 +164,9 @@ def test_data_is_not_destroyed_twice_because_nobody_can_tell(minion, damage, mon
 def test_the_list_of_components_is_refused_by_name(place, damage):
     if damage == b"[1]":
         return  # of the form that it has
-    infra_status.KNOWN.write_bytes(damage)
+    (place / "status.json").write_bytes(damage)
     with pytest.raises(CommandExecutionError, match=r"status\.json.*apply infra anew"):
-        infra_status.known()
+        infra_status.components()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
