@@ -20,6 +20,7 @@ import jinja2
 import markupsafe
 import salt.utils.yaml
 
+from infra_formula import templates
 from infra_formula.errors import InvalidInput
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
@@ -28,7 +29,6 @@ from infra_formula.portal import cards as portal_cards
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.rendering import TEMPLATES
 from infra_formula.portal.views import site_url, views
-from infra_formula.templates import SaltLoader
 
 CARD_KEYS = ("name", "url", "desc", "icon", "name_cn", "desc_cn")
 """Attributes of a card; ``name`` and ``url`` are required."""
@@ -64,15 +64,14 @@ def files(
 
     Raises InvalidInput for a faulty card or template.
     """
-    text = minion.call("cp.get_file_str", "salt://infra/nginx/pages.yaml")
-    data = salt.utils.yaml.safe_load(text)
+    data = salt.utils.yaml.safe_load(templates.read(minion, "salt://infra/nginx/pages.yaml"))
     context = portal_context(portal, settings, nodes, version)
     context["strings"], context["icons"] = data["strings"], data["icons"]
     variables = {"repo_name": settings["repo_name"]}
     wanted = cards(data["cards"], settings["components"], services, extra_services, variables)
     record = portal_cards.record(wanted, settings)
     context["cards"] = [card for card in wanted if record["asked"][card["url"]]["served"]]
-    rendered = render(context, SaltLoader(minion, TEMPLATES))
+    rendered = render(context, templates.SaltLoader(minion, TEMPLATES))
     group = settings["nginx_group"]
     return {name: {"text": text, "group": group} for name, text in rendered.items()}, record
 
