@@ -109,7 +109,7 @@ def wait_until_served(port: int, expected: str, seconds: float = 30.0, since: in
             return
         refused = [line for line in _error_log(since) if "[emerg]" in line]
         if refused:
-            raise CommandFailed(f"nginx refuses the configuration: {refused[-1]}")
+            raise CommandFailed(f"nginx refuses the configuration on reload: {refused[-1]}")
         time.sleep(0.05)
     lines = " | ".join(_error_log(since)[-3:]) or "nothing"
     raise CommandFailed(
