@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from infra_formula import systemd
-from infra_formula.daemon import checks, units
+from infra_formula.daemon import health, units
 from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError
 
@@ -58,11 +57,8 @@ def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
         return {**ret, "result": False, "comment": str(err)}
     if not faults:
         return {**ret, "comment": f"{len(healthy)} units run without a restart."}
-    lines = [f"{unit}: {fault}{_reason(unit)}" for unit, fault in sorted(faults.items())]
+    lines = [
+        f"{unit}: {fault}{health.log_quote(unit, '-10min', last=True)}"
+        for unit, fault in sorted(faults.items())
+    ]
     return {**ret, "result": False, "comment": "\n".join(lines)}
-
-
-def _reason(unit: str) -> str:
-    lines = systemd.journal(unit, "-10min")
-    words = checks.extract_error_lines(lines, last=True) if lines.strip() else ""
-    return f"; it says: {words}" if words else ""

@@ -11,7 +11,7 @@ def test_a_file_is_read_where_salt_serves_it():
     served = {"salt://infra/a.j2": "text"}
     minion = Minion({"cp.get_file_str": lambda path: served.get(path, "")})
     assert templates.read(minion, "salt://infra/a.j2") == "text"
-    with pytest.raises(CommandFailed, match="^salt://infra/b.j2 is not served"):
+    with pytest.raises(CommandFailed, match=r"^salt://infra/b.j2 is not served"):
         templates.read(minion, "salt://infra/b.j2")
 
 
@@ -36,7 +36,7 @@ def test_square_brackets_leave_braces_alone():
 
 @pytest.mark.parametrize("text", ["{{ missing }}", "{% if %}", "{% import 'no' as n %}"])
 def test_a_broken_template_is_named(text):
-    with pytest.raises(InvalidInput, match="^salt://infra/x.j2: "):
+    with pytest.raises(InvalidInput, match=r"^salt://infra/x.j2: "):
         templates.render("salt://infra/x.j2", text, {})
 
 
