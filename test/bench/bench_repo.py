@@ -22,9 +22,11 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPO / "_utils"), str(REPO), str(REPO / "test"), str(REPO / "test/support")]
 
 import report  # noqa: E402
+from infra_formula.minion import Minion  # noqa: E402
 from infra_formula.repository import apt as infra_repo_apt  # noqa: E402
 from infra_formula.repository import fetching as infra_repo_fetch  # noqa: E402
 from infra_formula.repository import indexes as infra_repo_index  # noqa: E402
+from infra_formula.repository import package_store  # noqa: E402
 from repo_samples import Server  # noqa: E402
 
 CACHE = Path(
@@ -96,19 +98,18 @@ def packages(number):
     todo = [
         {"url": p["url"], "checksum": p["checksum"], "size": p["size"], "name": p["file"]}
         for p in chosen
-        if not store.path(str(store), p["checksum"].partition(":")[2]).exists()
+        if not package_store.path(str(store), p["checksum"].partition(":")[2]).exists()
     ]
     if todo:
-        infra_repo_fetch.fetch_reporting(
-            todo, str(store), str(CACHE / "partial"), 8, 4, 60, None,
-            lambda p: print("  " + infra_repo_fetch.describe(p), file=sys.stderr), every=10,
+        infra_repo_fetch.fetch(
+            Minion(), todo, str(store), str(CACHE / "partial"), timeout=60
         )  # fmt: skip
     pool = CACHE / f"pool-{number}"
     shutil.rmtree(pool, ignore_errors=True)
     pool.mkdir(parents=True)
     for package in chosen:
         digest = package["checksum"].partition(":")[2]
-        os.link(store.path(str(store), digest), pool / package["file"])
+        os.link(package_store.path(str(store), digest), pool / package["file"])
     return pool, chosen
 
 
@@ -331,9 +332,7 @@ def bench_fetch(table, pool, chosen, repeat):
             repeat, before=empty,
         )  # fmt: skip
         ours = seconds(
-            lambda: infra_repo_fetch.fetch_reporting(
-                items, str(out / "s"), str(out / "p"), 8, 4, 30, None, lambda p: None
-            ),
+            lambda: infra_repo_fetch.fetch(Minion(), items, str(out / "s"), str(out / "p")),
             repeat, before=empty,
         )  # fmt: skip
         server.close()

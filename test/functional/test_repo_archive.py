@@ -648,7 +648,7 @@ def test_an_archive_that_was_published_before_is_not_judged_again(
     note.write_text(json.dumps(offline_package.archive_identity(str(archive))))
     ret = unpack(archive)
     assert (ret.result, ret.changes) == (True, {})
-    assert "is what" in ret.comment
+    assert "is the content of" in ret.comment
 
 
 def test_it_is_signed_by_hand_and_stays_so(former, unpack, states, modules, other, spec, repo_key):

@@ -246,7 +246,7 @@ def test_the_other_sources_come_back_with_one_state(infra):
     refused = infra.salt_call("state.single", "infra_repo.used", "pigsty", check=False)
     (result,) = refused.values()
     assert result["result"] is False
-    assert "the sources are as they were" in result["comment"]
+    assert "the sources were restored" in result["comment"]
     infra.run(["apt-get", "update", "-q"])
     assert repo_uris(infra) == own
 

@@ -34,12 +34,7 @@ _TABLE = "table inet infra"
 def plan_open(wanted_ports: list[str], sources: list[str] | None, component: str | None) -> Plan:
     """Plan to open ports in firewalld or ufw, if one is active; other ports are left as they are.
 
-    wanted_ports
-        Like ``80/tcp``.
-    sources
-        Addresses and networks that are let in; None for everybody.
-    component
-        Whose install record gets what is opened: removal closes it again.
+    See the state ``infra_firewall.open``.
     """
     firewall = ports.active()
     if firewall is None:
@@ -76,18 +71,7 @@ def plan_confined(
 ) -> Plan:
     """Plan to let those who are entitled reach the services' ports, and nobody else.
 
-    rows
-        Ports and who may reach them, see ``ports``.
-    nodes
-        Addresses of the INFRA nodes.
-    site
-        ``node_firewall_intranet``.
-    mode
-        ``infra_firewall``: ``auto``, ``required`` or ``off``.
-    opens
-        Whether rules of firewalld and ufw are managed.
-    component
-        Whose install record gets what is changed.
+    See the state ``infra_firewall.confined``.
     """
     firewall = ports.active()
     parts = [_plan_rules(firewall, rows, component)] if firewall and opens else []

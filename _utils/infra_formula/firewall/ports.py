@@ -39,11 +39,7 @@ def active() -> str | None:
 
 
 def open_ports(firewall: str) -> list[str]:
-    """Rules by which a firewall lets in ports.
-
-    firewall
-        What :func:`active` returned.
-    """
+    """Rules by which a firewall lets in ports; see ``infra_firewall.open_ports``."""
     if firewall == "ufw":
         return ufw_ports(run_firewall("ufw", "status"))
     # Both what runs and what a restart brings back have to have it.

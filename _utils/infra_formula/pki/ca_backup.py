@@ -75,10 +75,7 @@ def mode(name: str) -> int:
 def write(path: str, passphrase_file: str) -> list[str]:
     """Write the CA, and what was issued by hand, into an encrypted file.
 
-    path, passphrase_file
-        As for ``infra_cert.backup``.
-
-    Returns the paths of what is in it.
+    See ``infra_cert.backup``.
     """
     _check_passphrase(passphrase_file)
     target = Path(path)
@@ -114,13 +111,7 @@ def read(path: str, passphrase_file: str) -> bytes:
 
 
 def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, str]:
-    """Put back what a backup holds, after it is seen to be whole.
-
-    path, passphrase_file, force
-        As for ``infra_cert.restore``.
-
-    Returns path → ``restored``, ``as it was``, or where what lay there went.
-    """
+    """Put back what a backup holds, after it is seen to be whole; see ``infra_cert.restore``."""
     files = unpack(read(path, passphrase_file))
     texts = [files[n].decode("utf-8", "replace") for n in ("etc/pki/ca.crt", "etc/pki/ca/ca.key")]
     fault = certificates.text_fault(*texts)

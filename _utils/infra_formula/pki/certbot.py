@@ -35,11 +35,7 @@ _BUSY_SECONDS = 300
 
 # -- what there is -------------------------------------------------------------------------------
 def certificates() -> dict[str, dict[str, Any]]:
-    """Certificates that certbot keeps on this machine.
-
-    Returns name → ``names``, ``issuer``, ``not_after``, ``days`` (its whole life), ``days_left``,
-    ``cert`` and ``key`` (paths) and ``renewal`` (how it is renewed), or ``fault``.
-    """
+    """Certificates that certbot keeps on this machine; see ``infra_certbot.certificates``."""
     found = {}
     for conf in sorted((paths.LETSENCRYPT / "renewal").glob("*.conf")):
         live = paths.LETSENCRYPT / "live" / conf.stem
@@ -84,9 +80,7 @@ def plan(views: dict[str, dict[str, Any]], request: dict[str, Any]) -> dict[str,
 def status() -> dict[str, dict[str, Any]]:
     """Public certificates of this minion: which there are, and what went wrong with which.
 
-    Returns name → ``names``, ``days_left``, ``fault`` (all as in :func:`certificates`) and
-    ``failure``: ``error``, ``count``, ``at`` and ``next``, the time before which an apply does not
-    ask again (:func:`retry` lifts that).
+    See ``infra_certbot.status``.
     """
     found: dict[str, dict[str, Any]] = {
         name: {word: have[word] for word in ("names", "days_left", "fault") if word in have}
@@ -132,15 +126,7 @@ def issue(spec: dict[str, Any], request: dict[str, Any], force: bool = False) ->
 def replace(name: str, revoke: str = "") -> dict[str, Any]:
     """Get a certificate anew, with a new key, and let nginx serve it; then revoke the old one.
 
-    name
-        Its ``certbot`` name.
-    revoke
-        Why the old one is revoked, e.g. ``keycompromise``; without it, it is not.
-
-    Returns what there is then (see :func:`certificates`).
-
-    Raises SaltInvocationError for a name or a reason that is not known, CommandExecutionError where
-    certbot or nginx fails; the old certificate then stays, and stays valid.
+    See ``infra_certbot.replace``.
     """
     if revoke and revoke not in REASONS:
         raise InvalidInput(f"revoke: expected one of {', '.join(REASONS)}, got {revoke!r}")
@@ -167,13 +153,7 @@ def replace(name: str, revoke: str = "") -> dict[str, Any]:
 
 
 def retry(name: str = "") -> list[str]:
-    """Let the next apply ask again at once for what failed.
-
-    name
-        Of one certificate; all of them without it.
-
-    Returns the names.
-    """
+    """Let the next apply ask again at once for what failed; see ``infra_certbot.retry``."""
     record = certbot_record.read()
     names = [n for n in sorted(record["failures"]) if name in ("", n)]
     for each in names:

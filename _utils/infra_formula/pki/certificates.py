@@ -23,17 +23,7 @@ _USAGES = {"serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
 
 # -- what certificates say -----------------------------------------------------------------------
 def describe(path: str) -> dict[str, Any]:
-    """What a PEM certificate says of itself (the first of a chain).
-
-    path
-        Absolute path of the file.
-
-    Returns ``subject``, ``issuer`` (RFC 4514), ``names`` (DNS), ``addresses``, ``not_after`` (ISO
-    8601, UTC), ``days`` (its whole life) and ``days_left`` (floats, days), and ``usages``, those
-    of serverAuth and clientAuth that it is for (empty: any).
-
-    Raises ValueError for a file that is no certificate, OSError for one that cannot be read.
-    """
+    """What a PEM certificate says of itself (the first of a chain); see ``infra_cert.describe``."""
     cert = load(path)
     try:
         san = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

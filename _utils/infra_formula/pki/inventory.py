@@ -14,8 +14,7 @@ from infra_formula.pki import authority, certbot, certificates
 def list_certificates() -> dict[str, dict[str, Any]]:
     """Every certificate that matters here: the CA, what it signed, public ones, and your own.
 
-    Returns path → ``kind`` (``ca``, ``issued``, ``public``, ``own``), ``names`` (and addresses),
-    ``issuer``, ``not_after``, ``days_left``, ``used_by`` (words) and ``renewed_by``; or ``fault``.
+    See ``infra_cert.list``.
     """
     served = served_by_nginx(paths.NGINX)
     found: dict[str, dict[str, Any]] = {}

@@ -29,23 +29,7 @@ def issue(
 ) -> dict[str, Any]:
     """Issue a certificate by hand, for a server or a client that this formula does not manage.
 
-    cn
-        Its common name; for the login to a database, the name of the role.
-    san
-        DNS names and IP addresses it is for: a list, or separated by commas; ``DNS:`` and ``IP:``
-        may stand before each.
-    org, unit
-        O and OU of its subject.
-    expire
-        Its life, like ``7300d``.
-    crt, key
-        Where to put it and its key, absolute paths; ``/etc/pki/misc/<cn>.crt`` and ``.key`` if not
-        given. Both get the mode 0600. A key that is there is used again.
-
-    Returns what :func:`certificates.describe` tells of it, and ``crt`` and ``key``.
-
-    Raises SaltInvocationError for arguments that cannot be, and where a certificate of another CA
-    lies there; CommandExecutionError where the CA is missing.
+    See ``infra_cert.issue``.
     """
     crt, key = (
         crt or str(paths.PKI / "misc" / f"{cn}.crt"),
@@ -79,16 +63,7 @@ def _is_from_other_ca(crt: str, ca: str) -> bool:
 def renew(minion: Minion, name: str = "", force: bool = False) -> dict[str, str]:
     """Renew what this machine's CA signed and is about to end; have it served.
 
-    name
-        Path of one certificate; all of them without it.
-    force
-        Renew it though it is good for longer.
-
-    Returns path → what was done, or how long it is good for. A certificate that was removed is
-    forgotten. Needs no pillar and no master; the timer ``infra-cert-renew`` runs it every day.
-
-    Raises SaltInvocationError for a certificate that is not known, CommandExecutionError with every
-    failure; what could be renewed then is.
+    See ``infra_cert.renew``.
     """
     known = authority.recorded()
     if name and name not in known:

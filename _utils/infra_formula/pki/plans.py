@@ -32,16 +32,7 @@ def plan_ca(
 ) -> Plan:
     """Plan to have a CA: created or put in place if it is missing, never overwritten.
 
-    name, private_key
-        Absolute paths of the certificate and its key.
-    common_name, days
-        CN and life of a CA that is created.
-    create
-        False: a missing CA is an error.
-    pair, expected
-        Certificate and key as PEM, and the certificate alone, from pillar.
-    source
-        Directory of this machine with ``ca.crt`` and ``ca.key``, read if pillar has no certificate.
+    See the state ``infra_cert.authority``.
     """
     present = {path: Path(path).exists() for path in (name, private_key)}
     if all(present.values()):
@@ -170,12 +161,7 @@ def _record(name: str, spec: dict[str, Any]) -> None:
 def plan_trusted(name: str, bundle: str, command: str) -> Plan:
     """Plan to have a certificate in the bundle that this machine's programs read.
 
-    name
-        Absolute path of the certificate, linked to where the command finds it.
-    bundle
-        Absolute path of the bundle. It is read, so that an interrupted run is noticed.
-    command
-        The program that makes the bundle.
+    See the state ``infra_cert.trusted``.
     """
     updated = {bundle: "updated"}
     would = f"{name} would be trusted."

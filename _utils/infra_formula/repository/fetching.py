@@ -20,7 +20,6 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,6 +38,7 @@ GIVE_UP_AFTER = 20
 """Files that fail before the rest is not even tried."""
 
 _CHUNK = 256 * 1024
+_REPORT_EVERY = 2.0  # seconds
 
 
 class _Stopped(Exception):
@@ -82,16 +82,40 @@ def fetch(
     Raises CommandExecutionError naming each file that could not be had, and why. What was fetched
     before stays.
     """
-    return fetch_reporting(
-        items,
-        store,
-        partial,
-        connections,
-        retries,
-        timeout,
-        proxy_env,
-        lambda progress: _report(minion, progress, tag, note),
-    )
+    job = _Job(items, Path(store), Path(partial), retries, timeout, proxy_env)
+    for folder in (store, partial):
+        Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+    missing = sum(item["size"] for item in items)
+    free = shutil.disk_usage(partial).free
+    have = sum(p.stat().st_size for p in Path(partial).iterdir())
+    if missing - have > free:
+        raise CommandFailed(
+            f"{store}: {missing / 2**20:.0f} MiB are still to be fetched, but its file system has"
+            f" only {free / 2**20:.0f} MiB free"
+        )
+    threads = [
+        threading.Thread(target=_work, args=(job,), name=f"fetch-{n}", daemon=True)
+        for n in range(max(1, min(connections, len(items))))
+    ]
+    started = last = time.monotonic()
+    for thread in threads:
+        thread.start()
+    try:
+        while any(thread.is_alive() for thread in threads):
+            for thread in threads:
+                thread.join(0.02)
+            if time.monotonic() - last >= _REPORT_EVERY:
+                last = time.monotonic()
+                _report(minion, _progress(job, last - started, finished=False), tag, note)
+    finally:
+        job.stop.set()
+        for thread in threads:
+            thread.join()
+    if items:
+        _report(minion, _progress(job, time.monotonic() - started, finished=True), tag, note)
+    if job.errors:
+        raise CommandFailed(_error_text(job))
+    return {"files": job.results, "bytes": job.bytes}
 
 
 def _report(minion: Minion, progress: dict[str, Any], tag: str, note: str) -> None:
@@ -118,13 +142,26 @@ def describe(progress: dict[str, Any]) -> str:
     )
 
 
-class _State:
+class _Job:
     """What the workers share."""
 
-    def __init__(self, items: list[dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        items: list[dict[str, Any]],
+        store: Path,
+        partial: Path,
+        retries: int,
+        timeout: int,
+        proxy_env: dict[str, str] | None,
+    ) -> None:
+        self.items, self.store, self.partial = items, store, partial
+        self.retries, self.timeout, self.proxy_env = retries, timeout, proxy_env
         self.lock = threading.Lock()
         self.stop = threading.Event()
         self.todo: queue.SimpleQueue[int] = queue.SimpleQueue()
+        # The largest first: no connection is left alone with one at the end.
+        for index in sorted(range(len(items)), key=lambda i: -items[i]["size"]):
+            self.todo.put(index)
         self.results: list[str] = [""] * len(items)
         self.errors: dict[int, str] = {}
         self.bytes = 0
@@ -136,148 +173,74 @@ class _State:
             self.bytes += number
 
 
-def fetch_reporting(
-    items: list[dict[str, Any]],
-    store: str,
-    partial: str,
-    connections: int,
-    retries: int,
-    timeout: int,
-    proxy_env: dict[str, str] | None,
-    report: Callable[[dict[str, Any]], None],
-    every: float = 2.0,
-) -> dict[str, Any]:
-    """The half of :func:`fetch` that is free of Salt; ``report`` gets a progress mapping."""
-    for folder in (store, partial):
-        Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-    missing = sum(item["size"] for item in items)
-    free = shutil.disk_usage(partial).free
-    have = sum(p.stat().st_size for p in Path(partial).iterdir())
-    if missing - have > free:
-        raise CommandFailed(
-            f"{store}: {missing / 2**20:.0f} MiB are still to be fetched, but its file system has"
-            f" only {free / 2**20:.0f} MiB free"
-        )
-    state = _State(items)
-    # The largest first: no connection is left alone with one at the end.
-    for index in sorted(range(len(items)), key=lambda i: -items[i]["size"]):
-        state.todo.put(index)
-    threads = [
-        threading.Thread(
-            target=_work,
-            args=(state, items, store, partial, retries, timeout, proxy_env),
-            name=f"fetch-{n}",
-            daemon=True,
-        )
-        for n in range(max(1, min(connections, len(items))))
-    ]
-    started = time.monotonic()
-    for thread in threads:
-        thread.start()
-    try:
-        last = started
-        while any(thread.is_alive() for thread in threads):
-            for thread in threads:
-                thread.join(0.02)
-            if time.monotonic() - last >= every:
-                last = time.monotonic()
-                report(_progress(state, items, last - started, finished=False))
-    finally:
-        state.stop.set()
-        for thread in threads:
-            thread.join()
-    if items:
-        report(_progress(state, items, time.monotonic() - started, finished=True))
-    if state.errors:
-        raise CommandFailed(_error_text(state, items))
-    return {"files": state.results, "bytes": state.bytes}
-
-
-def _progress(
-    state: _State, items: list[dict[str, Any]], seconds: float, finished: bool
-) -> dict[str, Any]:
-    total = sum(item["size"] for item in items)
-    rate = state.bytes / seconds if seconds > 0 else 0.0
+def _progress(job: _Job, seconds: float, finished: bool) -> dict[str, Any]:
+    total = sum(item["size"] for item in job.items)
+    rate = job.bytes / seconds if seconds > 0 else 0.0
     return {
-        "done": state.done,
-        "total": len(items),
-        "failed": len(state.errors),
-        "bytes": state.bytes,
-        "total_bytes": max(total, state.bytes),
+        "done": job.done,
+        "total": len(job.items),
+        "failed": len(job.errors),
+        "bytes": job.bytes,
+        "total_bytes": max(total, job.bytes),
         "rate": round(rate),
-        "seconds_left": round(max(0, total - state.bytes) / rate) if rate else None,
-        "current": "" if finished else state.current,
+        "seconds_left": round(max(0, total - job.bytes) / rate) if rate else None,
+        "current": "" if finished else job.current,
         "finished": finished,
     }
 
 
-def _error_text(state: _State, items: list[dict[str, Any]]) -> str:
-    lines = [f"{items[i]['url']}: {why}" for i, why in sorted(state.errors.items())]
-    untried = len(items) - state.done - len(state.errors)
+def _error_text(job: _Job) -> str:
+    items = job.items
+    lines = [f"{items[i]['url']}: {why}" for i, why in sorted(job.errors.items())]
+    untried = len(items) - job.done - len(job.errors)
     head = f"{len(lines)} of {len(items)} files could not be fetched"
     if untried > 0:
         head += f" ({untried} more were not tried)"
     return head + ":\n" + "\n".join(lines)
 
 
-def _work(
-    state: _State,
-    items: list[dict[str, Any]],
-    store: str,
-    partial: str,
-    retries: int,
-    timeout: int,
-    proxy_env: dict[str, str] | None,
-) -> None:
-    session = connections.Session(proxy_env, timeout)
+def _work(job: _Job) -> None:
+    session = connections.Session(job.proxy_env, job.timeout)
     try:
-        while not state.stop.is_set():
+        while not job.stop.is_set():
             try:
-                index = state.todo.get_nowait()
+                index = job.todo.get_nowait()
             except queue.Empty:
                 return
-            item = items[index]
-            state.current = item["name"]
+            job.current = job.items[index]["name"]
             try:
-                state.results[index] = _one(item, store, partial, retries, session, state)
-                with state.lock:
-                    state.done += 1
+                job.results[index] = _one(job.items[index], session, job)
+                with job.lock:
+                    job.done += 1
             except _Stopped:
                 return
             except connections.FinalError as exc:
-                with state.lock:
-                    state.errors[index] = str(exc)
-                    if len(state.errors) >= GIVE_UP_AFTER:
-                        state.stop.set()
+                with job.lock:
+                    job.errors[index] = str(exc)
+                    if len(job.errors) >= GIVE_UP_AFTER:
+                        job.stop.set()
             except Exception as exc:  # whatever it is must reach the user, not die with a thread
-                with state.lock:
-                    state.errors[index] = connections.error_text(exc)
-                    state.stop.set()
+                with job.lock:
+                    job.errors[index] = connections.error_text(exc)
+                    job.stop.set()
     finally:
         session.close()
 
 
-def _one(
-    item: dict[str, Any],
-    store: str,
-    partial: str,
-    retries: int,
-    session: connections.Session,
-    state: _State,
-) -> str:
+def _one(item: dict[str, Any], session: connections.Session, job: _Job) -> str:
     """Fetch one item, as often as it takes; returns the SHA-256 of its content."""
     key = item["checksum"].replace(":", "-") or hashlib.sha256(item["url"].encode()).hexdigest()
-    path = Path(partial, key)
+    path = job.partial / key
     wrong = 0
     reason = ""
-    for attempt in range(retries + 1):
-        if attempt and state.stop.wait(connections.pause(attempt)):
+    for attempt in range(job.retries + 1):
+        if attempt and job.stop.wait(connections.pause(attempt)):
             raise _Stopped
         if not item["checksum"]:
             # What cannot be checked when it is whole cannot be glued together from two answers.
             path.unlink(missing_ok=True)
         try:
-            sha256, other = _transfer(item, path, session, state)
+            sha256, other = _transfer(item, path, session, job)
         except (connections.TemporaryError, http.client.HTTPException) as exc:
             session.close()
             reason = connections.error_text(exc)
@@ -299,7 +262,7 @@ def _one(
             if wrong > 1:
                 break
             continue
-        final = package_store.path(store, sha256)
+        final = package_store.path(job.store, sha256)
         final.parent.mkdir(mode=0o700, exist_ok=True)
         path.chmod(0o644)
         path.replace(final)
@@ -308,7 +271,7 @@ def _one(
 
 
 def _transfer(
-    item: dict[str, Any], path: Path, session: connections.Session, state: _State
+    item: dict[str, Any], path: Path, session: connections.Session, job: _Job
 ) -> tuple[str, str]:
     """Bring the partial file up to its full size; returns its SHA-256 and its own checksum."""
     kind = item["checksum"].partition(":")[0] or "sha256"
@@ -332,7 +295,7 @@ def _transfer(
                     out.truncate(0)
                     hashes = [hashlib.new(d.name, usedforsecurity=False) for d in hashes]
                     have = 0
-                have += _copy(stream, out, hashes, (size or LARGEST) - have, session, state)
+                have += _copy(stream, out, hashes, (size or LARGEST) - have, session, job)
             if size and have < size:
                 raise connections.TemporaryError(f"only {have} of {size} bytes came")
     return hashes[0].hexdigest(), hashes[-1].hexdigest()
@@ -344,12 +307,12 @@ def _copy(
     hashes: list[Any],
     limit: int,
     session: connections.Session,
-    state: _State,
+    job: _Job,
 ) -> int:
     copied = 0
     window, since = 0, time.monotonic()
     while True:
-        if state.stop.is_set():
+        if job.stop.is_set():
             raise _Stopped
         chunk = stream.read1(_CHUNK)
         if not chunk:
@@ -360,7 +323,7 @@ def _copy(
         out.write(chunk)
         for digest in hashes:
             digest.update(chunk)
-        state.count(len(chunk))
+        job.count(len(chunk))
         window += len(chunk)
         now = time.monotonic()
         if now - since >= session.timeout:

@@ -39,19 +39,7 @@ def pack(
     folder: str = "/root",
     compression: str = "gzip",
 ) -> dict[str, Any]:
-    """Pack what is published into one archive.
-
-    version
-        For the archive's name: ``pigsty-pkg-<version>.<os>.<arch>.tgz``.
-    archive
-        Path of the archive; made of folder and that name where empty.
-    folder
-        Where to put it.
-    compression
-        ``gzip`` (as Pigsty's) or ``zstd``.
-
-    Returns ``archive``, ``files``, ``bytes`` and ``sha256``.
-    """
+    """Pack what is published into one archive; see ``infra_repo.pack``."""
     if compression not in ("gzip", "zstd"):
         raise InvalidInput(f"compression: expected gzip or zstd, got {compression!r}")
     if not re.fullmatch(r"[A-Za-z0-9._-]+", version):
@@ -100,27 +88,7 @@ def unpack(
     unsigned: bool = False,
     key: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Check an archive, and publish the repository in it.
-
-    archive
-        File made by :func:`pack`, or one of Pigsty's. Nobody but root may be able to write it, see
-        ``root_only.open_file``; only the descriptor that was judged is read.
-    checksum
-        Checksum that the archive must have, e.g. ``sha256:…``; empty for any.
-    fingerprint
-        Fingerprint of the key that must have signed it; empty for the key that signed what is
-        published, or, where that is not signed, for the key in the archive.
-    unsigned
-        Whether an archive that is not signed may replace a repository that is.
-    key
-        This node's own key, see :func:`published.build`. An archive that is not signed is signed
-        with it if the tools are installed; otherwise later, by :func:`sign`.
-
-    Returns ``path``, ``files``, ``bytes``, ``key`` (that the archive was signed with; empty where
-    it is not signed) and ``signed_here`` (the key that it was signed with here, or empty).
-
-    Raises CommandExecutionError; what was published is then unchanged.
-    """
+    """Check an archive, and publish the repository in it; see ``infra_repo.unpack``."""
     wanted = catalogue.normal_checksum(checksum)
     if wanted is None:
         raise InvalidInput(f"checksum: expected e.g. sha256:<64 digits>, got {checksum!r}")
@@ -257,14 +225,7 @@ def sign(
 ) -> dict[str, Any]:
     """Sign with this node's own key what is published without a signature.
 
-    name, home
-        ``repo_name`` and ``repo_home``.
-    key
-        See :func:`published.build`.
-
-    Returns ``changed``, ``path`` and ``key`` (fingerprint).
-
-    Raises CommandExecutionError; what was published is then unchanged.
+    See ``infra_repo.sign``.
     """
     with lock.exclusive(home, name, "sign"):
         state = releases.state(home, name)

@@ -83,15 +83,7 @@ def needs_build(state: dict[str, Any], fingerprint: str) -> bool:
 
 # -- asking --------------------------------------------------------------------------------------
 def status(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
-    """What is published, as data.
-
-    name, home
-        ``repo_name`` and ``repo_home``.
-
-    Returns ``published``, ``path``, ``kind``, ``complete``, ``problems``, ``packages``, ``bytes``,
-    ``built`` and ``age`` (seconds), ``targets``, ``upstreams``, ``signature`` (``key`` and
-    ``problems``), ``previous`` and ``busy`` (what is going on with it just now).
-    """
+    """What is published, as data; see ``infra_repo.status``."""
     state = releases.state(home, name)
     info = state["info"]
     real = Path(state["path"]) if state["path"] else None
@@ -157,10 +149,7 @@ def describe(data: dict[str, Any]) -> str:
 def verify(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
     """Read everything that is published, and check every checksum and signature.
 
-    What is found changed is dropped from the store, and ``infra_repo.built`` will see it too: the
-    next build fetches it again.
-
-    Returns ``complete``, ``files``, ``bytes`` (read) and ``problems``, each naming its file.
+    See ``infra_repo.verify``.
     """
     found = releases.verify(home, name)
     real = (Path(home) / name).resolve()
@@ -198,7 +187,7 @@ def damage(name: str, home: str) -> list[str]:
 def rollback(name: str = "pigsty", home: str = "/www") -> dict[str, str]:
     """Publish the repository that was published before; called again, it goes forth again.
 
-    Returns ``old`` and ``new`` (paths).
+    See ``infra_repo.rollback``.
     """
     with lock.exclusive(home, name, "rollback"):
         result: dict[str, str] = releases.rollback(home, name)

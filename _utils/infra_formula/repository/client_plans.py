@@ -1,0 +1,207 @@
+"""Plans of a client's states: it trusts the CA of the INFRA nodes, and installs from them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from infra_formula import paths
+from infra_formula.errors import CommandFailed
+from infra_formula.fileset import contents
+from infra_formula.fileset.contents import File
+from infra_formula.fileset.file_set import FileSet
+from infra_formula.minion import Minion
+from infra_formula.pki import authority, certificates
+from infra_formula.registration import inventory
+from infra_formula.repository import catalogue, client_trust, other_sources, plans
+from infra_formula.state import Plan
+
+_GRACE = 30.0  # seconds
+
+
+def plan_ca(
+    minion: Minion,
+    name: str,
+    nodes: list[dict[str, Any]],
+    certificate: str | None,
+    wait: float,
+    test: bool,
+) -> Plan:
+    """Plan to have the certificate of the site's CA, as the INFRA nodes publish it in the mine.
+
+    See the state ``infra_node.authority``.
+    """
+    is_local = minion.opts.get("file_client") == "local"
+    is_present = Path(name).is_file()
+    if certificate:
+        found = {"pillar": certificate}
+    elif is_present or is_local or test:
+        found = inventory.authorities(minion, nodes)
+    else:
+        found = client_trust.wait_until(lambda: inventory.authorities(minion, nodes), wait)
+    if found:
+        return _plan_certificate(name, found)
+    if is_present:
+        try:
+            certificates.describe(name)
+        except ValueError as err:
+            raise CommandFailed(
+                f"{name}: expected a PEM certificate, and no INFRA node publishes its CA now; set"
+                " ca_crt in pillar, or apply infra through the master"
+            ) from err
+        return Plan(comment=f"No INFRA node publishes its CA now; {name} is left as it is.")
+    if is_local:
+        return Plan(
+            comment="Without a master there is no mine: set ca_crt in pillar to trust a CA."
+        )
+    if test:
+        would = "The CA of the first INFRA node would be trusted."
+        return Plan({name: "created"}, would=would)
+    keys = ", ".join(node["key"] for node in nodes)
+    raise CommandFailed(f"No INFRA node ({keys}) published its CA within {wait} s")
+
+
+def _plan_certificate(name: str, found: dict[str, str]) -> Plan:
+    """Put the first of several certificates in place, and warn if others differ."""
+    publisher, certificate = next(iter(found.items()))
+    text = certificate if certificate.endswith("\n") else f"{certificate}\n"
+    differing = [who for who, pem in found.items() if pem.strip() != certificate.strip()]
+    warnings = [
+        f"{', '.join(differing)} has another CA than {publisher}, whose CA is trusted; set ca_crt"
+        " and ca_key for all INFRA nodes"
+    ]
+    path = Path(name)
+    if not path.is_file():
+        change = "created"
+    elif path.read_text(encoding="utf-8", errors="replace") != text:
+        change = "replaced"
+    else:
+        change = contents.attribute_difference(path, {"mode": "0644"})
+
+    def apply() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        authority.write_file(name, text, "0644")
+
+    return Plan(
+        changes={name: change} if change else {},
+        comment=f"The CA of {publisher} is trusted.",
+        would=f"The CA of {publisher} would be trusted.",
+        apply=apply,
+        warnings=warnings if differing else [],
+    )
+
+
+def plan_repository(
+    minion: Minion,
+    name: str,
+    nodes: list[dict[str, Any]],
+    ports: dict[str, Any],
+    exclusive: bool,
+    wait: float,
+    request: dict[str, Any] | None,
+    test: bool,
+) -> Plan:
+    """Plan to install from the repositories of the INFRA nodes, any of which is enough.
+
+    See the state ``infra_node.repository``.
+    """
+    folder, suffix = plans.sources_directory(minion.grains["os_family"])
+    files = {} if request is None else _upstreams(minion, request, suffix, test)
+    faults = _add_definitions(minion, files, nodes, ports, folder, suffix, wait, test)
+    if nodes and len(faults) == len(nodes) and not _is_defined(nodes, ports, folder, suffix):
+        if test:
+            return Plan({name: "defined"}, would="The INFRA nodes' definition would be fetched.")
+        raise CommandFailed(f"no repository within {wait} s: {'; '.join(faults)}")
+    plan = FileSet("client-repo", folder).plan(files)
+    plan.refuse_unmanaged()
+    managed = [Path(rel).name for rel in files]
+    disable = exclusive and bool(files)
+    switched = other_sources.switch(not disable, managed, test=True)
+    warnings = [f"An INFRA node does not answer; its definition stays: {f}" for f in faults]
+    sources = ", ".join(node["ip"] for node in nodes) or "its own sources"
+
+    def apply() -> None:
+        plan.apply()
+        other_sources.switch(not disable, managed)
+        try:
+            minion.call("pkg.refresh_db", failhard=bool(files) and not faults)
+        except CommandExecutionError as err:
+            if files:
+                other_sources.switch(disable, managed)
+                raise CommandFailed(f"the sources cannot be read: {err}") from err
+            # After removal, the machine's own sources are not this formula's, readable or not.
+            warnings[:] = [f"The machine's own sources cannot be read: {err}"]
+
+    return Plan(
+        changes={**plan.diff, **dict.fromkeys(switched, "disabled" if disable else "enabled")},
+        comment=f"This machine installs from {sources}.",
+        would=f"This machine would install from {sources}.",
+        apply=apply,
+        warnings=warnings,
+    )
+
+
+def _upstreams(minion: Minion, request: dict[str, Any], suffix: str, test: bool) -> dict[str, File]:
+    """Definitions of the upstreams that this machine fits, as files of a set."""
+    plan = catalogue.plan(request)["targets"][0]
+    folder = "/etc/apt/keyrings" if suffix == "sources" else str(paths.PKI / "rpm-gpg")
+    files: dict[str, File] = {}
+    for upstream in plan["upstreams"]:
+        # Under test=True, a key that has to be fetched first is not.
+        key = f"{folder}/infra-{upstream['name']}.asc"
+        if not test or upstream["signed_by"] or upstream["trusted"]:
+            key = client_trust.upstream_key(minion, upstream, folder)
+        text = client_trust.upstream_text(upstream, plan["family"], key)
+        files[f"infra-{upstream['name']}.{suffix}"] = {"text": text}
+    return files
+
+
+def _is_defined(
+    nodes: list[dict[str, Any]], ports: dict[str, Any], folder: str, suffix: str
+) -> bool:
+    names = [f"{ports['repo']}-infra-{node['seq']}.{suffix}" for node in nodes]
+    return any(Path(folder, name).is_file() for name in names)
+
+
+def _add_definitions(
+    minion: Minion,
+    files: dict[str, File],
+    nodes: list[dict[str, Any]],
+    ports: dict[str, Any],
+    folder: str,
+    suffix: str,
+    wait: float,
+    test: bool,
+) -> list[str]:
+    """Add the definitions of the INFRA nodes to files; returns why some could not be fetched."""
+    codename = minion.grains.get("oscodename", "")
+    names = [f"{ports['repo']}.{suffix}"]
+    if suffix == "sources" and codename:
+        names.insert(0, f"{ports['repo']}-{codename}.{suffix}")
+    latest: dict[str, dict[str, str]] = {}
+
+    def fetch(enough: Callable[[Iterable[bool]], bool]) -> bool:
+        latest.update(client_trust.definitions(nodes, names, ports))
+        return enough("text" in found for found in latest.values())
+
+    if nodes and (test or _is_defined(nodes, ports, folder, suffix)):
+        fetch(any)
+    elif nodes:
+        # INFRA nodes that are applied at the same time are ready at about the same time: after the
+        # first one, the others are waited for as long again.
+        begun = time.monotonic()
+        is_first = client_trust.wait_until(lambda: fetch(any), wait)
+        if is_first and not all("text" in found for found in latest.values()):
+            grace = min(wait, max(_GRACE, time.monotonic() - begun))
+            client_trust.wait_until(lambda: fetch(all), grace)
+    for source, found in latest.items():
+        rel = f"{source}.{suffix}"
+        if "text" in found:
+            files[rel] = {"text": found["text"]}
+        elif Path(folder, rel).is_file():
+            files[rel] = {"text": Path(folder, rel).read_text(encoding="utf-8")}
+    return [found["fault"] for found in latest.values() if "fault" in found]
