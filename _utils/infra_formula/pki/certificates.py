@@ -125,7 +125,7 @@ def text_fault(cert: str, key: str) -> str | None:
 
 
 def leaf_fault(name: str, spec: dict[str, Any]) -> str | None:
-    """Why a certificate has to be issued anew; None where it is as it should be.
+    """Why a certificate has to be issued again; None if it is up to date.
 
     name
         Absolute path of the certificate.
@@ -135,14 +135,14 @@ def leaf_fault(name: str, spec: dict[str, Any]) -> str | None:
     fault = pair_fault(name, spec["private_key"])
     if fault:
         return fault
-    told = describe(name)
+    description = describe(name)
     wanted = (sorted(spec["names"]), sorted(spec["addresses"]))
-    if (sorted(told["names"]), sorted(told["addresses"])) != wanted:
+    if (sorted(description["names"]), sorted(description["addresses"])) != wanted:
         return "its names changed"
-    if told["usages"] and not set(spec["usages"]) <= set(told["usages"]):
+    if description["usages"] and not set(spec["usages"]) <= set(description["usages"]):
         return f"it is not for {' and '.join(spec['usages'])}"
-    if told["days_left"] < spec["renew_days"]:
-        return f"it ends in {told['days_left']} days"
+    if description["days_left"] < spec["renew_days"]:
+        return f"it ends in {description['days_left']} days"
     early = time_fault(name)
     if early:
         return early

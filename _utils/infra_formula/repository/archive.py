@@ -1,7 +1,7 @@
 """A repository in one archive, for machines without network; and back again, trusting nothing.
 
 The archive is a tar file compressed by gzip or zstd, with one folder in it, as Pigsty's offline
-packages have. Its first member, ``repo_manifest.json``, tells every file with size and SHA-256, so
+packages have. Its first member, ``repo_manifest.json``, lists every file with size and SHA-256, so
 that reading it can be stopped at the first thing that should not be there. Pigsty's own archives
 have no such member; those are limited by what an archive of packages can sensibly hold.
 """

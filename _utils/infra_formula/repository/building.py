@@ -80,13 +80,9 @@ def build(
         and before.get("key") == signer["fingerprint"]
     ):
         return outcome(state["path"], before, before, False, fetched)
-    stage = releases.stage(home, name)
-    try:
-        info = _assemble(plan, found, packages, keys, signer, state, Path(stage), folder)
-        path = releases.publish(home, name, stage)
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        raise
+    with releases.staged(home, name) as stage:
+        info = _assemble(plan, found, packages, keys, signer, state, stage, folder)
+        path = releases.publish(home, name, str(stage))
     package_store.sweep(home, name)
     return outcome(path, info, before, True, fetched)
 
@@ -182,13 +178,13 @@ def _path(target: dict[str, Any], file: str) -> str:
 
 
 def _refuse_missing(found: list[dict[str, Any]]) -> None:
-    """All names of all targets that cannot be had, in one error."""
+    """Report the missing packages of all targets in one error."""
     lines = []
     for target in found:
         if target["missing"]:
             lines.append(
                 f"{target['id']}: no upstream has {', '.join(sorted(target['missing']))}"
-                f" (asked: {', '.join(u['name'] for u in target['upstreams'])})"
+                f" (searched: {', '.join(u['name'] for u in target['upstreams'])})"
             )
         for name, why in sorted(target["broken"].items()):
             lines.append(f"{target['id']}: {name} cannot be installed from these upstreams: {why}")

@@ -14,7 +14,6 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -48,7 +47,7 @@ def expand(
         keys are ``default``, a family (``deb``, ``rpm``), a distribution (``debian``, ``ubuntu``,
         ``el``) or a system (``d12``); the most particular key wins.
     code
-        System that is asked for, e.g. ``d12``.
+        System, e.g. ``d12``.
     variables
         What ``${name}`` in a package name stands for; ``$v`` is ``pg_version``.
 
@@ -97,17 +96,10 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
 
     Raises SaltInvocationError with every fault found, not the first only.
     """
-    return plan_checked(request, schema.check)
-
-
-def plan_checked(
-    request: dict[str, Any], check: Callable[[str, Any, dict[str, Any]], list[str]]
-) -> dict[str, Any]:
-    """The pure half of :func:`plan`; ``check`` is ``infra_schema.check``."""
     errors = []
     for key, rule in request_rules.REQUEST_RULES.items():
         if request.get(key) is not None:
-            errors += check(f"repo_{key}", request[key], rule)
+            errors += schema.check(f"repo_{key}", request[key], rule)
     for key in ("name", "home", "targets", "modules", "upstream"):
         if not request.get(key):
             errors.append(f"repo_{key}: missing")
@@ -322,7 +314,7 @@ def normal_checksum(text: str) -> str | None:
     """A checksum as ``algorithm:digits`` in small letters.
 
     Returns an empty string for an empty one, None for what is no checksum. The algorithm may be
-    left out where the number of digits tells it.
+    left out: the number of digits determines it.
     """
     if not text:
         return ""

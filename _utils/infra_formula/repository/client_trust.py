@@ -60,19 +60,19 @@ def definition_of(text: str, node: str, base: str, kind: str) -> str:
 def _only(text: str, key: str, base: str) -> str:
     """A yum definition in which the URLs of one key are those below one address, the first if none.
 
-    The last path that follows the repository's own address in the first URL is kept.
+    The last path that follows the repository's own address in the first URL stays.
     """
     match = re.search(rf"(?m)^{key} = (\S+)((?:\n[ \t]+\S+)*)$", text)
     if match is None:
         return text
     urls = [match[1], *match[2].split()]
     name = base.rsplit("/", 1)[1]
-    kept: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for url in urls:
         tail = re.sub(rf"^[a-z]+://[^/]+/{re.escape(name)}", "", url)
-        kept[base + tail] = None
+        unique[base + tail] = None
     pad = "\n" + " " * (len(key) + 3)
-    return text[: match.start()] + f"{key} = {pad.join(kept)}" + text[match.end() :]
+    return text[: match.start()] + f"{key} = {pad.join(unique)}" + text[match.end() :]
 
 
 def fetch(address: str, path: str, port: int, ca: str | None, timeout: float = 5.0) -> str:
@@ -87,7 +87,7 @@ def fetch(address: str, path: str, port: int, ca: str | None, timeout: float = 5
     timeout
         Seconds.
 
-    Raises CommandExecutionError where it cannot be had.
+    Raises CommandFailed if it cannot be fetched.
     """
     connection: http.client.HTTPConnection
     if ca:
@@ -185,11 +185,11 @@ def upstream_key(minion: Minion, upstream: dict[str, Any], folder: str) -> str:
     upstream
         As ``infra_repo_catalogue.plan`` returns it.
     folder
-        Where a key that comes over the network is kept; it is fetched once.
+        Where a key that is fetched is stored; it is fetched once.
 
     Returns its absolute path; empty for an upstream that is trusted without one.
 
-    Raises CommandExecutionError where it cannot be had, or is another than its fingerprint says.
+    Raises CommandFailed if it cannot be fetched, or has another fingerprint.
     """
     for source in [upstream["signed_by"], *upstream["gpgkey"]]:
         path = source.removeprefix("file://")

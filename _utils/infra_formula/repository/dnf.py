@@ -52,7 +52,7 @@ def resolve(
     """The packages wanted, and all that they need, as dnf's solver finds them.
 
     root
-        Directory for dnf's cache and keys; kept from run to run.
+        Directory for dnf's cache and keys; the next run uses it too.
     upstreams
         ``name``, ``baseurls``, ``keys`` (files), ``trusted``, ``meta`` (dnf's own options).
     arch

@@ -102,8 +102,7 @@ def unpack(
         state = releases.state(home, name)
         trusted = _trusted_key(name, home, state)
         folder = Path(releases.work(home, name))
-        stage = Path(releases.stage(home, name))
-        try:
+        with releases.staged(home, name) as stage:
             result = repository_archive.unpack(archive, str(stage), fd)
             signed = _check_unpacked(stage, name, archive, fingerprint, result["manifest"])
             # What came from an unsigned archive, and was signed here, is followed by another one.
@@ -123,9 +122,6 @@ def unpack(
             # Before it is published: an archive must never look like something that we built.
             _write_origin(folder, stage, {**before, **({"due": due} if due else {})})
             path = releases.publish(home, name, str(stage))
-        except BaseException:
-            shutil.rmtree(stage, ignore_errors=True)
-            raise
     return {
         "path": path,
         "files": result["files"],
@@ -162,11 +158,11 @@ def _can_sign(stage: Path) -> bool:
 
 
 _MANIFEST = "repo_manifest.json"
-_UNKNOWN_KEY = "a key that cannot be told here"
+_UNKNOWN_KEY = "an unknown key"
 
 
 def _trusted_key(name: str, home: str, state: dict[str, Any]) -> str:
-    """Fingerprint of the key that clients of the repository were told to trust; empty for none."""
+    """Fingerprint of the key that clients of the repository trust; empty for none."""
     key = str(state["info"].get("key") or "")
     public = Path(home, f"{name}.asc")
     if key or not public.is_file():
@@ -204,7 +200,7 @@ def check_archive(
     fingerprint: str = "",
     unsigned: bool = False,
 ) -> None:
-    """Look whether an archive may be published, as far as can be told without unpacking it.
+    """Check whether an archive may be published, as far as possible without unpacking it.
 
     archive, name, home, fingerprint, unsigned
         As for :func:`unpack`.
@@ -237,8 +233,7 @@ def sign(
                 + "\n".join(state["problems"] or ["there is no repository"])
             )
         folder = Path(releases.work(home, name))
-        stage = Path(releases.stage(home, name))
-        try:
+        with releases.staged(home, name) as stage:
             contents.copy_tree(state["path"], str(stage))
             fingerprint = sealing.sign_folder(
                 minion, str(stage), name, str(folder / "cache"), key or {}
@@ -247,9 +242,6 @@ def sign(
             note.pop("due", None)
             _write_origin(folder, stage, note)
             path = releases.publish(home, name, str(stage))
-        except BaseException:
-            shutil.rmtree(stage, ignore_errors=True)
-            raise
     return {"changed": True, "path": path, "key": fingerprint}
 
 
@@ -261,7 +253,7 @@ def complete_signature(
     name, home, key
         As for :func:`sign`.
 
-    An archive that nobody signed is signed with this node's own key; the signatures of one that is
+    An archive that is not signed is signed with this node's own key; the signatures of one that is
     signed are verified. Returns ``key``, the fingerprint.
 
     Raises CommandExecutionError for a signature that is not good.
@@ -286,7 +278,7 @@ def complete_signature(
 
 
 def archive_identity(archive: str) -> dict[str, Any]:
-    """What tells whether an archive is the one that was unpacked: path, size and time."""
+    """Identity of an archive: path, size and time."""
     return _identity(archive, os.stat(archive))
 
 
@@ -298,7 +290,7 @@ def unpacked_from(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
     """The archive that what is published was unpacked from; empty for none.
 
     Returns ``archive``, ``size`` and ``mtime`` (see :func:`archive_identity`), and where they
-    apply ``unsigned`` (nobody had signed it) and ``due`` (``sign`` or ``verify``: what could not be
+    apply ``unsigned`` (it was not signed) and ``due`` (``sign`` or ``verify``: what could not be
     done when it was unpacked, for want of gpg).
     """
     return dict(contents.read_json(str(_origin_file(name, home))))

@@ -21,7 +21,7 @@ from infra_formula.repository import (
 
 
 def sign_folder(minion: Minion, folder: str, name: str, cache: str, key: dict[str, Any]) -> str:
-    """Sign, with this node's own key, a complete repository that nobody signed.
+    """Sign, with this node's own key, a complete repository that is not signed.
 
     folder
         A staged generation that others do not use yet; index and marker in it are replaced.
