@@ -1,4 +1,4 @@
-"""Who is told of what: Alertmanager's configuration from pillar, and what it knows now."""
+"""Alerts, silences and the cluster of this node's Alertmanager."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from infra_formula.monitoring import alertmanager
 
 
 def alerts(port: int = 9059) -> list[dict[str, Any]]:
-    """Alerts that this node's Alertmanager knows.
+    """Alerts of this node's Alertmanager.
 
     port
         The value of ``alertmanager_port``.
@@ -16,7 +16,7 @@ def alerts(port: int = 9059) -> list[dict[str, Any]]:
     Returns one mapping per alert: ``labels``, ``state`` (``active``, ``suppressed``), ``since`` and
     ``receivers``.
 
-    Raises CommandExecutionError where it does not answer.
+    Raises CommandExecutionError if it does not answer.
 
     CLI Example:
 
@@ -28,7 +28,7 @@ def alerts(port: int = 9059) -> list[dict[str, Any]]:
 
 
 def cluster(port: int = 9059) -> dict[str, Any]:
-    """The mesh that this node's Alertmanager sees: ``status`` and ``peers`` (addresses).
+    """The cluster that this node's Alertmanager is in: ``status`` and ``peers`` (addresses).
 
     port
         The value of ``alertmanager_port``.
@@ -43,7 +43,7 @@ def cluster(port: int = 9059) -> dict[str, Any]:
 
 
 def silences(port: int = 9059) -> list[dict[str, Any]]:
-    """Silences that are in force or to come, on this node's Alertmanager and so on all of them.
+    """Silences that are active or pending; all Alertmanagers of the site share them.
 
     port
         The value of ``alertmanager_port``.

@@ -1,21 +1,21 @@
-"""Daemons of this formula: their units and flags as text, and what runs of them."""
+"""Daemons of this formula on the command line."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from infra_formula import systemd
+from infra_formula.systemd import UnitState
 
 
-def running(unit: str) -> dict[str, Any]:
-    """What systemd tells of a unit.
+def running(unit: str) -> UnitState:
+    """State of a unit and of its main process.
 
     unit
         Its name without ``.service``.
 
     Returns ``active`` (bool), ``state`` (``ActiveState/SubState``), ``pid`` (int, 0 for none),
-    ``command`` (argument list of the main process), ``replaced`` (its program's file is another
-    now), ``invocation`` (id that changes with each start), ``reload`` (units are to be re-read).
+    ``command`` (argument list of the main process), ``replaced`` (its program file was replaced
+    since it started), ``invocation`` (id that changes with each start), ``reload`` (the unit's
+    files changed since systemd read them).
 
     CLI Example:
 

@@ -1,11 +1,12 @@
-"""What each minion runs, and what the INFRA nodes make of it."""
+"""Registration on the command line: facts of a minion, inventory of an INFRA node."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.minion import Minion
-from infra_formula.registration import registry
+from infra_formula.registration import facts as own_facts
+from infra_formula.registration import inventory
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -19,7 +20,7 @@ def _minion() -> Minion:
 
 
 def facts() -> dict[str, Any]:
-    """What this minion publishes; the function that the mine is fed with.
+    """Facts that this minion publishes; the function behind the mine.
 
     CLI Example:
 
@@ -27,11 +28,11 @@ def facts() -> dict[str, Any]:
 
         salt '*' infra_register.facts
     """
-    return registry.facts()
+    return own_facts.current()
 
 
 def nodes() -> dict[str, Any]:
-    """Minions that are registered here: those just accepted in this run, else those of the last.
+    """The inventory of this INFRA node: minion id → accepted facts.
 
     CLI Example:
 
@@ -39,13 +40,13 @@ def nodes() -> dict[str, Any]:
 
         salt infra-1 infra_register.nodes
     """
-    return registry.nodes(_minion())
+    return inventory.registered(_minion())
 
 
 def send() -> None:
     """Send this minion's facts to the mine.
 
-    Raises CommandExecutionError where the master does not take them.
+    Raises CommandExecutionError if the master refuses them.
 
     CLI Example:
 
@@ -53,4 +54,4 @@ def send() -> None:
 
         salt '*' infra_register.send
     """
-    registry.send(_minion())
+    own_facts.send(_minion())

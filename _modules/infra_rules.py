@@ -1,4 +1,4 @@
-"""Recording and alert rules: rendered from templates and pillar, checked by vmalert."""
+"""Alerts of this node's vmalert."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from infra_formula.monitoring import vmalert
 
 
 def firing(port: int = 8880) -> list[dict[str, Any]]:
-    """Alerts that this node's vmalert has now.
+    """Alerts of this node's vmalert.
 
     port
         The value of ``vmalert_port``.
@@ -16,7 +16,7 @@ def firing(port: int = 8880) -> list[dict[str, Any]]:
     Returns one mapping per alert: ``name``, ``state`` (``pending``, ``firing``), ``labels``,
     ``value`` and ``since``.
 
-    Raises CommandExecutionError where it does not answer.
+    Raises CommandExecutionError if it does not answer.
 
     CLI Example:
 

@@ -1,4 +1,4 @@
-"""What VictoriaMetrics scrapes: its configuration and the targets of the INFRA nodes themselves."""
+"""Targets and queries of this node's VictoriaMetrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def query(expression: str, port: int = 8428) -> list[dict[str, Any]]:
 
     Returns one mapping per series: ``labels`` and ``value`` (float).
 
-    Raises CommandExecutionError where VictoriaMetrics does not answer or refuses the expression.
+    Raises CommandExecutionError if VictoriaMetrics does not answer or refuses the expression.
 
     CLI Example:
 
@@ -37,7 +37,7 @@ def status(port: int = 8428) -> list[dict[str, Any]]:
     Returns one mapping per target: ``job``, ``ins``, ``instance``, ``url``, ``health`` and
     ``error``.
 
-    Raises CommandExecutionError where VictoriaMetrics does not answer.
+    Raises CommandExecutionError if VictoriaMetrics does not answer.
 
     CLI Example:
 

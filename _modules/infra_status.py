@@ -1,10 +1,11 @@
-"""What of this formula runs on this minion, and whether it is well."""
+"""Components on this minion: whether they run and are healthy, and who reaches them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.minion import Minion
+from infra_formula.status import access as status_access
 from infra_formula.status import report
 
 if TYPE_CHECKING:
@@ -19,20 +20,19 @@ def _minion() -> Minion:
 
 
 def access() -> dict[str, dict[str, Any]]:
-    """Who reaches each port of this minion past the portal, by its sockets and the rules in force.
+    """Report who reaches each port of this minion directly, by its sockets and the active rules.
 
-    Each rule of nftables, firewalld or ufw that runs now is followed for a connection from each
-    INFRA node, from an address of each network that has a say, and from one that is in none.
+    Each active rule of nftables, firewalld or ufw is followed for a connection from each INFRA
+    node, from an address of each network that the rules mention, and from one that is in none.
 
     Returns port (like ``8428/tcp``) → ``service``, ``listens`` (addresses), ``entitled`` (``all``,
-    ``site``, ``peers``, ``infra``, ``machine``), ``reached_by`` (of whom was asked for; ``this
-    machine`` where nobody else gets in), ``beyond`` (those of them who are not entitled),
-    ``unknown`` (those of whom the rules leave it open) and ``by`` (the firewall that decides). A
-    port on which nothing listens is left out. The call ends with a code other than 0 where somebody
+    ``site``, ``peers``, ``infra``, ``machine``), ``reached_by`` (of the senders that were tried;
+    ``this machine`` if no other gets in), ``beyond`` (those of them that are not entitled),
+    ``unknown`` (those for which the rules leave it open) and ``by`` (the firewall that decides). A
+    port on which nothing listens is left out. The call ends with a code other than 0 if somebody
     gets in who is not entitled.
 
-    Raises CommandExecutionError where the formula was never applied here, or the rules cannot be
-    read.
+    Raises CommandExecutionError if the formula was never applied here, or the rules cannot be read.
 
     CLI Example:
 
@@ -40,19 +40,19 @@ def access() -> dict[str, dict[str, Any]]:
 
         salt '*' infra_status.access
     """
-    return report.access(_minion())
+    return status_access.access(_minion())
 
 
 def services() -> dict[str, dict[str, Any]]:
-    """Each component of this minion: whether it is asked for, runs, and is well by its own check.
+    """Report whether each component of this minion is enabled, runs, and is healthy.
 
-    Returns component → ``unit``, ``enabled`` (asked for by its parameter), ``running``, ``since``
-    (as systemd writes it), ``restarts`` (by systemd itself, in the last hour), ``listening`` (list
-    of ``address:port/protocol``), ``healthy`` (bool; None where it is switched off), ``said``
-    (what its own check said) and ``version`` (where the program tells it). The call ends with a
-    code other than 0 where a component is not healthy.
+    Returns component → ``unit``, ``enabled`` (by its parameter), ``running``, ``since`` (as systemd
+    writes it), ``restarts`` (by systemd itself, in the last hour), ``listening`` (list of
+    ``address:port/protocol``), ``healthy`` (bool; None if it is switched off), ``said`` (the answer
+    of its health check) and ``version`` (if the program prints it). The call ends with a code other
+    than 0 if a component is unhealthy.
 
-    Raises CommandExecutionError where the formula was never applied here.
+    Raises CommandExecutionError if the formula was never applied here.
 
     CLI Example:
 

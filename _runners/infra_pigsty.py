@@ -1,4 +1,4 @@
-"""``infra_pigsty`` on the master: an inventory there becomes a pillar there, without any minion."""
+"""Conversion of a Pigsty inventory on the master."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     __opts__: dict[str, Any]
 
 
-def convert(path: str, out: str | None = None) -> dict[str, Any]:
+def convert(path: str, out: str | None = None) -> conversion.Conversion:
     """Convert a Pigsty inventory to the pillars of this formula.
 
     path
@@ -54,7 +54,7 @@ def report(path: str) -> str:
         salt-run infra_pigsty.report /root/pigsty/pigsty.yml
     """
     with _master() as minion:
-        return conversion.report(minion, path)
+        return conversion.describe(minion, path)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from infra_formula import state
 from infra_formula.minion import Minion
 from infra_formula.portal import configuration
-from infra_formula.uninstall import install_record
 from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
@@ -167,10 +166,7 @@ def sites_present(
     below, elsewhere = configuration.static_directories(_parsed(portal), settings)
 
     def create() -> None:
-        # Recorded before they exist: removal deletes those that are empty by then.
-        paths = configuration.with_parents(below, settings["nginx_home"])
-        seen = install_record.inspect(_minion(), {"paths": paths})
-        install_record.add("nginx", seen)
+        configuration.record_directories(_minion(), below, settings["nginx_home"])
         for path in below:
             created = __states__["file.directory"](
                 name=path, user="root", group=settings["nginx_group"], mode="0755", makedirs=True

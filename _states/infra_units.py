@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
-from infra_formula import systemd
-from infra_formula.daemon import checks, units
+from infra_formula.daemon import units
 from infra_formula.minion import Minion
-from salt.exceptions import CommandExecutionError
+from infra_formula.state import Plan, converge
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -17,52 +15,19 @@ if TYPE_CHECKING:
     __context__: dict[str, Any]
 
 
-def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
-
-
-_PAUSE = 0.25  # seconds between two looks
-_STOPPING = 10.0  # seconds in which a unit that is about to end may still log what it dies of
-
-
 def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
     """No unit has restarted since it answered its health check in this run, nor waits to restart.
 
     name
-        Of the state only.
+        Any name for the state.
     settle
         Seconds: a unit that was started more recently is watched until it has run for so long.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    if __opts__["test"]:
-        return {**ret, "comment": "Restarts are counted in a real run only."}
-    healthy = units.healthy(_minion())
-    patience = _STOPPING
-    try:
-        while True:
-            seen = units.observe(healthy)
-            faults = {
-                unit: fault
-                for unit, invocation in healthy.items()
-                if (fault := units.instability(seen[unit], invocation))
-            }
-            youngest = min((unit["age"] for unit in seen.values()), default=settle)
-            if patience > 0 and any(seen[u]["state"].startswith("deactivating") for u in faults):
-                patience -= _PAUSE
-                time.sleep(_PAUSE)
-                continue
-            if faults or youngest >= settle:
-                break
-            time.sleep(min(_PAUSE, settle - youngest))
-    except CommandExecutionError as err:
-        return {**ret, "result": False, "comment": str(err)}
-    if not faults:
-        return {**ret, "comment": f"{len(healthy)} units run without a restart."}
-    lines = [f"{unit}: {fault}{_reason(unit)}" for unit, fault in sorted(faults.items())]
-    return {**ret, "result": False, "comment": "\n".join(lines)}
 
+    def compare() -> Plan:
+        if __opts__["test"]:
+            return Plan(comment="Restarts are counted in a real run only.")
+        minion = Minion(__salt__, __opts__, __grains__, __context__)
+        return Plan(comment=units.watch(minion, settle))
 
-def _reason(unit: str) -> str:
-    lines = systemd.journal(unit, "-10min")
-    words = checks.extract_error_lines(lines, last=True) if lines.strip() else ""
-    return f"; it says: {words}" if words else ""
+    return converge(name, __opts__["test"], compare)

@@ -5,21 +5,18 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tools import commands, formula, json_schema
+from tools import commands, formula, json_schema, markdown, pages
 
 FOR_ALL = ("infra_hosts", "infra_secrets_strict")
 """Parameters that are not taken from `infra_secrets`: they tell a minion what it may have."""
 ROOT = formula.ROOT
 SCHEMA = ROOT / "infra" / "schema.yaml"
 PIGSTY = ROOT / "infra" / "pigsty.yaml"
-DAEMONS = ROOT / "infra" / "daemons.yaml"
-REACH = ROOT / "infra" / "reach.yaml"
 SECURITY = ROOT / "docs" / "security.md"
 _NOTICE = "Written by `make generate` from infra/schema.yaml; change that."
 _WIDTH = 100
@@ -54,11 +51,11 @@ def files(schema: dict[str, dict[str, Any]]) -> dict[Path, str]:
         ROOT / "infra" / "map" / "shapes.yaml": shapes(schema),
         ROOT / "infra" / "pillar.schema.json": json.dumps(pillar(schema), indent=1) + "\n",
         ROOT / "docs" / "parameters.md": document(schema),
-        ROOT / "docs" / "pigsty-names.md": pigsty_names(
+        ROOT / "docs" / "pigsty-names.md": pages.pigsty_names(
             schema, yaml.safe_load(PIGSTY.read_text(encoding="utf-8"))
         ),
         ROOT / "docs" / "commands.md": commands.document(ROOT),
-        SECURITY: security(schema, SECURITY.read_text(encoding="utf-8")),
+        SECURITY: pages.security(schema, SECURITY.read_text(encoding="utf-8")),
     }
 
 
@@ -138,8 +135,8 @@ def _dumped(value: Any, flow: bool) -> str:
 def shapes(schema: dict[str, dict[str, Any]]) -> str:
     """Return what shapes the value of each parameter may have, as YAML.
 
-    A shape is `mapping`, `list`, `scalar` or `nothing` (null): all that a template has to know to
-    render without an error, so that it is the gate that tells of a value that is wrong.
+    A shape is `mapping`, `list`, `scalar` or `nothing` (null). With it, a template renders any
+    pillar without an error, and pillar validation reports the wrong value.
     """
     lines = [f"# What shapes the value of each parameter may have. {_NOTICE}", "---"]
     for section in schema.values():
@@ -235,31 +232,31 @@ _INTRO = f"""\
 <!-- {_NOTICE} -->
 # Parameters
 
-All of them stand below `infra:` in the pillar, which is the same for all minions. What is set there
-replaces its default whole. The text `${{admin_ip}}` in endpoints and records is replaced by the
-parameter of that name. Secrets stand below `infra_secrets:`, which INFRA nodes alone get:
-[Secrets](#secrets).
+For operators who write the pillar. Parameters are set below `infra:`, in a pillar that is the same
+for all minions. A value replaces the default as a whole. In endpoints and records, the text
+`${{admin_ip}}` is replaced by the parameter of that name. Secrets are set below `infra_secrets:`,
+which only INFRA nodes get: [Secrets](#secrets).
 
-*Since* is the version that brought a parameter: of Pigsty where Pigsty knows it by this name
-("Pigsty" alone: before 4.0, or not known), else of this formula.
+*Since* is the version that introduced a parameter: of Pigsty if Pigsty has it by this name ("Pigsty"
+without a version: before 4.0, or unknown), otherwise of this formula.
 
-Is a pillar as it should be?
+To validate a pillar:
 
 ```bash
 salt infra-1 infra_pillar.validate
 salt-call --local infra_pillar.validate /srv/pillar/infra.sls
 ```
 
-Editors that speak to `yaml-language-server` complete names, show these texts and mark mistakes with
-this line at the top of a pillar:
+Editors with `yaml-language-server` complete names, show these texts and mark errors, with this line
+at the top of a pillar:
 
 <!-- not pillar: a comment for editors -->
 ```yaml
 # yaml-language-server: $schema=<path of the formula>/infra/pillar.schema.json
 ```
 
-Salt reads YAML 1.1, in which a bare `off` is a boolean; tell the editor so with
-`yaml.yamlVersion: "1.1"`.
+Salt reads YAML 1.1, in which an unquoted `off` is a boolean. Set `yaml.yamlVersion: "1.1"` in the
+editor.
 """
 
 
@@ -267,12 +264,12 @@ def document(schema: dict[str, dict[str, Any]]) -> str:
     """Return the documentation of all parameters as Markdown."""
     parts = [_INTRO]
     titles = ["Secrets", *schema]
-    parts.append("\n".join(f"* [{title}](#{_anchor(title)})" for title in titles) + "\n")
+    parts.append("\n".join(f"* [{title}](#{markdown.anchor(title)})" for title in titles) + "\n")
     parts.append(_secrets(schema))
     for title, section in schema.items():
         rows = [_row(name, parameter) for name, parameter in section.items()]
-        parts.append(f"## {title}\n\n" + _table(["parameter", "what it does", "type", "default",
-                                               "since"], rows))  # fmt: skip
+        head = ["parameter", "what it does", "type", "default", "since"]
+        parts.append(f"## {title}\n\n{markdown.table(head, rows)}")
         for name, parameter in section.items():
             parts += _nested(name, entry_rule(parameter) or _entries(parameter))
     return "\n".join(parts)
@@ -281,15 +278,16 @@ def document(schema: dict[str, dict[str, Any]]) -> str:
 _SECRETS = """\
 ## Secrets
 
-An INFRA node merges `infra_secrets` over `infra`: dictionaries key by key, so that a part of an
-entry may stand there; a list or any other value replaces the one below `infra`. `nodes` of a minion
-goes over both. Names and types are the same, but for `infra_hosts` and `infra_secrets_strict`, by
-which a minion finds out whether it is an INFRA node.
+An INFRA node merges `infra_secrets` over `infra`. Dictionaries are merged key by key, so a part of
+an entry may be in `infra_secrets`. A list or any other value replaces the one below `infra`. The
+`nodes` of a minion override both. Names and types are the same in both, except that `infra_hosts`
+and `infra_secrets_strict` have to be in `infra`: by them a minion finds out whether it is an INFRA
+node.
 
-What "may hold one" is taken for a secret where there is a URL with a password, a private key, or a
+A value that "may hold one" counts as a secret if it has a URL with a password, a private key, or a
 setting, a flag or a header whose name ends in `password`, `token`, `secret`, `credentials`,
-`api_key` or the like. A minion that is no INFRA node and has a secret in its pillar warns of it at
-every apply; with `infra_secrets_strict` it refuses the pillar.
+`api_key` or the like. A minion that is no INFRA node and has a secret in its pillar warns at every
+apply; with `infra_secrets_strict` it refuses the pillar.
 [How to keep secrets](security.md#secrets).
 """
 
@@ -299,20 +297,22 @@ def _secrets(schema: dict[str, dict[str, Any]]) -> str:
     for name, path, always, clients in secrets(schema):
         where = f"`{name}`" + (f", `{path}`" if path else "")
         kind = "a secret" if always else "may hold one"
-        place = "`infra`: clients need it, and are not warned" if clients else "`infra_secrets`"
+        place = "`infra`: clients need it" if clients else "`infra_secrets`"
         rows.append([where, kind, place])
-    return f"{_SECRETS}\n" + _table(["parameter, and where in it", "", "belongs below"], rows)
+    return f"{_SECRETS}\n" + markdown.table(
+        ["parameter, and where in it", "", "belongs below"], rows
+    )
 
 
 def _entries(rule: dict[str, Any]) -> dict[str, Any]:
-    """What a list or a dictionary holds, down to where keys have names."""
+    """The innermost rule of a list or a dictionary: the one whose keys have names."""
     while "keys" not in rule and "items" in rule:
         rule = rule["items"]
     return rule
 
 
 def _nested(name: str, rule: dict[str, Any]) -> list[str]:
-    """Tables of the keys in an entry of a parameter, and of what those hold."""
+    """Tables of the keys in an entry of a parameter, and of the keys below them."""
     keys = rule.get("keys", {})
     if not any("about" in inner for inner in keys.values()):
         return []
@@ -322,7 +322,10 @@ def _nested(name: str, rule: dict[str, Any]) -> list[str]:
          _type(inner)]
         for key, inner in keys.items()
     ]  # fmt: skip
-    parts = [f"Keys in an entry of `{name}`:\n", _table(["key", "what it does", "type"], rows)]
+    parts = [
+        f"Keys in an entry of `{name}`:\n",
+        markdown.table(["key", "what it does", "type"], rows),
+    ]
     for key, inner in keys.items():
         parts += _nested(f"{name}.….{key}", _entries(inner))
     return parts
@@ -331,8 +334,8 @@ def _nested(name: str, rule: dict[str, Any]) -> list[str]:
 def _row(name: str, parameter: dict[str, Any]) -> list[str]:
     about = parameter["about"]
     if "example" in parameter:
-        about += f" Example: `{_flow(parameter['example'])}`"
-    default = f"`{_flow(parameter['default'])}`"
+        about += f" Example: `{markdown.flow(parameter['example'])}`"
+    default = f"`{markdown.flow(parameter['default'])}`"
     if "unset" in parameter:
         default = f"`null`: {parameter['unset']}"
     return [f"`{name}`", about, _type(parameter), default, str(parameter["since"])]
@@ -342,7 +345,7 @@ def _type(rule: dict[str, Any]) -> str:
     if "either" in rule:
         return " or ".join(_type(choice) for choice in rule["either"])
     kind = rule.get("type", "any")
-    text = " \\| ".join(f"`{_flow(v)}`" for v in rule["enum"]) if "enum" in rule else None
+    text = " \\| ".join(f"`{markdown.flow(v)}`" for v in rule["enum"]) if "enum" in rule else None
     text = text or _TYPES.get(kind, kind)
     if kind == "list" and rule.get("items", {}).get("type", "any") != "any":
         text = f"list of {_type(rule['items'])}"
@@ -350,141 +353,3 @@ def _type(rule: dict[str, Any]) -> str:
     if low is not None:
         text += f" from {low}" + (f" to {high}" if high is not None else "")
     return text + (f", {rule['unit']}" if "unit" in rule else "")
-
-
-def _flow(value: Any) -> str:
-    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return re.sub(r"(?<!\\)\|", r"\\|", textwrap.dedent(text).replace("\n", " "))
-
-
-def _anchor(title: str) -> str:
-    """Anchor that GitHub gives a heading."""
-    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
-
-
-# -- docs/pigsty-names.md --------------------------------------------------------------------------
-
-_NAMES = """\
-<!-- Written by `make generate` from infra/pigsty.yaml; change that. -->
-# Pigsty's names and ours
-
-What `infra_pigsty.convert` ([pigsty-inventory.md](pigsty-inventory.md)) makes of the variables of
-an inventory. Those of the same name are in [parameters.md](parameters.md), marked "Pigsty" in the
-column *since*, and are not repeated here.
-"""
-
-
-def pigsty_names(schema: dict[str, dict[str, Any]], table: dict[str, Any]) -> str:
-    """Return the page about what has another name, another default or no equivalent here."""
-    known = {name for section in schema.values() for name in section}
-    renamed = [[f"`{n}`", f"`{r['to']}`", r.get("note", "")] for n, r in table["renamed"].items()]
-    registers: dict[str, list[str]] = {}
-    for name, module in table["registers"].items():
-        registers.setdefault(module, []).append(f"`{name}`")
-    without = [[f"`{n}`", why] for n, why in table["without"].items()]
-    modules: dict[str, list[str]] = {}
-    for prefix, module in table["modules"].items():
-        modules.setdefault(module, []).append(f"`{prefix}*`")
-    others = {name: row for name, row in table["defaults"].items() if name in known}
-    defaults = [[f"`{n}`", f"`{_flow(r['pigsty'])}`", r["note"]] for n, r in others.items()]
-    return "\n".join(
-        [
-            _NAMES,
-            "## Another name\n",
-            _table(["in Pigsty", "here", ""], renamed),
-            "## Another default\n",
-            _table(["parameter", "in Pigsty", "here"], defaults),
-            "## Made into scrape targets and names\n",
-            _table(["module", "variables"], [[m, ", ".join(n)] for m, n in registers.items()]),
-            "## Without an equivalent\n",
-            _table(["variable", "why"], without),
-            "## Of which module\n",
-            "What begins like this and is told nowhere else belongs to that module of Pigsty. Of\n"
-            "INFRA and NODE it has no equivalent here.\n",
-            _table(["module", "names"], [[m, ", ".join(p)] for m, p in modules.items()]),
-        ]
-    )
-
-
-# -- docs/security.md: who reaches what ------------------------------------------------------------
-
-_BEGIN = (
-    "<!-- Written by `make generate` from infra/daemons.yaml and infra/reach.yaml; "
-    "change those. -->"
-)
-_END = "<!-- End of what is written by `make generate`. -->"
-_CALLERS = {
-    "all": "everybody",
-    "site": "`node_firewall_intranet`",
-    "peers": "the other INFRA nodes",
-    "infra": "the INFRA nodes",
-}
-_ALONE = {
-    "peers": "127.0.0.1",
-    "all": "all addresses",
-    "site": "all addresses",
-    "infra": "all addresses",
-}
-
-
-def security(schema: dict[str, dict[str, Any]], page: str) -> str:
-    """Return a page with its table of who reaches which port written anew.
-
-    schema
-        As :func:`read` returns it, for the ports.
-    page
-        The page as it is; the table is between two comments.
-
-    Raises ValueError where the page has no such place.
-    """
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"docs/security.md: expected {_BEGIN} and {_END}")
-    head = [
-        "who reaches it",
-        "service (its name in `infra_firewall_allow`)",
-        "port",
-        "on",
-        "alone it listens on",
-    ]
-    return f"{before}{begin}\n\n{_table(head, _reached(schema))}\n{end}{after}"
-
-
-def _reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
-    defaults = {
-        name: rule["default"] for section in schema.values() for name, rule in section.items()
-    }
-    daemons = yaml.safe_load(DAEMONS.read_text(encoding="utf-8"))
-    rows = [
-        {
-            "service": name,
-            "title": row["title"],
-            "port": row["port"],
-            "reached_by": row.get("reached_by", "peers"),
-            "role": "every" if row.get("reached_by") == "infra" else "infra",
-        }
-        for name, row in daemons.items()
-    ]
-    rows += yaml.safe_load(REACH.read_text(encoding="utf-8"))
-    order = list(_CALLERS)
-    rows.sort(key=lambda row: order.index(row["reached_by"]))
-    out = []
-    for row in rows:
-        number = row["port"] if isinstance(row["port"], int) else defaults[row["port"]]
-        ports = ", ".join(f"{number}/{kind}" for kind in row.get("protocols", ["tcp"]))
-        ports += "" if isinstance(row["port"], int) else f" (`{row['port']}`)"
-        alone = "off" if row.get("when") == "clustered" else _ALONE[row["reached_by"]]
-        where = "every minion" if row["role"] == "every" else "INFRA nodes"
-        who = _CALLERS[row["reached_by"]]
-        out.append([who, f"{row['title']} (`{row['service']}`)", ports, where, alone])
-    return out

@@ -1,10 +1,12 @@
-"""Run a program: the one place where the library starts one and waits for what it says."""
+"""Run a program: the one place where the library starts one and waits for its output."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
@@ -16,8 +18,12 @@ log = logging.getLogger(__name__)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+_POLL = 1.0  # seconds between two looks whether a program has ended
+_DRAIN = 0.2  # seconds for the output of a program that has ended
+
+
 class Outcome(TypedDict):
-    """What a program left."""
+    """Return code and output of a program."""
 
     retcode: int
     stdout: str
@@ -45,33 +51,62 @@ def run(
     timeout
         Seconds after which it is killed; its return code is 124 then, as with ``timeout(1)``.
 
+    A process that the program leaves in the background may keep its outputs open; it is not waited
+    for.
+
     Returns its return code and both outputs, without white space at their ends.
 
     Raises CommandFailed if the program cannot be started.
     """
     log.debug("Running %s", list(command))
     environment = {**os.environ, "LC_ALL": "C", "LANGUAGE": "", **(env or {})}
-    environment["PATH"] = f"{os.environ.get('PATH', '')}:{_PATH}".lstrip(":")
+    environment["PATH"] = f"{environment.get('PATH', '')}:{_PATH}".lstrip(":")
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             list(command),
-            input=(stdin or "").encode(),
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             cwd=cwd,
             env=environment,
-            timeout=timeout,
-            check=False,
         )
-    except subprocess.TimeoutExpired as err:
-        told = f"{command[0]} did not end within {timeout:g} s"
-        return {"retcode": 124, "stdout": _text(err.stdout), "stderr": told}
     except OSError as err:
-        raise CommandFailed(f"{command[0]}: {err.strerror}") from err
-    return {
-        "retcode": done.returncode,
-        "stdout": _text(done.stdout),
-        "stderr": _text(done.stderr),
-    }
+        raise CommandFailed(f"{err.filename or command[0]}: {err.strerror}") from err
+    try:
+        stdout, stderr = _communicate(process, (stdin or "").encode(), timeout)
+    except subprocess.TimeoutExpired as err:
+        message = f"{command[0]} did not end within {timeout:g} s"
+        return {"retcode": 124, "stdout": _text(err.stdout), "stderr": message}
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+    return {"retcode": process.returncode, "stdout": _text(stdout), "stderr": _text(stderr)}
+
+
+def _communicate(
+    process: subprocess.Popen[bytes], stdin: bytes, timeout: float | None
+) -> tuple[bytes | None, bytes | None]:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    content: bytes | None = stdin
+    ended = False
+    while True:
+        pause = _DRAIN if ended else _POLL
+        if deadline is not None:
+            pause = min(pause, max(0.0, deadline - time.monotonic()))
+        try:
+            return process.communicate(content, pause)
+        except subprocess.TimeoutExpired as err:
+            content = None  # it is being written already
+            if ended:
+                return err.stdout, err.stderr
+            ended = process.poll() is not None
+            if not ended and deadline is not None and time.monotonic() >= deadline:
+                raise
 
 
 def _text(output: bytes | None) -> str:

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "85fd0cb74f57d5b371b0b0ebed000690f1507db815e84ef5282ae93a3e760d64"
+DIGEST = "d63dc5db37a5d1e6b85b330359d91a479f3b4fccffbfa75231bb435ffcb7dbf5"

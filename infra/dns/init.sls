@@ -1,7 +1,141 @@
 # dnsmasq: the names of the site.
+{%- from "infra/map.jinja" import infra, fleet with context %}
+{%- from "infra/dns/settings.jinja" import dns with context %}
+
 include:
-  - infra.dns.package
-  - infra.dns.config
-  - infra.dns.firewall
-  - infra.dns.service
+  - infra.pillar
   - infra.daemon.stable
+
+# The account comes first: a package that brings one of its own takes ours as it is.
+
+infra-dns-installation-recorded:
+  infra_before.recorded:
+    - name: dns
+    - paths:
+      - /etc/systemd/system/dnsmasq.service
+      - /etc/hosts.d
+      - /etc/dnsmasq.d
+      - /etc/dnsmasq.conf
+      - /var/lib/infra/started/dnsmasq
+    - accounts: [dnsmasq]
+    - groups: [dnsmasq]
+    - units: [dnsmasq]
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
+infra-dns-group-present:
+  group.present:
+    - name: dnsmasq
+    - system: true
+
+infra-dns-user-present:
+  user.present:
+    - name: dnsmasq
+    - system: true
+    - createhome: false
+{%- if not salt['user.info']('dnsmasq') %}
+    - gid: dnsmasq
+    - home: /var/lib/dnsmasq
+    - shell: /usr/sbin/nologin
+{%- endif %}
+    - groups: [dnsmasq]
+    - remove_groups: false
+    - require:
+      - group: infra-dns-group-present
+
+infra-dns-package-installed:
+  infra_package.installed:
+    - component: dns
+    - name: {{ infra.dns_package | tojson }}
+    - require:
+      - user: infra-dns-user-present
+
+# Its configuration (a change restarts it) and its records (a change is read while it runs).
+
+infra-dns-unit-managed:
+  file.managed:
+    - name: /etc/systemd/system/dnsmasq.service
+    - source: salt://infra/dns/files/dnsmasq.service
+    - user: root
+    - group: root
+    - mode: '0644'
+    - require:
+      - infra_package: infra-dns-package-installed
+
+infra-dns-directories-present:
+  file.directory:
+    - names:
+      - /etc/hosts.d
+      - /etc/dnsmasq.d
+    - user: root
+    - group: root
+    - mode: '0755'
+    - require:
+      - infra_package: infra-dns-package-installed
+
+infra-dns-config-managed:
+  infra_dns.configured:
+    - name: /etc/dnsmasq.conf
+    - settings: {{ dns | tojson }}
+    - upstream: {{ infra.dns_upstream | tojson }}
+    - own: {{ (grains.get('ipv4', []) + grains.get('ipv6', []) + fleet.addresses) | tojson }}
+    - require:
+      - file: infra-dns-directories-present
+
+infra-dns-records-migrated:
+  infra_dns.migrated:
+    - name: /etc/hosts.d
+    - require:
+      - file: infra-dns-directories-present
+
+infra-dns-records-managed:
+  infra_dns.records:
+    - lines: {{ infra.dns_records | tojson }}
+    - admin_ip: {{ infra.admin_ip | tojson }}
+    - port: {{ infra.dns_port | tojson }}
+    - require:
+      - infra_dns: infra-dns-records-migrated
+
+# Queries through firewalld or ufw, where one of them runs.
+{%- if infra.node_firewall_mode == 'zone' %}
+
+infra-dns-firewall-open:
+  infra_firewall.open:
+    - ports:
+      - {{ (infra.dns_port ~ '/udp') | tojson }}
+      - {{ (infra.dns_port ~ '/tcp') | tojson }}
+{%- endif %}
+
+# dnsmasq reads its configuration only when it starts, so a change of it restarts it.
+
+infra-dns-service-current:
+  infra_service.current:
+    - name: dnsmasq
+    - files:
+      - /etc/systemd/system/dnsmasq.service
+      - /etc/dnsmasq.conf
+    - require:
+      - file: infra-dns-unit-managed
+      - infra_dns: infra-dns-config-managed
+      - infra_dns: infra-dns-records-managed
+
+infra-dns-service-running:
+  service.running:
+    - name: dnsmasq
+    - enable: true
+    - require:
+      - infra_service: infra-dns-service-current
+
+{%- for address in dns.listen %}
+
+{{ ('infra-dns-server-' ~ address ~ '-answering') | tojson }}:
+  infra_dns.answering:
+    - name: {{ address | tojson }}
+    - lines: {{ infra.dns_records[:20] | tojson }}
+    - admin_ip: {{ infra.admin_ip | tojson }}
+    - port: {{ infra.dns_port | tojson }}
+    - require:
+      - service: infra-dns-service-running
+{%- endfor %}

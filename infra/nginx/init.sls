@@ -1,8 +1,275 @@
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/nginx/settings.jinja" import settings with context %}
+
 include:
-  - infra.nginx.package
-  - infra.nginx.webroot
-  - infra.nginx.certificate
-  - infra.nginx.config
-  - infra.nginx.firewall
-  - infra.nginx.service
+  - infra.pillar
+  - infra.webroot
+  - infra.ca
   - infra.daemon.stable
+
+infra-nginx-installation-recorded:
+  infra_before.recorded:
+    - name: nginx
+    - paths:
+      - /etc/systemd/system/nginx.service.d/infra.conf
+      - /etc/nginx/conf.d
+      - /etc/nginx/conf.d/cert
+      - /etc/nginx/conf.d/haproxy
+{%- if infra.nginx_sslmode != 'disable' %}
+      - /etc/nginx/conf.d/cert/pigsty.crt
+      - /etc/nginx/conf.d/cert/pigsty.key
+{%- endif %}
+      - /var/log/nginx
+      - /etc/logrotate.d/infra-nginx
+      - /var/lib/infra/manifest/portal-entries.json
+      - /var/lib/infra/manifest/portal-cards.json
+    - accounts:
+      - {{ infra.nginx_user | tojson }}
+    - groups:
+      - {{ infra.nginx_group | tojson }}
+      - {{ infra.nginx_user | tojson }}
+    - units: [nginx]
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
+infra-nginx-group-present:
+  group.present:
+    - name: {{ infra.nginx_group | tojson }}
+    - system: true
+
+infra-nginx-user-present:
+  user.present:
+    - name: {{ infra.nginx_user | tojson }}
+    - system: true
+    - createhome: false
+{#- An account that somebody else made is taken as it is. #}
+{%- if not salt['user.info'](infra.nginx_user) %}
+    - gid: {{ infra.nginx_group | tojson }}
+    - home: /var/cache/nginx
+    - shell: /usr/sbin/nologin
+{%- endif %}
+    - groups: [{{ infra.nginx_group | tojson }}]
+    - remove_groups: false
+    - require:
+      - group: infra-nginx-group-present
+
+# What its unit may do, before the package, which starts it. One that runs goes on as it was
+# started; a restart takes it up.
+infra-nginx-unit-hardened:
+  file.managed:
+    - name: /etc/systemd/system/nginx.service.d/infra.conf
+    - source: salt://infra/nginx/files/nginx.service.conf
+    - user: root
+    - group: root
+    - mode: '0644'
+    - makedirs: true
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+      - file: infra-nginx-unit-hardened
+
+infra-nginx-package-installed:
+  infra_package.installed:
+    - component: nginx
+    - pkgs: {{ infra.packages.nginx | tojson }}
+    - require:
+      - user: infra-nginx-user-present
+      - module: infra-nginx-unit-hardened
+
+# What lies in the web root: folders, static sites, the CA, the portal's own pages.
+
+infra-nginx-webroot-recorded:
+  infra_before.recorded:
+    - name: nginx
+    - paths:
+{%- for folder in ['acme', 'logs', 'repos', 'schema', 'report', 'ca.crt'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
+      - {{ (infra.nginx_home ~ '/' ~ folder) | tojson }}
+{%- endfor %}
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
+infra-nginx-home-directories-present:
+  file.directory:
+    - names:
+{%- for folder in ['acme', 'logs', 'repos', 'schema', 'report'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
+      - {{ (infra.nginx_home ~ '/' ~ folder) | tojson }}
+{%- endfor %}
+    - user: root
+    - group: {{ infra.nginx_group | tojson }}
+    - mode: '0755'
+    - makedirs: true
+    - require:
+      - sls: infra.webroot
+      - user: infra-nginx-user-present
+
+infra-nginx-sites-present:
+  infra_portal.sites_present:
+    - portal: {{ infra.infra_portal | tojson | tojson }}
+    - settings: {{ settings | tojson }}
+    - require:
+      - file: infra-nginx-home-directories-present
+
+infra-nginx-ca-published:
+  file.symlink:
+    - name: {{ (infra.nginx_home ~ '/ca.crt') | tojson }}
+    - target: /etc/pki/ca.crt
+    # Pigsty has a copy there; infra_before kept one of that.
+    - force: true
+    - require:
+      - file: infra-nginx-home-directories-present
+
+infra-nginx-pages-managed:
+  infra_portal.pages:
+    - portal: {{ infra.infra_portal | tojson | tojson }}
+    - settings: {{ settings | tojson }}
+    - version: {{ infra.version | tojson }}
+    - services: {{ infra.infra_services | tojson }}
+    - extra_services: {{ infra.infra_extra_services | tojson }}
+    - require:
+      - file: infra-nginx-home-directories-present
+
+# The portal's own certificate, for every name that it serves.
+
+infra-nginx-certificate-directory-present:
+  file.directory:
+    - names:
+      - /etc/nginx/conf.d
+      - /etc/nginx/conf.d/cert
+      - /etc/nginx/conf.d/haproxy
+    - user: root
+    - group: {{ infra.nginx_group | tojson }}
+    - mode: '0750'
+    - makedirs: true
+    - require:
+      - infra_package: infra-nginx-package-installed
+
+{%- if infra.nginx_sslmode != 'disable' %}
+
+infra-nginx-certificate-issued:
+  infra_portal.certified:
+    - name: /etc/nginx/conf.d/cert/pigsty.crt
+    - private_key: /etc/nginx/conf.d/cert/pigsty.key
+    - portal: {{ infra.infra_portal | tojson | tojson }}
+    - settings: {{ settings | tojson }}
+    - signing_cert: /etc/pki/ca.crt
+    - signing_private_key: /etc/pki/ca/ca.key
+    - days: {{ infra.nginx_cert_validity | tojson }}
+    - renew_days: {{ infra.cert_renew_days | tojson }}
+    - require:
+      - infra_cert: infra-ca-authority-present
+      - file: infra-nginx-certificate-directory-present
+    - require_in:
+      - infra_portal: infra-nginx-portal-managed
+{%- endif %}
+
+# One state owns the whole configuration: it tests a staged copy, switches it in, reloads nginx.
+
+infra-nginx-portal-managed:
+  infra_portal.managed:
+    - portal: {{ infra.infra_portal | tojson | tojson }}
+    - settings: {{ settings | tojson }}
+    - users: {{ infra.nginx_users | tojson }}
+    - clean: {{ infra.nginx_clean | tojson }}
+    - require:
+      - infra_package: infra-nginx-package-installed
+      - file: infra-nginx-certificate-directory-present
+
+# What is asked for may hold a token, and nginx makes its logs readable by all.
+infra-nginx-logs-closed:
+  file.directory:
+    - name: /var/log/nginx
+    - user: root
+    - group: {{ infra.nginx_group | tojson }}
+    - mode: '0750'
+    - require:
+      - infra_package: infra-nginx-package-installed
+
+infra-nginx-logrotate-managed:
+  file.managed:
+    - name: /etc/logrotate.d/infra-nginx
+    - source: salt://infra/nginx/files/logrotate
+    - mode: '0644'
+    - user: root
+    - group: root
+
+# HTTP and HTTPS through firewalld or ufw, where one of them runs; and what SELinux has to allow.
+{%- if infra.node_firewall_mode == 'zone' %}
+
+infra-nginx-firewall-open:
+  infra_firewall.open:
+    - ports:
+      - {{ (infra.nginx_port ~ '/tcp') | tojson }}
+{%- if infra.nginx_sslmode != 'disable' %}
+      - {{ (infra.nginx_ssl_port ~ '/tcp') | tojson }}
+{%- endif %}
+{%- endif %}
+
+{%- if grains.get('selinux', {}).get('enabled', false) %}
+
+infra-nginx-selinux-recorded:
+  infra_before.recorded:
+    - name: nginx
+    - booleans: [httpd_can_network_connect, httpd_can_network_relay]
+    - contexts:
+{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}
+      - {{ (folder ~ '(/.*)?') | tojson }}
+{%- endfor %}
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
+infra-nginx-selinux-tools-installed:
+  infra_package.installed:
+    - component: nginx
+    - name: policycoreutils-python-utils
+    - reload_modules: true
+
+{%- for boolean in ('httpd_can_network_connect', 'httpd_can_network_relay') %}
+
+infra-nginx-selinux-{{ boolean }}-on:
+  selinux.boolean:
+    - name: {{ boolean }}
+    - value: true
+    - persist: true
+    - require:
+      - infra_package: infra-nginx-selinux-tools-installed
+{%- endfor %}
+
+{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}
+
+{{ ('infra-nginx-selinux-' ~ folder ~ '-labelled') | tojson }}:
+  selinux.fcontext_policy_present:
+    - name: {{ (folder ~ '(/.*)?') | tojson }}
+    - sel_type: httpd_sys_content_t
+    - require:
+      - infra_package: infra-nginx-selinux-tools-installed
+
+{{ ('infra-nginx-selinux-' ~ folder ~ '-applied') | tojson }}:
+  selinux.fcontext_policy_applied:
+    - name: {{ folder | tojson }}
+    - recursive: true
+    - onchanges:
+      - selinux: {{ ('infra-nginx-selinux-' ~ folder ~ '-labelled') | tojson }}
+{%- endfor %}
+{%- endif %}
+
+# Reloading is the configuration's own affair (infra.nginx); here nginx is started.
+
+infra-nginx-service-running:
+  service.running:
+    - name: nginx
+    - enable: true
+    - require:
+      - infra_portal: infra-nginx-portal-managed
+
+infra-nginx-portal-serving:
+  infra_portal.serving:
+    - settings: {{ settings | tojson }}
+    - require:
+      - service: infra-nginx-service-running
+      - infra_portal: infra-nginx-pages-managed

@@ -36,5 +36,5 @@ infra-node-resolver-configured:
     - own: {{ (grains.get('ipv4', []) + grains.get('ipv6', []) + fleet.addresses) | tojson }}
 {%- if infra.identity is not none and infra.dns_enabled %}
     - require:
-      - sls: infra.dns.service
+      - sls: infra.dns
 {%- endif %}

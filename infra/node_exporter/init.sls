@@ -1,6 +1,13 @@
 # Metrics of this machine.
+{%- from "infra/daemon/package.jinja" import installed with context %}
+{%- from "infra/daemon/states.jinja" import configured, running with context %}
+
 include:
-  - infra.node_exporter.package
-  - infra.node_exporter.config
-  - infra.node_exporter.service
+  - infra.daemon
   - infra.daemon.stable
+
+{{ installed('node_exporter') }}
+
+{{ configured('node_exporter') }}
+
+{{ running('node_exporter') }}

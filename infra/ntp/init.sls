@@ -1,7 +1,89 @@
 # chrony: the time, from the INFRA nodes first; on an INFRA node, for the site.
+{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/ntp/settings.jinja" import ntp with context %}
+
 include:
-  - infra.ntp.package
-  - infra.ntp.config
-  - infra.ntp.firewall
-  - infra.ntp.service
+  - infra.pillar
   - infra.daemon.stable
+
+infra-ntp-installation-recorded:
+  infra_before.recorded:
+    - name: ntp
+    - paths:
+      - {{ infra.ntp_config | tojson }}
+      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra.conf') | tojson }}
+      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra-hardening.conf') | tojson }}
+      - /etc/default/infra-chrony
+      - {{ ('/var/lib/infra/started/' ~ infra.ntp_unit) | tojson }}
+    - units:
+      - {{ infra.ntp_unit | tojson }}
+    - order: 2
+    - failhard: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+
+infra-ntp-package-installed:
+  infra_package.installed:
+    - component: ntp
+    - name: {{ infra.ntp_package | tojson }}
+
+infra-ntp-unit-hardened:
+  file.managed:
+    - name: {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra-hardening.conf') | tojson }}
+    - source: salt://infra/ntp/files/chrony.service.conf
+    - user: root
+    - group: root
+    - mode: '0644'
+    - makedirs: true
+    - require:
+      - infra_package: infra-ntp-package-installed
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+      - file: infra-ntp-unit-hardened
+
+infra-ntp-config-managed:
+  infra_ntp.configured:
+    - name: {{ infra.ntp_config | tojson }}
+    - unit: {{ infra.ntp_unit | tojson }}
+    - settings: {{ ntp | tojson }}
+    - require:
+      - infra_package: infra-ntp-package-installed
+
+# Time through firewalld or ufw, where one of them runs and this machine serves it.
+{%- if infra.node_firewall_mode == 'zone' and infra.identity is not none %}
+
+infra-ntp-firewall-open:
+  infra_firewall.open:
+    - ports:
+      - 123/udp
+{%- endif %}
+
+# chronyd reads its configuration only when it starts, so a change of it restarts it.
+
+infra-ntp-service-current:
+  infra_service.current:
+    - name: {{ infra.ntp_unit | tojson }}
+    - files:
+      - {{ infra.ntp_config | tojson }}
+      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra.conf') | tojson }}
+      - /etc/default/infra-chrony
+      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra-hardening.conf') | tojson }}
+    - require:
+      - file: infra-ntp-unit-hardened
+      - infra_ntp: infra-ntp-config-managed
+
+infra-ntp-service-running:
+  service.running:
+    - name: {{ infra.ntp_unit | tojson }}
+    - enable: true
+    - require:
+      - infra_service: infra-ntp-service-current
+
+infra-ntp-time-synchronised:
+  infra_ntp.synchronised:
+    - settings: {{ ntp | tojson }}
+    - unit: {{ infra.ntp_unit | tojson }}
+    - wait: {{ infra.node_wait | tojson }}
+    - require:
+      - service: infra-ntp-service-running

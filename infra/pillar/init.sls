@@ -1,5 +1,5 @@
-# Before anything is changed: a pillar with an error in it ends the run here, naming the key.
-# What may be large goes to states as JSON text, which costs Salt nothing to carry around.
+# Pillar validation, before anything changes: an error ends the run here, and names the key.
+# Large values are passed as JSON text: Salt copies that without walking through it.
 {%- from "infra/map.jinja" import infra, secrets with context %}
 
 include:

@@ -10,7 +10,7 @@
 include:
   - infra.pillar
 {%- if infra.identity is not none %}
-  - infra.ca.authority
+  - infra.ca
 {%- endif %}
 
 infra-register-facts-published:

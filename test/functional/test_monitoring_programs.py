@@ -233,7 +233,7 @@ def test_the_filter_of_system_calls_denies_what_is_dangerous_and_nothing_that_is
 def test_systemd_thinks_well_of_each_unit(minion, daemons, tmp_path):
     # A drop-in is judged together with its package's unit, in the lab.
     for name, daemon in daemons.items():
-        if daemon["dropin"]:
+        if daemon["use_package_unit"]:
             continue
         files = unit_files.served(minion, {**daemon, "program": "/bin/true"})
         (text,) = (spec["text"] for rel, spec in files.items() if rel.endswith(".service"))

@@ -14,7 +14,8 @@ import yaml
 from infra_formula.minion import Minion
 from infra_formula.pigsty import conversion
 from infra_formula.portal.views import views as portal_views
-from infra_formula.registration import registry as infra_register
+from infra_formula.registration import facts as own_facts
+from infra_formula.registration import generated, inventory
 
 REPO = Path(__file__).resolve().parent.parent.parent
 CASES = REPO / "test" / "unit" / "cases" / "pigsty"
@@ -88,7 +89,7 @@ def test_the_portal_serves_the_names_of_the_inventory(modules, converted):
     assert json.loads(chunk["portal"]) == pillars["four"]["infra_portal"]
     for name, pillar in pillars.items():
         views = portal_views(pillar["infra_portal"], chunk["settings"])
-        served = {n for view in views.values() if view["kind"] != "known" for n in view["names"]}
+        served = {n for view in views.values() if view["kind"] != "unserved" for n in view["names"]}
         assert served == NAMES[name], name
 
 
@@ -119,7 +120,7 @@ def published(modules, pillar, ip):
         "cls": own.get("node_cluster", "nodes"),
         "targets": [{"job": "ping"}, {"job": "node", "port": 9100}, {"job": "node", "port": 9101}],
     }
-    return infra_register.compose([base, *own.get("register", {}).values()])
+    return own_facts.compose([base, *own.get("register", {}).values()])
 
 
 def test_targets_and_names_are_those_of_pigsty(modules, converted):
@@ -130,14 +131,14 @@ def test_targets_and_names_are_those_of_pigsty(modules, converted):
     settings = {
         "nodes": [{"key": "10.10.10.10", "ip": "10.10.10.10", "seq": 1}],
         "reserved": {},
-        "jobs": infra_register.JOBS,
+        "jobs": own_facts.JOBS,
         "others": {},
     }
-    found = infra_register.accept(mine, settings)
+    found = inventory.accept(mine, settings)
     assert found["refused"] == {}
     files = {
         rel: yaml.safe_load(spec["text"])
-        for rel, spec in infra_register.target_files(found["nodes"]).items()
+        for rel, spec in generated.target_files(found["nodes"]).items()
     }
     of = {"ip": "10.10.10.11", "ins": "pg-test-1", "cls": "pg-test"}
     assert files["targets/pgsql/10.10.10.11.yml"] == [
@@ -159,7 +160,7 @@ def test_targets_and_names_are_those_of_pigsty(modules, converted):
     ]
     names = {
         name: record["address"]
-        for records in infra_register.records(found["nodes"]).values()
+        for records in generated.records(found["nodes"]).values()
         for record in records
         for name in record["names"]
     }
@@ -225,7 +226,7 @@ def test_the_makefile_s_command_says_what_is_wrong(tmp_path):
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (found.returncode, found.stdout) == (1, "")
-    assert found.stderr == "convert: infra.hosts: expected a host at least\n"
+    assert found.stderr == "convert: infra.hosts: expected at least one host\n"
 
 
 @pytest.fixture(scope="module")

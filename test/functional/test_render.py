@@ -155,8 +155,9 @@ def test_parameters_are_not_read_by_every_sls_but_anew_in_each_run(
         found = low(modules, "infra", given_pillar(given))
         (unit,) = (chunk for chunk in found if chunk["__id__"] == "infra-vmetrics-unit-configured")
         ports.append(unit["daemon"]["port"])
-        # And once more after infra.sync, for which Salt loads its modules anew.
-        assert reads.count("infra/map/parameters.jinja") == 2 * len(ports)
+        # Once more after infra.sync if it synced something: Salt then loads its modules anew.
+        assert 1 <= reads.count("infra/map/parameters.jinja") <= 2
+        reads.clear()
     assert ports == [8428, 9999]
 
 

@@ -39,7 +39,9 @@ from infra_formula.parameters import validation  # noqa: E402  # isort: skip
 from infra_formula.pigsty import conversion  # noqa: E402  # isort: skip
 from infra_formula.portal import entries as portal_entries  # noqa: E402  # isort: skip
 from infra_formula.portal import htpasswd, rendering  # noqa: E402  # isort: skip
-from infra_formula.registration import registry  # noqa: E402  # isort: skip
+from infra_formula.registration import facts as own_facts  # noqa: E402  # isort: skip
+from infra_formula.registration import inventory as site_inventory  # noqa: E402  # isort: skip
+from infra_formula.registration import generated  # noqa: E402  # isort: skip
 from infra_formula.repository import marker as marker_file  # noqa: E402  # isort: skip
 from infra_formula.repository import apt, catalogue  # noqa: E402  # isort: skip
 from infra_formula.repository import client_trust  # noqa: E402  # isort: skip
@@ -259,16 +261,16 @@ FACTS = {
 def mine(example):
     """What minions publish, all the way to targets, records, pages and CA certificates."""
     if not isinstance(example, dict):
-        registry.problems(example)
+        own_facts.problems(example)
         return
     nodes = [{"key": "10.10.10.10", "ip": "10.10.10.10", "seq": 1}]
-    whole = {"nodes": nodes, "reserved": {"a.b": "x"}, "jobs": list(registry.JOBS), "others": {}}
-    taken = registry.accept(example, whole, {})["nodes"]
-    registry.target_files(taken, "infra")
-    registry.records(taken)
-    registry.haproxy(taken)
-    registry.page_nodes(taken, "10.10.10.10")
-    registry.trusted_authorities(example, nodes)
+    whole = {"nodes": nodes, "reserved": {"a.b": "x"}, "jobs": list(own_facts.JOBS), "others": {}}
+    taken = site_inventory.accept(example, whole, {})["nodes"]
+    generated.target_files(taken, "infra")
+    generated.records(taken)
+    generated.haproxy(taken)
+    generated.page_nodes(taken, "10.10.10.10")
+    site_inventory.trusted_authorities(example, nodes)
 
 
 # -- archives and package metadata ---------------------------------------------------------------

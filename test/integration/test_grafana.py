@@ -174,7 +174,7 @@ def test_what_is_ours_is_not_saved_over_and_what_is_theirs_is_kept(machine, appl
     both = {"shop": SHOP, "late": {"uid": "late", "title": "Late", "panels": []}}
     changes = changed(machine, grafana_dashboards=both)
     kept = changes["infra-grafana-dashboards-managed"]["dashboard late"]
-    assert kept == ("was somebody's own; it is kept as /var/lib/infra/replaced/grafana/late.json")
+    assert kept == ("a user's dashboard; backed up as /var/lib/infra/replaced/grafana/late.json")
     saved = json.loads(machine.read("/var/lib/infra/replaced/grafana/late.json"))
     assert saved["title"] == "Theirs"
     titles = {b["uid"]: b["title"] for b in api(machine, "/search")}

@@ -61,7 +61,8 @@ def test_a_plain_resolv_conf_is_written_and_can_be_given_back(lab):
     client(machine)
     assert nameservers(machine) == ["10.10.10.10", *before][:3]
     assert machine.run(["getent", "ahostsv4", "g.pigsty"]).stdout.split()[0] == "10.10.10.10"
-    machine.salt_call("infra_files.remove", "resolver", "/etc")
+    removal = {"infra_safeguard": False, "infra_remove": ["service", "config"]}
+    machine.apply("infra.node.clean", pillar={"infra": removal}, check=False)
     assert nameservers(machine) == before
 
 

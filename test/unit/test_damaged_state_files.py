@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
+import salt.utils.path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -15,9 +16,9 @@ from infra_formula.daemon import data_removal
 from infra_formula.dns import resolver as infra_resolver
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates as infra_cert
-from infra_formula.pki import plans
 from infra_formula.portal import applied
-from infra_formula.registration import registry as infra_register
+from infra_formula.registration import facts as own_facts
+from infra_formula.registration import inventory
 from infra_formula.status import report as infra_status
 from salt.exceptions import CommandExecutionError
 from salt.modules import mine
@@ -40,12 +41,11 @@ def place(tmp_path, monkeypatch):
     for module, name, path in (
         (paths, "STATE_DIR", tmp_path),
         (paths, "LOCK_DIR", tmp_path / "lock"),
-        (infra_register, "DROP", tmp_path / "register.d"),
-        (infra_register, "INVENTORY", tmp_path / "register.json"),
+        (own_facts, "PUBLISHERS_DIR", tmp_path / "register.d"),
+        (inventory, "PATH", tmp_path / "register.json"),
         (infra_resolver, "RECORD", tmp_path / "resolver.json"),
         (infra_resolver, "RESOLV_CONF", tmp_path / "resolv.conf"),
         (infra_resolver, "_UPLINKS", ()),
-        (infra_status, "KNOWN", tmp_path / "status.json"),
     ):
         monkeypatch.setattr(module, name, path)
     return tmp_path
@@ -74,7 +74,7 @@ def minion(place, monkeypatch):
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_this_minion_publishes_is_written_anew(minion, damage):
     register_state.published("infra", FACTS)
-    path = infra_register.publisher_path("infra")
+    path = own_facts.publisher_path("infra")
     path.write_bytes(damage)
     told = register_state.published("infra", FACTS)
     assert (told["result"], bool(told["changes"])) == (True, True)
@@ -85,9 +85,9 @@ def test_what_this_minion_publishes_is_written_anew(minion, damage):
 def test_what_another_formula_publishes_is_named_and_can_be_withdrawn(minion, damage):
     register_state.published("infra", FACTS)
     register_state.published("other", FACTS)
-    path = infra_register.publisher_path("other")
+    path = own_facts.publisher_path("other")
     path.write_bytes(damage)
-    minion["salt"]["mine.send"].side_effect = lambda _alias: bool(infra_register.facts())
+    minion["salt"]["mine.send"].side_effect = lambda _alias: bool(own_facts.current())
     told = register_state.published("infra", {**FACTS, "cls": "new"})
     assert told["result"] is False
     assert str(path) in told["comment"]
@@ -99,19 +99,19 @@ def test_what_another_formula_publishes_is_named_and_can_be_withdrawn(minion, da
 def test_the_inventory_is_made_anew_from_the_mine_or_refused_where_there_is_none(
     minion, damage, caplog
 ):
-    infra_register.remember({"node-1": FACTS})
-    infra_register.INVENTORY.write_bytes(damage)
-    assert infra_register.remembered(minion["minion"]) == {}
-    assert str(infra_register.INVENTORY) in caplog.text
+    inventory.record({"node-1": FACTS})
+    inventory.PATH.write_bytes(damage)
+    assert inventory.recorded(minion["minion"]) == {}
+    assert str(inventory.PATH) in caplog.text
     minion["opts"]["file_client"] = "local"
-    with pytest.raises(CommandExecutionError, match=r"register\.json is damaged"):
-        infra_register.mine(minion["minion"])
+    with pytest.raises(CommandExecutionError, match=r"register\.json is corrupt"):
+        inventory.read_mine(minion["minion"])
     told = register_state.inventory("x", {"nodes": []})
     assert told["result"] is False
-    assert "bring the file back" in told["comment"]
-    assert infra_register.INVENTORY.read_bytes() == damage
-    infra_register.remember({"node-1": FACTS})
-    assert infra_register.remembered(minion["minion"]) == {"node-1": FACTS}
+    assert "Restore the file" in told["comment"]
+    assert inventory.PATH.read_bytes() == damage
+    inventory.record({"node-1": FACTS})
+    assert inventory.recorded(minion["minion"]) == {"node-1": FACTS}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -165,9 +165,9 @@ def test_data_is_not_destroyed_twice_because_nobody_can_tell(minion, damage, mon
 def test_the_list_of_components_is_refused_by_name(place, damage):
     if damage == b"[1]":
         return  # of the form that it has
-    infra_status.KNOWN.write_bytes(damage)
+    (place / "status.json").write_bytes(damage)
     with pytest.raises(CommandExecutionError, match=r"status\.json.*apply infra anew"):
-        infra_status.known()
+        infra_status.components()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -240,7 +240,7 @@ def test_a_ca_that_a_killed_run_linked_and_did_not_have_bundled_is_bundled(
 
     monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=run_all))
     minion["opts"]["test"] = test
-    monkeypatch.setattr(plans.salt.utils.path, "which", lambda name: name)
+    monkeypatch.setattr(salt.utils.path, "which", lambda name: name)
     told = cert_state.trusted(crt, str(bundle), "update-ca-certificates")
     assert told["changes"] == {str(bundle): "updated"}
     assert told["result"] is (None if test else True)
@@ -253,7 +253,7 @@ def test_a_bundle_without_the_ca_after_the_command_is_an_error(minion, tmp_path,
     crt, _ = certificate(tmp_path / "ca", 1, 10)
     answer = {"retcode": 0, "stdout": "0 added", "stderr": ""}
     monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=answer))
-    monkeypatch.setattr(plans.salt.utils.path, "which", lambda name: name)
+    monkeypatch.setattr(salt.utils.path, "which", lambda name: name)
     told = cert_state.trusted(crt, str(tmp_path / "none"), "update-ca-certificates")
     assert told["result"] is False
     assert "0 added" in told["comment"]

@@ -380,8 +380,8 @@ DROPIN = (REPO / "infra/daemon/files/dropin.conf.j2").read_text(encoding="utf-8"
 
 def test_a_unit_of_the_package_s_is_hardened_by_a_drop_in_and_keeps_its_command():
     row = ROWS["grafana"]
-    own = daemon(name="grafana", unit="grafana-server", dropin=True, flags=[], options="",
-                 writes=row["keeps"], service=row["service"])  # fmt: skip
+    own = daemon(name="grafana", unit="grafana-server", use_package_unit=True, flags=[], options="",
+                 writes=row["writable_paths"], service=row["service"])  # fmt: skip
     ((path, spec),) = unit_files.files(own, DROPIN).items()
     assert path == "systemd/system/grafana-server.service.d/infra.conf"
     lines = spec["text"].splitlines()
@@ -391,7 +391,7 @@ def test_a_unit_of_the_package_s_is_hardened_by_a_drop_in_and_keeps_its_command(
 
 
 def test_its_flags_are_its_own_and_an_upgrade_is_noticed_all_the_same():
-    own = daemon(dropin=True, flags=[])
+    own = daemon(use_package_unit=True, flags=[])
     found = {"active": True, "replaced": False, "command": ["grafana", "server"], "reload": False}
     assert health.restart_reason(own, found) == ""
     assert health.restart_reason(own, {**found, "replaced": True}) == "its program was upgraded"

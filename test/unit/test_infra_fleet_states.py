@@ -7,7 +7,8 @@ import pytest
 from infra_formula import paths, process
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
-from infra_formula.registration import registry as infra_register
+from infra_formula.registration import facts as own_facts
+from infra_formula.registration import inventory
 from infra_formula.repository import catalogue, other_sources, signing
 from infra_formula.repository import client_trust as infra_node
 from infra_formula.repository import plans as repository_plans
@@ -20,7 +21,7 @@ NODES = [
     {"key": "infra-1", "ip": "10.10.10.10", "seq": 1},
     {"key": "infra-2", "ip": "10.10.10.11", "seq": 2},
 ]
-SETTINGS = {"nodes": NODES[:1], "reserved": {}, "jobs": list(infra_register.JOBS), "others": {}}
+SETTINGS = {"nodes": NODES[:1], "reserved": {}, "jobs": list(own_facts.JOBS), "others": {}}
 FACTS = {"ip": "10.10.10.21", "ins": "node-1", "cls": "nodes", "targets": [{"job": "ping"}]}
 PEM = "-----BEGIN CERTIFICATE-----\n" + "QUJD" * 20 + "\n-----END CERTIFICATE-----\n"
 MINE = {
@@ -45,8 +46,8 @@ class World:
         self.folder, self.mine, self.calls = folder, {}, []
         self.opts = {"test": False, "id": "node-1", "file_client": "remote"}
         self.context = {}
-        monkeypatch.setattr(infra_register, "DROP", folder / "register.d")
-        monkeypatch.setattr(infra_register, "INVENTORY", folder / "register.json")
+        monkeypatch.setattr(own_facts, "PUBLISHERS_DIR", folder / "register.d")
+        monkeypatch.setattr(inventory, "PATH", folder / "register.json")
         monkeypatch.setattr(paths, "STATE_DIR", folder / "state")
         monkeypatch.setattr(paths, "LOCK_DIR", folder / "lock")
         functions = {
@@ -79,7 +80,7 @@ class World:
         return {i: f for i, f in self.mine.items() if target in ("*", i)}
 
     def send(self, function):
-        self.mine[self.opts["id"]] = infra_register.facts()
+        self.mine[self.opts["id"]] = own_facts.current()
         return True
 
     def run(self, command, **_options):
@@ -155,12 +156,12 @@ def test_a_master_that_takes_nothing_fails_the_state(world):
 
 def test_an_address_that_is_not_given_is_found_or_asked_for(world, monkeypatch):
     with monkeypatch.context() as patch:
-        found = create_autospec(infra_register.own_address, return_value="10.10.10.33")
-        patch.setattr(infra_register, "own_address", found)
+        found = create_autospec(own_facts.address_towards, return_value="10.10.10.33")
+        patch.setattr(own_facts, "address_towards", found)
         publish(data={**FACTS, "ip": None}, towards=["10.10.10.10"])
     assert world.mine["node-1"]["ip"] == "10.10.10.33"
     with pytest.raises(CommandExecutionError, match="set node_ip"):
-        infra_register.own_address([])
+        own_facts.address_towards([])
 
 
 def test_the_certificate_of_the_ca_is_published_and_not_shown(world):
@@ -182,7 +183,7 @@ def test_the_inventory_says_who_came_and_who_left(world):
     assert not (world.folder / "register.json").exists()
     world.opts["test"] = False
     register_state.inventory("x", SETTINGS, mine=MINE)
-    assert set(infra_register.remembered(world.minion)) == {"infra-1", "node-1"}
+    assert set(inventory.recorded(world.minion)) == {"infra-1", "node-1"}
     world.context.clear()
     told = register_state.inventory("x", SETTINGS, mine={"infra-1": MINE["infra-1"]})
     assert told["changes"] == {"left": ["node-1"]}
@@ -200,7 +201,7 @@ def test_without_a_master_nobody_is_forgotten(world):
     world.opts["file_client"] = "local"
     told = register_state.inventory("x", SETTINGS)
     assert (told["result"], told["changes"]) == (True, {})
-    assert set(infra_register.remembered(world.minion)) == {"infra-1", "node-1"}
+    assert set(inventory.recorded(world.minion)) == {"infra-1", "node-1"}
     world.context.clear()
     world.opts["file_client"] = "remote"
     assert register_state.inventory("x", SETTINGS)["changes"] == {"left": ["infra-1", "node-1"]}
@@ -214,7 +215,7 @@ def test_an_infra_host_that_no_minion_has_is_named(world):
 
 def test_what_is_refused_is_named_and_the_rest_is_registered(world):
     told = register_state.inventory("x", SETTINGS, mine={**MINE, "evil": {"contract": 1}})
-    assert any(w.startswith("refused or missing: evil: ip: expected") for w in told["warnings"])
+    assert any(w.startswith("refused: evil: ip: expected") for w in told["warnings"])
     assert told["changes"]["joined"] == ["infra-1", "node-1"]
 
 
@@ -244,7 +245,7 @@ def test_a_file_of_somebody_else_is_kept_and_said(world):
     theirs.write_text("[]\n", encoding="utf-8")
     told = register_state.targets(str(root), SETTINGS, "root")
     assert (told["result"], told["changes"]) == (True, {})
-    assert "somebody else's file is kept" in told["warnings"][0]
+    assert "an unmanaged file is left untouched" in told["warnings"][0]
     assert theirs.read_text(encoding="utf-8") == "[]\n"
 
 

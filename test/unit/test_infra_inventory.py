@@ -4,17 +4,17 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula.pigsty import inventory
+from infra_formula.pigsty import inventory, variables
 from salt.exceptions import SaltInvocationError
 
 
 def value(text, host, name):
     found = inventory.read(text)
-    known = inventory.effective(found)[host]
-    groups = {group: inventory.members(found, group) for group in found["groups"]}
+    known = variables.effective(found)[host]
+    groups = {group: variables.members(found, group) for group in found["groups"]}
     if name not in known:
         return None
-    return inventory.resolve(known[name]["value"], host, known, groups)
+    return variables.resolve(known[name]["value"], host, known, groups)
 
 
 LAYERS = """
@@ -144,8 +144,8 @@ def test_tags_of_ansible():
 def test_what_ansible_would_warn_of_is_noted():
     found = inventory.read("g:\n  vars:\n    a: 1\n    a: 2\n  host: {h: }\n")
     assert found["notes"] == [
-        "line 4: g.vars.a is there twice; as in Ansible the last one counts",
-        "line 5: g.host is none of hosts, children and vars; Ansible passes over it, too",
+        "line 4: g.vars.a is set twice; the last one counts, as in Ansible",
+        "line 5: g.host is none of hosts, children and vars; it is ignored, as in Ansible",
     ]
     assert [(v["name"], v["value"], v["line"]) for v in found["variables"]] == [
         ("a", 1, 3),
@@ -157,7 +157,7 @@ def test_aliases_that_would_be_huge_are_refused():
     bomb = "x: &a0 [1, 1]\n" + "".join(
         f"y{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)
     )
-    with pytest.raises(SaltInvocationError, match="more than can be read"):
+    with pytest.raises(SaltInvocationError, match="too large to be read"):
         inventory.read(bomb)
 
 
@@ -173,4 +173,4 @@ def test_any_text_is_an_inventory_or_a_clean_error(text):
     except SaltInvocationError as err:
         assert str(err)  # noqa: PT017 - either way is fine
     else:
-        assert set(inventory.effective(found)) == set(found["hosts"])
+        assert set(variables.effective(found)) == set(found["hosts"])

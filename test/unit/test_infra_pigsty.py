@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from infra_formula.parameters import validation
 from infra_formula.pigsty import conversion
 from infra_formula.pigsty import inventory as pigsty_inventory
+from infra_formula.pigsty import report as report_texts
 from salt.exceptions import SaltInvocationError
 
 from tools import formula, parameters
@@ -45,11 +46,11 @@ def test_pillar_and_report_are_golden(path):
     pillar, report = conversion.from_text(MINION, path.read_text(encoding="utf-8"))
     secrets = {key: pillar.pop(key) for key in list(pillar) if key == "infra_secrets"}
     texts = {
-        ".sls": conversion.document(pillar, path.name),
-        ".report": conversion.text(report),
+        ".sls": report_texts.pillar_file(pillar, path.name),
+        ".report": report_texts.text(report),
     }
     if secrets:
-        texts[".secrets.sls"] = conversion.document(secrets, path.name)
+        texts[".secrets.sls"] = report_texts.pillar_file(secrets, path.name)
         assert yaml.safe_load(texts[".secrets.sls"]) == secrets
     for suffix, text in texts.items():
         golden = path.with_suffix(suffix)
@@ -103,7 +104,7 @@ def test_secrets_are_in_no_report(tmp_path):
     )
     found = conversion.convert(MINION, str(path))
     told = found["report"]
-    assert "hunter2" not in json.dumps(told) + conversion.text(told)
+    assert "hunter2" not in json.dumps(told) + report_texts.text(told)
     # Nor in an answer, which a master keeps.
     assert "hunter2" not in json.dumps(found["pillar"])
     assert any("grafana_admin_password" in note for note in told["notes"])
@@ -137,12 +138,12 @@ def check(text):
         assert str(err)  # noqa: PT017 - a clean error is one of the two answers
         return None
     check_pillar(pillar)
-    written = conversion.document(pillar)
+    written = report_texts.pillar_file(pillar)
     assert yaml.safe_load(written) == pillar
     variables = pigsty_inventory.read(text)["variables"]
     told = [(row["name"], row["at"], row["line"]) for row in report["variables"]]
     assert told == [(v["name"], v["at"], v["line"]) for v in variables]
-    lines = conversion.text(report)
+    lines = report_texts.text(report)
     assert all(row["name"].isprintable() is False or row["name"] in lines
                for row in report["variables"])  # fmt: skip
     return pillar

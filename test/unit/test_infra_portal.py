@@ -13,7 +13,7 @@ from infra_formula.minion import Minion
 from infra_formula.portal import applied, htpasswd, pages, rendering, server
 from infra_formula.portal import entries as portal_entries
 from infra_formula.portal.views import views
-from infra_formula.registration import registry
+from infra_formula.registration import inventory
 from infra_formula.templates import SaltLoader
 from portal_samples import ALL_COMPONENTS, DEMO, LOADER, TEMPLATES, facts, settings
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -530,7 +530,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
     monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
     monkeypatch.setattr(rendering, "ROOT", str(tmp_path / "nginx"))
-    monkeypatch.setattr(registry, "INVENTORY", tmp_path / "register.json")
+    monkeypatch.setattr(inventory, "PATH", tmp_path / "register.json")
     monkeypatch.setattr(rendering, "version", create_autospec(rendering.version, return_value=[1]))
     minion = Minion({"cp.get_file_str": served_file})
     given = settings(nginx_group="root")

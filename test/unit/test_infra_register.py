@@ -8,7 +8,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula.registration import registry as register
+from infra_formula.registration import facts as own_facts
+from infra_formula.registration import generated, inventory
+from infra_formula.registration import hosts as infra_hosts
 
 NODES = [
     {"key": "10.10.10.10", "ip": "10.10.10.10", "seq": 1},
@@ -17,7 +19,7 @@ NODES = [
 SETTINGS = {
     "nodes": NODES,
     "reserved": {"i.pigsty": "infra_portal.home", "*.apps.pigsty": "dns_wildcards"},
-    "jobs": list(register.JOBS),
+    "jobs": list(own_facts.JOBS),
     "others": {},
 }
 PEM = "-----BEGIN CERTIFICATE-----\n" + "QUJD" * 20 + "\n-----END CERTIFICATE-----\n"
@@ -37,7 +39,7 @@ def facts(number=21, **changes):
 
 
 def accept(mine, before=None, **settings):
-    return register.accept(mine, {**SETTINGS, **settings}, before)
+    return inventory.accept(mine, {**SETTINGS, **settings}, before)
 
 
 # -- facts ---------------------------------------------------------------------------------------
@@ -48,7 +50,7 @@ def test_good_facts_have_no_problem():
     whole["targets"].append(
         {"job": "pgsql", "port": 9630, "cls": "pg-test", "ins": "pg-test-1", "labels": {"vip": "x"}}
     )
-    assert register.problems(whole) == []
+    assert own_facts.problems(whole) == []
 
 
 @pytest.mark.parametrize(
@@ -89,18 +91,18 @@ def test_good_facts_have_no_problem():
     ],
 )
 def test_what_is_wrong_is_named(change, path):
-    found = register.problems({**facts(), **change})
+    found = own_facts.problems({**facts(), **change})
     assert len(found) == 1
     assert found[0].startswith((f"{path}:", f"{path}.", f"{path} "))
 
 
 @pytest.mark.parametrize("value", [None, 7, "x", [], {}])
 def test_what_is_no_facts_at_all(value):
-    assert register.problems(value)
+    assert own_facts.problems(value)
 
 
 def test_publishers_add_up_and_the_first_names_the_minion():
-    found = register.compose(
+    found = own_facts.compose(
         [
             {"ip": "10.0.0.1", "ins": "a", "cls": "c", "targets": [{"job": "ping"}], "dns": []},
             {"ins": "b", "targets": [{"job": "ping"}, {"job": "pgsql", "port": 9630}]},
@@ -226,10 +228,10 @@ def test_whatever_is_in_the_mine_what_is_made_of_it_is_sound(mine):
     nodes = found["nodes"]
     addresses = [f["ip"] for f in nodes.values()]
     assert len(addresses) == len(set(addresses))
-    for rel, spec in register.target_files(nodes).items():
+    for rel, spec in generated.target_files(nodes).items():
         path = PurePosixPath(rel)
         assert path.parts[0] == "targets"
-        assert path.parts[1] in register.JOBS
+        assert path.parts[1] in own_facts.JOBS
         assert len(path.parts) == 3
         owner = path.name.removesuffix(".yml").replace("-", ":") if ":" in rel else path.stem
         assert owner in [a.replace(":", "-") for a in addresses]
@@ -240,18 +242,18 @@ def test_whatever_is_in_the_mine_what_is_made_of_it_is_sound(mine):
             for target in entry["targets"]:
                 assert target.strip("[]").startswith(entry["labels"]["ip"])
     names = {}
-    for ident, records in register.records(nodes).items():
+    for ident, records in generated.records(nodes).items():
         assert ident not in ("default", "../x", "")
         for record in records:
             for name in record["names"]:
-                assert register.is_dns_name(name)
+                assert own_facts.is_dns_name(name)
                 assert name not in SETTINGS["reserved"]
                 assert names.setdefault((name, ":" in record["address"]), ident) == ident
-    for name, address in register.haproxy(nodes).items():
+    for name, address in generated.haproxy(nodes).items():
         assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-._")
         assert address.endswith(":9101")
     # What was taken once is taken again, the same.
-    again = register.accept(untouched, SETTINGS, nodes)
+    again = inventory.accept(untouched, SETTINGS, nodes)
     assert again["nodes"] == nodes
     json.dumps(found)
 
@@ -263,7 +265,7 @@ def test_target_files_are_as_pigsty_writes_them():
     node = facts(21, targets=[{"job": "node", "port": 9100}, {"job": "node", "port": 9101}])
     node["targets"].append({"job": "ping"})
     node["targets"].append({"job": "pgsql", "port": 9630, "cls": "pg-test", "ins": "pg-test-1"})
-    files = register.target_files(accept({"node-21": node})["nodes"])
+    files = generated.target_files(accept({"node-21": node})["nodes"])
     assert sorted(files) == [
         "targets/node/10.10.10.21.yml",
         "targets/pgsql/10.10.10.21.yml",
@@ -285,13 +287,13 @@ def test_target_files_are_as_pigsty_writes_them():
 
 def test_a_switched_off_exporter_is_nowhere():
     nodes = accept({"node-21": facts(21, targets=[])})["nodes"]
-    assert register.target_files(nodes) == {}
-    assert register.haproxy(nodes) == {}
+    assert generated.target_files(nodes) == {}
+    assert generated.haproxy(nodes) == {}
 
 
 def test_the_home_page_shows_the_machines():
     nodes = accept({"node-21": facts(21, haproxy=9101)})["nodes"]
-    assert register.page_nodes(nodes, "10.10.10.21") == [
+    assert generated.page_nodes(nodes, "10.10.10.21") == [
         {
             "name": "node-21",
             "address": "10.10.10.21",
@@ -307,11 +309,11 @@ def test_a_ca_is_taken_from_infra_nodes_only():
     second = facts(11, ins="infra-2", ca=PEM)
     thief = facts(12, ins="thief", ca=PEM)
     mine = {"infra-1": first, "infra-2": second, "thief": thief}
-    assert set(register.trusted_authorities(mine, NODES)) == {"infra-1", "infra-2"}
+    assert set(inventory.trusted_authorities(mine, NODES)) == {"infra-1", "infra-2"}
     # Two claim the address by which infra-1 is known: neither is believed. infra-2 is known by id.
     mine["thief"] = facts(10, ins="thief", ca=PEM.replace("QUJD", "RVZJ"))
     mine["other"] = facts(11, ins="other", ca=PEM.replace("QUJD", "RVZJ"))
-    assert set(register.trusted_authorities(mine, NODES)) == {"infra-2"}
+    assert set(inventory.trusted_authorities(mine, NODES)) == {"infra-2"}
 
 
 # -- pillar --------------------------------------------------------------------------------------
@@ -328,14 +330,14 @@ def test_a_ca_is_taken_from_infra_nodes_only():
         ),
         (
             {"10.0.0.1": {"infra_seq": 1}, "b": {"infra_seq": 2, "ip": "10.0.0.1"}},
-            "infra_hosts['b']: 10.0.0.1 is the address of 10.0.0.1, too",
+            "infra_hosts['b']: 10.0.0.1 is the address of 10.0.0.1 too",
         ),
         ({"10.0.0.1": {"infra_seq": 1, "ip": "10.0.0.2"}}, "infra_hosts['10.0.0.1'].ip: expected"),
         ({"127.0.0.1": {"infra_seq": 1}}, "infra_hosts['127.0.0.1']: expected the address"),
     ],
 )
 def test_infra_hosts_as_a_whole(hosts, said):
-    assert register.hosts_problems(hosts, "10.10.10.10")[0].startswith(said)
+    assert infra_hosts.hosts_problems(hosts, "10.10.10.10")[0].startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -347,11 +349,11 @@ def test_infra_hosts_as_a_whole(hosts, said):
     ],
 )
 def test_infra_hosts_that_are_well(hosts):
-    assert register.hosts_problems(hosts, "10.10.10.10") == []
+    assert infra_hosts.hosts_problems(hosts, "10.10.10.10") == []
 
 
 def test_what_pillar_publishes_is_checked_before_it_is():
-    found = register.pillar_problems(
+    found = own_facts.pillar_problems(
         {
             "register": {"pg": {"targets": [{"job": "pgsql", "port": "x"}]}, "a b": {}},
             "register_others": {"switch-1": {"ip": "10.0.0.300"}},

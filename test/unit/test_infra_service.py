@@ -3,7 +3,7 @@
 from unittest.mock import create_autospec
 
 import pytest
-from infra_formula import systemd
+from infra_formula import paths, systemd
 from infra_formula.daemon import started_files as infra_service
 from salt.exceptions import CommandExecutionError
 
@@ -15,7 +15,7 @@ def machine(tmp_path, monkeypatch):
     """A service that runs, with one file; returns what tests change."""
     path = tmp_path / "a.conf"
     path.write_text("1")
-    monkeypatch.setattr(infra_service, "STARTED", tmp_path / "started")
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path)
     running = create_autospec(systemd.unit_state, return_value={"active": True})
     systemctl = create_autospec(systemd.systemctl)
     monkeypatch.setattr(systemd, "unit_state", running)
@@ -71,11 +71,11 @@ def test_beforehand_it_is_told_and_nothing_is_done(machine):
     machine["opts"]["test"] = True
     assert states.current("x", machine["files"])["result"] is None
     assert restarts(machine) == 0
-    assert infra_service.started("x") == ""
+    assert infra_service.started_with("x") == ""
 
 
 def test_what_is_remembered_may_be_damaged(machine):
     states.current("x", machine["files"])
-    (infra_service.STARTED / "x").write_bytes(b"\xff\x00")
+    (paths.STATE_DIR / "started/x").write_bytes(b"\xff\x00")
     assert states.current("x", machine["files"])["changes"]
     assert states.current("x", machine["files"])["changes"] == {}

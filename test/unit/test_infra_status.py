@@ -7,10 +7,11 @@ from unittest.mock import create_autospec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import process
+from infra_formula import paths, process
 from infra_formula.daemon import units
 from infra_formula.firewall import admission
 from infra_formula.minion import Minion
+from infra_formula.status import access, sockets
 from infra_formula.status import report as status
 from salt.exceptions import CommandExecutionError
 
@@ -71,15 +72,13 @@ def run_all(command, **_):
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     found = Minion()
-    known = tmp_path / "status.json"
-    known.write_text(json.dumps(ROWS), encoding="utf-8")
-    monkeypatch.setattr(status, "KNOWN", known)
-    monkeypatch.setattr(status, "REACH", tmp_path / "reach.json")
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path)
+    (tmp_path / "status.json").write_text(json.dumps(ROWS), encoding="utf-8")
     monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=run_all))
     counted = {"dnsmasq.service": 2, "sshd.service": 1}
     restarts = create_autospec(units.restarts_last_hour, return_value=counted)
     monkeypatch.setattr(units, "restarts_last_hour", restarts)
-    monkeypatch.setattr(status, "_cgroup", lambda pid: GROUPS[pid])
+    monkeypatch.setattr(sockets, "_control_group", lambda pid: GROUPS[pid])
     monkeypatch.setattr(status.salt.utils.path, "which", lambda name: f"/usr/bin/{name}")
     return found
 
@@ -105,7 +104,8 @@ def test_each_component_is_told_of(machine):
 
 
 def test_a_well_machine_ends_without_an_error(machine, monkeypatch):
-    monkeypatch.setattr(status, "known", lambda: ROWS[:1])
+    components = create_autospec(status.components, return_value=ROWS[:1])
+    monkeypatch.setattr(status, "components", components)
     status.services(machine)
     assert "retcode" not in machine.context
 
@@ -120,13 +120,13 @@ def test_the_table_names_what_is_wrong(machine):
 
 @pytest.mark.parametrize("content", ["{", "{}", "7"])
 def test_a_damaged_list_is_said(machine, content):
-    status.KNOWN.write_text(content, encoding="utf-8")
+    (paths.STATE_DIR / "status.json").write_text(content, encoding="utf-8")
     with pytest.raises(CommandExecutionError, match="apply infra anew"):
-        status.known()
+        status.components()
 
 
 def test_where_nothing_was_applied(machine):
-    status.KNOWN.unlink()
+    (paths.STATE_DIR / "status.json").unlink()
     with pytest.raises(CommandExecutionError, match=r"state\.apply infra"):
         status.services(machine)
 
@@ -148,7 +148,7 @@ def test_versions(said, version):
 
 @given(st.text())
 def test_no_output_of_ss_does_harm(output):
-    assert all(places for places in status.listening(output, str).values())
+    assert all(places for places in sockets.parse(output, str).values())
 
 
 # -- who reaches what
@@ -158,14 +158,14 @@ NODES, SITE = ["10.0.0.11", "10.0.0.12"], ["10.0.0.0/8"]
 
 
 def test_one_of_each_kind_is_asked_for():
-    asked = status.callers(["10.0.0.11", "192.0.2.0/24"], NODES, SITE)
+    asked = access.callers(["10.0.0.11", "192.0.2.0/24"], NODES, SITE)
     assert asked["10.0.0.11"] == ("10.0.0.11", True)
     assert asked["10.0.0.12"] == ("10.0.0.12", False)
     assert asked["192.0.2.0/24"][1] is True
     assert asked["10.0.0.0/8"] == ("10.0.0.1", False)
     assert asked["any machine"][1] is False
     assert asked["any machine (IPv6)"][1] is False
-    assert {entitled for _, entitled in status.callers(None, NODES, SITE).values()} == {True}
+    assert {entitled for _, entitled in access.callers(None, NODES, SITE).values()} == {True}
 
 
 networks = st.builds(
@@ -181,7 +181,7 @@ networks = st.builds(
 
 @given(st.lists(networks, max_size=6), st.lists(networks, max_size=3))
 def test_whoever_is_asked_for_is_entitled_if_an_entitled_network_has_them(sources, site):
-    asked = status.callers(sources, NODES, site)
+    asked = access.callers(sources, NODES, site)
     for who, (address, entitled) in asked.items():
         inside = [ipaddress.ip_address(address) in ipaddress.ip_network(s) for s in sources]
         assert entitled is any(inside)
@@ -223,13 +223,13 @@ def judged(machine, monkeypatch):
         ("nginx_exporter", ["9113/tcp"], "machine", []),
         ("alertmanager", ["9094/tcp", "9094/udp"], "peers", ["10.0.0.12"]),
     )
-    status.REACH.write_text(json.dumps(data), encoding="utf-8")
+    (paths.STATE_DIR / "reach.json").write_text(json.dumps(data), encoding="utf-8")
     return rules
 
 
 def test_who_reaches_a_port_is_said_by_the_rules_and_the_sockets(machine, judged):
     judged["10.0.0.12"] = True
-    found = status.access(machine)
+    found = access.access(machine)
     assert set(found) == {"8428/tcp", "9113/tcp", "9094/tcp"}
     assert found["8428/tcp"]["reached_by"] == found["9094/tcp"]["reached_by"] == ["10.0.0.12"]
     assert found["9113/tcp"]["reached_by"] == ["this machine"]
@@ -239,24 +239,24 @@ def test_who_reaches_a_port_is_said_by_the_rules_and_the_sockets(machine, judged
 
 def test_somebody_who_is_not_entitled_ends_the_call_with_an_error(machine, judged):
     judged.update({"10.0.0.12": True, "10.0.0.1": True, "10.0.0.11": None})
-    row = status.access(machine)["8428/tcp"]
+    row = access.access(machine)["8428/tcp"]
     assert (row["beyond"], row["unknown"]) == (["10.0.0.0/8"], ["10.0.0.11"])
     assert machine.context["retcode"] == 1
-    told = status.access_text(status.access(machine))
+    told = access.table(access.access(machine))
     assert "10.0.0.0/8 (NOT ENTITLED), 10.0.0.11?" in told
 
 
 def test_a_socket_of_one_family_is_not_reached_by_the_other(machine, judged):
     judged["2000::/3"] = True
-    address = status.callers([], NODES, SITE)["any machine (IPv6)"][0]
+    address = access.callers([], NODES, SITE)["any machine (IPv6)"][0]
     judged[address] = True
-    found = status.access(machine)
+    found = access.access(machine)
     assert found["8428/tcp"]["reached_by"] == ["any machine (IPv6)"]
     assert found["9094/tcp"]["reached_by"] == ["this machine"]
 
 
 @pytest.mark.parametrize("content", ["{", "{}", "7"])
 def test_damaged_entitlements_are_said(machine, judged, content):
-    status.REACH.write_text(content, encoding="utf-8")
+    (paths.STATE_DIR / "reach.json").write_text(content, encoding="utf-8")
     with pytest.raises(CommandExecutionError, match="apply infra anew"):
-        status.access(machine)
+        access.access(machine)

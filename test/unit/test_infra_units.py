@@ -117,7 +117,7 @@ ENTRY = st.one_of(
 def test_restarts_are_counted_by_unit_whatever_else_the_journal_prints(entries):
     entries = [entry for entry in entries if len(entry.splitlines()) == 1]
     good = [json.dumps({"UNIT": name, "__CURSOR": "x"}) for name in ("a.service", "a.service")]
-    found = infra_units.counted("\n".join([*entries, *good]))
+    found = infra_units.count_by_unit("\n".join([*entries, *good]))
     assert found["a.service"] >= 2
     assert all(isinstance(name, str) and count > 0 for name, count in found.items())
 
@@ -157,7 +157,7 @@ def look(monkeypatch, *reports, healthy=(("vmetrics", "a"),), test=False, journa
     }
     for name, value in dunders.items():
         monkeypatch.setattr(states, f"__{name}__", value, raising=False)
-    monkeypatch.setattr(states.time, "sleep", machine.sleep)
+    monkeypatch.setattr(infra_units.time, "sleep", machine.sleep)
     return states.stable("x"), machine
 
 

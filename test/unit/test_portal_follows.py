@@ -7,7 +7,7 @@ import pytest
 from infra_formula import paths
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.portal import rendering, server
-from infra_formula.registration import registry
+from infra_formula.registration import inventory
 from salt.exceptions import CommandExecutionError
 
 from _states import infra_portal as portal_state
@@ -23,7 +23,7 @@ def nginx(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
     monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
     monkeypatch.setattr(rendering, "ROOT", str(root))
-    monkeypatch.setattr(registry, "INVENTORY", tmp_path / "register.json")
+    monkeypatch.setattr(inventory, "PATH", tmp_path / "register.json")
     # A copy each time, as rendering makes new files each time.
     rendered = create_autospec(rendering.rendered, side_effect=lambda *_: dict(PUBLIC))
     monkeypatch.setattr(rendering, "rendered", rendered)

@@ -25,6 +25,7 @@ OWN = {
     *("requisite", "root", "stage", "user", "who"),
     "' --fresh' if grains['os_family'] == 'Debian'",
     "'https' if infra.minio_https else 'http'",
+    "'managed' if infra.certbot_dns_credentials else 'absent'",
     "'infra.node.ca' if infra.identity is none else 'infra.pillar'",
     "timeout[:-1] | int * {'s': 1, 'm': 60, 'h': 3600}.get(timeout[-1], 1)",
     ".Expr|queryEscape",  # of vmalert's templates, within a string
@@ -38,8 +39,8 @@ OWN_HERE = {
     ("daemon/package.jinja", "name"),
     ("daemon/states.jinja", "name"),
     ("orch/minion.jinja", "key"),  # checked by the line before it
-    ("vmalert/config.sls", "key"),
-    ("vmetrics/config.sls", "key"),
+    ("vmalert/init.sls", "key"),
+    ("vmetrics/init.sls", "key"),
 }
 
 

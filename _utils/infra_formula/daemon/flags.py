@@ -88,7 +88,7 @@ def validate_flags(daemon: Daemon) -> None:
     Raises CommandFailed that names the parameter and quotes the program.
     """
     program = daemon["program"]
-    if daemon.get("dropin") or not salt.utils.path.which(program):
+    if daemon.get("use_package_unit") or not salt.utils.path.which(program):
         return
     refusal = _refusal([*command_line(daemon), daemon["version"]])
     if refusal is None:

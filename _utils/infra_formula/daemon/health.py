@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import time
-from collections.abc import Iterable
 
 from infra_formula import systemd
 from infra_formula.daemon import checks, flags, local_ports
@@ -30,7 +29,7 @@ def restart_reason(daemon: Daemon, state: UnitState) -> str:
     desired = flags.command_line(daemon)
     # A script's command line begins with its interpreter.
     differs = bool(state["command"]) and state["command"][-len(desired) :] != desired
-    if differs and not daemon.get("dropin"):
+    if differs and not daemon.get("use_package_unit"):
         return "it runs with other flags"
     return "its unit changed" if state["reload"] else ""
 
@@ -77,8 +76,10 @@ def health_problem(daemon: Daemon, timeout: float = 3.0) -> str:
         return f"its unit is {state['state']}"
     code, _body = local_ports.request(daemon["port"], daemon["health"], timeout)
     if code != 200:
-        answer = "nothing answers" if code is None else f"HTTP {code} comes from"
-        return f"{answer} port {daemon['port']}{daemon['health']}; its unit is {state['state']}"
+        answer = "no answer" if code is None else f"HTTP {code}"
+        return (
+            f"{answer} from port {daemon['port']}{daemon['health']}; its unit is {state['state']}"
+        )
     owners = local_ports.listeners(daemon["port"])
     if owners and state["pid"] not in owners and not systemd.has_process(daemon["unit"], owners):
         return f"another program answers on port {daemon['port']}"
@@ -154,9 +155,7 @@ def reload(daemon: Daemon, seconds: float = 20.0) -> None:
     """Reload a running daemon's configuration, and wait until it has read it.
 
     daemon
-        Its ``reload`` names ``good``, the metric that is 1 after a successful reload, ``signs``,
-        metrics that change with each reload, and optionally ``said``, which it logs after one. If
-        the daemon does not run, nothing is done.
+        If it does not run, nothing is done.
 
     Raises CommandFailed with the error lines of its journal.
     """
@@ -164,20 +163,20 @@ def reload(daemon: Daemon, seconds: float = 20.0) -> None:
         return
     start = time.time()
     since = f"@{start:.3f}"
-    good, counters = daemon["reload"]["good"], daemon["reload"]["signs"]
+    verified_by = daemon["reload"]
+    success, counter = verified_by.get("success_metric"), verified_by.get("reload_counter")
+    message = verified_by.get("reload_log_message")
     before = metrics(daemon["port"])
     systemd.systemctl("reload", f"{daemon['unit']}.service")
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         after = metrics(daemon["port"])
-        if after.get(good, 1) != 1:
+        if success and after.get(success, 1) != 1:
             break
-        if any(after.get(name) != before.get(name) for name in counters):
+        if counter and _counts_reload(counter, before, after, start):
             return
         log = systemd.journal(daemon["unit"], since)
-        if "nothing changed" in log or _has_recent_timestamp(after, counters, start):
-            return
-        if "said" in daemon["reload"] and daemon["reload"]["said"] in log:
+        if "nothing changed" in log or (message and message in log):
             return
         time.sleep(0.1)
     raise CommandFailed(
@@ -185,7 +184,11 @@ def reload(daemon: Daemon, seconds: float = 20.0) -> None:
     )
 
 
-def _has_recent_timestamp(after: dict[str, float], counters: Iterable[str], start: float) -> bool:
+def _counts_reload(
+    counter: str, before: dict[str, float], after: dict[str, float], start: float
+) -> bool:
+    if after.get(counter) != before.get(counter):
+        return True
     # A timestamp in whole seconds does not change if the previous reload was in the same second.
-    stamps = [after.get(name, 0.0) for name in counters if name.endswith("_timestamp_seconds")]
-    return any(stamp >= int(start) for stamp in stamps)
+    is_timestamp = counter.endswith("_timestamp_seconds")
+    return is_timestamp and after.get(counter, 0.0) >= int(start)

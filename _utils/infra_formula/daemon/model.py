@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 
 class _Flag(TypedDict):
@@ -19,6 +19,14 @@ class Flag(_Flag, total=False):
     help: str
 
 
+class Reload(TypedDict, total=False):
+    """How a reload is verified."""
+
+    success_metric: str  # 1 after a successful reload
+    reload_counter: str  # metric that changes with each reload
+    reload_log_message: str  # logged after each reload
+
+
 class _Daemon(TypedDict):
     name: str
     title: str
@@ -32,7 +40,7 @@ class _Daemon(TypedDict):
     port: int
     port_parameter: str
     health: str  # path that answers 200
-    reload: dict[str, Any]  # see infra_formula.daemon.health.reload
+    reload: Reload
     after: list[str]  # units
     writes: list[str]  # directories
     writes_parameter: str
@@ -42,9 +50,9 @@ class _Daemon(TypedDict):
 class Daemon(_Daemon, total=False):
     """A daemon.
 
-    With ``dropin`` the unit and its flags are the package's, and the formula adds a drop-in.
+    With ``use_package_unit`` unit and flags are the package's, and the formula adds a drop-in.
     ``seconds`` is how long a start may take.
     """
 
-    dropin: bool
+    use_package_unit: bool
     seconds: float

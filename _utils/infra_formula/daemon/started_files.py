@@ -1,21 +1,54 @@
-"""With which files a service was started last, for services that read them only then.
+"""Digests of the files that a service was started with, for services that read them only then.
 
-A requisite (``watch``) restarts a service in the run that changed its files; where that run ends
-before the restart, no later one does. So it is written down, in ``/var/lib/infra/started``, with
-which content a service was started. Clocks have no say in it.
+A requisite (``watch``) restarts a service in the run that changed its files; if that run ends
+before the restart, no later run does it. So a digest of the files that a service was started with
+is recorded in ``/var/lib/infra/started``. It does not depend on a clock.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
+from infra_formula import paths, systemd
 from infra_formula.fileset import atomic
+from infra_formula.state import Plan
 
-STARTED = Path("/var/lib/infra/started")
+
+def plan(unit: str, files: Iterable[str]) -> Plan:
+    """Plan to restart a service that runs if its files changed since it was started.
+
+    unit
+        Its name, without ``.service``.
+    files
+        Absolute paths of what it reads when it starts.
+    """
+    present = digest(files)
+    if started_with(unit) == present:
+        return Plan(comment=f"{unit} was started with its present files.")
+    runs = systemd.unit_state(unit)["active"]
+
+    def restart() -> None:
+        systemd.systemctl("daemon-reload")
+        systemd.systemctl("restart", f"{unit}.service")
+
+    def finish() -> None:
+        if not runs:  # its unit is among the files; another state starts it
+            systemd.systemctl("daemon-reload")
+        # If this run ends before, the next one restarts it.
+        record(unit, present)
+
+    return Plan(
+        changes={unit: "restarted: its files changed"} if runs else {},
+        comment=f"{unit} restarted with its present files." if runs else f"{unit} does not run.",
+        would=f"{unit} would be restarted.",
+        apply=restart,
+        record=finish,
+    )
 
 
-def digest(files: list[str]) -> str:
+def digest(files: Iterable[str]) -> str:
     """SHA-256 over the content of files, missing ones included, as a hexadecimal string."""
     whole = hashlib.sha256()
     for path in files:
@@ -27,14 +60,18 @@ def digest(files: list[str]) -> str:
     return whole.hexdigest()
 
 
-def started(unit: str) -> str:
-    """The digest with which a unit was started last; empty where that is not known."""
+def _record_path(unit: str) -> Path:
+    return paths.STATE_DIR / "started" / unit
+
+
+def started_with(unit: str) -> str:
+    """The digest that a unit was started with last; empty if it is unknown."""
     try:
-        return (STARTED / unit).read_text(encoding="utf-8", errors="replace").strip()
+        return _record_path(unit).read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         return ""
 
 
-def remember(unit: str, text: str) -> None:
-    """Write down the digest with which a unit was started."""
-    atomic.write(str(STARTED / unit), f"{text}\n", 0o644)
+def record(unit: str, text: str) -> None:
+    """Record the digest that a unit was started with."""
+    atomic.write(_record_path(unit), f"{text}\n", 0o644)

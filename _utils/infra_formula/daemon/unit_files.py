@@ -57,7 +57,7 @@ VictoriaMetrics 1.131 calls mincore(2), which @system-service lacks, and dies of
 
 def template_path(daemon: Daemon) -> str:
     """Served template of a daemon's unit, or of the drop-in to its package's unit."""
-    return _TEMPLATES + ("dropin.conf.j2" if daemon.get("dropin") else "unit.service.j2")
+    return _TEMPLATES + ("dropin.conf.j2" if daemon.get("use_package_unit") else "unit.service.j2")
 
 
 def served(minion: Minion, daemon: Daemon) -> dict[str, dict[str, Any]]:
@@ -81,7 +81,7 @@ def files(daemon: Daemon, template: str) -> dict[str, dict[str, Any]]:
         directives.append(("SystemCallFilter", allowed_calls))
     values = {"daemon": daemon, "variable": variable, "service": directives}
     text = templates.render(template_path(daemon), template, values)
-    if daemon.get("dropin"):
+    if daemon.get("use_package_unit"):
         return {f"systemd/system/{unit}.service.d/infra.conf": {"text": text}}
     words = " ".join(_quote(argument) for argument in flags.command_line(daemon)[1:])
     environment = (

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from infra_formula import process, systemd
+from infra_formula.daemon import checks
+from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
 
 _PROPERTIES = (
@@ -25,6 +27,8 @@ _PROPERTIES = (
     "ActiveEnterTimestampMonotonic",
 )
 _HEALTHY = "infra_units.healthy"
+_PAUSE = 0.25  # seconds between two reports
+_STOPPING = 10.0  # seconds in which a stopping unit may still log its error
 # SD_MESSAGE_UNIT_RESTART_SCHEDULED of systemd's sd-messages.h: a unit is restarted by itself.
 _RESTART_SCHEDULED = "5eb03494b6584870a536b337290809b3"
 
@@ -81,25 +85,64 @@ def healthy(minion: Minion) -> dict[str, str]:
     return dict(minion.context.get(_HEALTHY, {}))
 
 
-def instability(seen: Mapping[str, Any], invocation: str) -> str:
-    """Why a unit that was healthy is not any more; empty where it still is; pure.
+def instability(state: Mapping[str, Any], invocation: str) -> str:
+    """Why a unit that was healthy is unhealthy now; empty if it is still healthy.
 
-    seen
+    state
         What :func:`observe` reports of it now.
     invocation
         The invocation that answered its health check.
 
-    A restart by somebody else than systemd is none of a unit's faults: it sets ``restarts`` to 0.
+    A restart that systemd did not do by itself is no fault: it sets ``restarts`` to 0.
     """
-    active, _, sub = seen["state"].partition("/")
+    active, _, sub = state["state"].partition("/")
     if sub == "auto-restart" or active not in ("active", "reloading"):
         # The journal may not hold the reason: a busy journald can lose what process 1 logs.
-        result = "" if seen["result"] == "success" else f" ({seen['result']})"
-        return f"it is {seen['state']}{result}, although it answered its health check"
-    if seen["invocation"] != invocation and seen["restarts"]:
-        times = "once" if seen["restarts"] == 1 else f"{seen['restarts']} times"
+        result = "" if state["result"] == "success" else f" ({state['result']})"
+        return f"it is {state['state']}{result}, although it answered its health check"
+    if state["invocation"] != invocation and state["restarts"]:
+        times = "once" if state["restarts"] == 1 else f"{state['restarts']} times"
         return f"systemd restarted it ({times}) after it had answered its health check"
     return ""
+
+
+def watch(minion: Minion, settle: float) -> str:
+    """Watch the units that were healthy in this run until each has run for some time.
+
+    settle
+        Seconds.
+
+    Returns a summary.
+
+    Raises CommandFailed with a line for each unit that became unhealthy.
+    """
+    expected = healthy(minion)
+    patience = _STOPPING
+    while True:
+        states = observe(expected)
+        faults = {
+            unit: fault
+            for unit, invocation in expected.items()
+            if (fault := instability(states[unit], invocation))
+        }
+        youngest = min((state["age"] for state in states.values()), default=settle)
+        if patience > 0 and any(states[u]["state"].startswith("deactivating") for u in faults):
+            patience -= _PAUSE
+            time.sleep(_PAUSE)
+        elif faults or youngest >= settle:
+            break
+        else:
+            time.sleep(min(_PAUSE, settle - youngest))
+    if faults:
+        lines = [f"{unit}: {fault}{_quoted(unit)}" for unit, fault in sorted(faults.items())]
+        raise CommandFailed("\n".join(lines))
+    return f"{len(expected)} units run without a restart."
+
+
+def _quoted(unit: str) -> str:
+    lines = systemd.journal(unit, "-10min")
+    words = checks.extract_error_lines(lines, last=True) if lines.strip() else ""
+    return f"; its journal: {words}" if words else ""
 
 
 def restarts_last_hour() -> dict[str, int]:
@@ -111,21 +154,21 @@ def restarts_last_hour() -> dict[str, int]:
     command = ["journalctl", "--quiet", "--no-pager", "--since=-1h", "--output=json"]
     command += ["--output-fields=UNIT", f"MESSAGE_ID={_RESTART_SCHEDULED}", "_PID=1"]
     outcome = process.run(command)
-    return counted(outcome["stdout"])
+    return count_by_unit(outcome["stdout"])
 
 
-def counted(lines: str) -> dict[str, int]:
-    """Count journal entries by their unit; pure.
+def count_by_unit(lines: str) -> dict[str, int]:
+    """Count journal entries by their unit.
 
     lines
         One JSON object per line, as ``journalctl --output=json`` prints them.
     """
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for line in lines.splitlines():
         try:
             unit = json.loads(line)["UNIT"]
         except (ValueError, KeyError, TypeError):
             continue
         if isinstance(unit, str):
-            found[unit] = found.get(unit, 0) + 1
-    return found
+            counts[unit] = counts.get(unit, 0) + 1
+    return counts

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 _OTHER_FILES = ("portal-entries", "portal-cards")
 _OTHER_PREFIX = "cleaned-"
-# These lie among the manifests; see portal/nginx.py, portal/cards.py and daemon/daemons.py.
+# These lie among the manifests; see portal/applied.py, portal/cards.py and daemon/daemons.py.
 
 
 @dataclass(frozen=True)

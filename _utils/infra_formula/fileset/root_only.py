@@ -1,4 +1,4 @@
-"""Files that nobody but root can have changed: opened so that what was judged is what is read."""
+"""Files that nobody but root can have changed, opened without a race."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LINKS = 40
 
 
 def open_file(path: str, links: bool = False) -> int:
-    """Open a file for reading that nobody but root can have changed.
+    """Open a file for reading if nobody but root can have changed it.
 
     path
         Absolute path of a regular file.
@@ -27,13 +27,13 @@ def open_file(path: str, links: bool = False) -> int:
         Whether the path, or its last part, may be a symbolic link of root's, and the file may have
         several names (keys and certificates); otherwise neither is accepted (archives).
 
-    Each folder on the way is opened below the one before it, and is judged by its descriptor: it
-    has to belong to root, and nobody else may write to it. A sticky folder such as ``/tmp`` is
-    accepted for a file of root's, since others can neither rename nor remove it there. The file
-    itself is judged by the descriptor that is returned: owner, permissions (the mask of a POSIX
-    ACL is the group's part of them), kind, number of names, and whether somebody has it open for
-    writing. What is read from the descriptor is therefore what was judged, whatever happens to
-    the path. Where Salt does not run as root, its own user counts as root.
+    Each directory of the path is opened below the one before it and checked by its descriptor: it
+    has to belong to root, and nobody else may write to it. A sticky directory such as ``/tmp`` is
+    accepted for a file of root's, because others can neither rename nor remove it there. The file
+    is checked by the descriptor that is returned: owner, permissions (the mask of a POSIX ACL is
+    the group's part of them), kind, number of hard links, and whether a process has it open for
+    writing. So the content that is read is the content that was checked, whatever happens to the
+    path. If Salt does not run as root, its own user counts as root.
 
     Returns the descriptor, which the caller closes.
 
@@ -64,7 +64,7 @@ def open_file(path: str, links: bool = False) -> int:
                         os.close(here)
                         here, shared = _root_folder(), False
                     if followed > _LINKS:
-                        raise _untrusted(path, "it has too many symbolic links on its way")
+                        raise _untrusted(path, "its path has too many symbolic links")
                     continue
                 if not rest:
                     _check_file(path, kind, single=not links or shared)
@@ -81,7 +81,7 @@ def open_file(path: str, links: bool = False) -> int:
 
 
 def fault(path: str, links: bool = True) -> str:
-    """Why root may not trust the content of a file; empty where it may.
+    """Why root may not trust the content of a file; empty if it may.
 
     path, links
         As for :func:`open_file`.
@@ -130,7 +130,7 @@ def _check_link(path: str, where: str, kind: os.stat_result, allowed: bool, shar
 
 
 def _check_folder(path: str, where: str, fd: int, kind: os.stat_result) -> bool:
-    """Judge a folder on the way; whether others may put files of their own into it."""
+    """Check a directory of the path; returns whether others may create files in it."""
     if not stat.S_ISDIR(kind.st_mode):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if not _is_root(kind.st_uid):
@@ -158,7 +158,7 @@ def _check_file(path: str, kind: os.stat_result, single: bool) -> None:
 
 
 def _opened_same(path: str, part: str, here: int, kind: os.stat_result, single: bool) -> int:
-    """Open for reading what was judged, and judge again what was opened."""
+    """Open for reading what was checked, and check again what was opened."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         fd = os.open(part, flags, dir_fd=here)
@@ -172,8 +172,8 @@ def _opened_same(path: str, part: str, here: int, kind: os.stat_result, single: 
         _check_mount(path, path, fd)
         if _has_writer(fd):
             raise CommandFailed(
-                f"{path} is open for writing in another process: a copy that has not ended yet, or "
-                "somebody who could write to it earlier. Try again when it is closed"
+                f"{path} is open for writing in another process: a copy that is still running, or "
+                "a user who could write to it earlier. Try again when it is closed"
             )
     except BaseException:
         os.close(fd)
@@ -183,7 +183,7 @@ def _opened_same(path: str, part: str, here: int, kind: os.stat_result, single: 
 
 
 def _check_mount(path: str, where: str, fd: int) -> None:
-    """A file system that a user mounted himself (FUSE) says of owners what that user likes."""
+    """Refuse a file system that a user mounted (FUSE): it reports owners as that user likes."""
     owner = _mount_owner(
         Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii"),
         Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace"),
@@ -193,7 +193,7 @@ def _check_mount(path: str, where: str, fd: int) -> None:
 
 
 def _mount_owner(fdinfo: str, mountinfo: str) -> int:
-    """The user who mounted what a descriptor lies on; 0 for root, as for all but FUSE."""
+    """The user who mounted the file system of a descriptor; 0 (root) for all but FUSE."""
     mount = next((line.split()[1] for line in fdinfo.splitlines() if line.startswith("mnt_id")), "")
     for line in mountinfo.splitlines():
         if mount and line.split(" ", 1)[0] == mount:
@@ -204,14 +204,14 @@ def _mount_owner(fdinfo: str, mountinfo: str) -> int:
 
 
 def _has_writer(fd: int) -> bool:
-    """Whether anybody has a file open for writing; False where the file system cannot tell.
+    """Whether a process has a file open for writing; False if the file system does not know.
 
-    Who opened a file while it was his can write to it after it was given to root. The kernel grants
-    a lease for reading only on a file that nobody has open for writing.
+    A user who opened a file while he owned it can write to it after it was given to root. The
+    kernel grants a lease for reading only on a file that no process has open for writing.
     """
     try:
-        # For the moment that the lease is held, a signal that is ignored by default tells of a
-        # writer, in place of one that would end this process.
+        # While the lease is held, a writer raises a signal: one that is ignored by default, in
+        # place of one that would end this process.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as exc:

@@ -15,7 +15,7 @@ from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
-from infra_formula.registration import registry
+from infra_formula.registration import facts as own_facts
 from infra_formula.state import Plan
 
 TEMPLATES = "salt://infra/vector/files/"
@@ -151,7 +151,7 @@ def plan(
     """
     effective = {
         **settings,
-        "ip": settings["ip"] or registry.own_address(infra_nodes),
+        "ip": settings["ip"] or own_facts.address_towards(infra_nodes),
         "receivers": urls,
         "buffer_bytes": size(buffer),
     }

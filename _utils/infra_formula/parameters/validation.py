@@ -20,7 +20,8 @@ from infra_formula.parameters import secrets as secret_parameters
 from infra_formula.pki import authority, certbot_requests
 from infra_formula.portal import entries as portal_entries
 from infra_formula.portal import pages, rendering
-from infra_formula.registration import registry
+from infra_formula.registration import facts as own_facts
+from infra_formula.registration import hosts as infra_hosts
 from infra_formula.repository import catalogue
 
 _IDENTITY = ("nodename", "node_cluster", "node_ip", "register")
@@ -151,7 +152,7 @@ def _errors_of(
     # A pillar in a file may be a part of the minion's.
     if not errors and (not all_minions or "infra_hosts" in values):
         hosts, admin_ip = values.get("infra_hosts", {}), values.get("admin_ip", "10.10.10.10")
-        errors += registry.hosts_problems(hosts, admin_ip)
+        errors += infra_hosts.hosts_problems(hosts, admin_ip)
     if defaults is not None and (all_minions or not errors):
         merged = {**defaults, **values}
         portal, settings = merged["infra_portal"], _portal_settings(minion, merged)
@@ -167,7 +168,7 @@ def _errors_of_nodes(
     """Errors in the ``nodes`` of each minion."""
     seen: set[str] = set()
     for key, overrides in values.get("nodes", {}).items():
-        errors = registry.pillar_problems(overrides)
+        errors = own_facts.pillar_problems(overrides)
         # Of hundreds of minions most differ in nothing but what they are and run.
         rest = {name: value for name, value in overrides.items() if name not in _IDENTITY}
         if rest and repr(rest) not in seen:
@@ -190,7 +191,7 @@ def _errors_of_components(
     errors += dnsmasq.problems(parameters)
     errors += chrony.problems(parameters)
     errors += resolver.problems(parameters)
-    errors += registry.pillar_problems(parameters)
+    errors += own_facts.pillar_problems(parameters)
     errors += vmalert.problems(parameters)
     errors += vector.problems(parameters)
     if infra_node:
@@ -207,7 +208,7 @@ def _errors_of_components(
 def _portal_settings(minion: Minion, merged: dict[str, Any]) -> dict[str, Any]:
     """What the portal's entries are checked against."""
     hosts = {
-        key: host.get("ip") or registry.address_or_none(key) or merged["admin_ip"]
+        key: host.get("ip") or infra_hosts.address_or_none(key) or merged["admin_ip"]
         for key, host in merged["infra_hosts"].items()
     }
     components = {

@@ -1,256 +1,142 @@
 """From a Pigsty inventory, ``pigsty.yml``, to the pillars of this formula, with a report.
 
-What all minions may know is the pillar ``infra``; what is secret is the pillar ``infra_secrets``,
-for INFRA nodes alone. The report has every variable of the inventory exactly once, under what
-became of it, and never a value: what is secret in the inventory is in that second pillar, and
-nowhere else."""
+Values that all minions may know go to the pillar ``infra``, secrets to the pillar
+``infra_secrets``, for INFRA nodes. The report has each variable of the inventory once, and never a
+value.
+"""
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
-import shlex
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-import salt.utils.yaml
-import yaml
-
-from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.errors import InvalidInput
 from infra_formula.minion import Minion
-from infra_formula.parameters import schema as parameters_schema
-from infra_formula.parameters import validation
-from infra_formula.pigsty import inventory as pigsty_inventory
-from infra_formula.pigsty import modules
-from infra_formula.portal import entries as portal_entries
+from infra_formula.parameters import merging, schema, validation
+from infra_formula.parameters.secrets import without_value
+from infra_formula.pigsty import inventory as inventories
+from infra_formula.pigsty import modules, report, values
+from infra_formula.pigsty.hosts import Hosts
+from infra_formula.pigsty.inventory import Inventory, Variable
 
-KINDS = {
-    "refused": "To be mended by hand: what this formula does not take",
-    "unresolved": "To be set by hand: what only Ansible can tell",
-    "encrypted": "To be set by hand: what is encrypted",
-    "partly": "Taken in part; what was left out has to be set by hand",
-    "taken": "Taken as it is",
-    "renamed": "Taken under another name",
-    "registered": "Made into scrape targets and names",
-    "overridden": "Without effect: something that counts more sets it, too",
-    "idle": "Without effect: only INFRA nodes read it, and none of them is given it",
-    "without": "Without an equivalent",
-    "module": "Of another module of Pigsty",
-    "unknown": "Of nobody: no variable of Pigsty, as far as is known here",
-}
-"""What may become of a variable, in the order in which the report tells it."""
-
-SECRETS = "infra_secrets.sls"
+SECRETS_FILE = "infra_secrets.sls"
 """Name of the file for the secrets, beside that for the rest."""
 
 LOCKED = "$6$locked$no-password-makes-this"
-"""Stands for a password that is encrypted in the inventory: a hash that no password has."""
+"""In place of a password that is encrypted in the inventory: a hash of no password."""
 
-_HEAD = """\
-#!yaml
-# From {source}, by infra_pigsty.convert. {about}
-"""
-_ABOUT = {
-    "infra": "For all minions; its secrets are in infra_secrets.",
-    "infra_secrets": "Passwords of the inventory: assign it to INFRA nodes only.",
-}
-_TRUE, _FALSE = ("true", "yes", "on", "1", "y", "t"), ("false", "no", "off", "0", "n", "f")
-_EVERYWHERE = ("node_", "nodename", "haproxy_", "vector_", "register")
+_ALL_HOSTS = ("node_", "nodename", "haproxy_", "vector_", "register", "region", "proxy_env")
+"""Prefixes of parameters that every minion reads; INFRA nodes read the others."""
 _SITE = ("patroni_ssl_enabled", "minio_https", "redis_exporter_port")
-# Ports of what became another program in Pigsty 4.0 → those of its successor.
-_SUCCESSORS = {"9058": "8428", "3100": "9428"}
-_RETENTION = {
-    "vmetrics_options": {"-retentionPeriod": "vmetrics_retention"},
-    "vlogs_options": {
-        "-retentionPeriod": "vlogs_retention",
-        "-retention.maxDiskSpaceUsageBytes": "vlogs_max_disk",
-    },
-    "vtraces_options": {
-        "-retentionPeriod": "vtraces_retention",
-        "-retention.maxDiskSpaceUsageBytes": "vtraces_max_disk",
-    },
-}
+"""Variables of clusters that INFRA nodes need to know, with one value for all."""
 
 
-def convert(minion: Minion, path: str, out: str | None = None) -> dict[str, Any]:
-    """Turn a Pigsty inventory into the pillars of this formula.
+class Conversion(TypedDict, total=False):
+    """Result of :func:`convert`.
+
+    pillar
+        The pillar ``infra`` as data, if it was not written.
+    out, secrets
+        Files that were written; ``secrets`` is None if there are none.
+    report
+        What became of each variable.
+    """
+
+    pillar: dict[str, Any]
+    out: str
+    secrets: str | None
+    report: report.Report
+
+
+def convert(minion: Minion, path: str, out: str | None = None) -> Conversion:
+    """Convert a Pigsty inventory to the pillars of this formula.
 
     path
         The inventory, ``pigsty.yml``.
     out
-        File to write the pillar ``infra`` to. Where there are secrets, the pillar ``infra_secrets``
-        is written to ``infra_secrets.sls`` beside it. Both have the mode 0600. Without it the
-        pillar ``infra`` is in the answer, and the secrets are not: a master keeps the answer.
+        File to write the pillar ``infra`` to. If there are secrets, the pillar ``infra_secrets`` is
+        written to ``infra_secrets.sls`` beside it. Both have the mode 0600. Without ``out`` the
+        pillar ``infra`` is returned, without the secrets: a master stores the result of a job.
 
-    Returns ``pillar`` (data), or ``out`` and ``secrets`` (the files that were written; ``secrets``
-    is None where there are none), and ``report``: ``variables`` (``name``, ``at``, ``line``,
-    ``became`` (see ``KINDS``), ``to``, ``note``), ``notes`` and ``defaults``.
-
-    Raises SaltInvocationError that names the place of what no pillar can be made from.
+    Raises InvalidInput that names the place of what cannot be converted.
     """
-    pillar, told = _converted(minion, path)
+    pillar, found = from_text(minion, _read(path))
     secrets = pillar.pop("infra_secrets", None)
     if out is None:
-        return {"pillar": pillar, "report": told}
+        return {"pillar": pillar, "report": found}
     source = os.path.basename(path)
-    beside = str(Path(out).with_name(SECRETS)) if secrets else None
-    if beside and os.path.realpath(beside) == os.path.realpath(out):
-        raise InvalidInput(f"{out}: expected another name; {SECRETS} is for the secrets")
-    if beside:
-        _write(beside, document({"infra_secrets": secrets}, source))
-    _write(out, document(pillar, source))
-    return {"out": out, "secrets": beside, "report": told}
+    secrets_path = str(Path(out).with_name(SECRETS_FILE)) if secrets else None
+    if secrets_path is not None:
+        if os.path.realpath(secrets_path) == os.path.realpath(out):
+            raise InvalidInput(
+                f"{out}: expected another name; {SECRETS_FILE} is the file of the secrets"
+            )
+        _write(secrets_path, report.pillar_file({"infra_secrets": secrets}, source))
+    _write(out, report.pillar_file(pillar, source))
+    return {"out": out, "secrets": secrets_path, "report": found}
 
 
-def report(minion: Minion, path: str) -> str:
-    """What :func:`convert` does with an inventory, for people to read.
+def describe(minion: Minion, path: str) -> str:
+    """Describe what :func:`convert` does with each variable of an inventory."""
+    return report.text(from_text(minion, _read(path))[1])
 
-    path
-        The inventory.
+
+def from_text(minion: Minion, inventory: str) -> tuple[dict[str, Any], report.Report]:
+    """Convert the text of an inventory.
+
+    Returns the pillar, with ``infra`` and, if there are secrets, ``infra_secrets``; and the report.
     """
-    return text(_converted(minion, path)[1])
+    work = _Conversion(minion, inventories.read(inventory))
+    return work.pillar(), work.summary()
 
 
-def _converted(minion: Minion, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read(path: str) -> str:
     try:
-        inventory = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except OSError as err:
         raise InvalidInput(f"{path}: {err.strerror}") from None
     except UnicodeDecodeError:
         raise InvalidInput(f"{path}: expected text in UTF-8") from None
-    return from_text(minion, inventory)
-
-
-def from_text(minion: Minion, inventory: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The pillar and the report of an inventory that is at hand as text.
-
-    inventory
-        Its YAML.
-
-    Returns the pillar, with ``infra`` and, where there are secrets, ``infra_secrets``; and the
-    report, as :func:`convert` does.
-    """
-    schema = parameters_schema.parameters(_served(minion, "schema.yaml"))
-    work = _Conversion(
-        minion, pigsty_inventory.read(inventory), schema, _served(minion, "pigsty.yaml")
-    )
-    return work.pillar(), work.report()
-
-
-def _served(minion: Minion, name: str) -> dict[str, Any]:
-    found = minion.call("cp.get_file_str", f"salt://infra/{name}")
-    if not found:
-        raise CommandFailed(f"salt://infra/{name} is not served")
-    return salt.utils.yaml.safe_load(found)
 
 
 def _write(path: str, content: str) -> None:
-    # A new file, in place of what somebody else may have put there to read along: it has passwords.
-    handle, beside = tempfile.mkstemp(prefix=".infra-", dir=os.path.dirname(path) or ".")
+    # A new file: an existing one may belong to somebody else, and the content has passwords.
+    handle, temporary = tempfile.mkstemp(prefix=".infra-", dir=os.path.dirname(path) or ".")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(content)
-        os.replace(beside, path)
+        os.replace(temporary, path)
     except OSError:
-        os.unlink(beside)
+        os.unlink(temporary)
         raise
 
 
-# -- the pillar ------------------------------------------------------------------------------------
-
-
 class _Conversion:
-    """One inventory on its way; every variable of it gets one row in the report."""
+    """The conversion of one inventory. Each variable of it gets one row in the report."""
 
-    def __init__(
-        self,
-        minion: Minion,
-        inventory: dict[str, Any],
-        schema: dict[str, Any],
-        table: dict[str, Any],
-    ) -> None:
-        self.minion = minion
-        self.inventory, self.schema, self.table = inventory, schema, table
+    def __init__(self, minion: Minion, inventory: Inventory) -> None:
+        self.minion, self.inventory = minion, inventory
+        self.rules: dict[str, Any] = schema.parameters(merging.read_yaml(minion, "schema.yaml"))
+        self.table: dict[str, Any] = merging.read_yaml(minion, "pigsty.yaml")
         self.notes: list[str] = list(inventory["notes"])
-        self.rows: dict[int, dict[str, Any]] = {}
-        self.given = pigsty_inventory.effective(inventory)
-        self.groups = {
-            name: pigsty_inventory.members(inventory, name) for name in inventory["groups"]
-        }
-        self.told: dict[tuple[str, str], tuple[Any, str | None]] = {}
-        self.infra = self._infra_nodes()
+        self.rows: dict[int, report.Row] = {}
+        self.hosts = Hosts(inventory)
+        self.infra = self.hosts.infra_nodes()
+        for host in self.infra:
+            self._row(self.hosts.variables[host]["infra_seq"], "taken", "infra_hosts")
         self.parameters: dict[str, Any] = {}
         self.nodes: dict[str, dict[str, Any]] = {}
 
-    # What a host is given.
-
-    def value(self, host: str, name: str) -> tuple[Any, str | None]:
-        """A variable as a host has it, rendered; why not, if it cannot be told."""
-        key = (host, name)
-        if key not in self.told:
-            variable = self.given[host].get(name)
-            raw = None if variable is None else variable["value"]
-            self.told[key] = self._resolve(raw, host)
-        return self.told[key]
-
-    def _resolve(self, raw: Any, host: str) -> tuple[Any, str | None]:
-        return pigsty_inventory.resolve(raw, host, self.given[host], self.groups)
-
-    def address(self, host: str) -> str | None:
-        """The address of a host: its name, as in every Pigsty, or ``ansible_host``."""
-        for candidate in (host, self.value(host, "ansible_host")[0]):
-            if _is_ip(candidate):
-                return str(candidate)
-        return None
-
-    def key(self, host: str) -> str:
-        """What a host is called in the pillar: its address, or what is taken for a minion id."""
-        return self.address(host) or host
-
-    def _infra_nodes(self) -> dict[str, int]:
-        """Host → infra_seq, the lowest first; all that is wrong with them at once."""
-        if "infra" not in self.groups:
-            raise InvalidInput("the inventory has no group infra: who is to serve?")
-        if not self.groups["infra"]:
-            raise InvalidInput("infra.hosts: expected a host at least")
-        found: dict[str, int] = {}
-        errors = []
-        for host in self.groups["infra"]:
-            where = f"infra.hosts[{host!r}]"
-            seq, fault = self.value(host, "infra_seq")
-            variable = self.given[host].get("infra_seq")
-            if variable is None:
-                errors.append(f"{where}.infra_seq: missing; each INFRA node has its number")
-                continue
-            place = f"line {variable['line']}: {where}.infra_seq"
-            number = int(seq) if re.fullmatch("[0-9]{1,9}", str(seq)) else None
-            if fault or number is None:
-                errors.append(f"{place}: expected a number of at least 0" + _because(fault))
-            elif number in found.values():
-                twin = next(h for h, n in found.items() if n == number)
-                errors.append(f"{place}: {number} is the number of {twin}, too")
-            else:
-                found[host] = number
-            if self.address(host) is None:
-                errors.append(
-                    f"{where}: expected an address, or ansible_host with one beside its name"
-                )
-        if errors:
-            raise InvalidInput("\n".join(errors))
-        for host in found:
-            self._row(self.given[host]["infra_seq"], "taken", "infra_hosts")
-        return dict(sorted(found.items(), key=lambda item: item[1]))
-
-    # What becomes of it.
+    # -- parameters
 
     def pillar(self) -> dict[str, Any]:
-        """Both pillars, valid by ``infra_pillar``."""
+        """Both pillars, which pass validation."""
         self.parameters["infra_hosts"] = {
-            self.key(host): {"infra_seq": seq} for host, seq in self.infra.items()
+            self.hosts.key(host): {"infra_seq": seq} for host, seq in self.infra.items()
         }
-        for name in self.schema:
+        for name in self.rules:
             if name not in ("infra_hosts", "nodes", "register", "register_others"):
                 self._parameter(name)
         self._registered()
@@ -259,200 +145,199 @@ class _Conversion:
         for variable in self.inventory["variables"]:
             if id(variable) not in self.rows:
                 self._leftover(variable)
-        order = [n for n in self.schema if n in self.parameters]
+        order = [n for n in self.rules if n in self.parameters]
         infra, secrets = validation.split(self.minion, {n: self.parameters[n] for n in order})
         if not secrets:
             return {"infra": infra}
         names = [name for name in secrets if name != "nodes"]
-        for node, values in secrets.get("nodes", {}).items():
-            names += [f"nodes[{node!r}].{name}" for name in values]
-        self.notes.append(
-            f"in infra_secrets, which only INFRA nodes may have: {', '.join(map(str, names))}"
-        )
+        for node, overrides in secrets.get("nodes", {}).items():
+            names += [f"nodes[{node!r}].{name}" for name in overrides]
+        self.notes.append(f"in infra_secrets, for INFRA nodes only: {', '.join(map(str, names))}")
         return {"infra": infra, "infra_secrets": secrets}
 
     def _row(
-        self, variable: dict[str, Any], became: str, to: str | None = None, note: str | None = None
+        self, variable: Variable, became: str, to: str | None = None, note: str | None = None
     ) -> None:
-        row = self.rows.setdefault(
-            id(variable),
-            {**{k: variable[k] for k in ("name", "at", "line")}, "became": became, "to": to,
-             "note": note},
-        )  # fmt: skip
+        """Add a variable to the report, or a note to its row."""
+        new: report.Row = {
+            "name": variable["name"], "at": variable["at"], "line": variable["line"],
+            "became": became, "to": to, "note": note,
+        }  # fmt: skip
+        row = self.rows.setdefault(id(variable), new)
         if note and note not in (row["note"] or ""):
             row["note"] = f"{row['note']}; {note}" if row["note"] else note
 
     def _sources(self, name: str) -> list[str]:
-        """Variables of the inventory that a parameter is made from, the newest name first."""
+        """Variables of Pigsty that become a parameter, the newest name first."""
         return [name, *(o for o, row in self.table["renamed"].items() if row["to"] == name)]
 
-    def _source(self, host: str, name: str) -> dict[str, Any] | None:
+    def _source(self, host: str, name: str) -> Variable | None:
+        """The variable of a host that becomes a parameter."""
         without = self.table["without"]
         for source in self._sources(name):
-            if source in self.given[host] and source not in without:
-                return self.given[host][source]
+            if source in self.hosts.variables[host] and source not in without:
+                return self.hosts.variables[host][source]
         return None
 
     def _parameter(self, name: str) -> None:
-        """One parameter: its value for all, and for the hosts that have another."""
-        everywhere = name.startswith(_EVERYWHERE) or name in ("region", "proxy_env")
-        hosts = self.inventory["hosts"] if everywhere or name in _SITE else list(self.infra)
-        values = {}
-        for host in hosts:
-            variable = self._source(host, name)
-            if variable is not None:
-                found = self._adapted(name, variable, host)
-                if found is not None:
-                    values[host] = found
-        if not values:
+        """Convert one parameter: its value for all, and for the hosts that have another."""
+        for_all_hosts = name.startswith(_ALL_HOSTS)
+        hosts = self.inventory["hosts"] if for_all_hosts or name in _SITE else list(self.infra)
+        sources = {host: self._source(host, name) for host in hosts}
+        converted = {}
+        for host, variable in sources.items():
+            found = None if variable is None else self._adapted(name, variable, host)
+            if found is not None:
+                converted[host] = found
+        if not converted:
             return
         if name in _SITE:
-            self._site(name, values)
-        elif not everywhere:
+            self._site(name, converted)
+        elif not for_all_hosts:
             first = next(iter(self.infra))
-            if first in values:
-                self.parameters.update(values[first])
-            self._others(values, [host for host in hosts if host != first])
+            self.parameters.update(converted.get(first, {}))
+            self._others(converted, [host for host in hosts if host != first])
         else:
-            kinds = list(values.values())
+            distinct = list(converted.values())
             of_all = [
-                v for h, v in values.items() if (self._source(h, name) or {})["group"] == "all"
+                found
+                for host, found in converted.items()
+                if (variable := sources[host]) is not None and variable["group"] == "all"
             ]
             if of_all:
                 self.parameters.update(of_all[0])
-            elif len(values) == len(hosts) and all(found == kinds[0] for found in kinds):
-                self.parameters.update(kinds[0])
-            self._others(values, hosts)
+            elif len(converted) == len(hosts) and all(each == distinct[0] for each in distinct):
+                self.parameters.update(distinct[0])
+            self._others(converted, hosts)
 
-    def _others(self, values: dict[str, dict[str, Any]], hosts: list[str]) -> None:
+    def _others(self, converted: dict[str, dict[str, Any]], hosts: list[str]) -> None:
+        """Set the ``nodes`` of hosts that differ from the value for all."""
         for host in hosts:
-            for name, value in values.get(host, {}).items():
+            for name, value in converted.get(host, {}).items():
                 if name not in self.parameters or self.parameters[name] != value:
-                    self.nodes.setdefault(self.key(host), {})[name] = value
+                    self.nodes.setdefault(self.hosts.key(host), {})[name] = value
 
-    def _site(self, name: str, values: dict[str, dict[str, Any]]) -> None:
-        """What a Pigsty says of a cluster, and an INFRA node has to know of them all."""
-        kinds = [found for found in values.values() if name in found]
-        if any(found != kinds[0] for found in kinds):
-            for host in values:
+    def _site(self, name: str, converted: dict[str, dict[str, Any]]) -> None:
+        """Set a parameter that has one value for all clusters."""
+        distinct = [found for found in converted.values() if name in found]
+        if any(found != distinct[0] for found in distinct):
+            for host in converted:
                 variable = self._source(host, name)
                 if variable is not None:
                     self.rows.pop(id(variable), None)
                     self._row(variable, "refused", name, "one value for all clusters is expected")
-        elif kinds:
-            self.parameters.update(kinds[0])
+        elif distinct:
+            self.parameters.update(distinct[0])
 
-    def _adapted(self, name: str, variable: dict[str, Any], host: str) -> dict[str, Any] | None:
-        """Parameters that a variable becomes on a host; None, with its row, where it does not."""
-        renamed = variable["name"] != name
-        became = "renamed" if renamed else "taken"
-        value, lost = self._parts(variable["value"], host, name)
+    def _adapted(self, name: str, variable: Variable, host: str) -> dict[str, Any] | None:
+        """Parameters that a variable becomes on a host; None if none, which is reported."""
+        renamed: dict[str, str] = self.table["renamed"].get(variable["name"]) or {}
+        value, omitted = self._parts(variable["value"], host, name)
         if value is None and variable["value"] is not None:
-            kind = "encrypted" if any("encrypted" in why for why in lost) else "unresolved"
-            self._row(variable, kind, name, "; ".join(lost))
+            self._row(variable, _failure("; ".join(omitted)), name, "; ".join(omitted))
             return None
-        how = (self.table["renamed"].get(variable["name"]) or {}).get("is", name)
-        found, notes = _ADAPT.get(how, _as_it_is)(value, name)
+        found, notes = values.adapt(renamed.get("is", name), name, value)
         out = {}
-        for key, one in found.items():
-            one = _coerced(one, self.schema[key])
-            errors = parameters_schema.check(key, one, self.schema[key])
+        for key, part in found.items():
+            part = values.coerce(part, self.rules[key])
+            errors = schema.check(key, part, self.rules[key])
             if errors:
-                self._row(variable, "refused", name, _without_values(errors[0]))
+                self._row(variable, "refused", name, without_value(errors[0]))
             else:
-                out[key] = one
+                out[key] = part
         if not out and found:
             return None
+        became = "taken" if variable["name"] == name else "renamed"
         if not out:
             became = "without"
-        elif lost:
+        elif omitted:
             became = "partly"
-        note = (self.table["renamed"].get(variable["name"]) or {}).get("note") if renamed else None
-        for told in [note, *lost, *notes]:
-            self._row(variable, became, name if out else None, told)
+        note = renamed.get("note") if variable["name"] != name else None
+        for each in [note, *omitted, *notes]:
+            self._row(variable, became, name if out else None, each)
         return out
 
     def _parts(self, raw: Any, host: str, name: str) -> tuple[Any, list[str]]:
-        """A value as far as it can be told; what had to be left out of it."""
-        if not isinstance(raw, (dict, list)) or not raw or set(map(str, raw)) & {
-            "__ansible_vault", "__ansible_unsafe"
-        }:  # fmt: skip
-            value, fault = self._resolve(raw, host)
-            if fault and name == "nginx_users":
-                return {"locked": LOCKED}, [f"nobody can log in: {fault}"]
-            return value, [fault] if fault else []
-        lost = []
+        """A value as far as it can be computed, and what had to be omitted."""
+        marks = {inventories.VAULT, inventories.UNSAFE}
+        if not isinstance(raw, (dict, list)) or not raw or marks & set(map(str, raw)):
+            value, problem = self.hosts.resolve(raw, host)
+            if problem and name == "nginx_users":
+                return {"locked": LOCKED}, [f"nobody can log in: {problem}"]
+            return value, [problem] if problem else []
+        omitted = []
         pairs = list(raw.items() if isinstance(raw, dict) else enumerate(raw))
-        kept: list[tuple[Any, Any]] = []
+        parts: list[tuple[Any, Any]] = []
         for key, part in pairs:
-            value, fault = self._resolve(part, host)
-            if fault is None:
-                kept.append((key, value))
-                continue
-            lost.append(f"{key if isinstance(raw, dict) else f'[{key}]'} is left out: {fault}")
-            if name == "nginx_users":
-                lost[-1] = f"{key} cannot log in: {fault}"
-                kept.append((key, LOCKED))
-        if not kept:
-            return None, lost
-        return (dict(kept) if isinstance(raw, dict) else [v for _, v in kept]), lost
+            value, problem = self.hosts.resolve(part, host)
+            if problem is None:
+                parts.append((key, value))
+            elif name == "nginx_users":
+                omitted.append(f"{key} cannot log in: {problem}")
+                parts.append((key, LOCKED))
+            else:
+                where = key if isinstance(raw, dict) else f"[{key}]"
+                omitted.append(f"{where} is omitted: {problem}")
+        if not parts:
+            return None, omitted
+        return (dict(parts) if isinstance(raw, dict) else [v for _, v in parts]), omitted
 
     def _registered(self) -> None:
-        """What the hosts run for other modules, as they publish it."""
+        """Convert what the hosts run for other modules to what they register."""
         names = self.table["registers"]
         hosts: dict[str, dict[str, Any]] = {}
-        used: dict[int, dict[str, Any]] = {}
+        used: dict[int, Variable] = {}
         for host in self.inventory["hosts"]:
-            own: dict[str, Any] = {
-                "patroni_ssl_enabled": self.value(host, "patroni_ssl_enabled")[0]
+            facts: dict[str, Any] = {
+                "patroni_ssl_enabled": self.hosts.value(host, "patroni_ssl_enabled")[0]
             }
             for name in names:
-                variable = self.given[host].get(name)
+                variable = self.hosts.variables[host].get(name)
                 if variable is None:
                     continue
-                value, fault = self.value(host, name)
+                value, problem = self.hosts.value(host, name)
                 used[id(variable)] = variable
-                if fault:
-                    kind = "encrypted" if "encrypted" in fault else "unresolved"
-                    self._row(variable, kind, "register", fault)
+                if problem:
+                    self._row(variable, _failure(problem), "register", problem)
                 else:
-                    own[name] = _coerced(value, _HINTS.get(name.rpartition("_")[2], {}))
-            for key, value in modules.identity(own).items():
-                if key not in {**self.parameters, **self.nodes.get(self.key(host), {})}:
-                    self.nodes.setdefault(self.key(host), {})[key] = value
-            known = {**self.parameters, **self.nodes.get(self.key(host), {})}
-            own |= {
-                "ip": self.address(host),
-                "ins": known.get("nodename") or host,
-                "cls": known.get("node_cluster") or "nodes",
+                    facts[name] = values.coerce_module_variable(name, value)
+            for key, value in modules.identity(facts).items():
+                if key not in {**self.parameters, **self.nodes.get(self.hosts.key(host), {})}:
+                    self.nodes.setdefault(self.hosts.key(host), {})[key] = value
+            merged = {**self.parameters, **self.nodes.get(self.hosts.key(host), {})}
+            facts |= {
+                "ip": self.hosts.address(host),
+                "ins": merged.get("nodename") or host,
+                "cls": merged.get("node_cluster") or "nodes",
             }
-            hosts[host] = own
+            hosts[host] = facts
         found = modules.registrations(hosts)
         for host, value in found["register"].items():
-            self.nodes.setdefault(self.key(host), {})["register"] = value
+            self.nodes.setdefault(self.hosts.key(host), {})["register"] = value
         if found["vmetrics_targets"]:
-            own = self.parameters.get("vmetrics_targets", {})
-            self.parameters["vmetrics_targets"] = {**found["vmetrics_targets"], **own}
+            configured = self.parameters.get("vmetrics_targets", {})
+            self.parameters["vmetrics_targets"] = {**found["vmetrics_targets"], **configured}
         for variable in used.values():
             self._row(variable, "registered", "register", names[variable["name"]])
         if self.nodes:
             self.parameters["nodes"] = self.nodes
 
     def _defaults(self) -> None:
-        """Defaults of Pigsty that are not ours, where they matter to a fleet that runs."""
+        """Set Pigsty's defaults that differ from ours, if they matter to a running fleet."""
         for name, row in self.table["defaults"].items():
             if "ours" in row and name not in self.parameters:
                 self.parameters[name] = row["ours"]
-        addresses = [self.key(host) for host in self.infra]
+        addresses = [self.hosts.key(host) for host in self.infra]
         if "admin_ip" not in self.parameters and "10.10.10.10" not in addresses:
             self.parameters["admin_ip"] = addresses[0]
-            self.notes.append(f"admin_ip is not in the inventory; it is {addresses[0]} now")
+            self.notes.append(f"admin_ip is not in the inventory; it is set to {addresses[0]}")
         elif self.parameters.get("admin_ip", "10.10.10.10") not in addresses:
             self.notes.append("admin_ip is the address of no host of the group infra")
 
-    # What is wrong beyond the type of each value.
+    # -- validation
 
     def _prune(self) -> None:
+        """Remove from the pillar what does not pass validation, and report it."""
         for _ in range(1000):
             if not self.parameters.get("nodes", True):
                 del self.parameters["nodes"]
@@ -462,12 +347,12 @@ class _Conversion:
             if not self._cut(errors[0]):
                 break
         raise InvalidInput(
-            "the inventory asks for what cannot be:\n" + "\n".join(map(_without_values, errors))
+            "no valid pillar can be made from the inventory:\n"
+            + "\n".join(map(without_value, errors))
         )
 
     def _cut(self, error: str) -> bool:
-        """Take what an error is about out of the pillar, and say so in the report."""
-        told = _without_values(error)
+        """Remove the value that an error is about; False if that is not possible."""
         table, path, host = self.parameters, error, None
         for key in self.nodes:
             prefix = f"nodes[{key!r}]."
@@ -485,29 +370,33 @@ class _Conversion:
             table[name] = [v for i, v in enumerate(table[name]) if i != inner]
         if host is not None and not table:
             del self.nodes[host]
-        owners = [o for o in self.inventory["hosts"] if host in (None, self.key(o))]
+        owners = [o for o in self.inventory["hosts"] if host in (None, self.hosts.key(o))]
         sources = {id(v): v for v in (self._source(owner, name) for owner in owners) if v}
         for variable in sources.values():
-            row = self.rows.pop(id(variable), {})
-            note = "; ".join(n for n in (row.get("note"), f"left out: {told}") if n)
+            row = self.rows.pop(id(variable), None)
+            notes = (row["note"] if row else None, f"omitted: {without_value(error)}")
+            note = "; ".join(each for each in notes if each)
             self._row(variable, "partly" if name in table else "refused", name, note)
         return True
 
-    # What is left over.
+    # -- report
 
-    def _leftover(self, variable: dict[str, Any]) -> None:
+    def _leftover(self, variable: Variable) -> None:
+        """Report a variable that became nothing."""
         name = variable["name"]
-        known = {*self.schema, *self.table["renamed"], *self.table["registers"], "infra_seq"}
+        known = {*self.rules, *self.table["renamed"], *self.table["registers"], "infra_seq"}
         without = self.table["without"]
-        counts = any(self.given[host].get(name) is variable for host in self.inventory["hosts"])
+        is_effective = any(
+            self.hosts.variables[host].get(name) is variable for host in self.inventory["hosts"]
+        )
         if name in known and name not in without:
-            to = name if name in self.schema else None
-            self._row(variable, "idle" if counts else "overridden", to)
+            to = name if name in self.rules else None
+            self._row(variable, "idle" if is_effective else "overridden", to)
             return
-        why = _why_without(name, without)
+        reason = _reason_without(name, without)
         module = next((m for p, m in self.table["modules"].items() if name.startswith(p)), None)
-        if why:
-            self._row(variable, "without", None, why)
+        if reason:
+            self._row(variable, "without", None, reason)
         elif module in ("INFRA", "NODE"):
             self._row(variable, "without", None, "no parameter of this formula has that name")
         elif module:
@@ -515,34 +404,23 @@ class _Conversion:
         else:
             self._row(variable, "unknown")
 
-    def report(self) -> dict[str, Any]:
+    def summary(self) -> report.Report:
         """The report, after :meth:`pillar`."""
-        set_ = {variable["name"] for variable in self.inventory["variables"]}
+        names = {variable["name"] for variable in self.inventory["variables"]}
         return {
             "variables": [self.rows[id(v)] for v in self.inventory["variables"]],
             "notes": self.notes,
             "defaults": [
                 {"name": name, "note": row["note"]}
                 for name, row in self.table["defaults"].items()
-                if name not in set_
+                if name not in names
             ],
         }
 
 
-def _because(fault: str | None) -> str:
-    return f" ({fault})" if fault else ""
-
-
-def _is_ip(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and ipaddress.ip_address(value).version == 4
-    except ValueError:
-        return False
-
-
-def _without_values(error: str) -> str:
-    """A message without the value that it quotes, which may be a secret."""
-    return re.sub(r", got .*", "", error, flags=re.DOTALL)
+def _failure(problem: str) -> str:
+    """What becomes of a variable whose value cannot be computed."""
+    return "encrypted" if "encrypted" in problem else "unresolved"
 
 
 def _is_about(path: str, name: str) -> bool:
@@ -550,7 +428,7 @@ def _is_about(path: str, name: str) -> bool:
 
 
 def _part_of(value: Any, name: str, path: str) -> Any:
-    """Key or index of the part of a value that a key path leads into; None for the whole."""
+    """Key or index of the part of a value that a key path is about; None for the whole."""
     keys: list[Any] = []
     if isinstance(value, dict):
         keys = sorted(value, key=lambda k: len(str(k)), reverse=True)
@@ -562,248 +440,7 @@ def _part_of(value: Any, name: str, path: str) -> Any:
     return None
 
 
-def _why_without(name: str, table: dict[str, str]) -> str | None:
+def _reason_without(name: str, table: dict[str, str]) -> str | None:
     if name in table:
         return table[name]
     return next((w for p, w in table.items() if p[-1] == "*" and name.startswith(p[:-1])), None)
-
-
-# -- values ----------------------------------------------------------------------------------------
-
-_HINTS = {
-    "enabled": {"type": "bool"},
-    "seq": {"type": "int"},
-    "node": {"type": "int"},
-    "pg": {"type": "bool"},
-}
-"""How the last word of a module's variable says what it is."""
-
-
-def _coerced(value: Any, rule: dict[str, Any]) -> Any:
-    """A value in the type that a rule expects, as Ansible would take it: `"80"`, `yes`, 15."""
-    for choice in rule.get("either", []):
-        converted = _coerced(value, choice)
-        if not parameters_schema.check("", converted, choice):
-            return converted
-    kind = rule.get("type")
-    if isinstance(value, list) and kind == "list":
-        return [_coerced(item, rule.get("items", {})) for item in value]
-    if isinstance(value, dict) and kind == "map":
-        keys = rule.get("keys")
-        return {
-            key: _coerced(item, (keys or {}).get(key, {}) if keys else rule.get("items", {}))
-            for key, item in value.items()
-        }
-    plain = str(value).strip().lower()
-    if kind == "bool" and not isinstance(value, bool) and plain in _TRUE + _FALSE:
-        return plain in _TRUE
-    if kind in ("int", "port") and isinstance(value, str) and re.fullmatch("[0-9]{1,9}", plain):
-        return int(plain)
-    if (
-        kind in ("line", "name", "string", "quoted", "domain")
-        and isinstance(value, (int, float))
-        and not isinstance(value, bool)
-    ):
-        return str(value)
-    return value
-
-
-def _as_it_is(value: Any, name: str) -> tuple[dict[str, Any], list[str]]:
-    return {name: value}, []
-
-
-def _words(value: Any, name: str) -> tuple[dict[str, Any], list[str]]:
-    """A list of which each element may hold several names, with commas or blanks between."""
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        return {name: value}, []
-    return {name: [w for item in items for w in re.split(r"[,\s]+", item) if w]}, []
-
-
-def _options(value: Any, name: str) -> tuple[dict[str, Any], list[str]]:
-    """Flags of a Victoria: those that are parameters here become them."""
-    if not isinstance(value, str):
-        return {name: value}, []
-    try:
-        flags = shlex.split(value)
-    except ValueError:
-        return {name: value}, []
-    out: dict[str, Any] = {}
-    rest = []
-    for flag in flags:
-        key, equals, text = flag.replace("--", "-", 1).partition("=")
-        to = _RETENTION[name].get(key) if equals else None
-        if to and (to.endswith("_max_disk") or re.fullmatch(r"[0-9]+[hdwy]", text)):
-            out[to] = text
-        elif key == "-retentionPeriod" and re.fullmatch("[0-9]+", text):
-            out[_RETENTION[name][key]] = f"{int(text) * 31}d"  # without a unit these are months
-        elif key != "-promscrape.fileSDCheckInterval":
-            rest.append(flag)
-    notes = [f"flags of it became {', '.join(out)}"] if out else []
-    disk = _RETENTION[name].get("-retention.maxDiskSpaceUsageBytes")
-    if disk and disk not in out:
-        # In Pigsty the whole string is replaced, and with it the limit.
-        out[disk] = ""
-        notes.append(f"{disk} is without a limit, as there")
-    return {name: " ".join(shlex.quote(flag) for flag in rest), **out}, notes
-
-
-def _prometheus_options(value: Any, name: str) -> tuple[dict[str, Any], list[str]]:
-    match = re.search(r"--storage\.tsdb\.retention\.time=([0-9]+[hdwy])(?![\w.])", str(value))
-    return ({name: match[1]}, []) if match else ({}, ["no retention is among them"])
-
-
-def _version(value: Any, name: str) -> tuple[dict[str, Any], list[str]]:
-    """Not of a Pigsty whose offline packages have another form."""
-    if re.match(r"v[0-3]\.", str(value)):
-        return {}, ["what is served is of version 4"]
-    return {name: value}, []
-
-
-def _firewall(value: Any, name: str) -> tuple[dict[str, Any], list[str]]:
-    known = _coerced(value, {"type": "bool"})
-    if isinstance(known, bool):
-        return {name: "off" if known else "none"}, []
-    return {name: value}, []
-
-
-def _upstream(value: Any, name: str) -> tuple[dict[str, Any], list[str]]:
-    """Upstreams of Pigsty are trusted whatever they send; here that has to be said."""
-    if not isinstance(value, list):
-        return {name: value}, []
-    out, unsigned = [], []
-    for entry in value:
-        if isinstance(entry, dict) and not set(entry) & {"gpgkey", "signed_by", "trusted"}:
-            entry = {**entry, "trusted": True}
-            unsigned.append(str(entry.get("name")))
-        out.append(entry)
-    told = "taken without a signature, as in Pigsty; better to name the gpgkey of "
-    return {name: out}, [told + ", ".join(unsigned)] if unsigned else []
-
-
-_PORTAL_BOOLS = ("websocket", "index", "auth", "enforce_https", "proxy_ssl_verify")
-_PORTAL_GONE = ("expose", "stream", "schema")
-
-
-def _portal(value: Any, name: str) -> tuple[dict[str, Any], list[str]]:
-    """Entries of the portal: attributes that are none are told, ports of v3 are followed."""
-    if not isinstance(value, dict):
-        return {name: value}, []
-    known = portal_attributes()
-    out: dict[str, Any] = {}
-    notes = []
-    for key, entry in value.items():
-        if not isinstance(entry, dict):
-            out[key] = entry
-            continue
-        kept: dict[str, Any] = {}
-        for attribute, item in entry.items():
-            if attribute not in known:
-                notes.append(f"{key}.{attribute} is left out: it has no effect in Pigsty 4.5")
-                continue
-            if attribute in _PORTAL_BOOLS:
-                item = _coerced(item, {"type": "bool"})
-            if attribute == "endpoint" and isinstance(item, str):
-                host, _, port = item.rpartition(":")
-                if host in ("${admin_ip}", "127.0.0.1", "localhost") and port in _SUCCESSORS:
-                    item = f"{host}:{_SUCCESSORS[port]}"
-                    notes.append(f"{key} leads to {item}, what came after port {port}")
-            kept[attribute] = item
-        out[key] = kept
-    return {name: out}, notes
-
-
-def portal_attributes() -> list[str]:
-    """Names of the attributes that an entry of ``infra_portal`` may have."""
-    return list(portal_entries.ENTRY)
-
-
-_ADAPT = {
-    "vmetrics_options": _options,
-    "vlogs_options": _options,
-    "vtraces_options": _options,
-    "prometheus_options": _prometheus_options,
-    "node_disable_firewall": _firewall,
-    "version": _version,
-    "node_packages": _words,
-    "node_default_packages": _words,
-    "repo_upstream": _upstream,
-    "infra_portal": _portal,
-}
-"""Parameters, and ways of reading a renamed one, that are more than a value."""
-
-
-# -- texts -----------------------------------------------------------------------------------------
-
-
-class _Dumper(yaml.SafeDumper):
-    """YAML that people read on: several lines as such, lists below their key, no aliases."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _str(dumper: Any, value: str) -> Any:
-    style = "|" if "\n" in value.strip("\n") else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Dumper.add_representer(str, _str)
-
-
-def document(pillar: dict[str, Any], source: str = "an inventory") -> str:
-    """The pillar as a file for ``pillar_roots``; Jinja is off, so that braces in it are braces.
-
-    pillar
-        ``infra`` or ``infra_secrets`` of what :func:`from_text` returned.
-    source
-        What it was made from, for the comment on top.
-    """
-    body = yaml.dump(
-        pillar, Dumper=_Dumper, default_flow_style=False, sort_keys=False, allow_unicode=True,
-        width=100,
-    )  # fmt: skip
-    name = re.sub(r"[^\w. -]", "?", source)
-    about = " ".join(_ABOUT[key] for key in pillar)
-    return _HEAD.format(source=name, about=about) + body
-
-
-def text(told: dict[str, Any]) -> str:
-    """A report for people to read.
-
-    told
-        ``report`` of :func:`convert`.
-    """
-    lines = []
-    for kind, title in KINDS.items():
-        rows = [row for row in told["variables"] if row["became"] == kind]
-        if not rows:
-            continue
-        lines += [f"{title} ({len(rows)})"]
-        merged: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for row in rows:
-            what = f"{row['name']} -> {row['to']}" if kind == "renamed" else row["name"]
-            merged.setdefault((what, row["note"] or ""), []).append(row)
-        for (what, note), places in merged.items():
-            where = ", ".join(str(row["line"]) for row in places[:8])
-            where += f" and {len(places) - 8} more" if len(places) > 8 else ""
-            head = f"  {what} (line {where})" if len(places) == 1 else f"  {what} (lines {where})"
-            lines.append(f"{head}: {note}" if note else head)
-        lines.append("")
-    for title, items in (
-        ("To be known", told["notes"]),
-        (
-            "Not in the inventory, and other than Pigsty's default",
-            [f"{row['name']}: {row['note']}" for row in told["defaults"]],
-        ),
-    ):
-        if items:
-            lines += [title, *(f"  {item}" for item in items), ""]
-    return "\n".join(_one_line(line) for line in lines)
-
-
-def _one_line(line: str) -> str:
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", "?", line)

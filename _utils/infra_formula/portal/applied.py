@@ -19,7 +19,7 @@ from infra_formula.minion import Minion
 from infra_formula.portal import cards, rendering, server
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import View, served, views
-from infra_formula.registration import registry
+from infra_formula.registration import inventory
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def render(
     Raises InvalidInput with every error in the portal.
     """
     portal, settings = _or_recorded(portal, settings)
-    files = rendering.rendered(minion, portal, settings, registry.nodes(minion))
+    files = rendering.rendered(minion, portal, settings, inventory.registered(minion))
     return {rel: file.get("text", f"-> {file.get('link')}") for rel, file in files.items()}
 
 
@@ -101,7 +101,7 @@ def diff(
         As for :func:`validate`. The file of users is not compared: no password is recorded.
     """
     portal, settings = _or_recorded(portal, settings)
-    files = rendering.rendered(minion, portal, settings, registry.nodes(minion))
+    files = rendering.rendered(minion, portal, settings, inventory.registered(minion))
     difference = FileSet("portal", rendering.ROOT).plan(files).diff
     difference.pop(".htpasswd", None)
     return difference

@@ -22,8 +22,9 @@ from infra_formula.minion import Minion
 from infra_formula.portal import applied, cards, htpasswd, pages, rendering, server
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import served, views
-from infra_formula.registration import registry
+from infra_formula.registration import generated, inventory
 from infra_formula.state import Plan
+from infra_formula.uninstall import install_record
 
 _SET = "portal"
 _PACKAGE_DEFAULTS = ("nginx.conf", "conf.d/default.conf")
@@ -57,7 +58,7 @@ def plan(
     clean: bool,
 ) -> Plan:
     """Plan nginx's configuration (see ``infra_portal.managed``)."""
-    files = rendering.rendered(minion, portal, settings, registry.nodes(minion))
+    files = rendering.rendered(minion, portal, settings, inventory.registered(minion))
     files.update(htpasswd.files(users, settings["nginx_group"], rendering.ROOT))
     replace = (*_PACKAGE_DEFAULTS, *(_unmanaged(files) if clean else ()))
     file_plan = FileSet(_SET, rendering.ROOT, replace=replace, whole_tree=True).plan(files)
@@ -85,7 +86,7 @@ def certificates_refreshed(minion: Minion, portal: dict[str, Any], settings: Set
 
     The file of users stays as it is.
     """
-    files = rendering.rendered(minion, portal, settings, registry.nodes(minion))
+    files = rendering.rendered(minion, portal, settings, inventory.registered(minion))
     file_set = FileSet(_SET, rendering.ROOT, whole_tree=True)
     files.update(_present_files(set(file_set.managed_files()) - set(files)))
     file_plan = file_set.plan(files)
@@ -177,7 +178,7 @@ def pages_plan(
 ) -> Plan:
     """Plan the portal's own pages (see ``infra_portal.pages``)."""
     if nodes is None:
-        nodes = registry.page_nodes(registry.nodes(minion), settings["admin_ip"])
+        nodes = generated.page_nodes(inventory.registered(minion), settings["admin_ip"])
     files, record = pages.files(minion, portal, settings, nodes, version, services, extra_services)
     file_plan = FileSet("pages", settings["nginx_home"], skip_unmanaged=True).plan(files)
     changes: dict[str, Any] = {**file_plan.summary()}
@@ -220,10 +221,14 @@ def static_directories(portal: dict[str, Any], settings: Settings) -> tuple[list
     return below, [path for path in missing if path not in below]
 
 
-def with_parents(paths: list[str], home: str) -> list[str]:
-    """Paths and the directories between them and the web root, sorted."""
+def record_directories(minion: Minion, paths: list[str], home: str) -> None:
+    """Add directories to the install record before they are created, with those above them.
+
+    Removal deletes recorded directories that are empty by then.
+    """
     parents = (str(up) for path in paths for up in Path(path).parents if Path(home) in up.parents)
-    return sorted({*paths, *parents})
+    seen = install_record.inspect(minion, {"paths": sorted({*paths, *parents})})
+    install_record.add("nginx", seen)
 
 
 def check_serving(minion: Minion, settings: Settings) -> str:

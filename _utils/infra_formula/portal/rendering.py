@@ -19,7 +19,7 @@ from infra_formula.pki import certificates
 from infra_formula.portal import cards, entries
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import CERTIFICATE_DIR, View, served, views
-from infra_formula.registration import registry
+from infra_formula.registration import generated
 from infra_formula.templates import SaltLoader
 
 ROOT = "/etc/nginx"
@@ -70,7 +70,7 @@ def rendered(
         raise InvalidInput("\n".join(errors))
     settings = {
         **settings,
-        "haproxy": {**registry.haproxy(registered), **settings["haproxy"]},
+        "haproxy": {**generated.haproxy(registered), **settings["haproxy"]},
         "alerts_page": cards.alerts_page(settings),
     }
     return files(portal, settings, facts(portal, settings), SaltLoader(minion, TEMPLATES))

@@ -13,8 +13,8 @@ from typing import Any
 from infra_formula import process
 from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
+from infra_formula.portal import rendering
 from infra_formula.portal.cards import USER_AGENT
-from infra_formula.portal.rendering import CONFIG_HASH_NAME, ROOT, SHARED, config_hash
 
 _ERROR_LOG = Path("/var/log/nginx-error.log")
 
@@ -39,9 +39,9 @@ def explain(stderr: str, stage: str, portal: dict[str, Any]) -> str:
     message = re.sub(r"^nginx: \[\w+\] ", "", lines[0])
     place = re.search(rf"{re.escape(stage)}/(\S+?):(\d+)$", message)
     if not place:
-        return f"nginx refuses the configuration: {message.replace(stage, ROOT)}"
+        return f"nginx refuses the configuration: {message.replace(stage, rendering.ROOT)}"
     rel, number = place.group(1), int(place.group(2))
-    reason = message[: place.start()].removesuffix(" in ").replace(stage, ROOT)
+    reason = message[: place.start()].removesuffix(" in ").replace(stage, rendering.ROOT)
     text = Path(stage, rel).read_text(encoding="utf-8").splitlines()
     line = text[number - 1].strip() if 0 < number <= len(text) else ""
     key = rel.removeprefix("conf.d/").removesuffix(".conf")
@@ -72,10 +72,10 @@ def reload(minion: Minion, port: int) -> None:
 
 def hash_on_disk() -> str:
     """The hash of the configuration in ``/etc/nginx``."""
-    shared = Path(ROOT, SHARED)
+    shared = Path(rendering.ROOT, rendering.SHARED)
     if not shared.exists():
         raise CommandFailed(f"{shared} does not exist; apply infra.nginx")
-    return config_hash(shared.read_text(encoding="utf-8"))
+    return rendering.config_hash(shared.read_text(encoding="utf-8"))
 
 
 def served_hash(port: int, timeout: float = 2.0) -> str | None:
@@ -87,7 +87,7 @@ def served_hash(port: int, timeout: float = 2.0) -> str | None:
         Seconds to wait for the answer.
     """
     try:
-        code, body = get("127.0.0.1", port, CONFIG_HASH_NAME, "/", timeout=timeout)
+        code, body = get("127.0.0.1", port, rendering.CONFIG_HASH_NAME, "/", timeout=timeout)
     except OSError:
         return None
     return body.strip() if code == 200 else None

@@ -16,7 +16,7 @@ from infra_formula.fileset.contents import File
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.pki import authority, certificates
-from infra_formula.registration import registry
+from infra_formula.registration import inventory
 from infra_formula.repository import catalogue, client_trust, other_sources, plans
 from infra_formula.state import Plan
 
@@ -40,9 +40,9 @@ def plan_ca(
     if certificate:
         found = {"pillar": certificate}
     elif is_present or is_local or test:
-        found = registry.authorities(minion, nodes)
+        found = inventory.authorities(minion, nodes)
     else:
-        found = client_trust.wait_until(lambda: registry.authorities(minion, nodes), wait)
+        found = client_trust.wait_until(lambda: inventory.authorities(minion, nodes), wait)
     if found:
         return _plan_certificate(name, found)
     if is_present:

@@ -1,0 +1,91 @@
+"""The hosts of an inventory: their variables, addresses, and which are INFRA nodes."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+from infra_formula.errors import InvalidInput
+from infra_formula.pigsty import variables as _variables
+from infra_formula.pigsty.inventory import Inventory
+
+
+class Hosts:
+    """The hosts of an inventory.
+
+    variables
+        Host → name → the place that sets the variable.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.variables = _variables.effective(inventory)
+        self.groups = {name: _variables.members(inventory, name) for name in inventory["groups"]}
+        self.resolved: dict[tuple[str, str], tuple[Any, str | None]] = {}
+
+    def value(self, host: str, name: str) -> tuple[Any, str | None]:
+        """The value of a variable of a host; or None, and why it cannot be computed."""
+        key = (host, name)
+        if key not in self.resolved:
+            variable = self.variables[host].get(name)
+            raw = None if variable is None else variable["value"]
+            self.resolved[key] = self.resolve(raw, host)
+        return self.resolved[key]
+
+    def resolve(self, raw: Any, host: str) -> tuple[Any, str | None]:
+        """A value of the inventory, rendered for a host; or None, and why it cannot be computed."""
+        return _variables.resolve(raw, host, self.variables[host], self.groups)
+
+    def address(self, host: str) -> str | None:
+        """The address of a host: its name, as usual in Pigsty, or ``ansible_host``."""
+        for candidate in (host, self.value(host, "ansible_host")[0]):
+            if _is_ip(candidate):
+                return str(candidate)
+        return None
+
+    def key(self, host: str) -> str:
+        """Key of a host in the pillar: its address, or its name as a minion id."""
+        return self.address(host) or host
+
+    def infra_nodes(self) -> dict[str, int]:
+        """Host → infra_seq, the lowest first.
+
+        Raises InvalidInput with every error.
+        """
+        if "infra" not in self.groups:
+            raise InvalidInput("the inventory: expected a group infra, with the INFRA nodes")
+        if not self.groups["infra"]:
+            raise InvalidInput("infra.hosts: expected at least one host")
+        found: dict[str, int] = {}
+        errors = []
+        for host in self.groups["infra"]:
+            where = f"infra.hosts[{host!r}]"
+            seq, problem = self.value(host, "infra_seq")
+            variable = self.variables[host].get("infra_seq")
+            if variable is None:
+                errors.append(f"{where}.infra_seq: missing; each INFRA node needs a number")
+                continue
+            place = f"line {variable['line']}: {where}.infra_seq"
+            number = int(seq) if re.fullmatch("[0-9]{1,9}", str(seq)) else None
+            if problem or number is None:
+                errors.append(
+                    f"{place}: expected a number of at least 0"
+                    + (f" ({problem})" if problem else "")
+                )
+            elif number in found.values():
+                twin = next(h for h, n in found.items() if n == number)
+                errors.append(f"{place}: {number} is also the number of {twin}")
+            else:
+                found[host] = number
+            if self.address(host) is None:
+                errors.append(f"{where}: expected an address as its name, or in ansible_host")
+        if errors:
+            raise InvalidInput("\n".join(errors))
+        return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def _is_ip(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and ipaddress.ip_address(value).version == 4
+    except ValueError:
+        return False

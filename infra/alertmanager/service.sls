@@ -1,5 +1,0 @@
-{%- from "infra/daemon/states.jinja" import running with context %}
-
-include:
-  - infra.alertmanager.config
-{{ running('alertmanager') }}

@@ -1,5 +1,0 @@
-{%- from "infra/daemon/package.jinja" import installed with context %}
-
-include:
-  - infra.daemon
-{{ installed('vmetrics') }}

@@ -1,0 +1,86 @@
+"""HTTP requests to this machine, and processes that listen on its ports."""
+
+import os
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from infra_formula.daemon import local_ports
+from infra_formula.errors import CommandFailed
+
+
+@contextmanager
+def serving(body=b"", status=200):
+    """A server on a free port; yields the port and what was requested of it."""
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            seen.append((self.command, self.path, dict(self.headers), content))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_port, seen
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_request_returns_the_status_and_the_body():
+    with serving("ä".encode(), 503) as (port, seen):
+        assert local_ports.request(port, "/a", 3.0, "POST", "b", {"X-Y": "z"}) == (503, "ä")
+    method, path, headers, content = seen[0]
+    assert (method, path, headers["X-Y"], content) == ("POST", "/a", "z", b"b")
+
+
+def test_a_body_is_read_whole_or_refused_by_name(monkeypatch):
+    monkeypatch.setattr(local_ports, "_BODY_LIMIT", 5 * 1024 * 1024)
+    with serving(b"x" * 5 * 1024 * 1024) as (port, _):
+        assert len(local_ports.request(port, "/")[1]) == 5 * 1024 * 1024
+    message = r"http://127.0.0.1:\d+/: expected a response"
+    long = serving(b"x" * (5 * 1024 * 1024 + 1))
+    with long as (port, _), pytest.raises(CommandFailed, match=message):
+        local_ports.request(port, "/")
+
+
+def test_no_answer_is_reported_with_its_reason():
+    with serving() as (port, _):
+        pass
+    code, reason = local_ports.request(port, "/")
+    assert code is None
+    assert "refused" in reason
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (b"no", 422, "Prog on port .*: no"),
+        (b"", 404, "Prog on port .*: 404"),
+        (b"<p>", 200, "JSON"),
+    ],
+)
+def test_an_api_that_does_not_answer_json_is_an_error(body, status, message):
+    with serving(body, status) as (port, _), pytest.raises(CommandFailed, match=message):
+        local_ports.get_json(port, "/", "Prog")
+
+
+def test_the_process_that_listens_is_found():
+    with serving(b"[1]") as (port, _):
+        assert local_ports.listeners(port) == {os.getpid()}
+        assert local_ports.get_json(port, "/", "Prog") == [1]
+    assert local_ports.listeners(port) == set()
+
+
+def test_a_process_that_is_gone_has_no_name():
+    assert local_ports.process_name(2**22 + 1) == "a process"

@@ -1,0 +1,157 @@
+"""States of the portal: what they change, what test=True leaves, and what they refuse."""
+
+from pathlib import Path
+from unittest.mock import create_autospec
+
+import portal_samples
+import pytest
+from infra_formula import paths
+from infra_formula.minion import Minion
+from infra_formula.portal import applied, configuration, rendering, server
+from infra_formula.registration import inventory
+from infra_formula.uninstall import install_record
+from salt.exceptions import CommandExecutionError
+
+from _states import infra_portal as state
+
+WIKI = {"wiki": {"domain": "wiki.p", "endpoint": "127.0.0.1:80"}}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """The directory of nginx's configuration; nginx itself is a double that does not run."""
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
+    monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
+    monkeypatch.setattr(inventory, "PATH", tmp_path / "register.json")
+    monkeypatch.setattr(rendering, "ROOT", str(tmp_path / "nginx"))
+    monkeypatch.setattr(rendering, "version", create_autospec(rendering.version, return_value=[1]))
+    for name in ("reload", "check_staged"):
+        monkeypatch.setattr(server, name, create_autospec(getattr(server, name)))
+    monkeypatch.setattr(server, "served_hash", create_autospec(server.served_hash, return_value=""))
+    server.served_hash.return_value = None
+
+    def served(url):
+        name = url.removeprefix(f"{rendering.TEMPLATES}/")
+        return (portal_samples.TEMPLATES / name).read_text(encoding="utf-8")
+
+    monkeypatch.setattr(state, "__salt__", {"cp.get_file_str": served}, raising=False)
+    monkeypatch.setattr(state, "__opts__", {"test": False}, raising=False)
+    for name in ("__grains__", "__context__", "__states__"):
+        monkeypatch.setattr(state, name, {}, raising=False)
+    return tmp_path / "nginx"
+
+
+def managed(portal=WIKI, **options):
+    given = portal_samples.settings(nginx_group="root")
+    return state.managed("x", portal, given, **options)
+
+
+def entries(ret):
+    return {run["name"]: (run["result"], list(run["changes"])) for run in ret["sub_state_run"]}
+
+
+def test_a_portal_is_applied_once_and_each_entry_is_reported(root):
+    state.__opts__["test"] = True
+    ret = managed()
+    assert (ret["result"], entries(ret)["wiki"]) == (None, (None, ["conf.d/wiki.conf"]))
+    assert not root.exists()
+    with pytest.raises(CommandExecutionError, match="no portal was applied"):
+        applied.recorded()
+    state.__opts__["test"] = False
+    ret = managed()
+    assert (ret["result"], entries(ret)["wiki"]) == (True, (True, ["conf.d/wiki.conf"]))
+    assert "server_name wiki.p;" in (root / "conf.d/wiki.conf").read_text()
+    server.reload.assert_called_once()
+    ret = managed()
+    assert (ret["result"], ret["changes"], entries(ret)["wiki"]) == (True, {}, (True, []))
+    server.reload.assert_called_once()
+    assert entries(managed({}))["wiki"] == (True, ["conf.d/wiki.conf"])
+    assert not (root / "conf.d/wiki.conf").exists()
+
+
+def test_other_settings_are_recorded_even_if_no_file_changes(root):
+    managed()
+    given = portal_samples.settings(nginx_group="root", another="setting")
+    assert state.managed("x", WIKI, given)["changes"] == {}
+    assert applied.recorded()[1]["another"] == "setting"
+
+
+def test_what_nginx_refuses_is_neither_written_nor_recorded(root):
+    server.check_staged.side_effect = CommandExecutionError("infra_portal.wiki.config: no")
+    ret = managed()
+    assert (ret["result"], ret["changes"]) == (False, {})
+    assert ret["comment"] == "infra_portal.wiki.config: no"
+    assert not (root / "nginx.conf").exists()
+    assert not applied.record_path().exists()
+
+
+def test_an_unmanaged_file_is_refused_by_name_and_moved_with_clean(root):
+    conf = root / "conf.d/wiki.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text("theirs")
+    ret = managed()
+    assert (ret["result"], conf.read_text()) == (False, "theirs")
+    assert ret["comment"].startswith("infra_portal.wiki: expected no unmanaged file at")
+    assert managed(clean=True)["result"] is True
+    assert "server_name wiki.p;" in conf.read_text()
+
+
+def test_an_nginx_that_runs_with_an_older_configuration_is_reloaded(root):
+    managed()
+    server.served_hash.return_value = "0" * 16
+    state.__opts__["test"] = True
+    assert (managed()["result"], managed()["changes"]) == (None, {"nginx": "reloaded"})
+    state.__opts__["test"] = False
+    assert managed()["changes"] == {"nginx": "reloaded"}
+    assert server.reload.call_count == 2
+    server.served_hash.return_value = rendering.config_hash((root / rendering.SHARED).read_text())
+    assert managed()["changes"] == {}
+
+
+def test_an_interrupted_run_is_finished_by_the_next(root):
+    server.reload.side_effect = KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        managed()
+    server.reload.side_effect = None
+    assert managed()["changes"]
+    assert managed()["changes"] == {}
+
+
+def test_directories_of_sites_are_created_below_the_web_root_only(root, tmp_path, monkeypatch):
+    created = []
+
+    def directory(name, **_options):
+        created.append(name)
+        Path(name).mkdir(parents=True)
+        return {"result": True}
+
+    monkeypatch.setattr(state, "__states__", {"file.directory": directory})
+    (tmp_path / "www").mkdir()
+    inside, outside = str(tmp_path / "www/a/b"), str(tmp_path / "other")
+    portal = {k: {"domain": f"{k}.p", "path": p} for k, p in (("in", inside), ("out", outside))}
+    given = portal_samples.settings(nginx_home=str(tmp_path / "www"))
+    ret = state.sites_present("x", portal, given)
+    assert (ret["changes"], created) == ({"created": [inside]}, [inside])
+    assert ret["warnings"] == [f"{outside} does not exist; put the site there"]
+    recorded = install_record.record()["nginx"]["paths"]
+    assert set(recorded) == {str(tmp_path / "www/a"), inside}
+    assert state.sites_present("x", portal, given)["changes"] == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "result"), [(200, True), (401, True), (502, False), (None, False)]
+)
+def test_a_home_page_that_does_not_answer_is_unhealthy(root, monkeypatch, code, result):
+    managed()
+    for name in ("wait_until_served", "get"):
+        monkeypatch.setattr(server, name, create_autospec(getattr(server, name)))
+    # Over TLS the portal's answer is always good: the fault is the one over plain HTTP.
+    server.get.side_effect = lambda *arguments: (200 if arguments[4] else code, "")
+    if code is None:
+        server.get.side_effect = OSError("refused")
+    healthy = create_autospec(configuration.units.record_healthy)
+    monkeypatch.setattr(configuration.units, "record_healthy", healthy)
+    ret = state.serving("x", portal_samples.settings())
+    assert ret["result"] is result, ret
+    assert isinstance(healthy.call_args.args[0], Minion)
+    assert result or f"http answers {code}" in ret["comment"]
