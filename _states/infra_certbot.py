@@ -25,7 +25,7 @@ def managed(
     portal, settings
         The portal, as a dictionary or as JSON text (see the execution module infra_portal).
     request
-        How to ask the ACME server (see ``infra_certbot.wanted``).
+        How to ask the ACME server (see ``certbot_requests.group_names``).
 
     Each certificate is reported as a state of its own: one that fails is an error of that name
     alone, its entries go on with what they had, and the others are seen to. After a failure an

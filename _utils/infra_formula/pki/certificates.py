@@ -1,7 +1,7 @@
 """Certificates of this site: what is in them, whether they fit, and who uses which.
 
 Issues by hand, renews what this machine's CA signed, and lists all there are. How something is
-signed, and what is written down of it, is in the module ``infra_cert_sign``.
+signed, and what is written down of it, is in the module ``authority``.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def leaf_fault(name: str, spec: dict[str, Any]) -> str | None:
     name
         Absolute path of the certificate.
     spec
-        Its specification (see the module infra_cert_sign).
+        Its specification (see the module authority).
     """
     fault = pair_fault(name, spec["private_key"])
     if fault:

@@ -1,6 +1,6 @@
 """Building the local software repository: resolve, fetch, verify, index, sign, publish.
 
-What :func:`build` does for ``infra_repo.build``, step by step, in the order of this file.
+What :func:`build` does for ``published.build``, step by step, in the order of this file.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def build(
     transfer: dict[str, Any],
     force: bool = False,
 ) -> dict[str, Any]:
-    """Build and publish what a plan says; for ``infra_repo.build``, which keeps others away.
+    """Build and publish what a plan says; for ``published.build``, which keeps others away.
 
     plan
-        What ``infra_repo_catalogue.plan`` makes of a request.
+        What ``catalogue.plan`` makes of a request.
     state
-        What ``infra_repo_tree.state`` says is published.
+        What ``releases.state`` says is published.
     key, transfer, force
-        See ``infra_repo.build``.
+        See ``published.build``.
 
     Returns what :func:`outcome` does.
 

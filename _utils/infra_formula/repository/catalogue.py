@@ -10,7 +10,6 @@ packages: ``d12.x86_64``, ``el9.aarch64``.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -143,7 +142,8 @@ def _modules(request: dict[str, Any], errors: list[str]) -> list[str]:
     for module in modules:
         if module not in known:
             errors.append(
-                f"repo_modules: no upstream has the module {module!r}{_nearest(module, known)}"
+                f"repo_modules: no upstream has the module {module!r}"
+                f"{schema.nearest(module, known)}"
                 f" (there are: {', '.join(sorted(known))})"
             )
     return modules
@@ -173,14 +173,14 @@ def _target(
     code, _, arch = text.partition(".")
     if code not in systems.OSES:
         errors.append(
-            f"repo_targets: unknown system {code!r} in {text!r}{_nearest(code, systems.OSES)}"
+            f"repo_targets: unknown system {code!r} in {text!r}{schema.nearest(code, systems.OSES)}"
             f" (there are: {', '.join(systems.OSES)})"
         )
         return {}
     if arch not in systems.ARCHES:
         errors.append(
             f"repo_targets: unknown architecture {arch!r} in {text!r}"
-            f"{_nearest(arch, systems.ARCHES)}"
+            f"{schema.nearest(arch, systems.ARCHES)}"
             f" (there are: {', '.join(systems.ARCHES)})"
         )
         return {}
@@ -324,8 +324,3 @@ def normal_checksum(text: str) -> str | None:
     kind, digits = match.groups()
     kind = kind or next((k for k, n in _CHECKSUMS.items() if n == len(digits)), "")
     return f"{kind}:{digits}" if _CHECKSUMS.get(kind) == len(digits) else None
-
-
-def _nearest(word: str, known: Any) -> str:
-    found = difflib.get_close_matches(word, [str(k) for k in known], n=1, cutoff=0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""

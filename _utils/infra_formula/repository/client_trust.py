@@ -21,7 +21,6 @@ from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
 from infra_formula.repository import client_sources, signing
 
-HEAD = "# Managed by Salt (infra formula)\n"
 _LARGEST = 200_000  # bytes; a definition is a few kB
 
 
@@ -149,7 +148,7 @@ def upstream_text(upstream: dict[str, Any], family: str, key: str) -> str:
     """Definition of one upstream repository for a client; pure.
 
     upstream
-        As ``infra_repo_catalogue.plan`` returns it.
+        As ``catalogue.plan`` returns it.
     family
         ``deb`` or ``rpm``.
     key
@@ -165,7 +164,7 @@ def upstream_text(upstream: dict[str, Any], family: str, key: str) -> str:
         if upstream["components"]:
             lines.append(f"Components: {' '.join(upstream['components'])}")
         lines.append(f"Signed-By: {key}" if key else "Trusted: yes")
-        return HEAD + "\n".join(lines) + "\n"
+        return client_sources.HEAD + "\n".join(lines) + "\n"
     meta = {
         "name": f"{upstream['name']} $releasever - $basearch",
         "baseurl": "\n          ".join(upstream["baseurls"]),
@@ -176,14 +175,14 @@ def upstream_text(upstream: dict[str, Any], family: str, key: str) -> str:
         **upstream["meta"],
     }
     lines = [f"[{upstream['name']}]", *(f"{name} = {value}" for name, value in meta.items())]
-    return HEAD + "\n".join(lines) + "\n"
+    return client_sources.HEAD + "\n".join(lines) + "\n"
 
 
 def upstream_key(minion: Minion, upstream: dict[str, Any], folder: str) -> str:
     """Have the key of an upstream repository on this machine.
 
     upstream
-        As ``infra_repo_catalogue.plan`` returns it.
+        As ``catalogue.plan`` returns it.
     folder
         Where a key that is fetched is stored; it is fetched once.
 

@@ -67,7 +67,7 @@ def resolve(
         Seconds it may take.
 
     Returns ``packages`` (``url``, ``name``, ``version``, ``arch``, ``file``, ``size``,
-    ``checksum``, ``upstream``), ``missing`` and ``broken``, as ``infra_repo_apt.resolve`` does.
+    ``checksum``, ``upstream``), ``missing`` and ``broken``, as ``apt.resolve`` does.
 
     Raises CommandExecutionError when an upstream cannot be reached or verified.
     """

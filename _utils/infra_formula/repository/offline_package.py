@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
 from infra_formula.repository import archive as repository_archive
 from infra_formula.repository import (
@@ -92,7 +89,7 @@ def unpack(
     wanted = catalogue.normal_checksum(checksum)
     if wanted is None:
         raise InvalidInput(f"checksum: expected e.g. sha256:<64 digits>, got {checksum!r}")
-    with lock.exclusive(home, name, "unpack"), _open_archive(archive) as fd:
+    with lock.exclusive(home, name, "unpack"), repository_archive.opened(archive) as fd:
         before = _identity(archive, os.fstat(fd))
         if wanted:
             kind, _, digits = wanted.partition(":")
@@ -129,19 +126,6 @@ def unpack(
         "key": signed,
         "signed_here": here,
     }
-
-
-@contextlib.contextmanager
-def _open_archive(path: str) -> Iterator[int]:
-    """An archive that root may trust, opened once."""
-    try:
-        fd: int = root_only.open_file(path)
-    except FileNotFoundError:
-        raise CommandFailed(f"{path}: there is no such file") from None
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _write_origin(folder: Path, stage: Path, note: dict[str, Any]) -> None:
@@ -208,7 +192,7 @@ def check_archive(
     Raises CommandExecutionError with the reason against it.
     """
     trusted = _trusted_key(name, home, releases.state(home, name))
-    with _open_archive(archive) as fd:
+    with repository_archive.opened(archive) as fd:
         manifest = repository_archive.peek(archive, fd)
     # What the manifest claims is verified when the archive is unpacked. One without is not signed.
     info = manifest.get("info")

@@ -36,7 +36,7 @@ def build(
     """Build a repository and publish it; nothing is published unless all of it succeeds.
 
     request
-        What is to be in it; see ``infra_repo_catalogue.plan``.
+        What is to be in it; see ``catalogue.plan``.
     key
         ``home`` (gpg's directory), ``uid``, ``secret_file``, ``passphrase_file``; all optional.
     transfer
@@ -65,7 +65,7 @@ def needs_build(state: dict[str, Any], fingerprint: str) -> bool:
     """Whether what is published has to be built (again).
 
     state
-        What ``infra_repo_tree.state`` says.
+        What ``releases.state`` says.
     fingerprint
         Of the plan.
 

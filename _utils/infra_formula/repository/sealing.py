@@ -28,9 +28,9 @@ def sign_folder(minion: Minion, folder: str, name: str, cache: str, key: dict[st
     name
         ``repo_name``.
     cache
-        ``infra_repo_tree.work``'s folder ``cache``.
+        ``releases.work``'s folder ``cache``.
     key
-        See ``infra_repo.build``.
+        See ``published.build``.
 
     For apt, an index of all packages in the folder is written and signed. For yum, the index that
     is there is signed: it has the checksum of every package, so clients need no signature in those.
