@@ -1,5 +1,6 @@
 # The name servers of the INFRA nodes are asked first; on an INFRA node, its own before the others.
 {%- from "infra/map.jinja" import infra, fleet with context %}
+{%- from "infra/dns/settings.jinja" import dns with context %}
 {%- set servers = [] %}
 {%- for server in infra.node_dns_servers or [] %}
   {%- do servers.append((server | string).replace('${admin_ip}', infra.admin_ip)) %}
@@ -36,5 +37,7 @@ infra-node-resolver-configured:
     - own: {{ (grains.get('ipv4', []) + grains.get('ipv6', []) + fleet.addresses) | tojson }}
 {%- if infra.identity is not none and infra.dns_enabled %}
     - require:
-      - sls: infra.dns
+{%- for address in dns.listen %}
+      - infra_dns: {{ ('infra-dns-server-' ~ address ~ '-answering') | tojson }}
+{%- endfor %}
 {%- endif %}

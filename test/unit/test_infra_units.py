@@ -260,7 +260,7 @@ def test_no_state_waits_for_the_last_look():
         name for text in texts for name in re.findall(r"- sls: (infra\.[\w.]+)$", text, re.M)
     }
     awaited -= {"infra.register", "infra.clean"}  # of orchestrations: whole runs
-    assert {"infra.daemon", "infra.dns.service"} <= awaited
+    assert "infra.daemon" in awaited
     assert [name for name in awaited if "infra.daemon.stable" in included(name)] == []
 
 
