@@ -40,7 +40,11 @@ def valid(
         ret["warnings"] = found["warnings"]
     if found["errors"]:
         errors = "\n".join(found["errors"])
-        return {**ret, "result": False, "comment": f"The pillar is not valid; nothing was changed.\n{errors}"}
+        return {
+            **ret,
+            "result": False,
+            "comment": f"The pillar is not valid; nothing was changed.\n{errors}",
+        }
     return {**ret, "comment": "The pillar is valid."}
 
 
