@@ -1,4 +1,4 @@
-"""Certificates of this site: what is in them, whether they fit, and who uses which."""
+"""Certificates of this site: issued, renewed, listed, and backed up."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def _minion() -> Minion:
 
 
 def backup(path: str, passphrase_file: str) -> list[str]:
-    """Write the CA, and what was issued by hand, into one encrypted file.
+    """Back up the CA, and what was issued by hand, in one encrypted file.
 
     path
         The file; a new one, absolute. It gets the mode 0600.
     passphrase_file
         File with the passphrase, for root alone (0600); gpg reads it.
 
-    Returns the paths of what is in it. The file was read back to see that it is whole.
+    Returns the paths of what is in it. The file was read back as a check.
 
-    Raises SaltInvocationError for arguments that cannot be, CommandExecutionError where there is no
-    CA or gpg fails.
+    Raises SaltInvocationError for wrong arguments, CommandExecutionError if there is no CA or gpg
+    fails.
 
     CLI Example:
 
@@ -43,7 +43,7 @@ def backup(path: str, passphrase_file: str) -> list[str]:
 
 
 def describe(path: str) -> dict[str, Any]:
-    """What a PEM certificate says of itself (the first of a chain).
+    """Describe a PEM certificate (the first of a chain).
 
     path
         Absolute path of the file.
@@ -52,7 +52,7 @@ def describe(path: str) -> dict[str, Any]:
     8601, UTC), ``days`` (its whole life) and ``days_left`` (floats, days), and ``usages``, those
     of serverAuth and clientAuth that it is for (empty: any).
 
-    Raises ValueError for a file that is no certificate, OSError for one that cannot be read.
+    Raises ValueError for a file that is no certificate, OSError for an unreadable one.
 
     CLI Example:
 
@@ -85,12 +85,12 @@ def issue(
         Its life, like ``7300d``.
     crt, key
         Where to put it and its key, absolute paths; ``/etc/pki/misc/<cn>.crt`` and ``.key`` if not
-        given. Both get the mode 0600. A key that is there is used again.
+        given. Both get the mode 0600. An existing key is used again.
 
-    Returns what :func:`describe` tells of it, and ``crt`` and ``key``.
+    Returns what :func:`describe` does, and ``crt`` and ``key``.
 
-    Raises SaltInvocationError for arguments that cannot be, and where a certificate of another CA
-    lies there; CommandExecutionError where the CA is missing.
+    Raises SaltInvocationError for wrong arguments, and if a certificate of another CA is at that
+    path; CommandExecutionError if the CA is missing.
 
     CLI Example:
 
@@ -103,7 +103,7 @@ def issue(
 
 
 def list_() -> dict[str, dict[str, Any]]:
-    """Every certificate that matters here: the CA, what it signed, public ones, and your own.
+    """List the certificates of this machine: the CA, what it issued, public ones, and your own.
 
     Returns path → ``kind`` (``ca``, ``issued``, ``public``, ``own``), ``names`` (and addresses),
     ``issuer``, ``not_after``, ``days_left``, ``used_by`` (words) and ``renewed_by``; or ``fault``.
@@ -118,18 +118,18 @@ def list_() -> dict[str, dict[str, Any]]:
 
 
 def renew(name: str = "", force: bool = False) -> dict[str, str]:
-    """Renew what this machine's CA signed and is about to end; have it served.
+    """Renew what this machine's CA issued and what expires soon; reload its services.
 
     name
         Path of one certificate; all of them without it.
     force
-        Renew it though it is good for longer.
+        Renew it although it does not expire soon.
 
-    Returns path → what was done, or how long it is good for. A certificate that was removed is
-    forgotten. Needs no pillar and no master; the timer ``infra-cert-renew`` runs it every day.
+    Returns path → what was done, or how long it is valid. A certificate that was removed is no
+    longer recorded. Needs no pillar and no master; the timer ``infra-cert-renew`` runs it daily.
 
-    Raises SaltInvocationError for a certificate that is not known, CommandExecutionError with every
-    failure; what could be renewed then is.
+    Raises SaltInvocationError for an unknown certificate, CommandExecutionError with every failure;
+    the others are renewed.
 
     CLI Example:
 
@@ -142,17 +142,17 @@ def renew(name: str = "", force: bool = False) -> dict[str, str]:
 
 
 def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, str]:
-    """Put back what :func:`backup` wrote. Apply the formula afterwards.
+    """Restore what :func:`backup` wrote. Apply the formula afterwards.
 
     path, passphrase_file
         As for :func:`backup`.
     force
-        Where other files lie in the way, move them aside; without it, that is an error.
+        Whether other files at these paths are moved aside; otherwise they are an error.
 
-    Returns path → ``restored``, ``as it was``, or where what lay there went.
+    Returns path → ``restored``, ``as it was``, or where the former file is.
 
     Raises CommandExecutionError for a wrong passphrase, for a file that was changed or is no
-    backup, and for other files in the way; nothing is changed then.
+    backup, and for other files at these paths; nothing is changed then.
 
     CLI Example:
 

@@ -1,4 +1,4 @@
-"""Public certificates: what the portal wants of an ACME server, and certbot, which gets it."""
+"""Public certificates of the portal, which certbot gets from an ACME server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from infra_formula.pki import certbot
 
 
 def certificates() -> dict[str, dict[str, Any]]:
-    """Certificates that certbot keeps on this machine.
+    """List the certificates that certbot manages on this machine.
 
     Returns name → ``names``, ``issuer``, ``not_after``, ``days`` (its whole life), ``days_left``,
     ``cert`` and ``key`` (paths) and ``renewal`` (how it is renewed), or ``fault``.
@@ -23,17 +23,17 @@ def certificates() -> dict[str, dict[str, Any]]:
 
 
 def replace(name: str, revoke: str = "") -> dict[str, Any]:
-    """Get a certificate anew, with a new key, and let nginx serve it; then revoke the old one.
+    """Replace a certificate and its key, reload nginx, and revoke the old certificate.
 
     name
         Its ``certbot`` name.
     revoke
-        Why the old one is revoked, e.g. ``keycompromise``; without it, it is not.
+        Reason for which the old one is revoked, e.g. ``keycompromise``; empty: it is not.
 
-    Returns what there is then (see :func:`certificates`).
+    Returns the new certificate (see :func:`certificates`).
 
-    Raises SaltInvocationError for a name or a reason that is not known, CommandExecutionError where
-    certbot or nginx fails; the old certificate then stays, and stays valid.
+    Raises SaltInvocationError for an unknown name or reason, CommandExecutionError if certbot or
+    nginx fails; the old certificate then stays in use and valid.
 
     CLI Example:
 
@@ -45,7 +45,7 @@ def replace(name: str, revoke: str = "") -> dict[str, Any]:
 
 
 def retry(name: str = "") -> list[str]:
-    """Let the next apply ask again at once for what failed.
+    """Let the next apply request again at once what failed.
 
     name
         Of one certificate; all of them without it.
@@ -63,11 +63,11 @@ def retry(name: str = "") -> list[str]:
 
 
 def status() -> dict[str, dict[str, Any]]:
-    """Public certificates of this minion: which there are, and what went wrong with which.
+    """Report the public certificates of this minion, and the failures.
 
     Returns name → ``names``, ``days_left``, ``fault`` (all as in :func:`certificates`) and
     ``failure``: ``error``, ``count``, ``at`` and ``next``, the time before which an apply does not
-    ask again (:func:`retry` lifts that).
+    request it again (unless :func:`retry` is called).
 
     CLI Example:
 

@@ -1,4 +1,4 @@
-"""Ports through this machine's firewall, whichever runs; and who gets through it."""
+"""Ports that this machine's firewall lets in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from infra_formula.firewall import ports
 
 
 def active() -> str | None:
-    """The firewall that runs on this machine: ``firewalld``, ``ufw`` or None.
+    """Report the active firewall of this machine: ``firewalld``, ``ufw`` or None.
 
     CLI Example:
 
@@ -18,7 +18,7 @@ def active() -> str | None:
 
 
 def open_ports(firewall: str) -> list[str]:
-    """Rules by which a firewall lets in ports.
+    """List the rules by which a firewall lets in ports.
 
     firewall
         What :func:`active` returned.

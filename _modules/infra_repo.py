@@ -33,7 +33,7 @@ def pack(
     version
         For the archive's name: ``pigsty-pkg-<version>.<os>.<arch>.tgz``.
     archive
-        Path of the archive; made of folder and that name where empty.
+        Path of the archive; folder and that name if empty.
     folder
         Where to put it.
     compression
@@ -51,7 +51,7 @@ def pack(
 
 
 def rollback(name: str = "pigsty", home: str = "/www") -> dict[str, str]:
-    """Publish the repository that was published before; called again, it goes forth again.
+    """Publish the previous repository; a second call undoes the first.
 
     name, home
         As for :func:`status`.
@@ -70,12 +70,12 @@ def rollback(name: str = "pigsty", home: str = "/www") -> dict[str, str]:
 def sign(
     name: str = "pigsty", home: str = "/www", key: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Sign with this node's own key what is published without a signature.
+    """Sign a published repository that has no signature with the key of this node.
 
     name, home
         ``repo_name`` and ``repo_home``.
     key
-        See :func:`build`.
+        ``home`` (gpg's directory), ``uid``, ``secret_file``, ``passphrase_file``; all optional.
 
     Returns ``changed``, ``path`` and ``key`` (fingerprint).
 
@@ -91,14 +91,14 @@ def sign(
 
 
 def status(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
-    """What is published, as data.
+    """Report what is published, as data.
 
     name, home
         ``repo_name`` and ``repo_home``.
 
     Returns ``published``, ``path``, ``kind``, ``complete``, ``problems``, ``packages``, ``bytes``,
     ``built`` and ``age`` (seconds), ``targets``, ``upstreams``, ``signature`` (``key`` and
-    ``problems``), ``previous`` and ``busy`` (what is going on with it just now).
+    ``problems``), ``previous`` and ``busy`` (which process is changing it).
 
     CLI Example:
 
@@ -110,7 +110,7 @@ def status(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
 
 
 def summary(name: str = "pigsty", home: str = "/www") -> str:
-    """What is published, for people.
+    """Report what is published, as text.
 
     name, home
         As for :func:`status`.
@@ -136,23 +136,22 @@ def unpack(
     """Check an archive, and publish the repository in it.
 
     archive
-        File made by :func:`pack`, or one of Pigsty's. Nobody but root may be able to write it, see
-        docs/repository.md; only the descriptor that was checked is read.
+        File made by :func:`pack`, or one of Pigsty's. Only root may be able to write it.
     name, home
         As for :func:`status`.
     checksum
         Checksum that the archive must have, e.g. ``sha256:…``; empty for any.
     fingerprint
         Fingerprint of the key that must have signed it; empty for the key that signed what is
-        published, or, where that is not signed, for the key in the archive.
+        published or, if that is not signed, for the key in the archive.
     unsigned
         Whether an archive that is not signed may replace a repository that is.
     key
-        This node's own key, see :func:`build`: an archive that is not signed is signed with it,
-        where the tools are installed (see :func:`sign` for later).
+        Key of this node, see :func:`sign`. An archive that is not signed is signed with it if the
+        tools are installed; otherwise call :func:`sign` later.
 
-    Returns ``path``, ``files``, ``bytes``, ``key`` (that the archive was signed with; empty where
-    it is not signed) and ``signed_here`` (the key that it was signed with here, or empty).
+    Returns ``path``, ``files``, ``bytes``, ``key`` (that the archive was signed with; empty if it
+    is not signed) and ``signed_here`` (the key that it was signed with here, or empty).
 
     Raises CommandExecutionError; what was published is then unchanged.
 
@@ -173,8 +172,8 @@ def verify(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
     name, home
         As for :func:`status`.
 
-    What is found changed is dropped from the store, and ``infra_repo.built`` will see it too: the
-    next build fetches it again.
+    Changed files are removed from the store; the next build (``infra_repo.built``) fetches them
+    again.
 
     Returns ``complete``, ``files``, ``bytes`` (read) and ``problems``, each naming its file.
 

@@ -25,11 +25,11 @@ def managed(
     portal, settings
         The portal, as a dictionary or as JSON text (see the execution module infra_portal).
     request
-        How to ask the ACME server (see ``infra_certbot.wanted``).
+        How to ask the ACME server (see ``certbot_requests.group_names``).
 
     Each certificate is reported as a state of its own: one that fails is an error of that name
     alone, its entries go on with what they had, and the others are seen to. After a failure an
-    apply does not ask again before some time has passed, but goes on to report the failure.
+    apply requests it again only after some time, and goes on to report the failure.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     entries = json.loads(portal) if isinstance(portal, str) else portal
@@ -56,42 +56,48 @@ def managed(
     ret["sub_state_run"] = runs
     failed = [run["name"] for run in runs if run["result"] is False]
     if failed:
-        told = f"no certificate, or not the one asked for: {', '.join(failed)}"
-        return {**ret, "result": False, "comment": "\n".join(filter(None, [told, ret["comment"]]))}
+        message = f"no certificate, or not the requested one: {', '.join(failed)}"
+        return {
+            **ret,
+            "result": False,
+            "comment": "\n".join(filter(None, [message, ret["comment"]])),
+        }
     if ret["result"] is False:
         return ret
     if __opts__["test"] and changed:
-        return {**ret, "result": None, "comment": "certificates would be asked for"}
-    return {**ret, "comment": f"{len(plan['wanted'])} certificates are as they should be"}
+        return {**ret, "result": None, "comment": "Certificates would be requested."}
+    return {**ret, "comment": f"{len(plan['wanted'])} certificates are up to date."}
 
 
 def _one(spec: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
     """See to one certificate; its outcome as a state of its own."""
     name, reason, wait = spec["name"], spec["reason"], spec["wait"]
     if reason is None:
-        return _run(name, True, "as it should be")
+        return _run(name, True, "up to date")
     if wait is not None:
         comment = (
             f"{reason}; the last of {wait['count']} tries, at {wait['at']}, failed: "
-            f"{wait['error']}; not asked again before {wait['next']} "
+            f"{wait['error']}; not requested again before {wait['next']} "
             f"(at once after: infra_certbot.retry {name})"
         )
         return _run(name, False, comment)
     if __opts__["test"]:
-        return _run(name, None, f"would be asked for: {reason}", {name: reason})
+        return _run(name, None, f"would be requested: {reason}", {name: reason})
     try:
         have = certbot.issue(spec, request, force=spec["force"])
     except CommandExecutionError as err:
         return _run(name, False, f"{reason}; certbot: {err}")
     if not have:
-        return _run(name, True, "certbot rehearsed it (certbot_options) and issued nothing")
-    told = {"reason": reason, "names": have["names"], "not_after": have["not_after"]}
-    return _run(name, True, f"issued by {have['issuer']}", {name: told})
+        return _run(
+            name, True, "certbot tried it (--dry-run in certbot_options) and issued nothing"
+        )
+    change = {"reason": reason, "names": have["names"], "not_after": have["not_after"]}
+    return _run(name, True, f"issued by {have['issuer']}", {name: change})
 
 
 def _retired(name: str) -> dict[str, Any]:
-    """Remove a certificate of ours that no entry asks for any more."""
-    changes = {name: "removed: no entry of the portal asks for it"}
+    """Remove a managed certificate that no entry requests any more."""
+    changes = {name: "removed: no entry of the portal requests it"}
     if __opts__["test"]:
         return _run(name, None, "would be removed", changes)
     try:

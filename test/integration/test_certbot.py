@@ -188,7 +188,7 @@ def test_a_failed_challenge_is_an_error_of_that_name_alone(site):
     assert "new.pigsty.cc" not in _names(site.lineage("pigsty.doc"))
     orders = site.acme.orders()
     again = site.apply(check=False)
-    assert "not asked again before" in site.outcomes(again)["bad"]["comment"]
+    assert "not requested again before" in site.outcomes(again)["bad"]["comment"]
     assert site.acme.orders() == orders
     site.acme.update("delete bad.pigsty.cc A")
     assert site.machine.salt_call("infra_certbot.retry") == ["bad"]

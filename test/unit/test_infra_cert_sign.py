@@ -256,7 +256,7 @@ def test_what_is_about_to_end_is_renewed_and_served(site):
     assert site.run.call_args.args[0] == ["nginx", "-t", "-q"]
     site.reload.assert_called_once_with("nginx")
     assert "renewed" in issuing.renew(site.minion, good, force=True)[good]
-    with pytest.raises(SaltInvocationError, match="expected a certificate of ours"):
+    with pytest.raises(SaltInvocationError, match="expected a certificate that this CA issued"):
         issuing.renew(site.minion, "/no")
 
 
@@ -291,7 +291,7 @@ def test_what_was_removed_is_forgotten(site):
     crt = site.make()
     Path(crt).unlink()
     (site.pki / "leaf.key").unlink()
-    assert issuing.renew(site.minion) == {crt: "is gone, and forgotten"}
+    assert issuing.renew(site.minion) == {crt: "removed; no longer recorded"}
     assert issuing.renew(site.minion) == {}
 
 

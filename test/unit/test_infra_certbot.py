@@ -299,7 +299,7 @@ def test_a_failure_is_of_its_name_alone_and_not_repeated_at_once(world):
         second = world.apply(portal, test=test)
         assert world.runs(second) == {"bad": False, "good": True}
         comment = second["sub_state_run"][0]["comment"]
-        assert "not asked again before 2030-01-01T01:00:00Z" in comment
+        assert "not requested again before 2030-01-01T01:00:00Z" in comment
         assert len(world.ran) == 2
     world.clock += datetime.timedelta(hours=1, seconds=1)
     world.answers = [{"retcode": 1, "stdout": REFUSED}]
@@ -359,7 +359,7 @@ def test_a_certbot_that_is_content_without_a_result_is_not_believed(world, monke
     monkeypatch.setattr(infra_certbot, "certificates", dict)
     done = world.apply(site("a", "a.cc"))
     assert done["result"] is False
-    assert "ended well, but" in done["sub_state_run"][0]["comment"]
+    assert "certbot succeeded, but" in done["sub_state_run"][0]["comment"]
 
 
 def test_a_rehearsal_changes_nothing(world):

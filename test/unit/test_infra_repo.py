@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from infra_formula import process
 from infra_formula.minion import Minion
-from infra_formula.parameters import schema as infra_schema
 from infra_formula.repository import apt as infra_repo_apt
 from infra_formula.repository import archive as infra_repo_pack
 from infra_formula.repository import building as infra_repo_build
@@ -44,7 +43,7 @@ def plan(**changes):
         "packages": ["web, base", "tool=1.2"],
         **changes,
     }  # fmt: skip
-    return infra_repo_catalogue.plan_checked(request, infra_schema.check)
+    return infra_repo_catalogue.plan(request)
 
 
 def errors(**changes):

@@ -13,15 +13,15 @@ import salt.utils.path
 from infra_formula.firewall import nftables, packets, ports
 
 _ANYBODY = {4: "9.9.9.9", 6: "2620:fe::9"}
-"""Addresses that are of no site: whom a firewall that drops by default does not let in."""
+"""Public addresses, which a firewall that drops by default does not let in."""
 
-_UNUSED = 30999  # a port that nobody has opened
+_UNUSED = 30999  # a port that no rule opens
 _LEGACY = "/proc/net/ip{}_tables_names"
 _INTERFACES = "/proc/net/if_inet6"
 
 
 def default_drop_firewall() -> str | None:
-    """The firewall of this machine, other than ours, that drops what it was not told to let in.
+    """The firewall of this machine, without the managed table, that drops what no rule allows.
 
     Returns ``firewalld``, ``ufw``, ``nftables``, ``iptables``, or None where there is none, or
     where it lets in by default.
@@ -50,7 +50,7 @@ def _nftables_drops(rules: list[dict[str, Any]], version: int) -> bool:
     admitted = packets.admits(rules, _ANYBODY[version], _UNUSED)
     if admitted is not None:
         return not admitted
-    # Rules of iptables that cannot be read from here: the policy tells what they are exceptions of.
+    # Rules of iptables that cannot be read from here: the policy is what they are exceptions of.
     families = ("inet", "ip" if version == 4 else "ip6")
     chains = [item["chain"] for item in rules if "chain" in item]
     return any(
@@ -84,7 +84,7 @@ def _iptables_drops(version: int) -> bool:
 
 
 def ufw_rules(status: str) -> tuple[bool, list[tuple[str, str, str]]]:
-    """What ``ufw status verbose`` tells; pure.
+    """What ``ufw status verbose`` reports; pure.
 
     Returns whether it drops by default what comes in, and its rules in order, each where to, what
     is done (``ALLOW``, ``DENY``, ``REJECT``, ``LIMIT``) and from where.
@@ -150,9 +150,9 @@ def _ufw_source(whence: str, address: Any) -> bool | None:
 
 
 def current() -> tuple[str, Callable[[str, int, str], bool | None]]:
-    """What decides who gets in, and a function that tells of a source, port and protocol.
+    """What decides who gets in, and a function of source, port and protocol.
 
-    The function answers from the rules in force: True, False, or None where that cannot be told.
+    The function answers from the rules in force: True, False, or None if that is unknown.
     """
     firewall = ports.active()
     nft = nftables.unavailable() is None
@@ -200,7 +200,7 @@ def current() -> tuple[str, Callable[[str, int, str], bool | None]]:
 def firewalld_admits(
     zone: str, services: Mapping[str, str], source: str, port: int, protocol: str
 ) -> bool | None:
-    """Whether a zone of firewalld lets in a packet; None where that cannot be told; pure.
+    """Whether a zone of firewalld lets in a packet; None if that is unknown; pure.
 
     zone
         What ``firewall-cmd --list-all`` prints; empty where the zone is not known.

@@ -63,8 +63,8 @@ def confinable(
     if not outside:
         return ours, []
     left = sorted({row["service"] for row in ours if row["reached_by"] == "site"})
-    told = (
+    warning = (
         f"node_firewall_intranet: expected the networks of the site, but {', '.join(outside)} (an "
         f"INFRA node) is in none of them; {', '.join(left)} stay open to everybody until it is"
     )
-    return [row for row in ours if row["reached_by"] != "site"], [told] if left else []
+    return [row for row in ours if row["reached_by"] != "site"], [warning] if left else []

@@ -5,7 +5,7 @@ networks of IPv4 and IPv6) and ``service`` (for the comment).
 
 The table has no state. It drops what begins a TCP connection, and datagrams, so that a change cuts
 no connection, and so that connections are not tracked on a machine that did not track them: a
-table of connections that is full would drop what is none of ours, SSH among it.
+table of connections that is full would drop other connections, SSH among them.
 
 ``text``, ``own``, ``foreign`` and ``admits`` are pure.
 """
@@ -107,8 +107,8 @@ def unavailable() -> str | None:
         return "nft is not installed"
     outcome = _nft("list", "tables")
     if outcome["retcode"]:
-        said = (outcome["stderr"] or outcome["stdout"]).strip().splitlines() or ["no reason given"]
-        return f"nft cannot be used here: {said[0]}"
+        lines = (outcome["stderr"] or outcome["stdout"]).strip().splitlines() or ["no reason given"]
+        return f"nft cannot be used here: {lines[0]}"
     return None
 
 
@@ -140,7 +140,7 @@ def ruleset() -> list[dict[str, Any]]:
 
 
 def managed_table(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of a ruleset, the table of ours, without what changes by itself (handles, counters); pure."""
+    """The managed table of a ruleset, without handles and counters; pure."""
     found = []
     for item in rules:
         for kind, value in item.items():
@@ -151,7 +151,7 @@ def managed_table(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def other_tables(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of a ruleset, all but the table of ours; pure."""
+    """A ruleset without the managed table; pure."""
     return [dict(item) for item in rules if not managed_table([item])]
 
 

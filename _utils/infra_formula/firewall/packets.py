@@ -32,7 +32,7 @@ def admits(
     interface
         Interface that it comes in by; empty: any but loopback.
 
-    Returns None where that depends on what cannot be told from here, such as a match of iptables
+    Returns None if that depends on what is unknown here, such as a match of iptables
     or the name of an interface.
     """
     known = _Ruleset(rules)

@@ -4,11 +4,8 @@ A rule reads ``80/tcp``, for everybody, or ``9428/tcp from 10.0.0.0/8``.
 
 A *row* is one of ``infra/map/reach.jinja``: ``service``, ``ports`` (like ``8428/tcp``),
 ``reached_by`` (``all``, ``site``, ``peers``, ``infra``), ``sources`` (addresses and networks that
-are entitled; None for everybody), ``opened`` (those that a firewall is told to let in) and ``ours``
-(False: what listens there is not of this formula, and is not confined).
-
-``ufw_ports``, ``ufw_rules``, ``ufw_admits``, ``firewalld_admits``, ``rich_ports``, ``granted``,
-``confinable`` and ``problems`` are pure.
+are entitled; None for everybody), ``opened`` (those that firewalld or ufw should let in) and
+``ours`` (False: what listens there is not of this formula, and is not confined).
 """
 
 from __future__ import annotations
@@ -45,10 +42,10 @@ def open_ports(firewall: str) -> list[str]:
     # Both what runs and what a restart brings back have to have it.
     both = [
         {
-            *run_firewall("firewall-cmd", *kept, "--list-ports").split(),
-            *rich_ports(run_firewall("firewall-cmd", *kept, "--list-rich-rules")),
+            *run_firewall("firewall-cmd", *options, "--list-ports").split(),
+            *rich_ports(run_firewall("firewall-cmd", *options, "--list-rich-rules")),
         }
-        for kept in ([], ["--permanent"])
+        for options in ([], ["--permanent"])
     ]
     return sorted(both[0] & both[1])
 
@@ -99,7 +96,7 @@ def _rich_rule(port: str, source: str) -> str:
 
 
 def _ufw_arguments(port: str, source: str) -> list[str]:
-    """How ufw is told to let in a port, from a source or (empty) from everywhere; pure."""
+    """Arguments of ufw that let in a port, from a source or (empty) from everywhere; pure."""
     if not source:
         return ["allow", port]
     number, _, kind = port.partition("/")
@@ -150,8 +147,8 @@ def _process_name(pid: int) -> str:
 
 
 def run_firewall(*command: str) -> str:
-    outcome = process.run(list(command), env={"LC_ALL": "C"})
+    outcome = process.run(command)
     if outcome["retcode"]:
-        said = outcome["stderr"] or outcome["stdout"]
-        raise CommandFailed(f"{' '.join(command)}: {said}")
+        message = outcome["stderr"] or outcome["stdout"]
+        raise CommandFailed(f"{' '.join(command)}: {message}")
     return outcome["stdout"]

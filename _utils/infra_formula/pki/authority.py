@@ -3,7 +3,7 @@
 What this machine's CA signed stands in ``/var/lib/infra/certs.json``, with all that it takes to
 sign it again. So ``infra_cert.renew`` needs neither a pillar nor a master.
 
-A certificate of ours is described by a *specification*, a mapping:
+A certificate that the CA issues has a *specification*, a mapping:
 
 ``private_key``, ``signing_cert``, ``signing_private_key``
     absolute paths.
@@ -270,7 +270,7 @@ def write_file(path: str, text: str, mode: str, group: str = "root") -> None:
 def record(name: str, spec: dict[str, Any]) -> None:
     """Write down what it takes to renew a certificate.
 
-    A record that is damaged is put aside; the applies of what is asked for fill a new one.
+    A corrupt record is moved aside; the states of the certificates fill a new one.
     """
     try:
         known = recorded()

@@ -1,4 +1,4 @@
-"""A copy of the CA in one encrypted file, and the way back.
+"""Backup of the CA in one encrypted file, and its restoration.
 
 The file is a tar archive, encrypted by gpg with a passphrase (AES-256, and gpg's own check against
 changes), so that it can be read without this formula too::
@@ -120,24 +120,24 @@ def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, s
     root = paths.PKI.parent.parent
     differ = [n for n, c in files.items() if (root / n).exists() and (root / n).read_bytes() != c]
     if differ and not force:
-        told = ", ".join(f"/{name}" for name in sorted(differ))
+        listed = ", ".join(f"/{name}" for name in sorted(differ))
         raise CommandFailed(
-            f"there are other files at {told}; force=True moves them aside and puts those of "
+            f"there are other files at {listed}; force=True moves them aside and puts those of "
             f"{path} in their place"
         )
-    stamp, told_of = time.strftime("%Y%m%dT%H%M%S"), {}
+    stamp, outcomes = time.strftime("%Y%m%dT%H%M%S"), {}
     for name, content in sorted(files.items()):
         target = root / name
         if target.exists() and name not in differ:
-            told_of[f"/{name}"] = "as it was"
+            outcomes[f"/{name}"] = "as it was"
             continue
-        told_of[f"/{name}"] = "restored"
+        outcomes[f"/{name}"] = "restored"
         if name in differ:
             aside = target.with_name(f"{target.name}.before-{stamp}")
             target.rename(aside)
-            told_of[f"/{name}"] = f"restored; what was there is at {aside}"
+            outcomes[f"/{name}"] = f"restored; what was there is at {aside}"
         _write(target, content, mode(name))
-    return told_of
+    return outcomes
 
 
 def _write(target: Path, content: bytes, permissions: int) -> None:

@@ -1,8 +1,8 @@
-"""Public certificates: what the portal wants of an ACME server, and certbot, which gets it.
+"""Public certificates of the portal, which certbot gets from an ACME server.
 
 All of ACME is certbot's: the account, the challenges, the renewal by its own timer. This module
-groups the portal's names into certificates, tells which of them certbot has to be asked for, asks,
-and remembers failures, so that an apply does not run into an ACME server's rate limits.
+runs certbot for what is missing or changed, and records failures, so that an apply respects the
+rate limits of an ACME server.
 
 Entries of ``infra_portal`` that have the same ``certbot`` name share one certificate.
 """
@@ -45,16 +45,16 @@ def certificates() -> dict[str, dict[str, Any]]:
         if fault:
             entry["fault"] = fault
         else:
-            told = pki_certificates.describe(cert)
+            description = pki_certificates.describe(cert)
             for word in ("names", "issuer", "not_after", "days", "days_left"):
-                entry[word] = told[word]
+                entry[word] = description[word]
             entry["renewal"] = certbot_requests.renewal_parameters(conf.read_text(encoding="utf-8"))
         found[conf.stem] = entry
     return found
 
 
 def plan(views: dict[str, dict[str, Any]], request: dict[str, Any]) -> dict[str, list[Any]]:
-    """Tell what has to be asked of certbot; changes nothing.
+    """Plan what certbot has to issue; changes nothing.
 
     views, request
         As for :func:`certbot_requests.group_names`.
@@ -87,8 +87,8 @@ def status() -> dict[str, dict[str, Any]]:
         for name, have in certificates().items()
     }
     for name, failure in certbot_record.read()["failures"].items():
-        told = {word: failure[word] for word in ("error", "count", "at", "next")}
-        found.setdefault(name, {})["failure"] = told
+        entry = {word: failure[word] for word in ("error", "count", "at", "next")}
+        found.setdefault(name, {})["failure"] = entry
     return found
 
 
@@ -101,7 +101,7 @@ def issue(spec: dict[str, Any], request: dict[str, Any], force: bool = False) ->
 
     Returns what there is then (see :func:`certificates`); empty after a rehearsal.
 
-    Raises CommandExecutionError with what the ACME server or certbot said.
+    Raises CommandExecutionError with the message of the ACME server or certbot.
     """
     name = spec["name"]
     try:
@@ -111,8 +111,8 @@ def issue(spec: dict[str, Any], request: dict[str, Any], force: bool = False) ->
         have = certificates().get(name)
         left = certbot_requests.issue_reason(spec, request, have)
         if have is None or left:
-            told = left[0] if left else "there is none"
-            raise CommandFailed(f"it ended well, but with the certificate as before: {told}")
+            reason = left[0] if left else "there is none"
+            raise CommandFailed(f"certbot succeeded, but the certificate is unchanged: {reason}")
     except CommandExecutionError as err:
         certbot_record.add_failure(spec, request, str(err))
         raise
@@ -133,7 +133,7 @@ def replace(name: str, revoke: str = "") -> dict[str, Any]:
     asked = certbot_record.read()["asked"]
     if name not in asked:
         raise InvalidInput(
-            f"{name}: expected a certificate that infra.certbot asked for on this minion; "
+            f"{name}: expected a certificate that infra.certbot requested on this minion; "
             f"there are: {', '.join(sorted(asked)) or 'none'}"
         )
     known, spec = asked[name], certbot_record._identity(asked[name])
@@ -164,7 +164,7 @@ def retry(name: str = "") -> list[str]:
 
 
 def remove(name: str) -> None:
-    """Have certbot forget a certificate that this module got and nobody asks for any more.
+    """Have certbot delete a certificate of this formula that no entry requests any more.
 
     Raises CommandExecutionError where certbot fails.
     """
@@ -178,12 +178,12 @@ def remove(name: str) -> None:
 def record_current(
     names: Iterable[str], specs: list[dict[str, Any]], request: dict[str, Any]
 ) -> None:
-    """Remember how certificates are asked for that are as they should be.
+    """Record how certificates are requested that are up to date.
 
-    Those that somebody else had certbot get are never removed by us.
+    Those that this formula did not request are never removed.
 
     names
-        Names of certificates that are as they should be.
+        Names of certificates that are up to date.
     specs, request
         As for :func:`certbot_requests.group_names`, and what it returned.
     """

@@ -31,11 +31,11 @@ def _identity(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _digest(spec: dict[str, Any], request: dict[str, Any]) -> str:
-    """Of what is asked and how; a failure of another question is no reason to wait."""
-    asked = json.dumps(
+    """Identity of a request: a failure of another request is no reason to wait."""
+    request_text = json.dumps(
         [certbot_requests.command(spec, request), request["environment"]], sort_keys=True
     )
-    whole = hashlib.sha256(asked.encode())
+    whole = hashlib.sha256(request_text.encode())
     if spec["challenge"] == "dns" and request["dns_credentials"]:
         credentials = certbot_requests.credentials_path()
         whole.update(credentials.read_bytes() if credentials.exists() else b"")
@@ -81,7 +81,7 @@ def read() -> dict[str, Any]:
     except FileNotFoundError:
         return {"asked": {}, "failures": {}}
     except (ValueError, KeyError, TypeError) as err:
-        # What is lost is who asked for what, and how long to wait; certbot has the rest.
+        # Requests and waiting times are lost; certbot has the rest.
         log.warning("%s is damaged (%s) and written anew", record_path(), err)
         return {"asked": {}, "failures": {}}
 

@@ -1,4 +1,4 @@
-"""What certbot is asked for: certificates, command lines, and the reasons for them."""
+"""Requests to certbot: certificates, command lines, and the reasons for them. Pure."""
 
 from __future__ import annotations
 
@@ -126,19 +126,19 @@ def command(spec: dict[str, Any], request: dict[str, Any], force: bool = False) 
 
 
 def is_dry_run(request: dict[str, Any]) -> bool:
-    """Whether certbot is told to issue nothing, only to try."""
+    """Whether certbot only tries and issues nothing."""
     return "--dry-run" in shlex.split(request["options"])
 
 
 def issue_reason(
     spec: dict[str, Any], request: dict[str, Any], have: dict[str, Any] | None
 ) -> tuple[str, bool] | None:
-    """Why a certificate has to be asked for, and whether certbot has to be forced; pure.
+    """Why a certificate has to be issued, and whether certbot has to be forced; pure.
 
     have
         What there is of it (an element of :func:`certbot.certificates`), None for nothing.
 
-    Returns None where it is as it should be.
+    Returns None if it is up to date.
     """
     if have is None:
         return "there is none yet", False
@@ -147,9 +147,9 @@ def issue_reason(
     more = sorted(set(spec["domains"]) - set(have["names"]))
     fewer = sorted(set(have["names"]) - set(spec["domains"]))
     if more or fewer:
-        told = [f"with {', '.join(more)}"] if more else []
-        told += [f"without {', '.join(fewer)}"] if fewer else []
-        return f"its names changed: {' and '.join(told)}", False
+        changes = [f"with {', '.join(more)}"] if more else []
+        changes += [f"without {', '.join(fewer)}"] if fewer else []
+        return f"its names changed: {' and '.join(changes)}", False
     for key, value in renewal_settings(spec, request).items():
         if have["renewal"].get(key, value) != value:
             return f"{key} is now {value}, it was {have['renewal'][key]}", True
@@ -176,9 +176,9 @@ def renewal_parameters(text: str) -> dict[str, str]:
 
 
 def extract_error(output: str) -> str:
-    """What certbot said of a failure, without what it always says; pure.
+    """The message of a failed run of certbot, without its usual lines; pure.
 
-    Problems that the ACME server reports are told one by one: name, kind, detail.
+    Problems that the ACME server reports are listed: name, kind, detail.
     """
     reported = re.findall(
         r"^ *(?:Domain|Identifier): *(\S+)\n *Type: *(\S+)\n *Detail: *(.+)$", output, re.MULTILINE
@@ -189,8 +189,8 @@ def extract_error(output: str) -> str:
               "Requesting a certificate", "Renewing an existing certificate", "- - -",
               "Plugins selected", "Please see the logfile")  # fmt: skip
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(boring)]
-    return " ".join(told or lines)[:2000]
+    message = [line for line in lines if not line.startswith(boring)]
+    return " ".join(message or lines)[:2000]
 
 
 def credentials_path() -> Path:

@@ -1,7 +1,7 @@
 """Certificates of this site: what is in them, whether they fit, and who uses which.
 
 Issues by hand, renews what this machine's CA signed, and lists all there are. How something is
-signed, and what is written down of it, is in the module ``infra_cert_sign``.
+signed, and what is written down of it, is in the module ``authority``.
 """
 
 from __future__ import annotations
@@ -125,24 +125,24 @@ def text_fault(cert: str, key: str) -> str | None:
 
 
 def leaf_fault(name: str, spec: dict[str, Any]) -> str | None:
-    """Why a certificate has to be issued anew; None where it is as it should be.
+    """Why a certificate has to be issued again; None if it is up to date.
 
     name
         Absolute path of the certificate.
     spec
-        Its specification (see the module infra_cert_sign).
+        Its specification (see the module authority).
     """
     fault = pair_fault(name, spec["private_key"])
     if fault:
         return fault
-    told = describe(name)
+    description = describe(name)
     wanted = (sorted(spec["names"]), sorted(spec["addresses"]))
-    if (sorted(told["names"]), sorted(told["addresses"])) != wanted:
+    if (sorted(description["names"]), sorted(description["addresses"])) != wanted:
         return "its names changed"
-    if told["usages"] and not set(spec["usages"]) <= set(told["usages"]):
+    if description["usages"] and not set(spec["usages"]) <= set(description["usages"]):
         return f"it is not for {' and '.join(spec['usages'])}"
-    if told["days_left"] < spec["renew_days"]:
-        return f"it ends in {told['days_left']} days"
+    if description["days_left"] < spec["renew_days"]:
+        return f"it ends in {description['days_left']} days"
     early = time_fault(name)
     if early:
         return early

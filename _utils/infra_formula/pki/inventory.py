@@ -61,12 +61,12 @@ def _users(served: dict[str, list[str]], path: str) -> list[str]:
 
 def _summary(path: str) -> dict[str, Any]:
     try:
-        told = certificates.describe(path)
+        description = certificates.describe(path)
     except (OSError, ValueError) as err:
         return {"fault": str(err)}
     return {
-        "names": [*told["names"], *told["addresses"]],
-        "issuer": told["issuer"],
-        "not_after": told["not_after"],
-        "days_left": told["days_left"],
+        "names": [*description["names"], *description["addresses"]],
+        "issuer": description["issuer"],
+        "not_after": description["not_after"],
+        "days_left": description["days_left"],
     }

@@ -68,25 +68,27 @@ def renew(minion: Minion, name: str = "", force: bool = False) -> dict[str, str]
     known = authority.recorded()
     if name and name not in known:
         listed = ", ".join(sorted(known)) or "none"
-        raise InvalidInput(f"{name}: expected a certificate of ours; there are: {listed}")
-    told, failed, reloads = {}, [], set()
+        raise InvalidInput(
+            f"{name}: expected a certificate that this CA issued; there are: {listed}"
+        )
+    outcomes, failed, reloads = {}, [], set()
     for path, spec in sorted(known.items()):
         if name not in ("", path):
             continue
         if not Path(path).exists() and not Path(spec["private_key"]).exists():
-            told[path] = "is gone, and forgotten"
+            outcomes[path] = "removed; no longer recorded"
             authority.forget(path)
             continue
-        fault = "asked for" if force else certificates.leaf_fault(path, spec)
+        fault = "force is set" if force else certificates.leaf_fault(path, spec)
         if fault is None:
-            told[path] = f"good for {certificates.describe(path)['days_left']} days"
+            outcomes[path] = f"good for {certificates.describe(path)['days_left']} days"
             continue
         try:
             authority.issue(minion, path, spec)
         except CommandExecutionError as err:
             failed.append(str(err))
             continue
-        told[path] = f"renewed: {fault}"
+        outcomes[path] = f"renewed: {fault}"
         if spec["reload"]:
             reloads.add(spec["reload"])
     publish_metrics()
@@ -96,11 +98,11 @@ def renew(minion: Minion, name: str = "", force: bool = False) -> dict[str, str]
             failed.append(fault)
     if failed:
         raise CommandFailed("; ".join(failed))
-    return told
+    return outcomes
 
 
 def publish_metrics() -> None:
-    """Write down, as metrics, when each certificate of ours should have been renewed."""
+    """Write the time by which each issued certificate should be renewed, as metrics."""
     due = {}
     for path, spec in authority.recorded().items():
         if Path(path).exists():

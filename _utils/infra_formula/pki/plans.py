@@ -121,8 +121,8 @@ def plan_leaf(minion: Minion, name: str, spec: dict[str, Any]) -> Plan:
             changes.update(dict.fromkeys(authority.issue(minion, name, spec), "issued"))
             _record(name, spec)
 
-        told = f"issued for {names}: {fault}"
-        return Plan(changes, f"{name} was {told}.", f"{name} would be {told}.", issue)
+        done = f"issued for {names}: {fault}"
+        return Plan(changes, f"{name} was {done}.", f"{name} would be {done}.", issue)
     file = {"mode": spec["key_mode"], "group": spec["group"]}
     permissions = contents.attribute_difference(Path(key), file)
     changes = {key: permissions} if permissions else {}

@@ -149,8 +149,7 @@ def resolve(
     """The packages wanted, and all that they need, as apt's solver finds them.
 
     root
-        Directory for apt's sources, lists and cache; kept, so that the next run only asks what
-        changed.
+        Directory for apt's sources, lists and cache; the next run only fetches what changed.
     upstreams
         See :func:`sources_text`.
     arch
@@ -175,18 +174,15 @@ def resolve(
     debian = systems.ARCHES[arch]
     base = Path(root).resolve()
     _make_root(base, sources_text(upstreams, debian), config_text(str(base), debian, proxies))
-    env = {"APT_CONFIG": str(base / "apt.conf"), "LC_ALL": "C", "http_proxy": "", "https_proxy": ""}
+    apt = _Apt(base, timeout)
 
-    def apt(*argv: str) -> process.Outcome:
-        return process.run(argv, env=env, timeout=timeout)
-
-    answer = apt("apt-get", "update", "-q")
+    answer = apt.run("apt-get", "update", "-q")
     for _ in range(_LOCK_SECONDS):
         # A run that was killed may have left its apt behind, which goes on for a moment.
         if "Could not get lock" not in answer["stderr"]:
             break
         time.sleep(1)
-        answer = apt("apt-get", "update", "-q")
+        answer = apt.run("apt-get", "update", "-q")
     complaints = _complaints(answer["stderr"])
     if answer["retcode"] or any(line.startswith("E:") for line in complaints):
         raise CommandFailed(
@@ -199,7 +195,7 @@ def resolve(
     groups = [wanted] if wanted else []
     while groups:
         group = groups.pop()
-        answer = apt(
+        answer = apt.run(
             "apt-get", "satisfy", "-qq", "-y", "--print-uris", *(relation(n) for n in group)
         )
         if answer["retcode"] == 0:
@@ -210,15 +206,27 @@ def resolve(
             groups += [group[:middle], group[middle:]]
         else:
             # Asked again, less quietly: only then does it say what it lacks.
-            answer = apt("apt-get", "satisfy", "-q", "-s", relation(group[0]))
-            told = answer["stdout"].partition("unmet dependencies:")[2]
-            reasons = [line.strip() for line in told.splitlines() if line.startswith(" ")]
+            answer = apt.run("apt-get", "satisfy", "-q", "-s", relation(group[0]))
+            unmet = answer["stdout"].partition("unmet dependencies:")[2]
+            reasons = [line.strip() for line in unmet.splitlines() if line.startswith(" ")]
             broken[group[0]] = "; ".join(reasons) or answer["stderr"].strip()
     return {
         "packages": sorted(packages.values(), key=lambda p: (p["name"], p["version"], p["arch"])),
         "missing": missing,
         "broken": broken,
     }
+
+
+class _Apt:
+    """apt's programs with a root of their own."""
+
+    def __init__(self, root: Path, timeout: float) -> None:
+        config = str(root / "apt.conf")
+        self.env = {"APT_CONFIG": config, "http_proxy": "", "https_proxy": ""}
+        self.timeout = timeout
+
+    def run(self, *argv: str) -> process.Outcome:
+        return process.run(argv, env=self.env, timeout=self.timeout)
 
 
 def _make_root(base: Path, sources: str, config: str) -> None:
@@ -243,14 +251,14 @@ def _complaints(stderr: str) -> list[str]:
     return [line for line in lines if "unsandboxed" not in line]
 
 
-def _existing(names: list[str], apt: Any) -> tuple[list[str], list[str]]:
+def _existing(names: list[str], apt: _Apt) -> tuple[list[str], list[str]]:
     """Names to be resolved, patterns expanded, and names that no upstream has."""
     wanted: dict[str, None] = {}
     missing = []
     plain = [n for n in names if not set(n) & set("*?")]
     patterns = [n for n in names if set(n) & set("*?")]
     if patterns:
-        known = apt("apt-cache", "pkgnames")["stdout"].split()
+        known = apt.run("apt-cache", "pkgnames")["stdout"].split()
         for pattern in patterns:
             found = sorted(fnmatch.filter(known, pattern))
             wanted.update(dict.fromkeys(found))
@@ -259,7 +267,7 @@ def _existing(names: list[str], apt: Any) -> tuple[list[str], list[str]]:
     if not plain:
         return list(wanted), missing
     bare = [name.partition("=")[0] for name in plain]
-    policy = parse_policy(apt("apt-cache", "policy", *bare)["stdout"])
+    policy = parse_policy(apt.run("apt-cache", "policy", *bare)["stdout"])
     for name, own in zip(plain, bare, strict=True):
         version = name.partition("=")[2]
         if policy.get(own):
@@ -267,15 +275,15 @@ def _existing(names: list[str], apt: Any) -> tuple[list[str], list[str]]:
                 missing.append(name)
                 continue
             wanted[name] = None
-        elif own in policy and _provided(apt("apt-cache", "showpkg", own)["stdout"]):
+        elif own in policy and _provided(apt.run("apt-cache", "showpkg", own)["stdout"]):
             wanted[name] = None
         else:
             missing.append(name)
     return list(wanted), missing
 
 
-def _has_version(name: str, version: str, apt: Any) -> bool:
-    lines = apt("apt-cache", "madison", name)["stdout"].splitlines()
+def _has_version(name: str, version: str, apt: _Apt) -> bool:
+    lines = apt.run("apt-cache", "madison", name)["stdout"].splitlines()
     return any(line.split("|")[1].strip() == version for line in lines if line.count("|") >= 2)
 
 

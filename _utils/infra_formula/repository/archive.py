@@ -1,7 +1,7 @@
 """A repository in one archive, for machines without network; and back again, trusting nothing.
 
 The archive is a tar file compressed by gzip or zstd, with one folder in it, as Pigsty's offline
-packages have. Its first member, ``repo_manifest.json``, tells every file with size and SHA-256, so
+packages have. Its first member, ``repo_manifest.json``, lists every file with size and SHA-256, so
 that reading it can be stopped at the first thing that should not be there. Pigsty's own archives
 have no such member; those are limited by what an archive of packages can sensibly hold.
 """
@@ -189,8 +189,8 @@ def _compressor(path: Path, name: str) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def _descriptor(archive: str, descriptor: int | None) -> Iterator[int]:
-    """The descriptor given, at its start; or one of our own, of an archive that is trusted."""
+def opened(archive: str, descriptor: int | None = None) -> Iterator[int]:
+    """A descriptor of an archive that only root can have written: a given one, or a new one."""
     if descriptor is not None:
         os.lseek(descriptor, 0, os.SEEK_SET)
         yield descriptor
@@ -250,7 +250,7 @@ def peek(archive: str, descriptor: int | None = None) -> dict[str, Any]:
     damaged = (CommandExecutionError, tarfile.TarError, EOFError, ValueError, OSError)
     with (
         contextlib.suppress(*damaged),
-        _descriptor(archive, descriptor) as fd,
+        opened(archive, descriptor) as fd,
         _opened(Path(archive), fd) as stream,
     ):
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as tar:
@@ -279,7 +279,7 @@ def unpack(archive: str, folder: str, descriptor: int | None = None) -> dict[str
     """
     path = Path(archive)
     try:
-        with _descriptor(archive, descriptor) as fd, _opened(path, fd) as stream:
+        with opened(archive, descriptor) as fd, _opened(path, fd) as stream:
             return _unpack(path, stream, Path(folder), os.fstat(fd).st_size)
     except (tarfile.TarError, EOFError, ValueError) as exc:
         raise CommandFailed(f"{archive}: is damaged or cut off: {exc}") from exc

@@ -1,6 +1,6 @@
 """Building the local software repository: resolve, fetch, verify, index, sign, publish.
 
-What :func:`build` does for ``infra_repo.build``, step by step, in the order of this file.
+What :func:`build` does for ``published.build``, step by step, in the order of this file.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def build(
     transfer: dict[str, Any],
     force: bool = False,
 ) -> dict[str, Any]:
-    """Build and publish what a plan says; for ``infra_repo.build``, which keeps others away.
+    """Build and publish what a plan says; for ``published.build``, which keeps others away.
 
     plan
-        What ``infra_repo_catalogue.plan`` makes of a request.
+        What ``catalogue.plan`` makes of a request.
     state
-        What ``infra_repo_tree.state`` says is published.
+        What ``releases.state`` says is published.
     key, transfer, force
-        See ``infra_repo.build``.
+        See ``published.build``.
 
     Returns what :func:`outcome` does.
 
@@ -80,13 +80,9 @@ def build(
         and before.get("key") == signer["fingerprint"]
     ):
         return outcome(state["path"], before, before, False, fetched)
-    stage = releases.stage(home, name)
-    try:
-        info = _assemble(plan, found, packages, keys, signer, state, Path(stage), folder)
-        path = releases.publish(home, name, stage)
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        raise
+    with releases.staged(home, name) as stage:
+        info = _assemble(plan, found, packages, keys, signer, state, stage, folder)
+        path = releases.publish(home, name, str(stage))
     package_store.sweep(home, name)
     return outcome(path, info, before, True, fetched)
 
@@ -182,13 +178,13 @@ def _path(target: dict[str, Any], file: str) -> str:
 
 
 def _refuse_missing(found: list[dict[str, Any]]) -> None:
-    """All names of all targets that cannot be had, in one error."""
+    """Report the missing packages of all targets in one error."""
     lines = []
     for target in found:
         if target["missing"]:
             lines.append(
                 f"{target['id']}: no upstream has {', '.join(sorted(target['missing']))}"
-                f" (asked: {', '.join(u['name'] for u in target['upstreams'])})"
+                f" (searched: {', '.join(u['name'] for u in target['upstreams'])})"
             )
         for name, why in sorted(target["broken"].items()):
             lines.append(f"{target['id']}: {name} cannot be installed from these upstreams: {why}")

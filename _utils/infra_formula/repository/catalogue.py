@@ -10,11 +10,9 @@ packages: ``d12.x86_64``, ``el9.aarch64``.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -48,7 +46,7 @@ def expand(
         keys are ``default``, a family (``deb``, ``rpm``), a distribution (``debian``, ``ubuntu``,
         ``el``) or a system (``d12``); the most particular key wins.
     code
-        System that is asked for, e.g. ``d12``.
+        System, e.g. ``d12``.
     variables
         What ``${name}`` in a package name stands for; ``$v`` is ``pg_version``.
 
@@ -97,17 +95,10 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
 
     Raises SaltInvocationError with every fault found, not the first only.
     """
-    return plan_checked(request, schema.check)
-
-
-def plan_checked(
-    request: dict[str, Any], check: Callable[[str, Any, dict[str, Any]], list[str]]
-) -> dict[str, Any]:
-    """The pure half of :func:`plan`; ``check`` is ``infra_schema.check``."""
     errors = []
     for key, rule in request_rules.REQUEST_RULES.items():
         if request.get(key) is not None:
-            errors += check(f"repo_{key}", request[key], rule)
+            errors += schema.check(f"repo_{key}", request[key], rule)
     for key in ("name", "home", "targets", "modules", "upstream"):
         if not request.get(key):
             errors.append(f"repo_{key}: missing")
@@ -151,7 +142,8 @@ def _modules(request: dict[str, Any], errors: list[str]) -> list[str]:
     for module in modules:
         if module not in known:
             errors.append(
-                f"repo_modules: no upstream has the module {module!r}{_nearest(module, known)}"
+                f"repo_modules: no upstream has the module {module!r}"
+                f"{schema.nearest(module, known)}"
                 f" (there are: {', '.join(sorted(known))})"
             )
     return modules
@@ -181,14 +173,14 @@ def _target(
     code, _, arch = text.partition(".")
     if code not in systems.OSES:
         errors.append(
-            f"repo_targets: unknown system {code!r} in {text!r}{_nearest(code, systems.OSES)}"
+            f"repo_targets: unknown system {code!r} in {text!r}{schema.nearest(code, systems.OSES)}"
             f" (there are: {', '.join(systems.OSES)})"
         )
         return {}
     if arch not in systems.ARCHES:
         errors.append(
             f"repo_targets: unknown architecture {arch!r} in {text!r}"
-            f"{_nearest(arch, systems.ARCHES)}"
+            f"{schema.nearest(arch, systems.ARCHES)}"
             f" (there are: {', '.join(systems.ARCHES)})"
         )
         return {}
@@ -322,7 +314,7 @@ def normal_checksum(text: str) -> str | None:
     """A checksum as ``algorithm:digits`` in small letters.
 
     Returns an empty string for an empty one, None for what is no checksum. The algorithm may be
-    left out where the number of digits tells it.
+    left out: the number of digits determines it.
     """
     if not text:
         return ""
@@ -332,8 +324,3 @@ def normal_checksum(text: str) -> str | None:
     kind, digits = match.groups()
     kind = kind or next((k for k, n in _CHECKSUMS.items() if n == len(digits)), "")
     return f"{kind}:{digits}" if _CHECKSUMS.get(kind) == len(digits) else None
-
-
-def _nearest(word: str, known: Any) -> str:
-    found = difflib.get_close_matches(word, [str(k) for k in known], n=1, cutoff=0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""

@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.fileset.contents import File
+from infra_formula.fileset.contents import MANAGED_BY, File
 from infra_formula.repository import releases
 
 _AHEAD = 2 * 24 * 3600  # seconds
-_HEAD = "# Managed by Salt (infra formula)\n"
+HEAD = f"# {MANAGED_BY}\n"
 
 
 def endpoint(address: str, port: int = 80) -> str:
@@ -90,7 +90,7 @@ def _apt(name: str, bases: list[str], info: dict[str, Any], suite: str, key: str
         lines += ["Signed-By:", *body]
     else:
         lines += ["# The repository was not signed by those who made it.", "Trusted: yes"]
-    return _HEAD + "\n".join(lines) + "\n"
+    return HEAD + "\n".join(lines) + "\n"
 
 
 def _yum(name: str, section: str, bases: list[str], info: dict[str, Any], key: str) -> str:
@@ -114,7 +114,7 @@ def _yum(name: str, section: str, bases: list[str], info: dict[str, Any], key: s
         files = [f"{name}.asc", *info.get("keys", [])]
         urls = [f"{base}/{file}" for base in bases for file in files]
         lines.append("gpgkey = " + "\n         ".join(urls))
-    return _HEAD + "\n".join(lines) + "\n"
+    return HEAD + "\n".join(lines) + "\n"
 
 
 def client_files(

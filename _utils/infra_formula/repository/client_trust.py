@@ -21,7 +21,6 @@ from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
 from infra_formula.repository import client_sources, signing
 
-HEAD = "# Managed by Salt (infra formula)\n"
 _LARGEST = 200_000  # bytes; a definition is a few kB
 
 
@@ -60,19 +59,19 @@ def definition_of(text: str, node: str, base: str, kind: str) -> str:
 def _only(text: str, key: str, base: str) -> str:
     """A yum definition in which the URLs of one key are those below one address, the first if none.
 
-    The last path that follows the repository's own address in the first URL is kept.
+    The last path that follows the repository's own address in the first URL stays.
     """
     match = re.search(rf"(?m)^{key} = (\S+)((?:\n[ \t]+\S+)*)$", text)
     if match is None:
         return text
     urls = [match[1], *match[2].split()]
     name = base.rsplit("/", 1)[1]
-    kept: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for url in urls:
         tail = re.sub(rf"^[a-z]+://[^/]+/{re.escape(name)}", "", url)
-        kept[base + tail] = None
+        unique[base + tail] = None
     pad = "\n" + " " * (len(key) + 3)
-    return text[: match.start()] + f"{key} = {pad.join(kept)}" + text[match.end() :]
+    return text[: match.start()] + f"{key} = {pad.join(unique)}" + text[match.end() :]
 
 
 def fetch(address: str, path: str, port: int, ca: str | None, timeout: float = 5.0) -> str:
@@ -87,7 +86,7 @@ def fetch(address: str, path: str, port: int, ca: str | None, timeout: float = 5
     timeout
         Seconds.
 
-    Raises CommandExecutionError where it cannot be had.
+    Raises CommandFailed if it cannot be fetched.
     """
     connection: http.client.HTTPConnection
     if ca:
@@ -149,7 +148,7 @@ def upstream_text(upstream: dict[str, Any], family: str, key: str) -> str:
     """Definition of one upstream repository for a client; pure.
 
     upstream
-        As ``infra_repo_catalogue.plan`` returns it.
+        As ``catalogue.plan`` returns it.
     family
         ``deb`` or ``rpm``.
     key
@@ -165,7 +164,7 @@ def upstream_text(upstream: dict[str, Any], family: str, key: str) -> str:
         if upstream["components"]:
             lines.append(f"Components: {' '.join(upstream['components'])}")
         lines.append(f"Signed-By: {key}" if key else "Trusted: yes")
-        return HEAD + "\n".join(lines) + "\n"
+        return client_sources.HEAD + "\n".join(lines) + "\n"
     meta = {
         "name": f"{upstream['name']} $releasever - $basearch",
         "baseurl": "\n          ".join(upstream["baseurls"]),
@@ -176,20 +175,20 @@ def upstream_text(upstream: dict[str, Any], family: str, key: str) -> str:
         **upstream["meta"],
     }
     lines = [f"[{upstream['name']}]", *(f"{name} = {value}" for name, value in meta.items())]
-    return HEAD + "\n".join(lines) + "\n"
+    return client_sources.HEAD + "\n".join(lines) + "\n"
 
 
 def upstream_key(minion: Minion, upstream: dict[str, Any], folder: str) -> str:
     """Have the key of an upstream repository on this machine.
 
     upstream
-        As ``infra_repo_catalogue.plan`` returns it.
+        As ``catalogue.plan`` returns it.
     folder
-        Where a key that comes over the network is kept; it is fetched once.
+        Where a key that is fetched is stored; it is fetched once.
 
     Returns its absolute path; empty for an upstream that is trusted without one.
 
-    Raises CommandExecutionError where it cannot be had, or is another than its fingerprint says.
+    Raises CommandFailed if it cannot be fetched, or has another fingerprint.
     """
     for source in [upstream["signed_by"], *upstream["gpgkey"]]:
         path = source.removeprefix("file://")

@@ -1,4 +1,4 @@
-"""HTTP connections that are kept open, through proxies, with what can be tried again told apart."""
+"""HTTP connections that stay open, through proxies; temporary and final errors are distinct."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def pause(attempt: int) -> float:
 
 
 class Session:
-    """Connections of one worker, kept open from file to file."""
+    """Connections of one worker, open from file to file."""
 
     def __init__(self, proxy_env: dict[str, str] | None, timeout: int) -> None:
         self.proxy_env = proxy_env
@@ -179,7 +179,7 @@ class Session:
             self.open.pop(key).close()
             if fresh:
                 raise
-            # The other side had closed a connection that we kept open: no failure of its own.
+            # The server had closed an idle connection: that is no failure.
             return self._ask(url, offset)
 
 
@@ -217,7 +217,7 @@ def _checked(response: http.client.HTTPResponse, offset: int) -> http.client.HTT
     if status == 200 or (status == 206 and offset):
         start = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
         if status == 206 and start != str(offset):
-            raise FinalError(f"asked for the part from byte {offset} on, it sent another")
+            raise FinalError(f"expected the part from byte {offset} on, got another")
         return response
     response.read()
     if status == 416:

@@ -52,7 +52,7 @@ def resolve(
     """The packages wanted, and all that they need, as dnf's solver finds them.
 
     root
-        Directory for dnf's cache and keys; kept from run to run.
+        Directory for dnf's cache and keys; the next run uses it too.
     upstreams
         ``name``, ``baseurls``, ``keys`` (files), ``trusted``, ``meta`` (dnf's own options).
     arch
@@ -67,7 +67,7 @@ def resolve(
         Seconds it may take.
 
     Returns ``packages`` (``url``, ``name``, ``version``, ``arch``, ``file``, ``size``,
-    ``checksum``, ``upstream``), ``missing`` and ``broken``, as ``infra_repo_apt.resolve`` does.
+    ``checksum``, ``upstream``), ``missing`` and ``broken``, as ``apt.resolve`` does.
 
     Raises CommandExecutionError when an upstream cannot be reached or verified.
     """

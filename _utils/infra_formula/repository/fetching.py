@@ -66,7 +66,7 @@ def fetch(
     connections
         How many files at a time.
     retries
-        How often a file is asked for again after a failure that may pass; with a growing pause.
+        How often a file is requested again after a temporary failure; with a growing pause.
     timeout
         Seconds without an answer, or with less than 1 KiB/s, after which a connection is given up.
     proxy_env
@@ -74,13 +74,13 @@ def fetch(
     tag
         Event tag under which progress is sent to the master every few seconds; empty for none.
     note
-        File that the latest progress is written to, for whoever asks meanwhile; empty for none.
+        File that the latest progress is written to, for ``infra_repo.status``; empty for none.
 
     Returns ``files`` (for each item, in order, the SHA-256 of its content) and ``bytes`` (fetched
     over the network).
 
-    Raises CommandExecutionError naming each file that could not be had, and why. What was fetched
-    before stays.
+    Raises CommandExecutionError naming each file that could not be fetched, and why. What was
+    fetched before stays.
     """
     job = _Job(items, Path(store), Path(partial), retries, timeout, proxy_env)
     for folder in (store, partial):

@@ -1,9 +1,8 @@
 """Index packages: apt's Packages and Release files, yum's repodata.
 
-apt-ftparchive and createrepo_c do the reading. What is ours is to call them for what they have
-not read yet only, and on all processors at once: the paragraph that apt-ftparchive wrote about a
-package is kept, under the identity of the file (inode, size, modification time), which a hard link
-shares. createrepo_c is given its last result to start from.
+apt-ftparchive and createrepo_c read the packages, new ones only, on all processors at once: the
+paragraph that apt-ftparchive wrote about a package is cached under the identity of the file (inode,
+size, modification time), which a hard link shares. createrepo_c starts from its last result.
 """
 
 from __future__ import annotations
@@ -213,7 +212,7 @@ def write_suite(
         package → its paragraph.
     before
         The repository as it was published before: its by-hash files stay for one generation more,
-        so that a client in the middle of an update finds what it was told of.
+        so that a client in the middle of an update finds the files that its index lists.
 
     Returns the paths written, relative to root; the Release file is the first. Not signed yet.
     """
@@ -249,7 +248,7 @@ def _order(packages: dict[str, str]) -> list[str]:
 
 
 def _carry_over(old: Path | None, target: Path) -> list[Path]:
-    """Link the index files that the former Release told of; not those that it had kept itself."""
+    """Link the index files that the former Release lists, but not those of its predecessor."""
     carried = []
     for name in ("Packages", "Packages.gz"):
         if old is not None and (old / name).is_file():
@@ -344,7 +343,7 @@ def _link_tree(source: Path, target: Path) -> None:
 
 
 def _keep_former(old: Path, new: Path) -> None:
-    """Keep the files that the former repomd.xml told of, but not those kept for its predecessor."""
+    """Link the files that the former repomd.xml lists, but not those of its predecessor."""
     text = (old / "repomd.xml").read_text(encoding="utf-8") if (old / "repomd.xml").exists() else ""
     for path in old.iterdir():
         if path.name in text and not (new / path.name).exists():

@@ -17,7 +17,7 @@ from infra_formula.repository import releases
 
 @contextlib.contextmanager
 def exclusive(home: str, name: str, what: str) -> Iterator[None]:
-    """Keep others from changing the repository; and let a full disk be told in plain words."""
+    """Lock a repository against other processes, and report a full disk in plain words."""
     # What is published has to be readable for the web server, whatever the minion's own umask is.
     umask = os.umask(0o022)
     try:

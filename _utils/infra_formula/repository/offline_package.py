@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
 from infra_formula.repository import archive as repository_archive
 from infra_formula.repository import (
@@ -92,7 +89,7 @@ def unpack(
     wanted = catalogue.normal_checksum(checksum)
     if wanted is None:
         raise InvalidInput(f"checksum: expected e.g. sha256:<64 digits>, got {checksum!r}")
-    with lock.exclusive(home, name, "unpack"), _open_archive(archive) as fd:
+    with lock.exclusive(home, name, "unpack"), repository_archive.opened(archive) as fd:
         before = _identity(archive, os.fstat(fd))
         if wanted:
             kind, _, digits = wanted.partition(":")
@@ -102,8 +99,7 @@ def unpack(
         state = releases.state(home, name)
         trusted = _trusted_key(name, home, state)
         folder = Path(releases.work(home, name))
-        stage = Path(releases.stage(home, name))
-        try:
+        with releases.staged(home, name) as stage:
             result = repository_archive.unpack(archive, str(stage), fd)
             signed = _check_unpacked(stage, name, archive, fingerprint, result["manifest"])
             # What came from an unsigned archive, and was signed here, is followed by another one.
@@ -123,9 +119,6 @@ def unpack(
             # Before it is published: an archive must never look like something that we built.
             _write_origin(folder, stage, {**before, **({"due": due} if due else {})})
             path = releases.publish(home, name, str(stage))
-        except BaseException:
-            shutil.rmtree(stage, ignore_errors=True)
-            raise
     return {
         "path": path,
         "files": result["files"],
@@ -133,19 +126,6 @@ def unpack(
         "key": signed,
         "signed_here": here,
     }
-
-
-@contextlib.contextmanager
-def _open_archive(path: str) -> Iterator[int]:
-    """An archive that root may trust, opened once."""
-    try:
-        fd: int = root_only.open_file(path)
-    except FileNotFoundError:
-        raise CommandFailed(f"{path}: there is no such file") from None
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _write_origin(folder: Path, stage: Path, note: dict[str, Any]) -> None:
@@ -162,11 +142,11 @@ def _can_sign(stage: Path) -> bool:
 
 
 _MANIFEST = "repo_manifest.json"
-_UNKNOWN_KEY = "a key that cannot be told here"
+_UNKNOWN_KEY = "an unknown key"
 
 
 def _trusted_key(name: str, home: str, state: dict[str, Any]) -> str:
-    """Fingerprint of the key that clients of the repository were told to trust; empty for none."""
+    """Fingerprint of the key that clients of the repository trust; empty for none."""
     key = str(state["info"].get("key") or "")
     public = Path(home, f"{name}.asc")
     if key or not public.is_file():
@@ -204,7 +184,7 @@ def check_archive(
     fingerprint: str = "",
     unsigned: bool = False,
 ) -> None:
-    """Look whether an archive may be published, as far as can be told without unpacking it.
+    """Check whether an archive may be published, as far as possible without unpacking it.
 
     archive, name, home, fingerprint, unsigned
         As for :func:`unpack`.
@@ -212,7 +192,7 @@ def check_archive(
     Raises CommandExecutionError with the reason against it.
     """
     trusted = _trusted_key(name, home, releases.state(home, name))
-    with _open_archive(archive) as fd:
+    with repository_archive.opened(archive) as fd:
         manifest = repository_archive.peek(archive, fd)
     # What the manifest claims is verified when the archive is unpacked. One without is not signed.
     info = manifest.get("info")
@@ -237,8 +217,7 @@ def sign(
                 + "\n".join(state["problems"] or ["there is no repository"])
             )
         folder = Path(releases.work(home, name))
-        stage = Path(releases.stage(home, name))
-        try:
+        with releases.staged(home, name) as stage:
             contents.copy_tree(state["path"], str(stage))
             fingerprint = sealing.sign_folder(
                 minion, str(stage), name, str(folder / "cache"), key or {}
@@ -247,9 +226,6 @@ def sign(
             note.pop("due", None)
             _write_origin(folder, stage, note)
             path = releases.publish(home, name, str(stage))
-        except BaseException:
-            shutil.rmtree(stage, ignore_errors=True)
-            raise
     return {"changed": True, "path": path, "key": fingerprint}
 
 
@@ -261,7 +237,7 @@ def complete_signature(
     name, home, key
         As for :func:`sign`.
 
-    An archive that nobody signed is signed with this node's own key; the signatures of one that is
+    An archive that is not signed is signed with this node's own key; the signatures of one that is
     signed are verified. Returns ``key``, the fingerprint.
 
     Raises CommandExecutionError for a signature that is not good.
@@ -286,7 +262,7 @@ def complete_signature(
 
 
 def archive_identity(archive: str) -> dict[str, Any]:
-    """What tells whether an archive is the one that was unpacked: path, size and time."""
+    """Identity of an archive: path, size and time."""
     return _identity(archive, os.stat(archive))
 
 
@@ -298,7 +274,7 @@ def unpacked_from(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
     """The archive that what is published was unpacked from; empty for none.
 
     Returns ``archive``, ``size`` and ``mtime`` (see :func:`archive_identity`), and where they
-    apply ``unsigned`` (nobody had signed it) and ``due`` (``sign`` or ``verify``: what could not be
+    apply ``unsigned`` (it was not signed) and ``due`` (``sign`` or ``verify``: what could not be
     done when it was unpacked, for want of gpg).
     """
     return dict(contents.read_json(str(_origin_file(name, home))))

@@ -1,7 +1,7 @@
 """Other package sources of a machine, put to sleep in place, and woken again.
 
 A source that is disabled stays where it is; every line that was changed says so, and
-:func:`enabled` finds its way back by that alone.
+:func:`enabled` restores it by that alone.
 """
 
 from __future__ import annotations

@@ -1,11 +1,7 @@
-"""The local software repository: built, verified, rolled back, packed, described.
+"""The local software repository: built, verified, rolled back, described.
 
 One INFRA node builds a repository for any number of operating systems and architectures
-(*targets*); see docs/repository.md for the request that says what is to be in it, and for the
-layout of what is published. The parts lie in modules of their own: ``infra_repo_catalogue`` (what
-is wanted), ``infra_repo_build``, ``infra_repo_apt`` and ``infra_repo_dnf`` (what that needs),
-``infra_repo_fetch``, ``infra_repo_index``, ``infra_repo_sign``, ``infra_repo_tree`` (what is
-published), ``infra_repo_pack`` and ``infra_repo_client``.
+(*targets*); docs/repository.md describes the request and the layout of what is published.
 """
 
 from __future__ import annotations
@@ -40,7 +36,7 @@ def build(
     """Build a repository and publish it; nothing is published unless all of it succeeds.
 
     request
-        What is to be in it; see ``infra_repo_catalogue.plan``.
+        What is to be in it; see ``catalogue.plan``.
     key
         ``home`` (gpg's directory), ``uid``, ``secret_file``, ``passphrase_file``; all optional.
     transfer
@@ -69,12 +65,12 @@ def needs_build(state: dict[str, Any], fingerprint: str) -> bool:
     """Whether what is published has to be built (again).
 
     state
-        What ``infra_repo_tree.state`` says.
+        What ``releases.state`` says.
     fingerprint
         Of the plan.
 
-    A complete repository is taken as it is: always, where it was unpacked or made by somebody else;
-    for as long as the request stays the same, where we built it.
+    A complete repository that was unpacked, or is not managed, is never built again; one that was
+    built is if the request changed.
     """
     if not state["complete"]:
         return True
@@ -133,7 +129,7 @@ def describe(data: dict[str, Any]) -> str:
             f"{data['published']}: {word}, {data['packages']} packages,"
             f" {data['bytes'] / 2**20:.0f} MiB, {data['origin']} {ago} ago",
             f"  targets:   {', '.join(data['targets']) or 'unknown'}",
-            f"  signed by: {data['signature']['key'] or 'nobody'}",
+            f"  signed by: {data['signature']['key'] or 'no key'}",
             f"  previous:  {data['previous'] or 'none'}",
         ]
         for upstream in data["upstreams"]:
@@ -169,7 +165,7 @@ def verify(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
 def damage(name: str, home: str) -> list[str]:
     """What is wrong with what is published, found without reading packages that were not touched.
 
-    A repository that somebody else made is read in full once.
+    An unmanaged repository is read in full once.
 
     Returns problems; empty for a complete repository, or where there is none.
     """

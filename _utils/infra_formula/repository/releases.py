@@ -10,7 +10,7 @@ Below ``<home>/.<name>``::
     cache/                  what the index tools have learned
 
 ``<home>/<name>`` is a symbolic link to one generation; replacing it is one rename. A directory that
-somebody else put there (Pigsty's offline package, unpacked) is taken as it is.
+this formula does not manage (Pigsty's offline package, unpacked) is left as it is.
 
 Each complete repository holds ``repo_complete``: the SHA-256 of every file, in the format of
 ``sha256sum -c``, written last.
@@ -18,10 +18,12 @@ Each complete repository holds ``repo_complete``: the SHA-256 of every file, in 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +46,13 @@ def work(home: str, name: str) -> str:
 
 
 def state(home: str, name: str) -> dict[str, Any]:
-    """What is published, as far as can be told without reading the packages.
+    """What is published, without reading the packages.
 
     home, name
         ``repo_home`` and ``repo_name``.
 
-    Returns ``kind`` (``none``; ``ours``: built or unpacked by us; ``foreign``: a directory that
-    somebody else made), ``origin`` (``built``, ``unpacked``, ``found``), ``path`` (the real
+    Returns ``kind`` (``none``; ``ours``: built or unpacked by us; ``foreign``: an unmanaged
+    directory), ``origin`` (``built``, ``unpacked``, ``found``), ``path`` (the real
     directory, empty for none), ``complete`` (there is a marker, and the files it lists are there),
     ``problems`` (what is not as it was published), ``info`` (what we noted when we built it) and
     ``previous`` (path, empty for none).
@@ -92,7 +94,7 @@ def state(home: str, name: str) -> dict[str, Any]:
         return result
     if ours and not listed:
         result["problems"] = [
-            f"{marker.MARKER}: empty, so nobody can tell whether the rest is complete"
+            f"{marker.MARKER}: empty, so it is unknown whether the rest is complete"
         ]
         return result
     result["problems"] = _quick_problems(real, listed, folder / "seals" / f"{real.name}.json")
@@ -138,6 +140,17 @@ def stage(home: str, name: str) -> str:
     folder = generations / f"{STAGE}{moment}-{secrets.token_hex(3)}"
     folder.mkdir(mode=0o755)
     return str(folder)
+
+
+@contextlib.contextmanager
+def staged(home: str, name: str) -> Iterator[Path]:
+    """A folder as of :func:`stage`, which is removed if an error occurs."""
+    folder = Path(stage(home, name))
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def seal(folder: str, sums: dict[str, str], signature: str = "") -> None:
@@ -214,18 +227,18 @@ def _point(base: Path, name: str, generation: Path) -> None:
 
 
 def _replace_directory(folder: Path, live: Path, fresh: Path) -> None:
-    """The first time, a real directory may be in the way: somebody else's repository."""
-    kept = folder / "generations" / f"found-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+    """Replace an unmanaged repository, a real directory, the first time."""
+    unmanaged = folder / "generations" / f"found-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
     if renameat2.exchange(str(fresh), str(live)):
         # Now `fresh` is the directory, and `live` the link: there was no moment without either.
-        os.rename(fresh, kept)
+        os.rename(fresh, unmanaged)
     else:
-        os.rename(live, kept)
+        os.rename(live, unmanaged)
         os.rename(fresh, live)
-    if not any(kept.iterdir()):
-        kept.rmdir()
+    if not any(unmanaged.iterdir()):
+        unmanaged.rmdir()
         return
-    _set_previous(folder, kept)
+    _set_previous(folder, unmanaged)
 
 
 def _set_previous(folder: Path, generation: Path) -> None:
@@ -295,12 +308,12 @@ def invalidate(home: str, name: str, rels: list[str]) -> None:
 
 
 def mark_incomplete(folder: str, problems: list[str]) -> str:
-    """Take the marker off a damaged repository, so that nobody takes it for a complete one.
+    """Take the marker off a damaged repository, so that it does not count as complete.
 
     folder
         The repository's real directory.
     problems
-        What is wrong with it; kept in ``repo_damaged`` in the marker's place.
+        What is wrong with it; written to ``repo_damaged`` in the marker's place.
 
     Returns the path of ``repo_damaged``.
     """

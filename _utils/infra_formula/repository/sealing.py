@@ -21,16 +21,16 @@ from infra_formula.repository import (
 
 
 def sign_folder(minion: Minion, folder: str, name: str, cache: str, key: dict[str, Any]) -> str:
-    """Sign, with this node's own key, a complete repository that nobody signed.
+    """Sign, with this node's own key, a complete repository that is not signed.
 
     folder
         A staged generation that others do not use yet; index and marker in it are replaced.
     name
         ``repo_name``.
     cache
-        ``infra_repo_tree.work``'s folder ``cache``.
+        ``releases.work``'s folder ``cache``.
     key
-        See ``infra_repo.build``.
+        See ``published.build``.
 
     For apt, an index of all packages in the folder is written and signed. For yum, the index that
     is there is signed: it has the checksum of every package, so clients need no signature in those.

@@ -345,10 +345,10 @@ def _gpg(home: str, *argv: str, check: bool = True) -> process.Outcome:
     options = ["--homedir", home, "--batch", "--no-tty", "--yes", "--quiet", "--with-colons"]
     command = ["gpg", *options, *argv]
     for _ in range(_AGENT_TRIES):
-        # An agent that was told to end may take the call and then be gone; the next starts its own.
+        # An agent that is ending may accept the call and exit; the next call starts its own.
         answer = _run(command, "gnupg", check=False)
-        told = answer["stderr"]
-        if not answer["retcode"] or not _AGENT_GONE.search(told):
+        message = answer["stderr"]
+        if not answer["retcode"] or not _AGENT_GONE.search(message):
             break
         time.sleep(0.5)
     if check and answer["retcode"]:
@@ -367,7 +367,6 @@ def _run(argv: list[str], package: str, check: bool = True) -> process.Outcome:
     try:
         answer = process.run(
             argv,
-            env={"LC_ALL": "C"},
             timeout=600,
         )
     except CommandExecutionError as exc:

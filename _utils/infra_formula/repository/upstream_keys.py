@@ -35,18 +35,18 @@ def with_key_files(
         source = source.replace("$releasever", target["releasever"])
         source = source.replace("$basearch", target["arch"])
         tag = hashlib.sha256(source.encode()).hexdigest()[:16]
-        kept = next(iter(root.glob(f"keys/{tag}.*")), None)
+        file = next(iter(root.glob(f"keys/{tag}.*")), None)
         try:
-            if kept is None or force or not source.startswith("http"):
+            if file is None or force or not source.startswith("http"):
                 if source.startswith(("/", "file:")):
                     refuse_untrusted("expected a file of root's", source)
                 data = _key_data(minion, source, proxy_env)
-                kept = Path(
+                file = Path(
                     signing.keyring(data, str(root / "keys" / tag), upstream["fingerprint"])[0]
                 )
         except (CommandExecutionError, OSError) as exc:
             raise CommandFailed(f"{where}: gpgkey {source[:80]}: {exc}") from exc
-        files.append(str(kept))
+        files.append(str(file))
     result = {**upstream, "keys": files}
     if target["family"] == "deb" and not upstream["trusted"]:
         # apt takes one file; keys after one another in it are one keyring.
