@@ -174,5 +174,4 @@ def rollback(name: str = "pigsty", home: str = "/www") -> dict[str, str]:
     See ``infra_repo.rollback``.
     """
     with lock.exclusive(home, name, "rollback"):
-        result: dict[str, str] = releases.rollback(home, name)
-    return result
+        return releases.rollback(home, name)
