@@ -1,4 +1,4 @@
-"""What this machine was like before this formula first changed it; the way back goes there."""
+"""The install record: what this machine was like before the formula first changed it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from infra_formula.uninstall import install_record
 
 
 def record() -> dict[str, dict[str, dict[str, Any]]]:
-    """What was noted: component → kind → name → what was there.
+    """Show the install record: component → kind → name → what was there.
 
-    Raises CommandExecutionError where the record is there and cannot be read.
+    Raises CommandExecutionError if the record is corrupt.
 
     CLI Example:
 

@@ -1,4 +1,4 @@
-"""The way back: takes from this machine what this formula brought, and puts back what was there."""
+"""Removal of the formula from this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _minion() -> Minion:
 
 
 def left() -> list[str]:
-    """What is still on this machine of all that is on record as ours, in words.
+    """List what is still on this machine of all that the install record has as installed.
 
     CLI Example:
 

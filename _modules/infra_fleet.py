@@ -1,4 +1,4 @@
-"""Machines that join and leave: what the reactor notes, and the one run that acts on it."""
+"""Minions that join and leave: the run that processes their events, on a master."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ def __virtual__() -> bool | tuple[bool, str]:
 
 
 def process_events() -> dict[str, Any]:
-    """Do what start and key events asked for since the last run.
+    """Process the start and key events since the last run.
 
-    The reactor calls it; call it by hand to go on after the master was stopped in the middle. A
-    minion that has started and is unknown to the mine is applied with ``state.apply infra``. If
-    what the mine holds has changed, the INFRA nodes register it. Returns at once where another run
-    is under way, which sees to it.
+    The reactor calls it. Call it by hand to continue after an interruption of the master. A minion
+    that has started and has no facts in the mine is applied with ``state.apply infra``. If the
+    facts in the mine have changed, the INFRA nodes register them. Returns at once if another run
+    works, which processes the events too.
 
-    Returns ``applied`` (ids), ``failed`` (id → reason), ``registrations`` (how many were run).
+    Returns ``applied`` (ids), ``failed`` (id → reason), ``registrations`` (number).
 
-    Raises CommandExecutionError where a registration failed each time. It stays noted, and the
-    next event tries it again.
+    Raises CommandExecutionError if a registration failed each time. The next event tries it again.
 
     CLI Example:
 

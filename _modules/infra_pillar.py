@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from infra_formula.minion import Minion
@@ -49,8 +50,9 @@ def validate(
     elif pillar is not None:
         found = validation.check_data(minion, pillar)
     else:
-        # Compiled anew, as an apply does; Salt 3008 masks it unless it is asked not to.
-        own = __salt__["pillar.items"](unmask=True)
+        # Compiled anew, as by an apply. Salt 3008 masks it unless told otherwise.
+        options = {"unmask": True} if find_spec("salt.utils.secret") else {}
+        own = __salt__["pillar.items"](**options)
         found = validation.check(minion, own.get("infra", {}), own.get("infra_secrets"))
     if found["errors"]:
         __context__["retcode"] = 1

@@ -10,7 +10,8 @@ from infra_formula.fileset import manifest
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.firewall import ports
 from infra_formula.minion import Minion
-from infra_formula.uninstall import install_record, removal
+from infra_formula.state import Plan, converge
+from infra_formula.uninstall import accounts, install_record, packages, removal
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 if TYPE_CHECKING:
@@ -37,20 +38,13 @@ def allowed(name: str, safeguard: bool, remove: list[str], confirm: list[str]) -
     remove, confirm
         ``infra_remove`` and ``infra_remove_confirm``.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    errors = removal.problems(remove, confirm)
-    if errors:
-        message = "\n".join(errors)
-        return {**ret, "result": False, "comment": f"Nothing was changed; in pillar:\n{message}"}
-    if safeguard:
-        comment = (
-            f"Nothing was changed: infra_safeguard is on. To remove {', '.join(remove)} "
-            "(infra_remove) from this machine, pass infra_safeguard: false for this one run: "
-            """pillar='{"infra": {"infra_safeguard": false}}'"""
-        )
-        return {**ret, "result": False, "comment": comment}
-    _minion().context[_REMOVED] = set()
-    return {**ret, "comment": f"Removal is allowed: {', '.join(remove)}."}
+
+    def compare() -> Plan:
+        removal.check_allowed(safeguard, remove, confirm)
+        _minion().context[_REMOVED] = set()
+        return Plan(comment=f"Removal is allowed: {', '.join(remove)}.")
+
+    return converge(name, __opts__["test"], compare)
 
 
 def confirmed(name: str, data: list[str], remove: list[str], confirm: list[str]) -> dict[str, Any]:
@@ -63,17 +57,14 @@ def confirmed(name: str, data: list[str], remove: list[str], confirm: list[str])
     remove, confirm
         ``infra_remove`` and ``infra_remove_confirm``.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    if "data" not in remove:
-        return {**ret, "comment": "No data is deleted."}
-    missing = removal.unconfirmed(data, confirm)
-    if missing:
-        comment = (
-            "Nothing was changed: infra_remove contains data. Expected "
-            f"infra_remove_confirm: [{', '.join(missing)}], got [{', '.join(confirm)}]"
-        )
-        return {**ret, "result": False, "comment": comment}
-    return {**ret, "comment": f"Deletion confirmed for {', '.join(data)}."}
+
+    def compare() -> Plan:
+        if "data" not in remove:
+            return Plan(comment="No data is deleted.")
+        removal.check_confirmed(data, confirm)
+        return Plan(comment=f"Deletion confirmed for {', '.join(data)}.")
+
+    return converge(name, __opts__["test"], compare)
 
 
 def service(name: str) -> dict[str, Any]:
@@ -82,20 +73,7 @@ def service(name: str) -> dict[str, Any]:
     name
         The component.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        units = removal.active_units(_minion(), _record(name).get("units", {}))
-        if not units:
-            return {**ret, "comment": f"No service of {name} runs."}
-        ret["changes"] = dict.fromkeys(units, "stopped")
-        if __opts__["test"]:
-            return {**ret, "result": None, "comment": f"{', '.join(units)} would be stopped."}
-        for unit in units:
-            full = systemd.unit_name(unit)
-            systemd.systemctl("disable", "--now", full)
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    return {**ret, "comment": f"{', '.join(units)} stopped."}
+    return converge(name, __opts__["test"], lambda: removal.plan_stop(_minion(), name))
 
 
 def config(name: str, sets: dict[str, str], caches: list[str]) -> dict[str, Any]:
@@ -194,20 +172,20 @@ def package(name: str) -> dict[str, Any]:
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        mine, shared = _packages(name)
+        own, shared = _packages(name)
         if shared and not __opts__["test"]:
             for kind in ("packages", "installed"):
                 install_record.forget(name, kind, shared)
-        found = removal.removable(_minion(), mine) if mine else {"remove": [], "required": {}}
+        found = packages.removable(_minion(), own) if own else {"remove": [], "required": {}}
         displaced = _record(name).get("displaced", {})
         ret["changes"] = dict.fromkeys(found["remove"], "removed")
         ret["changes"].update(dict.fromkeys(displaced, "installed again"))
         if not __opts__["test"]:
             if found["remove"]:
-                removal.purge(_minion(), found["remove"])
-            gone = [p for p in mine if p not in found["required"]]
+                packages.purge(_minion(), found["remove"])
+            removed = [p for p in own if p not in found["required"]]
             for kind in ("packages", "installed"):
-                install_record.forget(name, kind, gone)
+                install_record.forget(name, kind, removed)
             if displaced:
                 ret["warnings"] = _reinstalled(ret, name, displaced)
     except (SaltInvocationError, CommandExecutionError) as err:
@@ -251,16 +229,13 @@ def data(name: str, paths: list[str]) -> dict[str, Any]:
     paths
         Absolute paths, each confirmed (see :func:`confirmed`).
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        there = [p for p in paths if removal.unconfirmed([p], [])]
-        ret["changes"] = dict.fromkeys(there, "deleted")
-        for path in [] if __opts__["test"] else there:
-            removal.delete(path)
-    except (CommandExecutionError, OSError) as err:
-        return {**ret, "result": False, "comment": str(err)}
-    _assume_removed(ret["changes"])
-    return _report(ret, f"The data of {name}")
+
+    def compare() -> Plan:
+        plan = removal.plan_deletion(name, paths)
+        _assume_removed(plan.changes)
+        return plan
+
+    return converge(name, __opts__["test"], compare)
 
 
 def rest(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
@@ -269,7 +244,7 @@ def rest(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
     name
         The component.
     remove
-        ``infra_remove``; accounts go with packages, unless data of theirs stays.
+        ``infra_remove``; accounts go with packages, unless their data stays.
     data
         Absolute paths of the data of every component.
     """
@@ -289,13 +264,13 @@ def rest(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
         for link in [] if __opts__["test"] else links:
             removal.delete(link)
         left = stays if __opts__["test"] else data
-        kept = [] if "package" not in remove else _accounts(ret, name, record, left)
+        staying = [] if "package" not in remove else _accounts(ret, name, record, left)
         if not __opts__["test"]:
             install_record.forget(name, "paths", ret["changes"])
     except (CommandExecutionError, OSError) as err:
         return {**ret, "result": False, "comment": str(err)}
     _assume_removed(ret["changes"])
-    return _report(ret, f"Empty directories and accounts of {name}", kept)
+    return _report(ret, f"Empty directories and accounts of {name}", staying)
 
 
 def _assume_removed(paths: Iterable[str]) -> None:
@@ -315,14 +290,14 @@ def _accounts(
         kind: [n for n, was in record.get(kind, {}).items() if not was]
         for kind in ("accounts", "groups")
     }
-    found = removal.removable_accounts(
+    found = accounts.removable(
         managed["accounts"], managed["groups"], data, stopped=__opts__["test"]
     )
-    kept = []
+    staying = []
     for kind, function in (("accounts", "user.delete"), ("groups", "group.delete")):
         for one, why in found[kind].items():
             if why:
-                kept.append(f"{one} stays: {why}")
+                staying.append(f"{one} stays: {why}")
                 continue
             ret["changes"][one] = "removed"
             # With an account its group of the same name goes, too.
@@ -334,9 +309,9 @@ def _accounts(
             ):
                 raise CommandExecutionError(f"{one} cannot be removed; see the minion's log")
         if not __opts__["test"]:
-            gone = [n for n in managed[kind] if not found[kind].get(n)]
-            install_record.forget(component, kind, gone)
-    return kept
+            removed = [n for n in managed[kind] if not found[kind].get(n)]
+            install_record.forget(component, kind, removed)
+    return staying
 
 
 def finished(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
@@ -381,10 +356,10 @@ def _record(component: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _report(ret: dict[str, Any], what: str, kept: list[str] | None = None) -> dict[str, Any]:
+def _report(ret: dict[str, Any], what: str, staying: list[str] | None = None) -> dict[str, Any]:
     if not ret.get("warnings"):
         ret.pop("warnings", None)
-    behind = f"; {'; '.join(kept)}" if kept else ""
+    behind = f"; {'; '.join(staying)}" if staying else ""
     if not ret["changes"]:
         return {**ret, "comment": f"{what}: nothing to remove{behind}"}
     if __opts__["test"]:

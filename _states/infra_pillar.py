@@ -39,12 +39,8 @@ def valid(
     if found["warnings"]:
         ret["warnings"] = found["warnings"]
     if found["errors"]:
-        errors = "\n".join(found["errors"])
-        return {
-            **ret,
-            "result": False,
-            "comment": f"The pillar is not valid; nothing was changed.\n{errors}",
-        }
+        comment = "\n".join(["The pillar is not valid; nothing was changed.", *found["errors"]])
+        return {**ret, "result": False, "comment": comment}
     return {**ret, "comment": "The pillar is valid."}
 
 

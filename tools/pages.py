@@ -50,8 +50,8 @@ def pigsty_names(schema: dict[str, dict[str, Any]], table: dict[str, Any]) -> st
             "## Without an equivalent\n",
             markdown.table(["variable", "why"], without),
             "## Modules of Pigsty\n",
-            "Other variables belong to the module of Pigsty with their prefix. Those of INFRA and NODE\n"
-            "have no equivalent here.\n",
+            "Other variables belong to the module of Pigsty with their prefix. Those of INFRA and\n"
+            "NODE have no equivalent here.\n",
             markdown.table(["module", "names"], [[m, ", ".join(p)] for m, p in modules.items()]),
         ]
     )

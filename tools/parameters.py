@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tools import commands, formula, json_schema, markdown, pages
+from tools import commands, formula, imports, json_schema, markdown, pages
 
 FOR_ALL = ("infra_hosts", "infra_secrets_strict")
 """Parameters that are not taken from `infra_secrets`: they tell a minion what it may have."""
@@ -55,6 +55,7 @@ def files(schema: dict[str, dict[str, Any]]) -> dict[Path, str]:
             schema, yaml.safe_load(PIGSTY.read_text(encoding="utf-8"))
         ),
         ROOT / "docs" / "commands.md": commands.document(ROOT),
+        imports.PAGE: imports.page(imports.PAGE.read_text(encoding="utf-8")),
         SECURITY: pages.security(schema, SECURITY.read_text(encoding="utf-8")),
     }
 
@@ -237,8 +238,8 @@ for all minions. A value replaces the default as a whole. In endpoints and recor
 `${{admin_ip}}` is replaced by the parameter of that name. Secrets are set below `infra_secrets:`,
 which only INFRA nodes get: [Secrets](#secrets).
 
-*Since* is the version that introduced a parameter: of Pigsty if Pigsty has it by this name ("Pigsty"
-without a version: before 4.0, or unknown), otherwise of this formula.
+*Since* is the version that introduced a parameter: of Pigsty if Pigsty has it by this name
+("Pigsty" without a version: before 4.0, or unknown), otherwise of this formula.
 
 To validate a pillar:
 

@@ -6,9 +6,10 @@ import contextlib
 import logging
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import IO, TypedDict
 
 from infra_formula.errors import CommandFailed
 
@@ -64,7 +65,7 @@ def run(
     try:
         process = subprocess.Popen(
             list(command),
-            stdin=subprocess.PIPE,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
@@ -72,8 +73,16 @@ def run(
         )
     except OSError as err:
         raise CommandFailed(f"{err.filename or command[0]}: {err.strerror}") from err
+    feed = None
     try:
-        stdout, stderr = _communicate(process, (stdin or "").encode(), timeout)
+        if process.stdin is not None:
+            # communicate() writes no further input after its first timeout.
+            feed = threading.Thread(
+                target=_feed, args=(process.stdin, (stdin or "").encode()), daemon=True
+            )
+            process.stdin = None
+            feed.start()
+        stdout, stderr = _communicate(process, timeout)
     except subprocess.TimeoutExpired as err:
         message = f"{command[0]} did not end within {timeout:g} s"
         return {"retcode": 124, "stdout": _text(err.stdout), "stderr": message}
@@ -81,27 +90,31 @@ def run(
         if process.poll() is None:
             process.kill()
             process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
+        if feed is not None:
+            feed.join(_DRAIN)
+        for stream in (process.stdout, process.stderr):
             if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
+                stream.close()
     return {"retcode": process.returncode, "stdout": _text(stdout), "stderr": _text(stderr)}
 
 
+def _feed(stream: IO[bytes], content: bytes) -> None:
+    with contextlib.suppress(OSError), stream:  # the program may not read it
+        stream.write(content)
+
+
 def _communicate(
-    process: subprocess.Popen[bytes], stdin: bytes, timeout: float | None
+    process: subprocess.Popen[bytes], timeout: float | None
 ) -> tuple[bytes | None, bytes | None]:
     deadline = None if timeout is None else time.monotonic() + timeout
-    content: bytes | None = stdin
     ended = False
     while True:
         pause = _DRAIN if ended else _POLL
         if deadline is not None:
             pause = min(pause, max(0.0, deadline - time.monotonic()))
         try:
-            return process.communicate(content, pause)
+            return process.communicate(timeout=pause)
         except subprocess.TimeoutExpired as err:
-            content = None  # it is being written already
             if ended:
                 return err.stdout, err.stderr
             ended = process.poll() is not None

@@ -1,14 +1,14 @@
 # salt-run state.orchestrate infra.orch.deploy
 #
 # The whole site in order: INFRA nodes, one after the other, then their clients in batches, then
-# registration. A step that fails ends the run; the next run passes over what is done already, as
-# its states find nothing to change, or begins where it is told to:
+# registration. A step that fails ends the run. In the next run the states of the finished steps
+# change nothing; or name the step to begin with:
 #   salt-run state.orchestrate infra.orch.deploy pillar='{"infra_deploy": {"from": "clients"}}'
 #
 # infra_deploy: from   infra | clients | register: the step to begin with
 #               batch  how many clients at a time, a number or a share (25%)
 #               tgt    which minions, a compound expression ('*')
-#               test   true: only tell what would change
+#               test   true: only report what would change
 {%- from "infra/orch/minion.jinja" import host_target with context %}
 {%- set given = salt['pillar.get']('infra_deploy', {}) %}
 {%- set infra = salt['pillar.get']('infra', {}) %}

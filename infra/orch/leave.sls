@@ -1,4 +1,5 @@
-# A machine leaves: it is cleaned as far as its pillar says, then the INFRA nodes forget it.
+# A machine leaves: infra.clean removes from it what its pillar allows, then the INFRA nodes remove it
+# from their inventory.
 #   salt-run state.orchestrate infra.orch.leave pillar='{"infra_leave": "node-1"}'
 {%- from "infra/orch/minion.jinja" import checked with context %}
 {%- set id = salt['pillar.get']('infra_leave', '') %}

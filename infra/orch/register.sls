@@ -1,4 +1,4 @@
-# Have the INFRA nodes take what the mine holds now.
+# The INFRA nodes update their inventory from the mine.
 #   salt-run state.orchestrate infra.orch.register
 {%- from "infra/orch/minion.jinja" import host_target with context %}
 {%- set infra = salt['pillar.get']('infra', {}) %}

@@ -1,4 +1,4 @@
-# The way back: this machine publishes nothing, and an INFRA node knows of no other.
+# Removal: this machine publishes no facts, and an INFRA node has no inventory.
 {%- from "infra/map.jinja" import infra with context %}
 {%- from "infra/clean.jinja" import removed with context %}
 

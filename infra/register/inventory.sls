@@ -1,4 +1,4 @@
-# Last in the run: what is applied at the same time has published by then.
+# Last in the run: minions that are applied at the same time have published their facts by then.
 {%- from "infra/register/settings.jinja" import register with context %}
 
 include:

@@ -1,5 +1,5 @@
-# The pages and the portal were applied before the daemons were installed, and for the machines known
-# before. The pages ask the programs that run now; the portal is applied again where either changed.
+# The pages and the portal were applied before the daemons were installed, for the inventory of the
+# last run. The pages query the programs that run now; if either changed, the portal is applied again.
 {%- from "infra/map.jinja" import infra with context %}
 {%- from "infra/nginx/settings.jinja" import settings with context %}
 

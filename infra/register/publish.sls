@@ -1,5 +1,5 @@
-# What this minion is to run, told to the INFRA nodes through the mine; early, so that those that
-# are applied at the same time find it there.
+# Publishes this minion's facts to the mine: early in the run, so that INFRA nodes that are applied at
+# the same time find them there.
 {%- from "infra/map.jinja" import infra, fleet with context %}
 {%- set name = infra.nodename or grains['id'] %}
 {%- set targets = [{'job': 'ping'}] %}

@@ -91,10 +91,10 @@ def answers(machine, name, server, kind="A"):
 
 ASK = """
 import json, sys
-sys.path.insert(0, "/var/cache/salt/minion/extmods/modules")
-import infra_dns
+sys.path.insert(0, "/var/cache/salt/minion/extmods/utils")
+from infra_formula.dns import client
 server, *names = sys.argv[1:]
-print(json.dumps({name: infra_dns.query(name, server=server)["values"] for name in names}))
+print(json.dumps({name: client.query(name, server=server)["values"] for name in names}))
 """
 
 

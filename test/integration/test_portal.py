@@ -311,7 +311,7 @@ def test_a_port_that_somebody_else_has_leaves_the_portal_as_it_was(portal):
     before = {p: line.rpartition(" ")[0] for p, line in portal.files().items() if ".conf" in p}
     applied = portal.apply(check=False, nginx_port=8099)
     portal.machine.run(["systemctl", "stop", "squatter"])
-    assert "nginx does not take the configuration up" in applied.complaint()
+    assert "nginx refuses the configuration on reload" in applied.complaint()
     assert "8099 failed (98" in applied.complaint()
     after = {p: line.rpartition(" ")[0] for p, line in portal.files().items() if ".conf" in p}
     assert after == before

@@ -74,7 +74,7 @@ def test_a_daemon_that_does_not_get_healthy_is_reported_with_port_and_log(machin
         health.wait_until_healthy({**DAEMON, "writes": [str(tmp_path)]}, 0)
     assert str(caught.value) == (
         "vmetrics: no answer from port 8428/health; its unit is active/running; vmetrics_port: "
-        "port 8428 is taken by nginx (process 8); stop it or choose another port; its log: "
+        "port 8428 is taken by nginx (process 8); stop it or choose another port; its journal: "
         "cannot listen on :8428"
     )
 
@@ -116,7 +116,7 @@ def test_a_timestamp_of_an_earlier_reload_does_not_verify_this_one(machine):
 def test_a_configuration_that_is_not_loaded_is_reported_with_the_log(machine):
     machine["request"].return_value = (200, "good 0\nreloads_total 4\n")
     machine["journal"].return_value = "error: cannot parse prometheus.yml\n"
-    message = "vmetrics did not load its new configuration; its log: error: cannot parse"
+    message = "vmetrics did not load its new configuration; its journal: error: cannot parse"
     with pytest.raises(CommandFailed, match=message):
         health.reload(DAEMON)
 

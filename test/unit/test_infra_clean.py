@@ -9,6 +9,7 @@ from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest, originals
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
+from infra_formula.uninstall import accounts, packages
 from infra_formula.uninstall import install_record as infra_before
 from infra_formula.uninstall import removal as infra_clean
 from salt.exceptions import CommandExecutionError
@@ -37,8 +38,8 @@ class Machine:
         }
         self.minion = Minion(self.functions)
         for module, function, double in (
-            (infra_clean, "removable", self.removable),
-            (infra_clean, "purge", self.purge),
+            (packages, "removable", self.removable),
+            (packages, "purge", self.purge),
             (systemd, "systemctl", lambda *words, **_k: self.did.append(" ".join(words))),
         ):
             spec = getattr(module, function)
@@ -267,11 +268,11 @@ def test_a_link_stays_while_something_is_reached_through_it(machine):
 def test_an_account_stays_while_data_is_its_own(machine):
     data = machine.write("metrics")
     owner = [p for p in ("root", "daemon", "nobody") if p != "root"]
-    found = infra_clean.removable_accounts([*owner, "no-such-account"], ["no-such-group"], [data])
+    found = accounts.removable([*owner, "no-such-account"], ["no-such-group"], [data])
     assert set(found["accounts"]) == set(owner)
     assert found["accounts"]["daemon"] == ""
     os.chown(data, 1, 1)  # daemon, on every Debian and EL
-    found = infra_clean.removable_accounts(["daemon"], ["daemon"], [data])
+    found = accounts.removable(["daemon"], ["daemon"], [data])
     assert found == {
         "accounts": {"daemon": "its data stays"},
         "groups": {"daemon": "its data stays"},
@@ -347,15 +348,15 @@ RPM = """error: Failed dependencies:
 
 
 def test_who_needs_what_is_read_from_the_package_managers_words():
-    assert infra_clean.required_by("Debian", DPKG) == {
+    assert packages.required_by("Debian", DPKG) == {
         "libssl3:amd64": "openssl",
         "nginx-common": "nginx-light",
     }
-    assert infra_clean.required_by("RedHat", RPM) == {
+    assert packages.required_by("RedHat", RPM) == {
         "libpcre2-8.so.0()(64bit)": "grep-3.6-5.el9.x86_64",
         "nginx-core = 1:1.20.1": "nginx-1:1.20.1-14.el9.x86_64",
     }
-    assert infra_clean.required_by("Debian", "") == {}
+    assert packages.required_by("Debian", "") == {}
 
 
 def test_what_another_package_needs_is_not_removed(monkeypatch):
@@ -372,7 +373,7 @@ def test_what_another_package_needs_is_not_removed(monkeypatch):
     monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=run))
     functions = {"pkg.list_pkgs": lambda: dict.fromkeys(["curl", "libssl3", "openssl"], "1")}
     minion = Minion(functions, grains={"os_family": "Debian"})
-    assert infra_clean.removable(minion, ["curl", "libssl3", "never-installed"]) == {
+    assert packages.removable(minion, ["curl", "libssl3", "never-installed"]) == {
         "remove": ["curl"],
         "required": {"libssl3": "openssl"},
     }
@@ -383,4 +384,4 @@ def test_an_answer_that_is_not_understood_is_an_error(monkeypatch):
     monkeypatch.setattr(process, "run", create_autospec(process.run, return_value=said))
     minion = Minion({"pkg.list_pkgs": lambda: {"curl": "1"}}, grains={"os_family": "Debian"})
     with pytest.raises(CommandExecutionError, match="requires superuser"):
-        infra_clean.removable(minion, ["curl"])
+        packages.removable(minion, ["curl"])

@@ -157,6 +157,17 @@ def test_directories_can_be_read_by_others_under_any_umask(tmp_path, switch):
         assert folder.stat().st_mode & 0o777 == 0o755
 
 
+def test_the_state_directory_can_be_read_by_others_and_backups_of_a_directory_cannot(root):
+    before = os.umask(0o077)
+    try:
+        put(root, {"foreign.conf": text("ours")}, replace=("foreign.conf",))
+    finally:
+        os.umask(before)
+    saved = originals.backup_path(str(root / "foreign.conf"))
+    assert paths.STATE_DIR.stat().st_mode & 0o777 == 0o755
+    assert saved.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_long_list_of_changes_is_counted(root):
     few = {"a": text("1")}
     assert plan("set", root, few).summary() == {"create": ["a"]}

@@ -269,7 +269,7 @@ def test_an_apply_that_ended_without_a_word_is_given_up_sooner(site):
     begun = site.clock
     site.event("node-2")
     report = site.run()
-    assert report["failed"] == {"node-2": "it runs no longer, and returned nothing"}
+    assert report["failed"] == {"node-2": "it ended without a return"}
     assert site.clock - begun < fleet.DEADLINE / 10
 
 

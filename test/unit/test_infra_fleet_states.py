@@ -21,7 +21,7 @@ NODES = [
     {"key": "infra-1", "ip": "10.10.10.10", "seq": 1},
     {"key": "infra-2", "ip": "10.10.10.11", "seq": 2},
 ]
-SETTINGS = {"nodes": NODES[:1], "reserved": {}, "jobs": list(own_facts.JOBS), "others": {}}
+SETTINGS = {"nodes": NODES[:1], "reserved": {}, "jobs": [], "others": {}}
 FACTS = {"ip": "10.10.10.21", "ins": "node-1", "cls": "nodes", "targets": [{"job": "ping"}]}
 PEM = "-----BEGIN CERTIFICATE-----\n" + "QUJD" * 20 + "\n-----END CERTIFICATE-----\n"
 MINE = {

@@ -7,7 +7,7 @@ import portal_samples
 import pytest
 from infra_formula import paths
 from infra_formula.minion import Minion
-from infra_formula.portal import applied, configuration, rendering, server
+from infra_formula.portal import applied, configuration, http_client, rendering, server
 from infra_formula.registration import inventory
 from infra_formula.uninstall import install_record
 from salt.exceptions import CommandExecutionError
@@ -143,12 +143,16 @@ def test_directories_of_sites_are_created_below_the_web_root_only(root, tmp_path
 )
 def test_a_home_page_that_does_not_answer_is_unhealthy(root, monkeypatch, code, result):
     managed()
-    for name in ("wait_until_served", "get"):
-        monkeypatch.setattr(server, name, create_autospec(getattr(server, name)))
+    for module, name in ((server, "wait_until_served"), (http_client, "get")):
+        monkeypatch.setattr(module, name, create_autospec(getattr(module, name)))
     # Over TLS the portal's answer is always good: the fault is the one over plain HTTP.
-    server.get.side_effect = lambda *arguments: (200 if arguments[4] else code, "")
+    http_client.get.side_effect = lambda _port, _path, _host, tls, _timeout: (
+        (200 if tls else code),
+        {},
+        "",
+    )
     if code is None:
-        server.get.side_effect = OSError("refused")
+        http_client.get.side_effect = OSError("refused")
     healthy = create_autospec(configuration.units.record_healthy)
     monkeypatch.setattr(configuration.units, "record_healthy", healthy)
     ret = state.serving("x", portal_samples.settings())

@@ -111,6 +111,10 @@ def test_a_program_that_takes_longer_than_one_look_is_waited_for():
     assert outcome == {"retcode": 0, "stdout": "a\nb\nc", "stderr": ""}
 
 
+def test_input_that_is_read_late_arrives_whole():
+    assert process.run(sh("sleep 1.2; wc -c"), stdin="x" * 3_000_000)["stdout"] == "3000000"
+
+
 def test_the_programs_of_administrators_are_found_under_cron():
     with patch.dict(os.environ, {"PATH": "/usr/bin:/bin"}):
         assert ":/usr/sbin:" in process.run(sh('echo "$PATH"'))["stdout"]

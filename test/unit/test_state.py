@@ -46,3 +46,32 @@ def test_an_error_fails_the_state_without_a_change(error, in_apply):
         {},
         "dns_port: expected a port",
     )
+
+
+@pytest.mark.parametrize("changes", [{}, {"a": "b"}])
+def test_a_record_is_written_in_each_run_that_is_none_of_test(changes):
+    calls = []
+    plan = Plan(changes, apply=lambda: calls.append("applied"), record=lambda: calls.append("done"))
+    converge("x", True, lambda: plan)
+    assert calls == []
+    converge("x", False, lambda: plan)
+    assert calls == (["applied", "done"] if changes else ["done"])
+
+
+def test_a_record_is_not_written_after_an_error():
+    def fail():
+        raise CommandFailed("no")
+
+    calls = []
+    converge("x", False, lambda: Plan({"a": 1}, apply=fail, record=lambda: calls.append(1)))
+    assert calls == []
+
+
+def test_states_within_a_state_would_change_under_test_where_they_differ():
+    plan = Plan({"a": "b"}, sub_states=[{"name": "n", "result": True, "changes": {"a": "b"}},
+                                        {"name": "m", "result": True, "changes": {}}])  # fmt: skip
+    results = [
+        [sub["result"] for sub in converge("x", test, lambda: plan)["sub_state_run"]]
+        for test in (True, False)
+    ]
+    assert results == [[None, True], [True, True]]

@@ -119,7 +119,7 @@ def directory_problem(path: str) -> str:
     return ""
 
 
-def log_quote(unit: str, since: str, last: bool = False) -> str:
+def journal_quote(unit: str, since: str, last: bool = False) -> str:
     """The error lines of a unit's journal, to be put behind an error; empty if there are none.
 
     unit, since
@@ -128,7 +128,7 @@ def log_quote(unit: str, since: str, last: bool = False) -> str:
         See :func:`infra_formula.daemon.checks.extract_error_lines`.
     """
     log = systemd.journal(unit, since)
-    return f"; its log: {checks.extract_error_lines(log, last)}" if log else ""
+    return f"; its journal: {checks.extract_error_lines(log, last)}" if log else ""
 
 
 def _diagnosis(daemon: Daemon, since: str) -> str:
@@ -137,7 +137,7 @@ def _diagnosis(daemon: Daemon, since: str) -> str:
     problems = [port_problem(daemon)]
     problems += [f"{daemon['writes_parameter']}: {problem}" for problem in directories if problem]
     reasons = "".join(f"; {problem}" for problem in problems if problem)
-    return reasons + log_quote(daemon["unit"], since)
+    return reasons + journal_quote(daemon["unit"], since)
 
 
 def metrics(port: int, path: str = "/metrics") -> dict[str, float]:

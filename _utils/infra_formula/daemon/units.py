@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from infra_formula import process, systemd
-from infra_formula.daemon import checks
+from infra_formula.daemon import health
 from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
 
@@ -134,15 +134,12 @@ def watch(minion: Minion, settle: float) -> str:
         else:
             time.sleep(min(_PAUSE, settle - youngest))
     if faults:
-        lines = [f"{unit}: {fault}{_quoted(unit)}" for unit, fault in sorted(faults.items())]
+        lines = [
+            f"{unit}: {fault}{health.journal_quote(unit, '-10min', last=True)}"
+            for unit, fault in sorted(faults.items())
+        ]
         raise CommandFailed("\n".join(lines))
     return f"{len(expected)} units run without a restart."
-
-
-def _quoted(unit: str) -> str:
-    lines = systemd.journal(unit, "-10min")
-    words = checks.extract_error_lines(lines, last=True) if lines.strip() else ""
-    return f"; its journal: {words}" if words else ""
 
 
 def restarts_last_hour() -> dict[str, int]:

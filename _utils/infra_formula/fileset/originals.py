@@ -29,6 +29,7 @@ def backup(files: Iterable[str]) -> None:
             continue
         if (path.is_dir() and not path.is_symlink()) or contents.has_managed_header(path):
             continue
+        atomic.make_directories(saved.parent.parent)
         atomic.make_directories(saved.parent, 0o700)
         # Renamed when it is complete: half of it would be restored as the original one day.
         temporary = atomic.temporary_path(saved)

@@ -132,6 +132,7 @@ def switch_files(
     Raises OSError; the live files are then as before.
     """
     old = Path(tempfile.mkdtemp(prefix="old-", dir=stage))
+    gone = set(removed)
     done: list[str] = []
 
     def undo() -> None:
@@ -148,7 +149,7 @@ def switch_files(
                 (old / rel).parent.mkdir(parents=True, exist_ok=True)
                 atomic.link_or_copy(live, old / rel)
             done.append(rel)
-            if rel in removed:
+            if rel in gone:
                 live.unlink(missing_ok=True)
                 continue
             atomic.make_directories(live.parent)

@@ -108,7 +108,7 @@ def reload(administrator: Administrator, what: str, unit: str, since: str) -> No
     try:
         require(administrator, f"/api/admin/provisioning/{what}/reload", "POST")
     except CommandFailed as err:
-        raise CommandFailed(f"{err}{health.log_quote(unit, since)}") from err
+        raise CommandFailed(f"{err}{health.journal_quote(unit, since)}") from err
 
 
 def uids(administrator: Administrator) -> dict[str, set[str]]:

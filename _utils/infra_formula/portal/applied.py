@@ -16,7 +16,7 @@ from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
-from infra_formula.portal import cards, rendering, server
+from infra_formula.portal import cards, http_client, rendering
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import View, served, views
 from infra_formula.registration import inventory
@@ -146,16 +146,12 @@ def status(only: Iterable[str] | None = None, timeout: float = 8.0) -> dict[str,
         return result
 
 
-def _port(settings: Settings, scheme: str) -> int:
-    port: int = settings["nginx_ssl_port" if scheme == "https" else "nginx_port"]
-    return port
-
-
 def _code(host: str, path: str, scheme: str, settings: Settings, timeout: float) -> int | None:
     """HTTP status of a page of the portal; None without an answer."""
-    port, tls = _port(settings, scheme), scheme == "https"
+    tls = scheme == "https"
+    port = settings["nginx_ssl_port" if tls else "nginx_port"]
     try:
-        code, _body = server.get("127.0.0.1", port, host, path, tls, timeout)
+        code, _headers, _body = http_client.get(port, path, host, tls, timeout)
     except OSError as err:
         log.debug("%s%s over %s: %s", host, path, scheme, err)
         return None

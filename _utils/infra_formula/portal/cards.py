@@ -8,17 +8,18 @@ records.
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPMessage
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from infra_formula.fileset import manifest
+from infra_formula.portal import http_client
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +42,6 @@ ALERTS_PAGE = "/vmalert/vmalert/alerts"
 ALERT_PAGES = (ALERTMANAGER_PAGE, ALERTS_PAGE)
 """Queried even if the home page has no card of them."""
 
-USER_AGENT = "infra-formula"
-"""User agent of this formula's requests; ``infra.conf.j2`` does not log them."""
-
-_HEADERS = {"Accept": "text/html", "User-Agent": USER_AGENT}
-_MAX_BYTES = 65536  # that are read of a page: only its head matters
 _MAX_REDIRECTS = 3
 _URL_CHARACTERS = "%/:?&=+,;@!$'()*~#[]-._"
 _SCRIPT = re.compile(r"<script\b", re.IGNORECASE)
@@ -229,7 +225,7 @@ def _ask_program(
                     code,
                     f"the page's script {source[:200]} answers HTTP {script_code}",
                 )
-    except (OSError, http.client.HTTPException) as err:
+    except OSError as err:
         return _answer(None, None, f"{name} does not answer on port {port}: {err}")
     except ValueError as err:
         return _answer(False, None, f"leads to what is no URL: {err}")
@@ -266,12 +262,6 @@ def _resolved(port: int, path: str, link: str) -> tuple[str, bool]:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), True
 
 
-def _get(port: int, path: str, timeout: float) -> tuple[int, http.client.HTTPMessage, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    try:
-        connection.request("GET", quote(path, safe=_URL_CHARACTERS), headers=_HEADERS)
-        answer = connection.getresponse()
-        body = answer.read(_MAX_BYTES).decode("utf-8", "replace")
-        return answer.status, answer.headers, body
-    finally:
-        connection.close()
+def _get(port: int, path: str, timeout: float) -> tuple[int, HTTPMessage, str]:
+    url = quote(path, safe=_URL_CHARACTERS)
+    return http_client.get(port, url, f"127.0.0.1:{port}", timeout=timeout, accept="text/html")

@@ -9,7 +9,6 @@ policy allows nothing else.
 from __future__ import annotations
 
 import base64
-import difflib
 import hashlib
 import ipaddress
 import re
@@ -21,14 +20,15 @@ import jinja2
 import markupsafe
 import salt.utils.yaml
 
+from infra_formula import templates
 from infra_formula.errors import InvalidInput
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
+from infra_formula.parameters.schema import join, nearest, problem
 from infra_formula.portal import cards as portal_cards
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.rendering import TEMPLATES
 from infra_formula.portal.views import site_url, views
-from infra_formula.templates import SaltLoader
 
 CARD_KEYS = ("name", "url", "desc", "icon", "name_cn", "desc_cn")
 """Attributes of a card; ``name`` and ``url`` are required."""
@@ -42,7 +42,6 @@ _PAGES = (
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _PLAIN_URL = re.compile(r"https?://[a-z0-9.-]*[a-z0-9](?::[0-9]+)?(?:/[!-~]*)?")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-_SHOWN = 60
 
 
 def files(
@@ -65,15 +64,14 @@ def files(
 
     Raises InvalidInput for a faulty card or template.
     """
-    text = minion.call("cp.get_file_str", "salt://infra/nginx/pages.yaml")
-    data = salt.utils.yaml.safe_load(text)
+    data = salt.utils.yaml.safe_load(templates.read(minion, "salt://infra/nginx/pages.yaml"))
     context = portal_context(portal, settings, nodes, version)
     context["strings"], context["icons"] = data["strings"], data["icons"]
     variables = {"repo_name": settings["repo_name"]}
     wanted = cards(data["cards"], settings["components"], services, extra_services, variables)
     record = portal_cards.record(wanted, settings)
     context["cards"] = [card for card in wanted if record["asked"][card["url"]]["served"]]
-    rendered = render(context, SaltLoader(minion, TEMPLATES))
+    rendered = render(context, templates.SaltLoader(minion, TEMPLATES))
     group = settings["nginx_group"]
     return {name: {"text": text, "group": group} for name, text in rendered.items()}, record
 
@@ -225,16 +223,17 @@ def card_problems(path: str, cards: object) -> list[str]:
     Returns one message for each fault, starting with the key path; empty where there is none.
     """
     if not isinstance(cards, (list, tuple)):
-        return [_problem(path, "a list of cards, each with name and url", cards)]
+        return [problem(path, "a list of cards, each with name and url", cards)]
     errors = []
     for index, card in enumerate(cards):
         here = f"{path}[{index}]"
         if not isinstance(card, Mapping):
-            errors.append(_problem(here, "a card, a dictionary with name and url", card))
+            errors.append(problem(here, "a card, a dictionary with name and url", card))
             continue
         for key, value in card.items():
             if key not in CARD_KEYS:
-                errors.append(f"{_join(here, key)}: unknown attribute{_nearest(key)}")
+                hint = nearest(key, CARD_KEYS) or f"; known are {', '.join(CARD_KEYS)}"
+                errors.append(f"{join(here, key)}: unknown attribute{hint}")
             elif key == "url":
                 errors += _url_problems(f"{here}.url", value)
             elif value is not None or key == "name":
@@ -246,49 +245,26 @@ def card_problems(path: str, cards: object) -> list[str]:
 # -- checks --------------------------------------------------------------------------------------
 
 
-def _show(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-
-
-def _problem(path: str, expected: str, got: object) -> str:
-    hint = ""
-    if isinstance(got, bool):
-        hint = " (YAML reads unquoted on, off, yes and no as booleans; quote them)"
-    return f"{path}: expected {expected}, got {_show(got)}{hint}"
-
-
-def _join(path: str, key: object) -> str:
-    if isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9_-]+", key):
-        return f"{path}.{key}"
-    return f"{path}[{_show(key)}]"
-
-
-def _nearest(key: object) -> str:
-    matches = difflib.get_close_matches(str(key), CARD_KEYS, n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else f"; known are {', '.join(CARD_KEYS)}"
-
-
 def _text_problems(path: str, value: object, required: bool) -> list[str]:
     if not isinstance(value, str):
-        return [_problem(path, "a string", value)]
+        return [problem(path, "a string", value)]
     # Line breaks come with YAML's block texts, and are only spaces on a page.
     if _CONTROL.search(re.sub(r"[\t\n\r]", "", value)):
-        return [_problem(path, "a string without control characters", value)]
+        return [problem(path, "a string without control characters", value)]
     if required and not value.strip():
-        return [_problem(path, "a string that is not empty", value)]
+        return [problem(path, "a string that is not empty", value)]
     return []
 
 
 def _url_problems(path: str, value: object) -> list[str]:
     expected = "a path starting with / or an http(s) URL"
     if not isinstance(value, str):
-        return [_problem(path, expected, value)]
+        return [problem(path, expected, value)]
     if _CONTROL.search(value):
-        return [_problem(path, f"{expected}, without control characters", value)]
+        return [problem(path, f"{expected}, without control characters", value)]
     if value.startswith("/"):
         # Browsers take // and /\ for the start of another host.
-        return [_problem(path, expected, value)] if value[1:2] in ("/", "\\") else []
+        return [problem(path, expected, value)] if value[1:2] in ("/", "\\") else []
     if _PLAIN_URL.fullmatch(value):
         return []
     try:
@@ -296,7 +272,7 @@ def _url_problems(path: str, value: object) -> list[str]:
         good = value.lower().startswith(("http://", "https://")) and bool(parts.hostname)
     except ValueError:
         good = False
-    return [] if good else [_problem(path, expected, value)]
+    return [] if good else [problem(path, expected, value)]
 
 
 def _link_faults(context: Mapping[str, Any]) -> Iterable[str]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import re
-import socket
-import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +10,7 @@ from typing import Any
 from infra_formula import process
 from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
-from infra_formula.portal import rendering
-from infra_formula.portal.cards import USER_AGENT
+from infra_formula.portal import http_client, rendering
 
 _ERROR_LOG = Path("/var/log/nginx-error.log")
 
@@ -87,7 +83,7 @@ def served_hash(port: int, timeout: float = 2.0) -> str | None:
         Seconds to wait for the answer.
     """
     try:
-        code, body = get("127.0.0.1", port, rendering.CONFIG_HASH_NAME, "/", timeout=timeout)
+        code, _, body = http_client.get(port, "/", rendering.CONFIG_HASH_NAME, timeout=timeout)
     except OSError:
         return None
     return body.strip() if code == 200 else None
@@ -113,7 +109,7 @@ def wait_until_served(port: int, expected: str, seconds: float = 30.0, since: in
             return
         refused = [line for line in _error_log(since) if "[emerg]" in line]
         if refused:
-            raise CommandFailed(f"nginx refuses the configuration: {refused[-1]}")
+            raise CommandFailed(f"nginx refuses the configuration on reload: {refused[-1]}")
         time.sleep(0.05)
     lines = " | ".join(_error_log(since)[-3:]) or "nothing"
     raise CommandFailed(
@@ -133,29 +129,3 @@ def _error_log(since: int) -> list[str]:
     with _ERROR_LOG.open("rb") as stream:
         stream.seek(since if since <= error_log_size() else 0)  # rotated in between: all of it
         return stream.read().decode("utf-8", "replace").splitlines()
-
-
-def get(
-    address: str, port: int, host: str, path: str, tls: bool = False, timeout: float = 3.0
-) -> tuple[int, str]:
-    """GET by name at an address, without verification of the certificate: status and body.
-
-    Raises OSError, also for an answer that is not HTTP.
-    """
-    connection = http.client.HTTPConnection(address, port, timeout=timeout)
-    try:
-        if tls:
-            # Not the default context: it would load every trusted CA, and none is asked here.
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            plain = socket.create_connection((address, port), timeout)
-            connection.sock = context.wrap_socket(plain, server_hostname=host)
-        headers = {"Host": host, "Connection": "close", "User-Agent": USER_AGENT}
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read(65536).decode("utf-8", "replace")
-    except http.client.HTTPException as err:
-        raise OSError(str(err)) from err
-    finally:
-        connection.close()

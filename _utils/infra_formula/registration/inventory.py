@@ -48,8 +48,8 @@ def accept(
         unexternal minion.
     settings
         ``nodes`` (the INFRA nodes, each ``key``, ``ip`` and ``seq``), ``reserved`` (name → its
-        owner: records of the pillar, names of the portal), ``jobs`` (those that are scraped) and
-        ``others`` (facts of machines that are not minions, from pillar).
+        owner: records of the pillar, names of the portal), ``jobs`` (further ones that are scraped)
+        and ``others`` (facts of machines that are not minions, from pillar).
     before
         The inventory of the last run: its claims to addresses and names come first.
     """
@@ -97,7 +97,7 @@ def _normalize(
     minion_id: str, published: Facts, jobs: Iterable[str], refused: dict[str, list[str]]
 ) -> Facts:
     """Facts with normalized addresses, without targets of jobs that are not scraped."""
-    known = set(jobs)
+    known = {*facts.JOBS, *jobs}
     targets = []
     for target in published.get("targets", []):
         if target["job"] in known:

@@ -1,8 +1,8 @@
-"""What start and key events leave to be done: a spool below the master's cache.
+"""The spool below the master's cache: start and key events that wait for the run.
 
 The reactor loads this file alone, by its path in the file roots, so that it and the reactor's files
-are of one release; therefore it imports nothing else of the library. The run that works the spool
-off is :mod:`infra_formula.registration.events`.
+are of one release. Therefore it imports nothing else of the library. The run that processes the
+spool is :mod:`infra_formula.registration.events`.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from salt.exceptions import CommandExecutionError
 log = logging.getLogger(__name__)
 
 REQUESTED = 60
-"""Seconds that a run may take from its request to its start; then another one is requested."""
+"""Seconds from the request of a run to its start, after which another one is requested."""
 
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
-"""Ids that the registration takes, too. No wildcard, comma, blank, line break, slash or ``@``."""
+"""As in the registration: no wildcard, comma, blank, line break, slash or ``@``."""
 
 
 def reaction(opts: Mapping[str, Any], kind: str, data: Any) -> dict[str, Any]:
-    """What the reactor runs for one event: nothing, or :func:`process_events`, without arguments.
+    """What the reactor runs for an event: nothing, or ``process_events`` without arguments.
 
     opts
         Options of the master.
     kind
         ``start``: a minion has started; ``delete``: a key was deleted.
     data
-        Data of the event, anything. Who sent it is unknown: a minion can send both events itself.
+        Data of the event, any value. A minion can send both kinds of events itself.
 
-    Returns high data of a reaction. Nothing of the event is in it.
+    Returns high data of a reaction, which holds nothing of the event.
 
-    Raises CommandExecutionError where the master's folder is not safe.
+    Raises CommandExecutionError if the master's folder is not safe.
     """
     minion_id = data.get("id") if isinstance(data, dict) else None
     if not is_minion_id(minion_id):
@@ -57,11 +57,11 @@ def reaction(opts: Mapping[str, Any], kind: str, data: Any) -> dict[str, Any]:
                 return {}
             spool.add_started(minion_id)
     elif data.get("act") == "delete" and data.get("result") is True:
-        if not spool.is_register_noted():
+        if not spool.is_registration_requested():
             if is_accepted(opts, minion_id):
                 _warn(f"an event that the key of {minion_id} was deleted, which is accepted")
                 return {}
-            spool.note_register()
+            spool.request_registration()
     else:
         return {}
     if not spool.request_run():
@@ -77,15 +77,14 @@ _warned: list[str] = []
 
 
 def _warn(what: str) -> None:
-    # Once for each time that this file is loaded, which is every few seconds: who sends events in
-    # a storm does not fill the log with them.
+    # Once per load of this file, every few seconds: a storm of events does not fill the log.
     if not _warned:
         _warned.append(what)
-        log.warning("infra: ignored %s; others in these seconds are not logged", what)
+        log.warning("infra: ignored %s; further ones in these seconds are not logged", what)
 
 
 def is_minion_id(value: Any) -> TypeGuard[str]:
-    """Whether a value is a minion id that this formula takes."""
+    """Whether a value is a minion id that this formula accepts."""
     return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
@@ -101,14 +100,14 @@ def is_accepted(opts: Mapping[str, Any], minion_id: str) -> bool:
 
 
 class Spool:
-    """A folder below the master's cache that holds what is still to be done.
+    """A folder below the master's cache with the work that is left.
 
     ``started/ID``    a minion has started
-    ``taken/ID``      the run works on it; one that is found at the start of a run was interrupted
-    ``register``      the INFRA nodes are to register what is there now
+    ``taken/ID``      the run works on it; at the start of a run: its predecessor was interrupted
+    ``register``      the INFRA nodes have to register the present facts
     ``registering``   the run works on it, or it failed
     ``requested``     a run was requested and has not begun
-    ``lock``          held by the one run
+    ``lock``          held by the run
     ``record.json``   the last registration, and attempts to apply
     """
 
@@ -116,18 +115,18 @@ class Spool:
         self.root = Path(opts["cachedir"]) / "infra_fleet"
         for folder in (self.root, self.root / "started", self.root / "taken"):
             folder.mkdir(mode=0o700, exist_ok=True)
-            found = folder.lstat()
+            status = folder.lstat()
             if (
-                not stat.S_ISDIR(found.st_mode)
-                or found.st_uid != os.geteuid()
-                or found.st_mode & 0o022
+                not stat.S_ISDIR(status.st_mode)
+                or status.st_uid != os.geteuid()
+                or status.st_mode & 0o022
             ):
                 raise CommandExecutionError(
                     f"{folder}: expected a folder that belongs to the master's user and that "
-                    "nobody else may write; remove it, it is made anew"
+                    "nobody else may write; remove it, it is created again"
                 )
 
-    # What has happened.
+    # Events.
 
     def has_started(self, minion_id: str) -> bool:
         return (self.root / "started" / minion_id).exists()
@@ -144,45 +143,45 @@ class Spool:
     def finish(self, minion_id: str) -> None:
         (self.root / "taken" / minion_id).unlink(missing_ok=True)
 
-    def put_back(self, minion_id: str) -> None:
+    def requeue(self, minion_id: str) -> None:
         (self.root / "taken" / minion_id).replace(self.root / "started" / minion_id)
 
-    def put_all_back(self) -> None:
-        """What an interrupted run had taken is to be done."""
+    def requeue_all(self) -> None:
+        """Requeue the minions of an interrupted run."""
         for minion_id in filter(is_minion_id, os.listdir(self.root / "taken")):
-            self.put_back(minion_id)
+            self.requeue(minion_id)
 
     # Registration.
 
-    def is_register_noted(self) -> bool:
+    def is_registration_requested(self) -> bool:
         return (self.root / "register").exists()
 
-    def note_register(self) -> None:
+    def request_registration(self) -> None:
         (self.root / "register").touch(mode=0o600)
 
     def is_registering(self) -> bool:
         return (self.root / "registering").exists()
 
-    def begin_register(self) -> None:
+    def begin_registration(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             (self.root / "register").replace(self.root / "registering")
 
-    def continue_register(self) -> None:
+    def continue_registration(self) -> None:
         (self.root / "registering").touch(mode=0o600)
 
-    def end_register(self) -> None:
+    def end_registration(self) -> None:
         (self.root / "registering").unlink(missing_ok=True)
 
     # The run.
 
     def has_work(self) -> bool:
-        return self.is_register_noted() or bool(self.started())
+        return self.is_registration_requested() or bool(self.started())
 
     def request_run(self) -> bool:
-        """Whether a run has to be started, now that something was noted.
+        """Whether a run has to be started after an event was written.
 
-        The order matters. A run removes ``requested`` before it reads anything, and reads once more
-        after it has released the lock; so what was noted before this call is never missed.
+        The order matters. A run removes ``requested`` before it reads anything, and reads again
+        after it has released the lock, so that no event before this call is missed.
         """
         mark = self.root / "requested"
         with contextlib.suppress(FileNotFoundError):
@@ -199,7 +198,7 @@ class Spool:
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[bool]:
-        """Hold the lock; yields False at once where another run has it."""
+        """Hold the lock; yields False at once if another run holds it."""
         handle = os.open(
             self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
@@ -212,29 +211,29 @@ class Spool:
             try:
                 yield True
             finally:
-                # Not left to the close: a process that Salt forked meanwhile has the handle, too.
+                # Closing is not enough: a process that Salt forked meanwhile has the handle too.
                 fcntl.flock(handle, fcntl.LOCK_UN)
         finally:
             os.close(handle)
 
     def record(self) -> dict[str, Any]:
-        """What earlier runs did; nothing where the file is missing or unreadable.
+        """The record of earlier runs; empty if the file is missing or corrupt.
 
         ``attempts`` (id → time of its last apply), ``digest`` of the facts that the INFRA nodes
-        registered last, ``registered`` (when), ``looked`` (when the facts were looked at last).
+        registered last, ``registered`` (when), ``looked`` (time of the last check of the mine).
         """
         try:
-            found = json.loads((self.root / "record.json").read_text(encoding="utf-8"))
+            data = json.loads((self.root / "record.json").read_text(encoding="utf-8"))
             return {
-                "attempts": {str(k): float(v) for k, v in found["attempts"].items()},
-                "digest": str(found["digest"]),
-                "registered": float(found["registered"]),
-                "looked": float(found["looked"]),
+                "attempts": {str(k): float(v) for k, v in data["attempts"].items()},
+                "digest": str(data["digest"]),
+                "registered": float(data["registered"]),
+                "looked": float(data["looked"]),
             }
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as err:
-            log.warning("infra: %s/record.json is unreadable and is written anew: %s",
+            log.warning("infra: %s/record.json is corrupt and is written again: %s",
                         self.root, err)  # fmt: skip
         return {"attempts": {}, "digest": "", "registered": 0.0, "looked": 0.0}
 

@@ -73,7 +73,7 @@ def inspect(minion: Minion, names: Kinds) -> Entries:
         "units": _inspect_units,
         "packages": lambda some: _inspect_packages(minion, some),
         "booleans": _inspect_booleans,
-        # A label that another policy gives the same paths is refused by the state that sets ours.
+        # If another policy labels the same paths, the state that sets a label fails.
         "contexts": lambda some: dict.fromkeys(some, False),
         "timezones": lambda some: dict.fromkeys(some, minion.call("timezone.get_zone")),
     }
@@ -160,7 +160,7 @@ def record() -> dict[str, Entries]:
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise CommandFailed(
             f"{record_path()} is damaged ({err}): the state of this machine before installation "
-            "is unknown. Move the file away to begin anew; what is there now is then taken for "
+            "is unknown. Move the file away to begin anew; what is there now is then recorded as "
             "that state"
         ) from err
 
@@ -263,6 +263,8 @@ def add_package_changes(component: str, changes: Mapping[str, Any]) -> None:
         Of a state of the package manager.
     """
     found = packages_changed_by(changes)
+    if not any(found.values()):
+        return
     for package in record().get(component, {}).get("packages", {}):
         found["installed"].pop(package, None)
     if any(found.values()):

@@ -6,25 +6,20 @@ pillar installed is removed too.
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
-import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra_formula import paths, process, systemd
-from infra_formula.errors import CommandFailed
+from infra_formula import paths, systemd
+from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import manifest, originals
 from infra_formula.minion import Minion
+from infra_formula.state import Plan
 from infra_formula.uninstall import install_record
 
 STAGES = ("service", "config", "package", "data")
-_DPKG_NEEDS = re.compile(r"^\s+(\S+) depends on (\S+?)[.;]?(?: \(.*)?$", re.MULTILINE)
-_DPKG_OF = re.compile(r"problems prevent removal of (\S+):")
-_RPM_NEEDS = re.compile(r"^\s*(.+?) is needed by \(installed\) (\S+)$", re.MULTILINE)
 
 
 def problems(remove: Any, confirm: Any) -> list[str]:
@@ -60,6 +55,32 @@ def unconfirmed(data: Iterable[str], confirm: Iterable[str]) -> list[str]:
     return [path for path in data if os.path.lexists(path) and path.rstrip("/") not in named]
 
 
+def check_allowed(safeguard: bool, remove: Sequence[str], confirm: Sequence[str]) -> None:
+    """Refuse a removal with wrong parameters, or with ``infra_safeguard`` on.
+
+    Raises InvalidInput and CommandFailed.
+    """
+    errors = problems(remove, confirm)
+    if errors:
+        raise InvalidInput("\n".join(["Nothing was changed; in pillar:", *errors]))
+    if safeguard:
+        raise CommandFailed(
+            f"Nothing was changed: infra_safeguard is on. To remove {', '.join(remove)} "
+            "(infra_remove) from this machine, pass infra_safeguard: false for this one run: "
+            """pillar='{"infra": {"infra_safeguard": false}}'"""
+        )
+
+
+def check_confirmed(data: Iterable[str], confirm: Sequence[str]) -> None:
+    """Refuse to delete data that ``infra_remove_confirm`` does not name; raises InvalidInput."""
+    missing = unconfirmed(data, confirm)
+    if missing:
+        raise InvalidInput(
+            "Nothing was changed: infra_remove contains data. Expected "
+            f"infra_remove_confirm: [{', '.join(missing)}], got [{', '.join(confirm)}]"
+        )
+
+
 # -- services ------------------------------------------------------------------------------------
 
 
@@ -67,6 +88,24 @@ def active_units(minion: Minion, units: Iterable[str]) -> list[str]:
     """Units that run or start with the machine."""
     now = install_record.inspect(minion, {"units": units}).get("units", {})
     return [u for u, is_ in now.items() if is_["active"] or is_["file"].startswith("enabled")]
+
+
+def plan_stop(minion: Minion, component: str) -> Plan:
+    """Plan to stop and disable the services of a component."""
+    units = active_units(minion, install_record.record().get(component, {}).get("units", {}))
+    if not units:
+        return Plan(comment=f"No service of {component} runs.")
+
+    def stop() -> None:
+        for unit in units:
+            systemd.systemctl("disable", "--now", systemd.unit_name(unit))
+
+    return Plan(
+        changes=dict.fromkeys(units, "stopped"),
+        comment=f"{', '.join(units)} stopped.",
+        would=f"{', '.join(units)} would be stopped.",
+        apply=stop,
+    )
 
 
 def restore_units(
@@ -195,6 +234,22 @@ def dangling_links(links: Iterable[str], folders: Iterable[str]) -> list[str]:
     return found
 
 
+def plan_deletion(component: str, data: Iterable[str]) -> Plan:
+    """Plan to delete the data of a component; each path has to be confirmed."""
+    present = [path for path in data if os.path.lexists(path)]
+
+    def delete_all() -> None:
+        for path in present:
+            delete(path)
+
+    return Plan(
+        changes=dict.fromkeys(present, "deleted"),
+        comment=f"Data of {component}: {len(present)} paths deleted.",
+        would=f"Data of {component}: {len(present)} paths would be deleted.",
+        apply=delete_all,
+    )
+
+
 def delete(path: str) -> None:
     """Delete a file, a link or a whole directory; a mount point is emptied, and stays."""
     here = Path(path)
@@ -205,129 +260,6 @@ def delete(path: str) -> None:
             delete(str(child))
     else:
         shutil.rmtree(here)
-
-
-# -- packages ------------------------------------------------------------------------------------
-
-
-def required_by(family: str, output: str) -> dict[str, str]:
-    """Packages that cannot be removed → a package that requires them.
-
-    family
-        ``Debian`` or ``RedHat``.
-    output
-        Of ``dpkg --no-act --purge`` or ``rpm --erase --test``.
-    """
-    if family == "Debian":
-        found = {}
-        for block in re.split(r"(?=dpkg: dependency problems)", output):
-            of = _DPKG_OF.search(block)
-            user = _DPKG_NEEDS.search(block)
-            if of and user:
-                found[of.group(1)] = user.group(1)
-        return found
-    return dict(_RPM_NEEDS.findall(output))
-
-
-def removable(minion: Minion, packages: Iterable[str]) -> dict[str, Any]:
-    """Find out which packages can be removed without removing another one.
-
-    packages
-        Names; those that are not installed are ignored.
-
-    Returns ``remove`` (names) and ``required`` (name → the package that requires it).
-    """
-    there = minion.call("pkg.list_pkgs")
-    left = sorted(name for name in set(packages) if name in there)
-    kept: dict[str, str] = {}
-    family = minion.grains["os_family"]
-    command = (
-        ["dpkg", "--no-act", "--purge"] if family == "Debian" else ["rpm", "--erase", "--test"]
-    )
-    while left:
-        outcome = process.run([*command, *left], env={"LC_ALL": "C"})
-        if outcome["retcode"] == 0:
-            break
-        output = f"{outcome['stdout']}\n{outcome['stderr']}"
-        users = required_by(family, output)
-        if family != "Debian":
-            users = {_provider(what): user for what, user in users.items()}
-        stay = {name.partition(":")[0]: user for name, user in users.items()}
-        stay = {name: user for name, user in stay.items() if name in left}
-        if not stay:
-            raise CommandFailed(f"{' '.join(command)}: {output.strip()}")
-        kept.update(stay)
-        left = [name for name in left if name not in stay]
-    return {"remove": left, "required": kept}
-
-
-def _provider(capability: str) -> str:
-    """Name of the installed package that provides a capability."""
-    word = capability.split(" ", 1)[0]
-    outcome = process.run(
-        ["rpm", "--query", "--queryformat", "%{NAME}\n", "--whatprovides", word],
-    )
-    return outcome["stdout"].splitlines()[0] if outcome["retcode"] == 0 else word
-
-
-def purge(minion: Minion, packages: list[str]) -> None:
-    """Remove packages with their configuration.
-
-    Raises CommandExecutionError where some are still installed then.
-    """
-    function = "pkg.purge" if minion.grains["os_family"] == "Debian" else "pkg.remove"
-    minion.call(function, pkgs=packages)
-    left = sorted(set(packages) & set(minion.call("pkg.list_pkgs")))
-    if left:
-        raise CommandFailed(f"the package manager left these installed: {', '.join(left)}")
-
-
-# -- accounts ------------------------------------------------------------------------------------
-
-
-def removable_accounts(
-    accounts: Iterable[str], groups: Iterable[str], data: Iterable[str], stopped: bool = False
-) -> dict[str, dict[str, str]]:
-    """Find out which accounts and groups can be removed.
-
-    accounts, groups
-        Names; those that do not exist are ignored.
-    data
-        Absolute paths of data; their owners stay.
-    stopped
-        Treat their processes as ended.
-
-    Returns ``accounts`` and ``groups``: name → why it stays, empty if it can be removed.
-    """
-    owners, members = set(), set()
-    for path in data:
-        if os.path.lexists(path):
-            st = os.lstat(path)
-            owners.add(st.st_uid)
-            members.add(st.st_gid)
-    busy = {
-        os.stat(entry.path).st_uid for entry in os.scandir("/proc") if entry.name.isdigit()
-        if os.path.exists(entry.path)
-    }  # fmt: skip
-    found: dict[str, dict[str, str]] = {"accounts": {}, "groups": {}}
-    for name in accounts:
-        try:
-            uid = pwd.getpwnam(name).pw_uid
-        except KeyError:
-            continue
-        owns = "its data stays" if uid in owners else ""
-        busy -= {uid} if stopped else set()
-        found["accounts"][name] = owns or ("it has processes" if uid in busy else "")
-    for name in groups:
-        try:
-            gid = grp.getgrnam(name).gr_gid
-        except KeyError:
-            continue
-        primary = [p.pw_name for p in pwd.getpwall() if p.pw_gid == gid]
-        stays = [p for p in primary if found["accounts"].get(p, "not managed")]
-        owns = "its data stays" if gid in members else ""
-        found["groups"][name] = owns or (f"the group of {stays[0]}" if stays else "")
-    return found
 
 
 # -- the end -------------------------------------------------------------------------------------
