@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "d63dc5db37a5d1e6b85b330359d91a479f3b4fccffbfa75231bb435ffcb7dbf5"
+DIGEST = "b782b24b4202b3d6b9f22b8ce2b07a9d7d796f83d94a4ae0734bb8da97f3df4f"

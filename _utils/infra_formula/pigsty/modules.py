@@ -31,17 +31,21 @@ _KEEPALIVED_PORT = 9650
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 
 
-def identity(given: dict[str, Any]) -> dict[str, str]:
+def identity(variables: dict[str, Any]) -> dict[str, str]:
     """Name and cluster of a node of PostgreSQL, which are those of its instance in Pigsty.
 
-    given
+    variables
         Variables of the host, rendered.
 
     Returns ``nodename`` and ``node_cluster``, as far as they follow from it; both may be set by
     hand, and ``node_id_from_pg: false`` keeps them apart.
     """
-    cluster, seq = given.get("pg_cluster"), given.get("pg_seq")
-    if given.get("node_id_from_pg", True) is not True or not _is_word(cluster) or not _is_seq(seq):
+    cluster, seq = variables.get("pg_cluster"), variables.get("pg_seq")
+    if (
+        variables.get("node_id_from_pg", True) is not True
+        or not _is_word(cluster)
+        or not _is_seq(seq)
+    ):
         return {}
     return {"nodename": f"{cluster}-{seq}", "node_cluster": str(cluster)}
 
@@ -58,21 +62,21 @@ def registrations(hosts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """
     register: dict[str, dict[str, Any]] = {}
     targets: dict[str, list[dict[str, Any]]] = {}
-    for host, given in hosts.items():
-        own: dict[str, Any] = {}
+    for host, variables in hosts.items():
+        published: dict[str, Any] = {}
         for publisher in (_pgsql, _members, _docker, _juice, _node_vip):
-            publisher(given, own)
-        if given.get("ip"):
+            publisher(variables, published)
+        if variables.get("ip"):
             for job, entries in (
-                ("patroni", _patroni(given)),
-                ("redis", _redis(given)),
-                ("pgrds", _pgrds(given)),
-                ("ping", _vips(given)),
+                ("patroni", _patroni(variables)),
+                ("redis", _redis(variables)),
+                ("pgrds", _pgrds(variables)),
+                ("ping", _vips(variables)),
             ):
                 if entries:
                     targets.setdefault(job, []).extend(entries)
-        if own:
-            register[host] = own
+        if published:
+            register[host] = published
     _cluster_names(hosts, register)
     return {"register": register, "vmetrics_targets": targets}
 
@@ -98,71 +102,73 @@ def _address(value: Any) -> str | None:
         return None
 
 
-def _instance(given: dict[str, Any]) -> tuple[str, str] | None:
-    cluster, seq = given.get("pg_cluster"), given.get("pg_seq")
+def _instance(variables: dict[str, Any]) -> tuple[str, str] | None:
+    cluster, seq = variables.get("pg_cluster"), variables.get("pg_seq")
     if not _is_word(cluster) or not _is_seq(seq):
         return None
     return str(cluster), f"{cluster}-{seq}"
 
 
-def _pgsql(given: dict[str, Any], own: dict[str, Any]) -> None:
-    known = _instance(given)
-    if known is None:
+def _pgsql(variables: dict[str, Any], published: dict[str, Any]) -> None:
+    names = _instance(variables)
+    if names is None:
         return
-    cls, ins = known
-    found = [
-        {"job": "pgsql", "port": _port(given.get(f"{name}_port"), port), "cls": cls, "ins": ins}
-        for name, port in _PGSQL
-        if given.get(f"{name}_enabled", True) is True
+    cluster, instance = names
+    ports = [
+        _port(variables.get(f"{exporter}_port"), port)
+        for exporter, port in _PGSQL
+        if variables.get(f"{exporter}_enabled", True) is True
     ]
-    if given.get("patroni_enabled", True) is True and not _tls(given):
-        port = _port(given.get("patroni_port"), 8008)
-        found.append({"job": "pgsql", "port": port, "cls": cls, "ins": ins})
-    own["pgsql"] = {"targets": found}
-    if given.get("ip"):
-        own["pgsql"]["dns"] = [{"address": given["ip"], "names": [ins]}]
+    if variables.get("patroni_enabled", True) is True and not _tls(variables):
+        ports.append(_port(variables.get("patroni_port"), 8008))
+    published["pgsql"] = {
+        "targets": [{"job": "pgsql", "port": p, "cls": cluster, "ins": instance} for p in ports]
+    }
+    if variables.get("ip"):
+        published["pgsql"]["dns"] = [{"address": variables["ip"], "names": [instance]}]
 
 
-def _tls(given: dict[str, Any]) -> bool:
-    return given.get("patroni_ssl_enabled", False) is True
+def _tls(variables: dict[str, Any]) -> bool:
+    return variables.get("patroni_ssl_enabled", False) is True
 
 
-def _patroni(given: dict[str, Any]) -> list[dict[str, Any]]:
+def _patroni(variables: dict[str, Any]) -> list[dict[str, Any]]:
     """Patroni over TLS is a job of its own, whose targets carry the job `pgsql`."""
-    known = _instance(given)
-    if known is None or not _tls(given) or given.get("patroni_enabled", True) is not True:
+    instance = _instance(variables)
+    if (
+        instance is None
+        or not _tls(variables)
+        or variables.get("patroni_enabled", True) is not True
+    ):
         return []
-    labels = {"job": "pgsql", "cls": known[0], "ins": known[1], "ip": given["ip"]}
-    port = _port(given.get("patroni_port"), 8008)
-    return [{"targets": [f"{given['ip']}:{port}"], "labels": labels}]
+    labels = {"job": "pgsql", "cls": instance[0], "ins": instance[1], "ip": variables["ip"]}
+    port = _port(variables.get("patroni_port"), 8008)
+    return [{"targets": [f"{variables['ip']}:{port}"], "labels": labels}]
 
 
-def _members(given: dict[str, Any], own: dict[str, Any]) -> None:
-    for job, cluster, usual, number, port, default in _MEMBERS:
-        cls, seq = given.get(cluster, usual), given.get(number)
-        if not _is_word(cls) or not _is_seq(seq):
+def _members(variables: dict[str, Any], published: dict[str, Any]) -> None:
+    for job, cluster_variable, usual, seq_variable, port_variable, usual_port in _MEMBERS:
+        cluster, seq = variables.get(cluster_variable, usual), variables.get(seq_variable)
+        if not _is_word(cluster) or not _is_seq(seq):
             continue
-        ins = f"{cls}-{seq}"
-        own[job] = {
-            "targets": [
-                {"job": job, "port": _port(given.get(port), default), "cls": cls, "ins": ins}
-            ]
-        }
-        if job == "minio" and given.get("ip"):
-            node = str(given.get("minio_node", "${minio_cluster}-${minio_seq}.pigsty"))
-            node = node.replace("${minio_cluster}", str(cls)).replace("${minio_seq}", str(seq))
-            names = [name for name in dict.fromkeys([ins, node]) if _is_word(name)]
-            own[job]["dns"] = [{"address": given["ip"], "names": names}]
+        instance = f"{cluster}-{seq}"
+        port = _port(variables.get(port_variable), usual_port)
+        published[job] = {"targets": [{"job": job, "port": port, "cls": cluster, "ins": instance}]}
+        if job == "minio" and variables.get("ip"):
+            node = str(variables.get("minio_node", "${minio_cluster}-${minio_seq}.pigsty"))
+            node = node.replace("${minio_cluster}", str(cluster)).replace("${minio_seq}", str(seq))
+            names = [name for name in dict.fromkeys([instance, node]) if _is_word(name)]
+            published[job]["dns"] = [{"address": variables["ip"], "names": names}]
 
 
-def _docker(given: dict[str, Any], own: dict[str, Any]) -> None:
-    if given.get("docker_enabled") is True:
-        port = _port(given.get("docker_exporter_port"), _DOCKER_PORT)
-        own["docker"] = {"targets": [{"job": "docker", "port": port}]}
+def _docker(variables: dict[str, Any], published: dict[str, Any]) -> None:
+    if variables.get("docker_enabled") is True:
+        port = _port(variables.get("docker_exporter_port"), _DOCKER_PORT)
+        published["docker"] = {"targets": [{"job": "docker", "port": port}]}
 
 
-def _juice(given: dict[str, Any], own: dict[str, Any]) -> None:
-    instances = given.get("juice_instances")
+def _juice(variables: dict[str, Any], published: dict[str, Any]) -> None:
+    instances = variables.get("juice_instances")
     ports = [
         _port(instance.get("port"), 0)
         for instance in (instances.values() if isinstance(instances, dict) else ())
@@ -170,92 +176,100 @@ def _juice(given: dict[str, Any], own: dict[str, Any]) -> None:
     ]
     found = [{"job": "juice", "port": port} for port in ports if port]
     if found:
-        own["juice"] = {"targets": found}
+        published["juice"] = {"targets": found}
 
 
-def _vip(given: dict[str, Any]) -> str | None:
-    return _address(given.get("vip_address")) if given.get("vip_enabled") is True else None
+def _vip(variables: dict[str, Any]) -> str | None:
+    return _address(variables.get("vip_address")) if variables.get("vip_enabled") is True else None
 
 
-def _node_vip(given: dict[str, Any], own: dict[str, Any]) -> None:
-    vip = _vip(given)
+def _node_vip(variables: dict[str, Any], published: dict[str, Any]) -> None:
+    vip = _vip(variables)
     if vip is not None:
-        port = _port(given.get("vip_exporter_port"), _KEEPALIVED_PORT)
-        own["vip"] = {"targets": [{"job": "node", "port": port, "labels": {"vip": vip}}]}
+        port = _port(variables.get("vip_exporter_port"), _KEEPALIVED_PORT)
+        published["vip"] = {"targets": [{"job": "node", "port": port, "labels": {"vip": vip}}]}
 
 
-def _redis(given: dict[str, Any]) -> list[dict[str, Any]]:
-    cluster, node = given.get("redis_cluster"), given.get("redis_node")
-    instances = given.get("redis_instances")
+def _redis(variables: dict[str, Any]) -> list[dict[str, Any]]:
+    cluster, node = variables.get("redis_cluster"), variables.get("redis_node")
+    instances = variables.get("redis_instances")
     if not _is_word(cluster) or not _is_seq(node) or not isinstance(instances, dict):
         return []
     return [
         {
-            "targets": [f"redis://{given['ip']}:{port}"],
-            "labels": {"cls": cluster, "ins": f"{cluster}-{node}-{port}", "ip": given["ip"]},
+            "targets": [f"redis://{variables['ip']}:{port}"],
+            "labels": {"cls": cluster, "ins": f"{cluster}-{node}-{port}", "ip": variables["ip"]},
         }
         for port in instances
         if _port(port, 0)
     ]
 
 
-def _pgrds(given: dict[str, Any]) -> list[dict[str, Any]]:
+def _pgrds(variables: dict[str, Any]) -> list[dict[str, Any]]:
     """PostgreSQL elsewhere, through exporters on this host, one port each."""
-    exporters = given.get("pg_exporters")
+    exporters = variables.get("pg_exporters")
     out = []
     for port, target in exporters.items() if isinstance(exporters, dict) else ():
-        known = _instance(target) if isinstance(target, dict) else None
+        instance = _instance(target) if isinstance(target, dict) else None
         address = target.get("pg_host") if isinstance(target, dict) else None
-        if known is not None and _port(port, 0):
-            ip = address if isinstance(address, str) and address else given["ip"]
-            labels = {"cls": known[0], "ins": known[1], "ip": ip}
-            out.append({"targets": [f"{given['ip']}:{port}"], "labels": labels})
+        if instance is not None and _port(port, 0):
+            ip = address if isinstance(address, str) and address else variables["ip"]
+            labels = {"cls": instance[0], "ins": instance[1], "ip": ip}
+            out.append({"targets": [f"{variables['ip']}:{port}"], "labels": labels})
     return out
 
 
-def _vips(given: dict[str, Any]) -> list[dict[str, Any]]:
+def _vips(variables: dict[str, Any]) -> list[dict[str, Any]]:
     """Addresses that move between nodes are probed from each of them."""
     out = []
-    vip = _vip(given)
+    vip = _vip(variables)
     if vip is not None:
-        labels = {"ip": given["ip"], "ins": given["ins"], "cls": given["cls"]}
+        labels = {"ip": variables["ip"], "ins": variables["ins"], "cls": variables["cls"]}
         out.append({"targets": [vip], "labels": {**labels, "vip": vip, "job": "node-vip"}})
-    known, vip = _instance(given), _pg_vip(given)
-    if known is not None and vip is not None:
-        labels = {"ip": given["ip"], "ins": known[1], "cls": known[0]}
+    instance, vip = _instance(variables), _pg_vip(variables)
+    if instance is not None and vip is not None:
+        labels = {"ip": variables["ip"], "ins": instance[1], "cls": instance[0]}
         out.append({"targets": [vip], "labels": {**labels, "vip": vip, "job": "pgsql-vip"}})
     return out
 
 
-def _pg_vip(given: dict[str, Any]) -> str | None:
-    return _address(given.get("pg_vip_address")) if given.get("pg_vip_enabled") is True else None
+def _pg_vip(variables: dict[str, Any]) -> str | None:
+    return (
+        _address(variables.get("pg_vip_address"))
+        if variables.get("pg_vip_enabled") is True
+        else None
+    )
 
 
 def _cluster_names(hosts: dict[str, dict[str, Any]], register: dict[str, dict[str, Any]]) -> None:
     """Names of clusters, each published by one host of it: the primary, or the first with a VIP."""
     done: set[str] = set()
     named: set[str] = set()
-    for host, given in hosts.items():
-        known = _instance(given)
-        if known is not None and given.get("pg_role") == "primary" and known[0] not in done:
-            name = f"{known[0]}{given.get('pg_dns_suffix') or ''}"
-            target = given.get("pg_dns_target", "auto")
+    for host, variables in hosts.items():
+        instance = _instance(variables)
+        if (
+            instance is not None
+            and variables.get("pg_role") == "primary"
+            and instance[0] not in done
+        ):
+            name = f"{instance[0]}{variables.get('pg_dns_suffix') or ''}"
+            target = variables.get("pg_dns_target", "auto")
             address = {
-                "auto": _pg_vip(given) or given.get("ip"),
-                "primary": given.get("ip"),
-                "vip": _pg_vip(given),
+                "auto": _pg_vip(variables) or variables.get("ip"),
+                "primary": variables.get("ip"),
+                "vip": _pg_vip(variables),
             }.get(str(target), _address(target))
             if address and _is_word(name):
-                done.add(known[0])
+                done.add(instance[0])
                 named.add(name)
                 register[host]["pgsql"].setdefault("dns", []).append(
                     {"address": address, "names": [name]}
                 )
     for role in ("master", None):
-        for host, given in hosts.items():
-            vip = _vip(given)
-            name = f"{given['cls']}{given.get('vip_dns_suffix') or ''}"
-            matches = role is None or given.get("vip_role") == role
+        for host, variables in hosts.items():
+            vip = _vip(variables)
+            name = f"{variables['cls']}{variables.get('vip_dns_suffix') or ''}"
+            matches = role is None or variables.get("vip_role") == role
             if vip is not None and matches and _is_word(name) and name not in named:
                 named.add(name)
                 register[host]["vip"]["dns"] = [{"address": vip, "names": [name]}]
