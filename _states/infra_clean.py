@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import infra_formula
+
+infra_formula.current()
+
 from infra_formula import systemd
 from infra_formula.fileset import manifest
 from infra_formula.fileset.file_set import FileSet
