@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import infra_formula
+
+infra_formula.current()
+
 from infra_formula.monitoring import alertmanager
 
 

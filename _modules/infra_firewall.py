@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import infra_formula
+
+infra_formula.current()
+
 from infra_formula.firewall import ports
 
 

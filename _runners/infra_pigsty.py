@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import infra_formula
 import salt.minion
+
+infra_formula.current()
+
 from infra_formula.minion import Minion
 from infra_formula.pigsty import conversion
 

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import infra_formula
+
+infra_formula.current()
+
 from infra_formula import paths
 from infra_formula.errors import InvalidInput
 from infra_formula.minion import Minion

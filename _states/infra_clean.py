@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import infra_formula
+
+infra_formula.current()
+
 from infra_formula import systemd
 from infra_formula.fileset import manifest
 from infra_formula.fileset.file_set import FileSet
@@ -170,55 +174,7 @@ def package(name: str) -> dict[str, Any]:
     Packages that were there before installation stay; those that were removed for the component
     are installed again.
     """
-    ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    try:
-        own, shared = _packages(name)
-        if shared and not __opts__["test"]:
-            for kind in ("packages", "installed"):
-                install_record.forget(name, kind, shared)
-        found = packages.removable(_minion(), own) if own else {"remove": [], "required": {}}
-        displaced = _record(name).get("displaced", {})
-        ret["changes"] = dict.fromkeys(found["remove"], "removed")
-        ret["changes"].update(dict.fromkeys(displaced, "installed again"))
-        if not __opts__["test"]:
-            if found["remove"]:
-                packages.purge(_minion(), found["remove"])
-            removed = [p for p in own if p not in found["required"]]
-            for kind in ("packages", "installed"):
-                install_record.forget(name, kind, removed)
-            if displaced:
-                ret["warnings"] = _reinstalled(ret, name, displaced)
-    except (SaltInvocationError, CommandExecutionError) as err:
-        return {**ret, "changes": {}, "result": False, "comment": str(err)}
-    stays = [f"{one} stays: {user} requires it" for one, user in found["required"].items()]
-    stays += [f"{one} stays: another component requires it" for one in shared]
-    return _report(ret, f"The packages of {name}", stays)
-
-
-def _packages(name: str) -> tuple[list[str], list[str]]:
-    """Packages that a component installed: its own, and those that others installed too."""
-    others = install_record.installed_by_formula(except_for=name)
-    kinds = _record(name)
-    installed = [
-        package
-        for kind in ("packages", "installed")
-        for package, was in kinds.get(kind, {}).items()
-        if not was
-    ]
-    return [p for p in installed if p not in others], [p for p in installed if p in others]
-
-
-def _reinstalled(ret: dict[str, Any], component: str, displaced: dict[str, str]) -> list[str]:
-    """Install displaced packages again; those that are not available stay in the record."""
-    try:
-        _minion().call("pkg.install", pkgs=list(displaced))
-    except CommandExecutionError as err:
-        for one in displaced:
-            ret["changes"].pop(one)
-        names = ", ".join(displaced)
-        return [f"{names} was there before installation and is not available now: {err}"]
-    install_record.forget(component, "displaced", displaced)
-    return []
+    return converge(name, __opts__["test"], lambda: packages.plan_removal(_minion(), name))
 
 
 def data(name: str, paths: list[str]) -> dict[str, Any]:
@@ -357,8 +313,6 @@ def _record(component: str) -> dict[str, dict[str, Any]]:
 
 
 def _report(ret: dict[str, Any], what: str, staying: list[str] | None = None) -> dict[str, Any]:
-    if not ret.get("warnings"):
-        ret.pop("warnings", None)
     behind = f"; {'; '.join(staying)}" if staying else ""
     if not ret["changes"]:
         return {**ret, "comment": f"{what}: nothing to remove{behind}"}

@@ -9,6 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import infra_formula
+
+infra_formula.current()
+
 from infra_formula.daemon import data_removal, health, installation, units
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import infra_formula
 import salt.utils.path
+
+infra_formula.current()
+
 from infra_formula import state, templates
 from infra_formula.daemon import units
 from infra_formula.dns import dnsmasq, migration

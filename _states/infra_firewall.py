@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import infra_formula
+
+infra_formula.current()
+
 from infra_formula.firewall import confinement
 from infra_formula.minion import Minion
 from infra_formula.state import converge

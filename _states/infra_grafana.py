@@ -9,6 +9,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import infra_formula
+
+infra_formula.current()
+
 from infra_formula.daemon.model import Daemon
 from infra_formula.grafana import administrator as grafana_administrator
 from infra_formula.grafana import dashboards as grafana_dashboards

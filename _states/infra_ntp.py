@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import infra_formula
+
+infra_formula.current()
+
 from infra_formula import state, templates
 from infra_formula.daemon import units
 from infra_formula.fileset import originals

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import infra_formula
+
+infra_formula.current()
+
 from infra_formula.minion import Minion
 from infra_formula.parameters import validation
 from salt.exceptions import CommandExecutionError, SaltInvocationError

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import infra_formula
+
+infra_formula.current()
+
 from infra_formula.minion import Minion
 from infra_formula.repository import plans
 from infra_formula.state import converge

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import infra_formula
+
+infra_formula.current()
+
 from infra_formula.daemon import started_files
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.state import converge

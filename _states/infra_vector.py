@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import infra_formula
+
+infra_formula.current()
+
 from infra_formula.daemon.model import Daemon
 from infra_formula.logs import vector
 from infra_formula.minion import Minion

@@ -4,7 +4,7 @@
 # for the hash of each. Nothing else may call a custom module from Jinja.
 # Under salt-ssh the files are on the target only once the run has begun: a state syncs them there.
 # The digest is written by `make generate`; `saltutil.sync_all` syncs whatever it is.
-{%- set digest = 'b782b24b4202b3d6b9f22b8ce2b07a9d7d796f83d94a4ae0734bb8da97f3df4f' %}
+{%- set digest = '41a01e0a79627ddf32d0d82c42b167f22e466abd993790a8e433e9e350d50e6e' %}
 {%- set marker = opts.extension_modules ~ '/infra_formula.synced' %}
 {%- set release = opts.extension_modules ~ '/utils/infra_formula/release.py' %}
 {%- set by_ssh = '__master_opts__' in opts %}

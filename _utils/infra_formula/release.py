@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "b782b24b4202b3d6b9f22b8ce2b07a9d7d796f83d94a4ae0734bb8da97f3df4f"
+DIGEST = "41a01e0a79627ddf32d0d82c42b167f22e466abd993790a8e433e9e350d50e6e"

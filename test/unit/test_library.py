@@ -1,5 +1,6 @@
 """The library in a process that keeps it: taken anew when its files change."""
 
+import ast
 import importlib
 import re
 import shutil
@@ -106,3 +107,32 @@ def test_what_is_served_and_what_is_in_the_library_have_one_digest():
     text = release.SYNC.read_text(encoding="utf-8")
     (served,) = re.findall(r"set digest = '([0-9a-f]{64})'", text)
     assert served in release.RELEASE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for folder in ("_modules", "_states", "_runners")
+        for path in sorted((formula.ROOT / folder).glob("*.py"))
+    ],
+    ids=lambda path: f"{path.parent.name}/{path.name}",
+)
+def test_what_salt_loads_takes_the_library_that_is_on_disk(path):
+    """Before all else of the library, and at the top: Salt's paths are not there later."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    of_library = [
+        node
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("infra_formula"))
+        or (isinstance(node, ast.Import) and node.names[0].name.startswith("infra_formula"))
+    ]
+    if path.name == "infra_library.py":
+        assert of_library == []
+        return
+    assert all(node in tree.body for node in of_library)
+    if of_library:
+        lines = [ast.unparse(node) for node in tree.body]
+        call = lines.index("infra_formula.current()")
+        assert [n.lineno < tree.body[call].lineno for n in of_library].count(True) == 1
+        assert "import infra_formula" in lines[:call]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import salt.utils.path
@@ -250,7 +251,7 @@ def _recorded() -> Any:
         return None
 
 
-def _record() -> Any:
+def _record() -> Path:
     return paths.STATE_DIR / "firewall.json"
 
 

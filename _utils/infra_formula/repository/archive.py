@@ -79,20 +79,16 @@ def pack(
 ) -> dict[str, Any]:
     """Write the archive of a repository.
 
-    folder
-        The repository's real directory.
-    name
-        Name of the folder in the archive.
+    folder, name
+        The real directory, and the name of the folder in the archive.
     archive
         File to write; ``.tgz`` and ``.tar.gz`` are compressed by gzip, ``.tar.zst`` by zstd.
     info
-        Kept in the manifest.
+        Put into the manifest.
     sums
-        Path → SHA-256 of every file of the repository. Each file is checked while it is read.
+        Path → SHA-256 of every file; each is checked while it is read.
 
-    Returns ``archive``, ``files``, ``bytes`` (of the archive) and ``sha256`` (of the archive).
-
-    Raises CommandExecutionError; there is then no archive.
+    Returns ``archive``, ``files``, ``bytes`` and ``sha256``. If it raises, there is no archive.
     """
     base = Path(folder)
     links = {}
@@ -264,18 +260,13 @@ def peek(archive: str, descriptor: int | None = None) -> dict[str, Any]:
 def unpack(archive: str, folder: str, descriptor: int | None = None) -> dict[str, Any]:
     """Unpack an archive into an empty folder, and check it on the way.
 
-    archive
-        The file.
     folder
         Where its files go; its own folder (``pigsty/``) is left out.
     descriptor
-        What ``root_only.open_file`` returned for it; opened here where None. Nothing but the
-        descriptor is read.
+        Of ``root_only.open_file``; opened here if None. Nothing else is read.
 
     Returns ``info`` (of the manifest), ``files`` (how many), ``bytes`` and ``manifest`` (whether
-    there was one). The checksums of an archive without manifest still have to be verified.
-
-    Raises CommandExecutionError with what is wrong with it, at the first thing that is.
+    there was one; without, the checksums still have to be verified).
     """
     path = Path(archive)
     try:

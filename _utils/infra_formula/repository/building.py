@@ -43,18 +43,14 @@ def build(
     transfer: dict[str, Any],
     force: bool = False,
 ) -> dict[str, Any]:
-    """Build and publish what a plan says; for ``published.build``, which keeps others away.
+    """Build and publish what a plan says; the caller holds the lock of the repository.
 
-    plan
-        What ``catalogue.plan`` makes of a request.
-    state
-        What ``releases.state`` says is published.
+    plan, state
+        Of ``catalogue.plan`` and ``releases.state``.
     key, transfer, force
-        See ``published.build``.
+        As for ``published.build``.
 
-    Returns what :func:`outcome` does.
-
-    Raises CommandExecutionError; what was published is then unchanged.
+    Returns what :func:`outcome` does. If it raises, what was published is unchanged.
     """
     signer = sealing.signing_key(plan["name"], key)
     home, name = plan["home"], plan["name"]
@@ -90,19 +86,13 @@ def build(
 def outcome(
     path: str, info: dict[str, Any], before: dict[str, Any], changed: bool, fetched: int
 ) -> dict[str, Any]:
-    """What a build came to.
+    """Result of a build: what is published at a path, compared with what was before.
 
-    path
-        What is published now.
     info, before
-        Its description, and that of what was published before.
-    changed
-        Whether something was published.
-    fetched
-        Bytes that were fetched.
+        Descriptions of the repository, now and before.
 
-    Returns ``changed``, ``path``, ``packages`` (how many), ``fetched``, ``added`` and ``removed``
-    (paths).
+    Returns ``changed``, ``path``, ``packages`` (how many), ``fetched`` (bytes), ``added`` and
+    ``removed`` (paths).
     """
     now = {p["path"]: p["sha256"] for p in info.get("packages", [])}
     then = {p["path"]: p["sha256"] for p in before.get("packages", [])}

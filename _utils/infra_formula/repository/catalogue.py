@@ -82,18 +82,13 @@ def substitute(text: str, variables: dict[str, Any]) -> str:
 
 
 def plan(request: dict[str, Any]) -> dict[str, Any]:
-    """Check a request and expand it.
-
-    request
-        ``name``, ``home``, ``targets``, ``modules``, ``region``, ``upstream``, ``packages``,
-        ``extra_packages``, ``url_packages``, ``aliases``, ``variables``, ``keep``, ``key_file``
-        (which key signs it: another one is a reason to build anew); see docs/repository.md.
+    """Check a request and expand it; see docs/repository.md.
 
     Returns ``name``, ``home``, ``keep``, ``fingerprint`` (of everything that decides what is in
     the repository) and ``targets``, each with ``id``, ``family``, ``codename``, ``releasever``,
     ``arch``, ``upstreams``, ``names`` and ``urls``.
 
-    Raises SaltInvocationError with every fault found, not the first only.
+    Raises InvalidInput with every fault, not the first only.
     """
     errors = []
     for key, rule in request_rules.REQUEST_RULES.items():

@@ -77,16 +77,12 @@ def _only(text: str, key: str, base: str) -> str:
 def fetch(address: str, path: str, port: int, ca: str | None, timeout: float = 5.0) -> str:
     """Get a small file from an INFRA node.
 
-    address, port
-        The node's web server.
-    path
-        Path of the URL.
+    address, port, path
+        Of its URL.
     ca
-        Absolute path of the CA that its certificate has to be of; None for plain HTTP.
+        Absolute path of the CA of its certificate; None for plain HTTP.
     timeout
         Seconds.
-
-    Raises CommandFailed if it cannot be fetched.
     """
     connection: http.client.HTTPConnection
     if ca:

@@ -51,25 +51,16 @@ def resolve(
 ) -> dict[str, Any]:
     """The packages wanted, and all that they need, as dnf's solver finds them.
 
-    root
-        Directory for dnf's cache and keys; the next run uses it too.
     upstreams
         ``name``, ``baseurls``, ``keys`` (files), ``trusted``, ``meta`` (dnf's own options).
-    arch
-        ``x86_64`` or ``aarch64``.
     releasever
-        What ``$releasever`` stands for.
+        Value of ``$releasever``.
     names
         Packages, patterns, provides, groups (``@core``).
     proxies
         Upstream's name → proxy URL.
-    timeout
-        Seconds it may take.
 
-    Returns ``packages`` (``url``, ``name``, ``version``, ``arch``, ``file``, ``size``,
-    ``checksum``, ``upstream``), ``missing`` and ``broken``, as ``apt.resolve`` does.
-
-    Raises CommandExecutionError when an upstream cannot be reached or verified.
+    The other arguments and the result are those of ``apt.resolve``.
     """
 
     base = Path(root).resolve()

@@ -60,27 +60,21 @@ def fetch(
     """Fetch items into the store, several at once.
 
     items
-        See the module's own description; those already in the store have to be left out.
+        See the module's description; without those that are in the store.
     store, partial
         Directories, on one file system.
-    connections
-        How many files at a time.
-    retries
-        How often a file is requested again after a temporary failure; with a growing pause.
+    connections, retries
+        Files at a time, and requests after a temporary failure, with a growing pause.
     timeout
-        Seconds without an answer, or with less than 1 KiB/s, after which a connection is given up.
+        Seconds without an answer, or with less than 1 KiB/s, until a connection is given up.
     proxy_env
-        See :func:`connections.proxy_for`.
-    tag
-        Event tag under which progress is sent to the master every few seconds; empty for none.
-    note
-        File that the latest progress is written to, for ``infra_repo.status``; empty for none.
+        See ``connections.proxy_for``.
+    tag, note
+        Event tag and file for the progress, reported every 2 seconds; empty for none.
 
-    Returns ``files`` (for each item, in order, the SHA-256 of its content) and ``bytes`` (fetched
-    over the network).
+    Returns ``files`` (SHA-256 of each item, in order) and ``bytes`` (fetched).
 
-    Raises CommandExecutionError naming each file that could not be fetched, and why. What was
-    fetched before stays.
+    Raises CommandFailed naming each file that could not be fetched; the others stay.
     """
     job = _Job(items, Path(store), Path(partial), retries, timeout, proxy_env)
     for folder in (store, partial):

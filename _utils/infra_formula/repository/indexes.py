@@ -282,20 +282,16 @@ def write_repodata(
 ) -> list[str]:
     """Write the repodata of one yum repository.
 
-    root
-        Directory of the whole repository.
-    folder
-        Folder of this one below root, with the packages somewhere below it.
+    root, folder
+        Directory of the whole repository, and of this one below it.
     cache
         Directory for the last result, which createrepo_c starts from.
     before
-        The repository as it was published before: its repodata files stay for one generation more.
+        The previous repository: its repodata files stay for one generation more.
     workers
         Threads of createrepo_c; 0 for one per processor.
 
     Returns the paths written, relative to root. Not signed yet.
-
-    Raises CommandExecutionError with what createrepo_c says.
     """
     if not shutil.which("createrepo_c"):
         raise CommandFailed("createrepo_c (package createrepo-c) is not installed")

@@ -59,10 +59,9 @@ def pack(
                 )
             )
         sums = _all_checksums(real)
-        result: dict[str, Any] = repository_archive.pack(
+        return repository_archive.pack(
             str(real), name, archive, {**state["info"], "packages": None}, sums
         )
-    return result
 
 
 def _all_checksums(real: Path) -> dict[str, str]:

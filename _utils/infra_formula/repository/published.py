@@ -35,22 +35,10 @@ def build(
 ) -> dict[str, Any]:
     """Build a repository and publish it; nothing is published unless all of it succeeds.
 
-    request
-        What is to be in it; see ``catalogue.plan``.
-    key
-        ``home`` (gpg's directory), ``uid``, ``secret_file``, ``passphrase_file``; all optional.
-    transfer
-        ``connections`` (8), ``retries`` (4), ``timeout`` (30 s), ``proxy_env``, ``cache`` (where
-        the solvers keep what they know); all optional.
-    force
-        Build although a complete repository made from the same request is published: asks the
-        upstreams for newer versions.
+    request, key, transfer, force
+        As for the state ``infra_repo.built``.
 
-    Returns ``changed``, ``path``, ``packages`` (how many), ``fetched`` (bytes), ``added`` and
-    ``removed`` (paths, compared with what was published before).
-
-    Raises SaltInvocationError for a request that cannot be right, CommandExecutionError when
-    something fails. What was published then is published still.
+    Returns what ``building.outcome`` does. If it raises, what was published is unchanged.
     """
     plan = catalogue.plan(request)
     home, name = plan["home"], plan["name"]
@@ -186,5 +174,4 @@ def rollback(name: str = "pigsty", home: str = "/www") -> dict[str, str]:
     See ``infra_repo.rollback``.
     """
     with lock.exclusive(home, name, "rollback"):
-        result: dict[str, str] = releases.rollback(home, name)
-    return result
+        return releases.rollback(home, name)

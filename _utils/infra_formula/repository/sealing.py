@@ -21,23 +21,17 @@ from infra_formula.repository import (
 
 
 def sign_folder(minion: Minion, folder: str, name: str, cache: str, key: dict[str, Any]) -> str:
-    """Sign, with this node's own key, a complete repository that is not signed.
+    """Sign a complete repository that is not signed with the key of this node.
 
     folder
-        A staged generation that others do not use yet; index and marker in it are replaced.
-    name
-        ``repo_name``.
+        A staged generation; index and marker in it are replaced.
     cache
-        ``releases.work``'s folder ``cache``.
-    key
-        See ``published.build``.
+        Folder ``cache`` of ``releases.work``.
 
-    For apt, an index of all packages in the folder is written and signed. For yum, the index that
-    is there is signed: it has the checksum of every package, so clients need no signature in those.
+    For apt, an index of all packages is written and signed. For yum, the index is signed: it has
+    the checksum of every package, so that clients need no signature in those.
 
     Returns the fingerprint of the key.
-
-    Raises CommandExecutionError.
     """
     stage = Path(folder)
     signer = signing_key(name, key)

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from infra_formula.errors import InvalidInput
 from infra_formula.minion import Minion
 
-OSES: dict[str, dict[str, Any]] = {
-    **{
-        f"d{number}": {
-            "family": "deb",
-            "distro": "debian",
-            "codename": codename,
-            "releasever": str(number),
-        }
-        for number, codename in ((11, "bullseye"), (12, "bookworm"), (13, "trixie"))
-    },
-    **{
-        f"u{number}": {
-            "family": "deb",
-            "distro": "ubuntu",
-            "codename": codename,
-            "releasever": f"{number}.04",
-        }
-        for number, codename in ((22, "jammy"), (24, "noble"), (26, "resolute"))
-    },
-    **{
-        f"el{number}": {
-            "family": "rpm",
-            "distro": "el",
-            "codename": f"el{number}",
-            "releasever": str(number),
-        }
-        for number in (7, 8, 9, 10)
-    },
+_RELEASES = (
+    ("d", "deb", "debian", {11: "bullseye", 12: "bookworm", 13: "trixie"}, "{}"),
+    ("u", "deb", "ubuntu", {22: "jammy", 24: "noble", 26: "resolute"}, "{}.04"),
+    ("el", "rpm", "el", {number: f"el{number}" for number in (7, 8, 9, 10)}, "{}"),
+)
+OSES: dict[str, dict[str, str]] = {
+    f"{letter}{number}": {
+        "family": family,
+        "distro": distro,
+        "codename": codename,
+        "releasever": version.format(number),
+    }
+    for letter, family, distro, codenames, version in _RELEASES
+    for number, codename in codenames.items()
 }
 """Operating systems by Pigsty's short code."""
 
@@ -62,10 +46,6 @@ def target_of(os_family: str, os_name: str, major: int, arch: str) -> str:
 
 def this_target(minion: Minion) -> str:
     """The target that this machine is."""
-    result: str = target_of(
-        minion.grains["os_family"],
-        minion.grains["os"],
-        int(minion.grains["osmajorrelease"]),
-        minion.grains["cpuarch"],
-    )
-    return result
+    grains = minion.grains
+    major = int(grains["osmajorrelease"])
+    return target_of(grains["os_family"], grains["os"], major, grains["cpuarch"])

@@ -80,5 +80,4 @@ def _key_data(minion: Minion, source: str, proxy_env: dict[str, str]) -> bytes:
         if not cached:
             raise CommandFailed("the master has no such file")
         return Path(cached).read_bytes()
-    data: bytes = connections.read(source, proxy_env)
-    return data
+    return connections.read(source, proxy_env)
