@@ -1,39 +1,29 @@
-"""The library, modules and states of this formula on a minion. Imports nothing of the library."""
+"""The library, modules and states of this formula on a target of salt-ssh.
+
+Imports nothing of the library, which is not there before this state has run.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
 
 
-def synced(
-    name: str, environment: str, synced: list[str] | None, marker: str, digest: str
-) -> dict[str, Any]:
+def synced(name: str, environment: str) -> dict[str, Any]:
     """The library, modules and states are those of the run's environment.
 
     name
         Of the state only.
     environment
         The salt environment that the run takes its files from.
-    synced
-        What was synced while the run was rendered. None if nothing could be synced then
-        (salt-ssh): this state does it, under ``test=True`` as well, since it fills a cache only.
-    marker
-        Absolute path of the file beside Salt's cache of them that says what was synced.
-    digest
-        Of the formula's release. It is written to ``marker``, under ``test=True`` as well.
+
+    Under ``test=True`` too they are synced: this fills a cache only.
     """
-    if synced is None:
-        synced = []
-        for kind in ("utils", "modules", "states"):
-            synced += __salt__[f"saltutil.sync_{kind}"](saltenv=environment, refresh=False)
-    text = f"{digest}\n"
-    path = Path(marker)
-    if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
-        path.write_text(text, encoding="utf-8")
-    changes = {"synced": synced} if synced else {}
-    comment = f"{len(synced)} files synced." if synced else "The library is up to date."
+    found: list[str] = []
+    for kind in ("utils", "modules", "states"):
+        found += __salt__[f"saltutil.sync_{kind}"](saltenv=environment, refresh=False)
+    changes = {"synced": found} if found else {}
+    comment = f"{len(found)} files synced." if found else "The library is up to date."
     return {"name": name, "changes": changes, "result": True, "comment": comment}

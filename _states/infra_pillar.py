@@ -21,32 +21,33 @@ if TYPE_CHECKING:
 
 
 def valid(
-    name: str, parameters: dict[str, Any] | str, secrets: dict[str, Any] | list[str] | str = ""
+    name: str,
+    errors: list[str] | None = None,
+    warnings: list[str] | None = None,
+    parameters: str = "",
+    secrets: str = "",
 ) -> dict[str, Any]:
     """The pillar of this minion is valid.
 
     name
         Any name for the state.
-    parameters
-        The dictionary below ``infra:`` in pillar, or the same as JSON text.
-    secrets
-        The dictionary below ``infra_secrets:`` in pillar, or the same as JSON text; on a minion
-        that is no INFRA node, its names. A warning names each secret in the pillar of such a
-        minion; with ``infra_secrets_strict`` it is an error.
+    errors, warnings
+        Findings about the pillar, which was checked while the run was rendered.
+    parameters, secrets
+        JSON of the pillars ``infra`` and ``infra_secrets``, to be checked now: under salt-ssh, the
+        library is not on the target while the run is rendered.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    minion = Minion(__salt__, __opts__, __grains__, __context__)
-    try:
-        found = validation.check(minion, _data(parameters), _data(secrets or "null"))
-    except (SaltInvocationError, CommandExecutionError) as err:
-        found = {"errors": [str(err)], "warnings": []}
-    if found["warnings"]:
-        ret["warnings"] = found["warnings"]
-    if found["errors"]:
-        comment = "\n".join(["The pillar is not valid; nothing was changed.", *found["errors"]])
+    if parameters:
+        minion = Minion(__salt__, __opts__, __grains__, __context__)
+        try:
+            found = validation.check(minion, json.loads(parameters), json.loads(secrets or "null"))
+        except (SaltInvocationError, CommandExecutionError) as err:
+            found = {"errors": [str(err)], "warnings": []}
+        errors, warnings = found["errors"], found["warnings"]
+    if warnings:
+        ret["warnings"] = warnings
+    if errors:
+        comment = "\n".join(["The pillar is not valid; nothing was changed.", *errors])
         return {**ret, "result": False, "comment": comment}
     return {**ret, "comment": "The pillar is valid."}
-
-
-def _data(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value

@@ -12,4 +12,4 @@ infra-clean-allowed:
     - order: 1
     - failhard: true
     - require:
-      - infra_library: infra-sync-modules-loaded
+      - sls: infra.sync

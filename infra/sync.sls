@@ -1,32 +1,54 @@
-# `state.apply` does not sync the library, modules and states by itself (only a highstate does), and a
-# fresh minion has none. They are synced while this file is rendered, from the environment of the run,
-# so that test=True has them too; if the minion has those of this digest, it need not ask the master
-# for the hash of each. Nothing else may call a custom module from Jinja.
-# Under salt-ssh the files are on the target only once the run has begun: a state syncs them there.
-# The digest is written by `make generate`; `saltutil.sync_all` syncs whatever it is.
-{%- set digest = '41a01e0a79627ddf32d0d82c42b167f22e466abd993790a8e433e9e350d50e6e' %}
-{%- set marker = opts.extension_modules ~ '/infra_formula.synced' %}
-{%- set release = opts.extension_modules ~ '/utils/infra_formula/release.py' %}
-{%- set by_ssh = '__master_opts__' in opts %}
-{#- The marker is written when all is synced; the library's own digest tells of a sync by others. #}
-{%- set is_synced = salt['file.file_exists'](marker) and salt['file.file_exists'](release)
-      and digest in salt['file.read'](marker) and digest in salt['file.read'](release) %}
-{%- set synced = [] %}
-{%- if not by_ssh and not is_synced %}
-  {%- for kind in ('utils', 'modules', 'states') %}
-    {%- do synced.extend(salt['saltutil.sync_' ~ kind](refresh=false, saltenv=saltenv)) %}
-  {%- endfor %}
-  {%- if synced %}
-    {#- The minion's own process, which runs beacons and the mine, takes them too. #}
-    {%- do salt['saltutil.refresh_modules']() %}
-  {%- endif %}
-{%- endif %}
+#!py
+"""Syncs the library, modules and states, while it is rendered: so that test=True has them too.
 
-infra-sync-modules-loaded:
-  infra_library.synced:
-    - order: first
-    - environment: {{ saltenv | tojson }}
-    - synced: {{ (none if by_ssh else synced) | tojson }}
-    - marker: {{ marker | tojson }}
-    - digest: {{ digest | tojson }}
-    - reload_modules: true
+`state.apply` does not sync them by itself (only a highstate does), and a fresh minion has none. They
+come from the environment of the run. A minion that has those of this digest need not ask its master
+for the hash of each file; `saltutil.sync_all` syncs whatever the digest is.
+
+Under salt-ssh this is rendered on the master; a state syncs them on the target.
+"""
+
+import os
+
+DIGEST = "fc56c04857110c5ee6e0c12cb963fcf16808d9fa3d66ea224165646906d6201e"  # of _utils, _modules and _states; written by `make generate`
+
+
+def is_by_ssh(opts):
+    return "__master_opts__" in opts
+
+
+def is_synced(folder):
+    """Whether all of this release was synced, and nothing else since."""
+    # The first is written when all is synced; the second comes with the library, from any sync.
+    for name in ("infra_formula.synced", "utils/infra_formula/release.py"):
+        try:
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                if DIGEST not in file.read():
+                    return False
+        except OSError:
+            return False
+    return True
+
+
+def sync(salt, opts, environment):
+    folder = opts["extension_modules"]
+    if is_by_ssh(opts) or is_synced(folder):
+        return
+    synced = []
+    for kind in ("utils", "modules", "states"):
+        synced += salt[f"saltutil.sync_{kind}"](saltenv=environment, refresh=False)
+    with open(os.path.join(folder, "infra_formula.synced"), "w", encoding="utf-8") as file:
+        file.write(f"{DIGEST}\n")
+    if synced:
+        # The minion's own process, which runs beacons and the mine, takes them too.
+        salt["saltutil.refresh_modules"]()
+
+
+def run():
+    sync(__salt__, __opts__, saltenv)
+    first = [{"order": "first"}]
+    if is_by_ssh(__opts__):
+        call = {"infra_library.synced": [*first, {"environment": saltenv}, {"reload_modules": True}]}
+    else:
+        call = {"test.nop": first}
+    return {"infra-sync-modules-loaded": call}

@@ -15,7 +15,7 @@ from tools import formula
 FOLDERS = ("_modules", "_states", "_utils")
 RELEASE = formula.ROOT / "_utils" / "infra_formula" / "release.py"
 SYNC = formula.ROOT / "infra" / "sync.sls"
-_LINE = re.compile(r"(?m)^\{%- set digest = '[0-9a-f]*' %\}$")
+_LINE = re.compile(r'(?m)^DIGEST = "[0-9a-f]*"')
 
 
 def digest() -> str:
@@ -35,7 +35,7 @@ def files() -> dict[Path, str]:
     Raises ValueError if infra/sync.sls has no line for it.
     """
     current = digest()
-    sync, count = _LINE.subn(f"{{%- set digest = '{current}' %}}", SYNC.read_text("utf-8"))
+    sync, count = _LINE.subn(f'DIGEST = "{current}"', SYNC.read_text("utf-8"))
     if count != 1:
         raise ValueError("infra/sync.sls: expected one line that sets the digest")
     text = '"""The digest of this release; written by `make generate`."""\n\n'

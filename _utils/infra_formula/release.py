@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "41a01e0a79627ddf32d0d82c42b167f22e466abd993790a8e433e9e350d50e6e"
+DIGEST = "fc56c04857110c5ee6e0c12cb963fcf16808d9fa3d66ea224165646906d6201e"

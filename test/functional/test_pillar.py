@@ -120,3 +120,31 @@ def test_what_is_no_pillar_is_said(validate, tmp_path):
 
 def test_this_minion_s_own_pillar(validate):
     assert validate()["errors"][0].startswith("infra_hosts: expected at least one INFRA node")
+
+
+# -- a pillar that is not valid ends the run ---
+
+
+@pytest.mark.parametrize("sls", ["infra", "infra.nginx", "infra.register", "infra.node.resolver"])
+def test_of_an_invalid_pillar_one_failed_state_is_all_that_is_in_the_run(
+    modules, given_pillar, sls
+):
+    """Under test=True as in a real run: what Salt compiles is the same."""
+    wrong = {"infra_hosts": {"infra-1": {"infra_seq": 1}}, "nginx_prot": 81}
+    ret = modules.state.sls(sls, test=True, pillar=given_pillar({"infra": wrong}))
+    (state,) = ret.raw.values()
+    assert state["__id__"] == "infra-pillar-valid"
+    assert state["result"] is False
+    assert state["changes"] == {}
+    assert state["comment"] == (
+        "The pillar is not valid; nothing was changed.\n"
+        "nginx_prot: unknown key; did you mean 'nginx_port'?"
+    )
+
+
+def test_the_states_of_others_stay_in_the_run(modules, formula_roots):
+    root = Path(formula_roots["file_roots"]["base"][0])
+    (root / "site.sls").write_text("site-state:\n  test.nop\n", encoding="utf-8")
+    pillar = {"infra": {"infra_hosts": {"infra-1": {"infra_seq": 1}}, "nginx_prot": 81}}
+    ret = modules.state.sls("site,infra", test=True, pillar=pillar)
+    assert {state["__id__"] for state in ret.raw.values()} == {"site-state", "infra-pillar-valid"}

@@ -40,7 +40,7 @@ def low(modules, pillar, sls="infra"):
 def gate(modules, states, pillar, test=False):
     """The return of the state that looks at the pillar, as an apply has it."""
     chunk = low(modules, pillar, "infra.pillar")["infra-pillar-valid"]
-    arguments = {key: chunk[key] for key in ("parameters", "secrets") if key in chunk}
+    arguments = {key: chunk[key] for key in ("errors", "warnings") if key in chunk}
     (told,) = states.infra_pillar.valid("infra-pillar-valid", test=test, **arguments).raw.values()
     return told
 
