@@ -4,7 +4,7 @@
 # for the hash of each. Nothing else may call a custom module from Jinja.
 # Under salt-ssh the files are on the target only once the run has begun: a state syncs them there.
 # The digest is written by `make generate`; `saltutil.sync_all` syncs whatever it is.
-{%- set digest = '41a01e0a79627ddf32d0d82c42b167f22e466abd993790a8e433e9e350d50e6e' %}
+{%- set digest = 'e440d8bd0300764e4b1ac3f0267a212007836927ec6301faf3de3d310377d043' %}
 {%- set marker = opts.extension_modules ~ '/infra_formula.synced' %}
 {%- set release = opts.extension_modules ~ '/utils/infra_formula/release.py' %}
 {%- set by_ssh = '__master_opts__' in opts %}

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "41a01e0a79627ddf32d0d82c42b167f22e466abd993790a8e433e9e350d50e6e"
+DIGEST = "e440d8bd0300764e4b1ac3f0267a212007836927ec6301faf3de3d310377d043"

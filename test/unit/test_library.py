@@ -59,15 +59,40 @@ def test_a_changed_file_a_new_one_and_a_removed_one_are_noticed(copy):
     assert sys.modules["toy_formula.part.value"] is not before
 
 
-def test_the_state_reports_what_was_synced_while_the_run_was_rendered(tmp_path):
-    marker = tmp_path / "marker"
-    synced = partial(infra_library.synced, "x", "base", marker=str(marker), digest="ab12")
+@pytest.fixture
+def cache(tmp_path):
+    """Salt's cache of the formula, as a minion has it, beside that of others."""
+    for folder in release.FOLDERS:
+        shutil.copytree(formula.ROOT / folder, tmp_path / folder.removeprefix("_"))
+    (tmp_path / "modules" / "others.py").write_text("")
+    return tmp_path
+
+
+def test_the_state_reports_what_was_synced_while_the_run_was_rendered(cache):
+    marker = cache / "infra_formula.synced"
+    digest = release.digest()
+    synced = partial(infra_library.synced, "x", "base", marker=str(marker), digest=digest)
     ret = synced(["utils.infra_formula.dns"])
     assert (ret["result"], ret["changes"]) == (True, {"synced": ["utils.infra_formula.dns"]})
-    assert marker.read_text() == "ab12\n"
+    assert marker.read_text() == f"{digest}\n"
     marker.write_bytes(b"\xff")
     assert synced([])["changes"] == {}
-    assert marker.read_text() == "ab12\n"
+    assert marker.read_text() == f"{digest}\n"
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed", "more"])
+def test_what_is_not_the_whole_release_is_synced_again_by_the_next_run(cache, damage):
+    """A master that was just given a release lists the files of the one before for 20 seconds."""
+    marker = cache / "infra_formula.synced"
+    digest = release.digest()
+    marker.write_text(f"{digest}\n")
+    if damage == "missing":
+        (cache / "utils/infra_formula/process.py").unlink()
+    else:
+        name = "process" if damage == "changed" else "another"
+        (cache / f"utils/infra_formula/{name}.py").write_text("")
+    assert infra_library.synced("x", "base", [], str(marker), digest)["result"] is True
+    assert not marker.exists()
 
 
 def test_under_salt_ssh_the_state_syncs_from_the_environment_of_the_run(monkeypatch, tmp_path):
