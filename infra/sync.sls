@@ -8,40 +8,62 @@ for the hash of each file; `saltutil.sync_all` syncs whatever the digest is.
 Under salt-ssh this is rendered on the master; a state syncs them on the target.
 """
 
-import os
+import hashlib
+import pathlib
 
-DIGEST = "fc56c04857110c5ee6e0c12cb963fcf16808d9fa3d66ea224165646906d6201e"  # of _utils, _modules and _states; written by `make generate`
-
-
-def is_by_ssh(opts):
-    return "__master_opts__" in opts
+DIGEST = "48b311625b045e7ff661a03b6a3d35842fca1f48e0d112637b7bee3f34720c1c"  # of _utils, _modules and _states; written by `make generate`
 
 
-def is_synced(folder):
+def is_by_ssh(options):
+    return "__master_opts__" in options
+
+
+def digest(cache):
+    """The digest of what is in Salt's cache of the formula, as `make generate` computes it."""
+    whole = hashlib.sha256()
+    for folder, pattern in (
+        ("modules", "infra_*.py"),
+        ("states", "infra_*.py"),
+        ("utils", "infra_formula/**/*.py"),
+    ):
+        for path in sorted((cache / folder).glob(pattern)):
+            name = f"_{folder}/{path.relative_to(cache / folder)}"
+            if name != "_utils/infra_formula/release.py":
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                whole.update(f"{name}\0{content}\n".encode())
+    return whole.hexdigest()
+
+
+def is_synced(cache):
     """Whether all of this release was synced, and nothing else since."""
-    # The first is written when all is synced; the second comes with the library, from any sync.
+    # The first is written when all is synced; the second comes with the library, by any sync.
     for name in ("infra_formula.synced", "utils/infra_formula/release.py"):
         try:
-            with open(os.path.join(folder, name), encoding="utf-8") as file:
-                if DIGEST not in file.read():
-                    return False
+            if DIGEST not in (cache / name).read_text(encoding="utf-8", errors="replace"):
+                return False
         except OSError:
             return False
     return True
 
 
-def sync(salt, opts, environment):
-    folder = opts["extension_modules"]
-    if is_by_ssh(opts) or is_synced(folder):
+def sync(functions, options, environment):
+    """Sync what is not synced. Also used by infra/pillar/init.sls."""
+    cache = pathlib.Path(options["extension_modules"])
+    if is_by_ssh(options) or is_synced(cache):
         return
     synced = []
     for kind in ("utils", "modules", "states"):
-        synced += salt[f"saltutil.sync_{kind}"](saltenv=environment, refresh=False)
-    with open(os.path.join(folder, "infra_formula.synced"), "w", encoding="utf-8") as file:
-        file.write(f"{DIGEST}\n")
+        synced += functions[f"saltutil.sync_{kind}"](saltenv=environment, refresh=False)
+    marker = cache / "infra_formula.synced"
+    if digest(cache) == DIGEST:
+        marker.write_text(f"{DIGEST}\n", encoding="utf-8")
+    else:
+        # A master lists its files anew every 20 seconds only, or somebody changed the formula. The
+        # next run syncs again.
+        marker.unlink(missing_ok=True)
     if synced:
         # The minion's own process, which runs beacons and the mine, takes them too.
-        salt["saltutil.refresh_modules"]()
+        functions["saltutil.refresh_modules"]()
 
 
 def run():

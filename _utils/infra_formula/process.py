@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
+import select
+import selectors
 import subprocess
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO, TypedDict
+from typing import TypedDict
 
 from infra_formula.errors import CommandFailed
 
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 # cron starts programs with /usr/bin:/bin; nginx, dnsmasq and nft are in the others.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-
 _POLL = 1.0  # seconds between two looks whether a program has ended
 _DRAIN = 0.2  # seconds for the output of a program that has ended
+_ENDING = 5  # milliseconds between two looks at one that has closed its outputs
 
 
 class Outcome(TypedDict):
@@ -68,59 +68,88 @@ def run(
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            bufsize=0,
             cwd=cwd,
             env=environment,
         )
     except OSError as err:
         raise CommandFailed(f"{err.filename or command[0]}: {err.strerror}") from err
-    feed = None
+    output: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
     try:
-        if process.stdin is not None:
-            # communicate() writes no further input after its first timeout.
-            feed = threading.Thread(
-                target=_feed, args=(process.stdin, (stdin or "").encode()), daemon=True
-            )
-            process.stdin = None
-            feed.start()
-        stdout, stderr = _communicate(process, timeout)
-    except subprocess.TimeoutExpired as err:
+        _exchange(process, (stdin or "").encode(), output, timeout)
+    except subprocess.TimeoutExpired:
         message = f"{command[0]} did not end within {timeout:g} s"
-        return {"retcode": 124, "stdout": _text(err.stdout), "stderr": message}
+        return {"retcode": 124, "stdout": _text(output["stdout"]), "stderr": message}
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
-        if feed is not None:
-            feed.join(_DRAIN)
-        for stream in (process.stdout, process.stderr):
+        for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
-    return {"retcode": process.returncode, "stdout": _text(stdout), "stderr": _text(stderr)}
+    return {
+        "retcode": process.returncode,
+        "stdout": _text(output["stdout"]),
+        "stderr": _text(output["stderr"]),
+    }
 
 
-def _feed(stream: IO[bytes], content: bytes) -> None:
-    with contextlib.suppress(OSError), stream:  # the program may not read it
-        stream.write(content)
+def _exchange(
+    process: subprocess.Popen[bytes],
+    data: bytes,
+    output: Mapping[str, list[bytes]],
+    timeout: float | None,
+) -> None:
+    """Write a program's input and read its outputs until it has ended.
 
-
-def _communicate(
-    process: subprocess.Popen[bytes], timeout: float | None
-) -> tuple[bytes | None, bytes | None]:
+    Not ``Popen.communicate``: that waits for whoever has the pipes, and where it has a timeout it
+    writes no further input after the first, and sleeps, which a faked clock does not allow (poll
+    does).
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
     ended = False
-    while True:
-        pause = _DRAIN if ended else _POLL
-        if deadline is not None:
-            pause = min(pause, max(0.0, deadline - time.monotonic()))
-        try:
-            return process.communicate(timeout=pause)
-        except subprocess.TimeoutExpired as err:
-            if ended:
-                return err.stdout, err.stderr
-            ended = process.poll() is not None
+    with selectors.PollSelector() as selector:
+        for name in output:
+            selector.register(getattr(process, name), selectors.EVENT_READ, name)
+        if process.stdin is not None:
+            selector.register(process.stdin, selectors.EVENT_WRITE, "stdin")
+        while any(key.data != "stdin" for key in selector.get_map().values()):
+            pause = _DRAIN if ended else _POLL
+            if deadline is not None:
+                pause = max(0.0, min(pause, deadline - time.monotonic()))
+            ready = selector.select(pause)
+            for key, _ in ready:
+                if key.data == "stdin":
+                    data = _write(key.fd, data)
+                    more = bool(data)
+                else:
+                    chunk = os.read(key.fd, 65536)
+                    output[key.data].append(chunk)
+                    more = bool(chunk)
+                if not more:
+                    selector.unregister(key.fileobj)
+                    if key.data == "stdin":
+                        key.fileobj.close()  # type: ignore[union-attr]
+            if not ready and ended:
+                return
+            ended = ended or (not ready and process.poll() is not None)
             if not ended and deadline is not None and time.monotonic() >= deadline:
-                raise
+                raise subprocess.TimeoutExpired(process.args, timeout or 0.0)
+    if deadline is None:
+        process.wait()
+    while process.poll() is None:
+        if deadline is not None and time.monotonic() >= deadline:
+            raise subprocess.TimeoutExpired(process.args, timeout or 0.0)
+        select.poll().poll(_ENDING)
 
 
-def _text(output: bytes | None) -> str:
-    return (output or b"").decode(errors="replace").rstrip()
+def _write(fd: int, data: bytes) -> bytes:
+    """Write as much as a pipe takes at once; returns the rest, nothing if nobody reads it."""
+    try:
+        return data[os.write(fd, data[: select.PIPE_BUF]) :]
+    except BrokenPipeError:
+        return b""
+
+
+def _text(chunks: list[bytes]) -> str:
+    return b"".join(chunks).decode(errors="replace").rstrip()

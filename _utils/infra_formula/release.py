@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "fc56c04857110c5ee6e0c12cb963fcf16808d9fa3d66ea224165646906d6201e"
+DIGEST = "48b311625b045e7ff661a03b6a3d35842fca1f48e0d112637b7bee3f34720c1c"

@@ -337,7 +337,7 @@ def test_one_damaged_manifest_costs_no_file_of_another_set(applied):
     machine.write("/var/lib/infra/manifest/blackbox.json", "{")
     before = machine.run(["sh", "-c", "find /etc -type f | sort"]).stdout
     done = machine.apply("infra.blackbox")
-    assert "was damaged, and is made anew" in json.dumps(done.changes)
+    assert "corrupt; rebuilt" in json.dumps(done.changes)
     assert machine.run(["sh", "-c", "find /etc -type f | sort"]).stdout == before
     assert machine.apply("infra.blackbox").changes == {}
 
@@ -352,7 +352,7 @@ def test_an_inventory_that_is_damaged_is_refused_where_nobody_can_tell_it_anew(a
     kept, targets = machine.read(path), machine.run(["ls", "-R", "/infra/targets"]).stdout
     machine.write(path, "{")
     complaint = machine.apply("infra.register", check=False).complaint()
-    assert f"{path} is damaged" in complaint
+    assert f"{path} is corrupt" in complaint
     assert machine.run(["ls", "-R", "/infra/targets"]).stdout == targets
     machine.write(path, kept)
     assert machine.apply("infra.register").changes == {}
@@ -377,7 +377,7 @@ def test_a_damaged_ca_is_refused_and_what_it_signed_is_served_on(applied):
     kept = machine.read("/etc/pki/ca.crt")
     machine.write("/etc/pki/ca.crt", kept[:200])
     complaint = machine.apply("infra.nginx", check=False).complaint()
-    assert "the CA is not usable: cert: expected a PEM certificate in /etc/pki/ca.crt" in complaint
+    assert "The CA is not usable: cert: expected a PEM certificate in /etc/pki/ca.crt" in complaint
     assert applied.silent() == []
     machine.write("/etc/pki/ca.crt", kept)
     assert machine.apply("infra.nginx").changes == {}
@@ -418,7 +418,7 @@ def test_a_clock_that_jumps_by_a_day_is_no_reason_to_change_anything(applied, fa
 def test_a_certificate_issued_by_a_clock_that_was_wrong_is_of_use_or_issued_anew(
     applied, faketime, offset, of_use
 ):
-    machine, state, crt = applied.infra, "infra.vmetrics.certificate", "/etc/pki/infra.crt"
+    machine, state, crt = applied.infra, "infra.vmetrics", "/etc/pki/infra.crt"
     verify = ["openssl", "verify", "-CAfile", "/etc/pki/ca.crt", crt]
     machine.run(["rm", crt])
     assert by_the_clock(applied, offset, state)

@@ -2,10 +2,11 @@
 
 import ast
 import importlib
+import importlib.util
 import re
 import shutil
 import sys
-from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import infra_formula
@@ -59,32 +60,106 @@ def test_a_changed_file_a_new_one_and_a_removed_one_are_noticed(copy):
     assert sys.modules["toy_formula.part.value"] is not before
 
 
-def test_the_state_reports_what_was_synced_while_the_run_was_rendered(tmp_path):
-    marker = tmp_path / "marker"
-    synced = partial(infra_library.synced, "x", "base", marker=str(marker), digest="ab12")
-    ret = synced(["utils.infra_formula.dns"])
-    assert (ret["result"], ret["changes"]) == (True, {"synced": ["utils.infra_formula.dns"]})
-    assert marker.read_text() == "ab12\n"
-    marker.write_bytes(b"\xff")
-    assert synced([])["changes"] == {}
-    assert marker.read_text() == "ab12\n"
+@pytest.fixture
+def cache(tmp_path):
+    """Salt's cache of the formula, as a minion has it, beside that of others."""
+    for folder in release.FOLDERS:
+        shutil.copytree(formula.ROOT / folder, tmp_path / folder.removeprefix("_"))
+    (tmp_path / "modules" / "others.py").write_text("")
+    return tmp_path
 
 
-def test_under_salt_ssh_the_state_syncs_from_the_environment_of_the_run(monkeypatch, tmp_path):
-    calls = []
+class Salt(dict):
+    """Salt's functions, as far as a sync takes them; `calls` has what was called."""
 
-    def sync(kind):
-        def called(saltenv=None, refresh=True):
-            calls.append((kind, saltenv, refresh))
-            return [f"{kind}.x"] if kind == "utils" else []
+    def __init__(self, cache, source=formula.ROOT):
+        self.calls = []
+        for folder in release.FOLDERS:
+            kind = folder.removeprefix("_")
 
-        return called
+            def call(saltenv, refresh, kind=kind, folder=folder):
+                self.calls.append((kind, saltenv, refresh))
+                shutil.copytree(source / folder, cache / kind, dirs_exist_ok=True)
+                return [f"{kind}.x"] if kind == "utils" else []
 
-    functions = {f"saltutil.sync_{kind}": sync(kind) for kind in ("utils", "modules", "states")}
-    monkeypatch.setattr(infra_library, "__salt__", functions, raising=False)
-    ret = infra_library.synced("x", "dev", None, str(tmp_path / "marker"), "ab12")
-    assert ret["changes"] == {"synced": ["utils.x"]}
-    assert calls == [(kind, "dev", False) for kind in ("utils", "modules", "states")]
+            self[f"saltutil.sync_{kind}"] = call
+        self["saltutil.refresh_modules"] = lambda: self.calls.append("refresh")
+
+
+@pytest.fixture
+def sync():
+    """infra/sync.sls as a Python module."""
+    loader = SourceFileLoader("sync_sls", str(release.SYNC))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+KINDS = ("utils", "modules", "states")
+
+
+def test_a_bare_minion_syncs_once_from_the_environment_of_the_run(sync, tmp_path):
+    salt = Salt(tmp_path)
+    for _ in range(2):
+        sync.sync(salt, {"extension_modules": str(tmp_path)}, "dev")
+    assert salt.calls == [*((kind, "dev", False) for kind in KINDS), "refresh"]
+    assert (tmp_path / "infra_formula.synced").read_text() == f"{release.digest()}\n"
+
+
+def test_modules_of_others_are_none_of_the_release(sync, tmp_path):
+    sync.sync(Salt(tmp_path), {"extension_modules": str(tmp_path)}, "base")
+    (tmp_path / "modules" / "others.py").write_text("")
+    assert sync.digest(tmp_path) == release.digest()
+
+
+@pytest.mark.parametrize("damage", ["marker", "another release", "no library"])
+def test_what_is_not_this_release_is_synced_again(sync, tmp_path, damage):
+    salt = Salt(tmp_path)
+    sync.sync(salt, {"extension_modules": str(tmp_path)}, "base")
+    if damage == "marker":
+        (tmp_path / "infra_formula.synced").write_bytes(b"\xff")
+    elif damage == "another release":
+        (tmp_path / "utils/infra_formula/release.py").write_text('DIGEST = "0"')
+    else:
+        shutil.rmtree(tmp_path / "utils")
+    sync.sync(salt, {"extension_modules": str(tmp_path)}, "base")
+    assert len(salt.calls) == 8
+
+
+def test_half_a_release_is_synced_again_by_the_next_run(sync, tmp_path):
+    """A master that was just given a release lists the files of the one before for 20 seconds."""
+    half = tmp_path / "half"
+    for folder in release.FOLDERS:
+        shutil.copytree(formula.ROOT / folder, half / folder)
+    (half / "_utils/infra_formula/process.py").unlink()
+    cache = tmp_path / "cache"
+    opts = {"extension_modules": str(cache)}
+    sync.sync(Salt(cache, half), opts, "base")
+    assert not (cache / "infra_formula.synced").exists()
+    sync.sync(Salt(cache), opts, "base")
+    assert (cache / "infra_formula.synced").exists()
+
+
+def test_under_salt_ssh_a_state_syncs(sync, monkeypatch, tmp_path):
+    salt = Salt(tmp_path)
+    opts = {"extension_modules": str(tmp_path), "__master_opts__": {}}
+    sync.sync(salt, opts, "dev")
+    assert salt.calls == []
+    monkeypatch.setattr(sync, "__salt__", salt, raising=False)
+    monkeypatch.setattr(sync, "__opts__", opts, raising=False)
+    monkeypatch.setattr(sync, "saltenv", "dev", raising=False)
+    assert sync.run() == {
+        "infra-sync-modules-loaded": {
+            "infra_library.synced": [
+                {"order": "first"},
+                {"environment": "dev"},
+                {"reload_modules": True},
+            ]
+        }
+    }
+    monkeypatch.setattr(infra_library, "__salt__", salt, raising=False)
+    assert infra_library.synced("x", "dev")["changes"] == {"synced": ["utils.x"]}
+    assert salt.calls == [(kind, "dev", False) for kind in KINDS]
 
 
 def test_the_digest_is_that_of_the_files_and_changes_with_each(monkeypatch, tmp_path):
@@ -105,7 +180,7 @@ def test_the_digest_is_that_of_the_files_and_changes_with_each(monkeypatch, tmp_
 
 def test_what_is_served_and_what_is_in_the_library_have_one_digest():
     text = release.SYNC.read_text(encoding="utf-8")
-    (served,) = re.findall(r"set digest = '([0-9a-f]{64})'", text)
+    (served,) = re.findall(r'DIGEST = "([0-9a-f]{64})"', text)
     assert served in release.RELEASE.read_text(encoding="utf-8")
 
 

@@ -146,3 +146,15 @@ def test_no_file_descriptor_and_no_process_is_left():
     assert len(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize("timeout", [None, 5.0])
+def test_a_program_is_waited_for_without_sleeping(monkeypatch, timeout):
+    """A clock that is faked for this process refuses to sleep (Python 3.11 and later)."""
+
+    def refuse(_seconds):
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(time, "sleep", refuse)
+    assert process.run(sh("cat; sleep 0.1"), stdin="x", timeout=timeout)["stdout"] == "x"
+    assert process.run(sh("exec >&- 2>&-; sleep 0.1; exit 3"), timeout=timeout)["retcode"] == 3
