@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "48b311625b045e7ff661a03b6a3d35842fca1f48e0d112637b7bee3f34720c1c"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "19dcde6bf6c0ddd9ee80d97d7f9e2e720e404d99c93dcf0e8073fdda0ff6a069"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):
@@ -70,7 +70,9 @@ def run():
     sync(__salt__, __opts__, saltenv)
     first = [{"order": "first"}]
     if is_by_ssh(__opts__):
-        call = {"infra_library.synced": [*first, {"environment": saltenv}, {"reload_modules": True}]}
+        call = {
+            "infra_library.synced": [*first, {"environment": saltenv}, {"reload_modules": True}]
+        }
     else:
         call = {"test.nop": first}
     return {"infra-sync-modules-loaded": call}

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "48b311625b045e7ff661a03b6a3d35842fca1f48e0d112637b7bee3f34720c1c"
+DIGEST = "19dcde6bf6c0ddd9ee80d97d7f9e2e720e404d99c93dcf0e8073fdda0ff6a069"

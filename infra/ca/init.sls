@@ -142,9 +142,8 @@ infra-ca-renewal-units-reloaded:
       - file: infra-ca-renewal-timer-managed
 
 infra-ca-renewal-timer-running:
-  service.running:
+  infra_service.running:
     - name: infra-cert-renew.timer
-    - enable: true
     - require:
       - file: infra-ca-renewal-timer-managed
       - file: infra-ca-renewal-service-managed

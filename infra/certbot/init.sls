@@ -125,9 +125,8 @@ infra-certbot-certificates-managed:
       - infra_portal: infra-nginx-portal-serving
 
 infra-certbot-timer-running:
-  service.running:
+  infra_service.running:
     - name: {{ (infra.certbot_unit ~ '.timer') | tojson }}
-    - enable: true
     - require:
       - file: infra-certbot-hook-installed
       - file: infra-certbot-credentials-{{ 'managed' if infra.certbot_dns_credentials else 'absent' }}

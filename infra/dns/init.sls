@@ -122,9 +122,8 @@ infra-dns-service-current:
       - infra_dns: infra-dns-records-managed
 
 infra-dns-service-running:
-  service.running:
+  infra_service.running:
     - name: dnsmasq
-    - enable: true
     - require:
       - infra_service: infra-dns-service-current
 
@@ -137,5 +136,5 @@ infra-dns-service-running:
     - admin_ip: {{ infra.admin_ip | tojson }}
     - port: {{ infra.dns_port | tojson }}
     - require:
-      - service: infra-dns-service-running
+      - infra_service: infra-dns-service-running
 {%- endfor %}

@@ -261,9 +261,8 @@ infra-nginx-selinux-{{ boolean }}-on:
 # Reloading is the configuration's own affair (infra.nginx); here nginx is started.
 
 infra-nginx-service-running:
-  service.running:
+  infra_service.running:
     - name: nginx
-    - enable: true
     - require:
       - infra_portal: infra-nginx-portal-managed
 
@@ -271,5 +270,5 @@ infra-nginx-portal-serving:
   infra_portal.serving:
     - settings: {{ settings | tojson }}
     - require:
-      - service: infra-nginx-service-running
+      - infra_service: infra-nginx-service-running
       - infra_portal: infra-nginx-pages-managed

@@ -74,9 +74,8 @@ infra-ntp-service-current:
       - infra_ntp: infra-ntp-config-managed
 
 infra-ntp-service-running:
-  service.running:
+  infra_service.running:
     - name: {{ infra.ntp_unit | tojson }}
-    - enable: true
     - require:
       - infra_service: infra-ntp-service-current
 
@@ -86,4 +85,4 @@ infra-ntp-time-synchronised:
     - unit: {{ infra.ntp_unit | tojson }}
     - wait: {{ infra.node_wait | tojson }}
     - require:
-      - service: infra-ntp-service-running
+      - infra_service: infra-ntp-service-running

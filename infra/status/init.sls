@@ -102,9 +102,8 @@ infra-status-units-reloaded:
       - file: infra-status-units-timer-managed
 
 infra-status-units-timer-running:
-  service.running:
+  infra_service.running:
     - name: infra-units.timer
-    - enable: true
     - require:
       - file: infra-status-units-service-managed
       - file: infra-status-units-timer-managed

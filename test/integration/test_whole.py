@@ -101,7 +101,7 @@ def test_everything_comes_back_after_a_power_cut(machine):
     filled.assert_steady(machine)
     assert filled.missing(machine, "whole", STORES) == []
     applied = machine.apply()
-    restarted = [title for title in applied.changes if "service.running" not in title]
+    restarted = [title for title in applied.changes if "infra_service.running" not in title]
     assert restarted == []
     assert machine.apply().changes == {}
 

@@ -79,3 +79,32 @@ def test_what_is_remembered_may_be_damaged(machine):
     (paths.STATE_DIR / "started/x").write_bytes(b"\xff\x00")
     assert states.current("x", machine["files"])["changes"]
     assert states.current("x", machine["files"])["changes"] == {}
+
+
+@pytest.mark.parametrize(
+    ("shown", "left_alone"),
+    [
+        ({"ActiveState": "active", "UnitFileState": "enabled"}, True),
+        ({"ActiveState": "active", "UnitFileState": "disabled"}, False),
+        ({"ActiveState": "active", "UnitFileState": "enabled-runtime"}, False),
+        ({"ActiveState": "activating", "UnitFileState": "enabled"}, False),
+        ({"ActiveState": "failed", "UnitFileState": "enabled"}, False),
+        ({}, False),  # systemd does not answer
+    ],
+)
+def test_a_unit_that_runs_and_is_enabled_is_looked_at_once_and_left_alone(
+    monkeypatch, shown, left_alone
+):
+    show = create_autospec(systemd.show, return_value={"x": shown})
+    monkeypatch.setattr(systemd, "show", show)
+    calls = []
+
+    def running(name, enable):
+        calls.append((name, enable))
+        return {"name": name, "changes": {"x": True}, "result": True, "comment": "started"}
+
+    monkeypatch.setattr(states, "__states__", {"service.running": running}, raising=False)
+    ret = states.running("x")
+    assert show.call_count == 1
+    assert calls == ([] if left_alone else [("x", True)])
+    assert bool(ret["changes"]) is not left_alone
