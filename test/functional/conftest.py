@@ -11,6 +11,7 @@ import salt.pillar
 from infra_formula.minion import Minion
 from jinja2.sandbox import SandboxedEnvironment
 from saltfactories.utils.functional import Loaders
+from support.guard import machine_is_left_alone  # noqa: F401 - a fixture of every test
 
 
 class Compiled(jinja2.BytecodeCache):
