@@ -19,7 +19,7 @@ ALL_BUT_THIS = ["infra", "infra.[!p]*", "infra.p[!i]*"]  # patterns of SLS names
 
 def plain(name):
     """A part of the pillar as plain data: Salt 3008 hands out what hides its values if printed."""
-    return json.loads(json.dumps(__pillar__.get(name), default=str))
+    return json.loads(json.dumps(__pillar__.get(name, {}), default=str))
 
 
 def load(name):

@@ -148,3 +148,22 @@ def test_the_states_of_others_stay_in_the_run(modules, formula_roots):
     pillar = {"infra": {"infra_hosts": {"infra-1": {"infra_seq": 1}}, "nginx_prot": 81}}
     ret = modules.state.sls("site,infra", test=True, pillar=pillar)
     assert {state["__id__"] for state in ret.raw.values()} == {"site-state", "infra-pillar-valid"}
+
+
+@pytest.mark.parametrize(
+    ("pillar", "error"),
+    [
+        ({}, "infra_hosts: expected at least one INFRA node"),
+        ({"infra": {}}, "infra_hosts: expected at least one INFRA node"),
+        ({"infra": None}, "infra: expected a dictionary"),
+        ({"infra": [1]}, "infra: expected a dictionary"),
+        ({"infra": {"infra_packaging": "debian"}}, "infra_packaging: expected "),
+        ({"infra": {"infra_packaging": ["x"]}}, "infra_packaging: expected "),
+    ],
+)
+def test_a_minion_without_a_usable_pillar_gets_an_error(modules, given_pillar, pillar, error):
+    ret = modules.state.sls("infra", test=True, pillar=given_pillar(pillar))
+    assert isinstance(ret.raw, dict), ret.raw
+    (state,) = ret.raw.values()
+    assert state["result"] is False
+    assert error in state["comment"]
