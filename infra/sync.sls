@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "19dcde6bf6c0ddd9ee80d97d7f9e2e720e404d99c93dcf0e8073fdda0ff6a069"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "af60e1cdd4a178511476a732d8c882f387d0ee118dada97628aadb25e74ac35f"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):

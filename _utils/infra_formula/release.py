@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "19dcde6bf6c0ddd9ee80d97d7f9e2e720e404d99c93dcf0e8073fdda0ff6a069"
+DIGEST = "af60e1cdd4a178511476a732d8c882f387d0ee118dada97628aadb25e74ac35f"

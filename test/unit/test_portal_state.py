@@ -159,3 +159,33 @@ def test_a_home_page_that_does_not_answer_is_unhealthy(root, monkeypatch, code, 
     assert ret["result"] is result, ret
     assert isinstance(healthy.call_args.args[0], Minion)
     assert result or f"http answers {code}" in ret["comment"]
+
+
+@pytest.fixture
+def error_log(monkeypatch, tmp_path):
+    log = tmp_path / "error.log"
+    log.write_text("2026/11/28 [emerg] 1#1: bind() to 0.0.0.0:8099 failed (98: in use)\n")
+    monkeypatch.setattr(server, "_ERROR_LOG", log)
+    return log
+
+
+def test_an_error_of_an_earlier_reload_does_not_fail_a_health_check(monkeypatch, error_log):
+    """Old workers may answer for a moment after a reload."""
+    answers = iter(["old", "old", "new"])
+    served = create_autospec(server.served_hash, side_effect=lambda _port: next(answers))
+    monkeypatch.setattr(server, "served_hash", served)
+    server.wait_until_served(80, "new")
+    assert served.call_count == 3
+
+
+def test_an_error_of_this_reload_ends_the_wait(monkeypatch, error_log):
+    before = server.error_log_size()
+
+    def refuse(_port):
+        error_log.write_text(error_log.read_text() + "2026/11/28 [emerg] 1#1: unknown\n")
+        return "old"
+
+    double = create_autospec(server.served_hash, side_effect=refuse)
+    monkeypatch.setattr(server, "served_hash", double)
+    with pytest.raises(CommandExecutionError, match=r"on reload: .*unknown"):
+        server.wait_until_served(80, "new", since=before)

@@ -89,7 +89,9 @@ def served_hash(port: int, timeout: float = 2.0) -> str | None:
     return body.strip() if code == 200 else None
 
 
-def wait_until_served(port: int, expected: str, seconds: float = 30.0, since: int = 0) -> None:
+def wait_until_served(
+    port: int, expected: str, seconds: float = 30.0, since: int | None = None
+) -> None:
     """Wait until the running nginx serves a configuration.
 
     port
@@ -99,10 +101,12 @@ def wait_until_served(port: int, expected: str, seconds: float = 30.0, since: in
     seconds
         How long to wait.
     since
-        Size in bytes of nginx's error log before; an error after it ends the wait.
+        Size in bytes of nginx's error log before the reload; an error after it ends the wait. None
+        for its present size: older errors are of earlier reloads.
 
     Raises CommandFailed with lines of nginx's error log.
     """
+    since = error_log_size() if since is None else since
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if served_hash(port) == expected:
