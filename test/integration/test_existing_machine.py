@@ -64,15 +64,15 @@ def test_a_ca_that_is_half_there_or_not_to_be_made_is_an_error(machine):
     run = machine.machine.run
     run(["mv", "/etc/pki/ca/ca.key", "/root/ca.key"])
     half = machine.apply(check=False)
-    assert "/etc/pki/ca.crt is there, its key /etc/pki/ca/ca.key is not" in half.complaint()
+    assert "/etc/pki/ca.crt exists, but its key /etc/pki/ca/ca.key is missing" in half.complaint()
     run(["mv", "/etc/pki/ca.crt", "/root/ca.crt"])
     none = machine.apply(check=False, ca_create=False)
-    assert "/etc/pki/ca.crt, /etc/pki/ca/ca.key is missing" in none.complaint()
+    assert "/etc/pki/ca.crt, /etc/pki/ca/ca.key: missing" in none.complaint()
     assert "ca_create" in none.complaint()
     run(["install", "-m", "600", "/etc/nginx/conf.d/cert/pigsty.key", "/etc/pki/ca/ca.key"])
     run(["mv", "/root/ca.crt", "/etc/pki/ca.crt"])
     other = machine.apply(check=False)
-    assert "the CA is not usable: key: expected the private key of" in other.complaint()
+    assert "The CA is not usable: key: expected the private key of" in other.complaint()
     run(["mv", "/root/ca.key", "/etc/pki/ca/ca.key"])
     assert machine.apply().changes == {}
 
