@@ -8,6 +8,7 @@ from pathlib import Path
 import jinja2
 import pytest
 import salt.pillar
+from infra_formula import paths
 from infra_formula.minion import Minion
 from jinja2.sandbox import SandboxedEnvironment
 from saltfactories.utils.functional import Loaders
@@ -25,6 +26,14 @@ class Compiled(jinja2.BytecodeCache):
 
     def dump_bytecode(self, bucket):
         self.codes[bucket.key, bucket.checksum] = bucket.code
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_directory(tmp_path_factory):
+    """The formula's records of this machine lie elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "STATE_DIR", tmp_path_factory.mktemp("state"))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,7 @@
 """Every pillar of the documents passes the gate that a pillar has to pass before it is applied."""
 
+import json
+
 import documents
 import pytest
 from infra_formula.parameters import validation
@@ -31,7 +33,7 @@ def test_pillar(loaders, modules, states, block, pillar):
     )
     assert all(isinstance(chunk, dict) for chunk in chunks), chunks
     (gate,) = [chunk for chunk in chunks if chunk["state"] == "infra_pillar"]
-    arguments = {key: gate[key] for key in ("parameters", "secrets") if key in gate}
+    arguments = {key: gate[key] for key in ("errors", "warnings") if key in gate}
     told = states.infra_pillar.valid(name=gate["name"], **arguments)
     assert told.result is True, f"{block.place}: {told.comment}"
     # What the page shows below `infra` is for all minions: no secret is among it.
@@ -42,6 +44,6 @@ def test_pillar(loaders, modules, states, block, pillar):
 
 
 def test_the_gate_is_one_that_refuses(states):
-    told = states.infra_pillar.valid(name="x", parameters={"nginx_prot": 80})
+    told = states.infra_pillar.valid(name="x", parameters=json.dumps({"nginx_prot": 80}))
     assert told.result is False
     assert "nginx_prot" in told.comment

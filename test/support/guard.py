@@ -11,10 +11,10 @@ from infra_formula import process
 from infra_formula.fileset import atomic, file_set, originals
 
 CHANGING = {
-    "apt-get", "certbot", "dnf", "dpkg", "firewall-cmd", "groupadd", "resolvconf", "systemctl",
-    "ufw", "update-ca-certificates", "update-ca-trust", "useradd", "userdel", "yum",
+    "certbot", "firewall-cmd", "groupadd", "resolvconf", "systemctl", "ufw",
+    "update-ca-certificates", "update-ca-trust", "useradd", "userdel",
 }  # fmt: skip
-"""Programs that change a machine."""
+"""Programs that change a machine; package managers run with a root of their own here."""
 HERE = ("/boot/", "/etc/", "/root/", "/usr/", "/var/lib/infra", "/www/", "/data/", "/infra/")
 
 
@@ -23,29 +23,34 @@ def refuse(path):
 
 
 @pytest.fixture(autouse=True)
-def machine_is_left_alone(monkeypatch):
+def machine_is_left_alone():
     """Fail in place of writing to this machine, or running what changes it."""
+    # Not by the fixture `monkeypatch`, which would then be undone after all others.
+    with pytest.MonkeyPatch.context() as patch:
+        _guard(patch, process, "run", _check_command)
+        _guard(patch, atomic, "write", lambda path, *_args, **_kwargs: refuse(path))
+        _guard(patch, originals, "restore", refuse)
+        _guard(patch, file_set.FilePlan, "apply", lambda plan, **_: refuse(plan.file_set.root))
+        _guard(patch, file_set.FileSet, "remove", _check_removal)
+        yield
 
-    def guard(module, name, check):
-        real = getattr(module, name)
 
-        @functools.wraps(real)
-        def guarded(*args, **kwargs):
-            check(*args, **kwargs)
-            return real(*args, **kwargs)
+def _guard(patch, module, name, check):
+    real = getattr(module, name)
 
-        monkeypatch.setattr(module, name, guarded)
+    @functools.wraps(real)
+    def guarded(*args, **kwargs):
+        check(*args, **kwargs)
+        return real(*args, **kwargs)
 
-    def check_command(command, **_kwargs):
-        changes = Path(command[0]).name in CHANGING and not {"show", "--version"} & {*command}
-        assert not changes, f"a test would run {command}"
+    patch.setattr(module, name, guarded)
 
-    def check_removal(some, test=False):
-        if not test:
-            refuse(some.root)
 
-    guard(process, "run", check_command)
-    guard(atomic, "write", lambda path, *_args, **_kwargs: refuse(path))
-    guard(originals, "restore", refuse)
-    guard(file_set.FilePlan, "apply", lambda plan, **_kwargs: refuse(plan.file_set.root))
-    guard(file_set.FileSet, "remove", check_removal)
+def _check_command(command, **_kwargs):
+    changes = Path(command[0]).name in CHANGING and not {"show", "--version"} & {*command}
+    assert not changes, f"a test would run {command}"
+
+
+def _check_removal(some, test=False):
+    if not test:
+        refuse(some.root)
