@@ -25,3 +25,6 @@ infra-clean-finished:
     - remove: {{ infra.infra_remove | tojson }}
     - data: {{ data | tojson }}
     - order: last
+    # Under test=True a refusal does not end the run.
+    - require:
+      - infra_clean: infra-clean-allowed
