@@ -1,4 +1,4 @@
-# The way back of all that this formula brought to this machine, component by component in reverse;
+# Removal of all that this formula brought to this machine, component by component in reverse;
 # also of what is switched off now. How far it goes: infra_remove; see docs/removing.md.
 {%- from "infra/map.jinja" import infra with context %}
 {%- from "infra/clean.jinja" import data with context %}

@@ -1,4 +1,4 @@
-# The way back; see infra/clean.jinja.
+# Removal; see infra/clean.jinja.
 {%- from "infra/clean.jinja" import removed with context %}
 
 include:

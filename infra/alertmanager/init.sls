@@ -9,7 +9,7 @@ include:
 
 {{ installed('alertmanager') }}
 
-# Who is told of what, checked by amtool; and how the Alertmanagers of all INFRA nodes find another.
+# Receivers and routes of alerts, checked by amtool; and how the Alertmanagers of all INFRA nodes find each other.
 {%- set settings = {} %}
 {%- for key in ('receivers', 'severities', 'routes', 'route', 'inhibit_rules', 'global') %}
   {%- do settings.update({key: infra['alertmanager_' ~ key]}) %}

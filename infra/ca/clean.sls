@@ -1,4 +1,4 @@
-# The way back: this machine no longer trusts the CA, and nothing is renewed. The CA itself is data:
+# Removal: this machine no longer trusts the CA, and nothing is renewed. The CA itself is data:
 # losing it is for good.
 {%- from "infra/map.jinja" import infra with context %}
 {%- from "infra/clean.jinja" import removed with context %}

@@ -1,4 +1,4 @@
-# The way back: certbot renews as it would without us. Certificates and accounts are data.
+# Removal: certbot renews as it would without us. Certificates and accounts are data.
 {%- from "infra/clean.jinja" import removed with context %}
 
 include:

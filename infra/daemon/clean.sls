@@ -1,4 +1,4 @@
-# The way back of what the daemons share; it cannot go before them, so that they go as well.
+# Removal of what the daemons share; they use it, so they are removed as well.
 {%- from "infra/clean.jinja" import removed with context %}
 {%- import_yaml "infra/daemons.yaml" as daemons %}
 

@@ -1,4 +1,4 @@
-# The way back: the machine finds names and packages as it did before.
+# Removal: the machine finds names and packages as it did before.
 {%- from "infra/map.jinja" import infra with context %}
 {%- from "infra/clean.jinja" import removed with context %}
 {%- from "infra/ca/untrust.jinja" import untrusted with context %}

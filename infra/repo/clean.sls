@@ -1,4 +1,4 @@
-# The way back: other sources are enabled again, before what was installed from ours goes.
+# Removal: other sources are enabled again, before what was installed from ours goes.
 {%- from "infra/map.jinja" import infra with context %}
 {%- from "infra/clean.jinja" import removed with context %}
 
