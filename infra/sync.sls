@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "af60e1cdd4a178511476a732d8c882f387d0ee118dada97628aadb25e74ac35f"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "3f30a196ba4ef0085f8f73302db4033213ec6ce4126acf0b5abab850c6be58be"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "af60e1cdd4a178511476a732d8c882f387d0ee118dada97628aadb25e74ac35f"
+DIGEST = "3f30a196ba4ef0085f8f73302db4033213ec6ce4126acf0b5abab850c6be58be"

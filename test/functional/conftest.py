@@ -99,7 +99,7 @@ def given_pillar(request, formula_roots, monkeypatch):
     top.write_text("base: {'*': [site]}", encoding="utf-8")
 
     def compiled_from(pillar):
-        (folder / "site.sls").write_text(json.dumps(pillar), encoding="utf-8")
+        (folder / "site.sls").write_text(json.dumps(pillar, ensure_ascii=False), encoding="utf-8")
 
     yield compiled_from
     top.write_text(before, encoding="utf-8")

@@ -167,3 +167,30 @@ def test_a_minion_without_a_usable_pillar_gets_an_error(modules, given_pillar, p
     (state,) = ret.raw.values()
     assert state["result"] is False
     assert error in state["comment"]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {1: "x"},
+        {True: 1},
+        {None: 1},
+        {"{{ 1 }}": 1},
+        {"dns_records": {"a": None}},
+        {"nodes": {"x": None}},
+        {"infra_hosts": "x"},
+        {"nginx_port": "80\n- x"},
+        {"nginx_port": float("nan")},
+        {"infra_portal": {"a\nb": {"domain": "x"}}},
+        {"infra_portal": {"x": {True: 1}}},
+        {"infra_portal": {"\U0001f600": {"domain": "\U0001f600"}}},
+    ],
+    ids=repr,
+)
+def test_whatever_a_pillar_holds_one_error_and_no_traceback_comes_of_it(modules, given_pillar, lie):
+    infra = {"infra_hosts": {"infra-1": {"infra_seq": 1}}, **lie}
+    ret = modules.state.sls("infra.nginx", test=True, pillar=given_pillar({"infra": infra}))
+    assert isinstance(ret.raw, dict), ret.raw
+    (state,) = ret.raw.values()
+    assert state["result"] is False
+    assert "Traceback" not in state["comment"]

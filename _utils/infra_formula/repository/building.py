@@ -200,8 +200,8 @@ def _fetch(
         package["sha256"] = digits if kind == "sha256" else alias.get(package["key"], "")
     wanted = {p["sha256"]: p["size"] for p in packages if p["sha256"]}
     present = set(package_store.present(home, name, wanted))
-    todo = {p["key"]: p for p in packages if p["sha256"] not in present}
-    for package in todo.values():
+    to_fetch = {p["key"]: p for p in packages if p["sha256"] not in present}
+    for package in to_fetch.values():
         if package["url"].startswith("file:") and not package["checksum"]:
             upstream_keys.refuse_untrusted(f"repo_url_packages: {package['url']}", package["url"])
     items = [
@@ -211,7 +211,7 @@ def _fetch(
             "size": package["size"],
             "name": package["file"],
         }
-        for package in todo.values()
+        for package in to_fetch.values()
     ]
     result = fetching.fetch(
         minion,
@@ -225,7 +225,7 @@ def _fetch(
         tag=f"infra/repo/{name}/progress",
         note=str(folder / "progress"),
     )
-    digests = dict(zip(todo, result["files"], strict=True))
+    digests = dict(zip(to_fetch, result["files"], strict=True))
     for package in packages:
         package["sha256"] = digests.get(package["key"]) or package["sha256"]
     if digests:

@@ -152,10 +152,10 @@ class _Job:
         self.retries, self.timeout, self.proxy_env = retries, timeout, proxy_env
         self.lock = threading.Lock()
         self.stop = threading.Event()
-        self.todo: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
         # The largest first: no connection is left alone with one at the end.
         for index in sorted(range(len(items)), key=lambda i: -items[i]["size"]):
-            self.todo.put(index)
+            self.waiting.put(index)
         self.results: list[str] = [""] * len(items)
         self.errors: dict[int, str] = {}
         self.bytes = 0
@@ -198,7 +198,7 @@ def _work(job: _Job) -> None:
     try:
         while not job.stop.is_set():
             try:
-                index = job.todo.get_nowait()
+                index = job.waiting.get_nowait()
             except queue.Empty:
                 return
             job.current = job.items[index]["name"]

@@ -48,14 +48,14 @@ def _states(
     folder: Path, packages: list[dict[str, Any]], files: list[str], notes: dict[str, Any]
 ) -> dict[str, str]:
     mark = hashlib.sha256(b"".join(Path(f).read_bytes() for f in files)).hexdigest()[:16]
-    todo = {
+    unchecked = {
         str(package_store.path(folder / "store", p["sha256"])): p["sha256"]
         for p in packages
         if f"{mark}:{p['sha256']}" not in notes
     }
-    if todo:
-        states = signing.check_packages(files, list(todo), str(folder / "cache" / "rpmdb"))
-        notes.update({f"{mark}:{todo[path]}": state for path, state in states.items()})
+    if unchecked:
+        states = signing.check_packages(files, list(unchecked), str(folder / "cache" / "rpmdb"))
+        notes.update({f"{mark}:{unchecked[path]}": state for path, state in states.items()})
     return {p["sha256"]: notes[f"{mark}:{p['sha256']}"] for p in packages}
 
 
@@ -85,22 +85,22 @@ def _sign(
 ) -> None:
     work = folder / "partial" / "sign"
     shutil.rmtree(work, ignore_errors=True)
-    todo = []
+    unchecked = []
     for package in packages:
         note = f"signed:{signer['fingerprint']}:{package['sha256']}"
         if not package_store.path(folder / "store", notes.get(note, "-")).is_file():
             work.mkdir(exist_ok=True)
             copy = work / f"{package['sha256']}.rpm"
             shutil.copyfile(package_store.path(folder / "store", package["sha256"]), copy)
-            todo.append((note, copy))
-    if todo:
+            unchecked.append((note, copy))
+    if unchecked:
         signing.sign_packages(
             signer["home"],
             signer["fingerprint"],
-            [str(copy) for _note, copy in todo],
+            [str(copy) for _note, copy in unchecked],
             signer["passphrase_file"],
         )
-        for note, copy in todo:
+        for note, copy in unchecked:
             digest = contents.checksum(str(copy))
             target = package_store.path(folder / "store", digest)
             target.parent.mkdir(exist_ok=True, mode=0o700)
