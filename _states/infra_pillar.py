@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def valid(
     name: str,
@@ -39,7 +41,7 @@ def valid(
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
     if parameters:
-        minion = Minion(__salt__, __opts__, __grains__, __context__)
+        minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
         try:
             found = validation.check(minion, json.loads(parameters), json.loads(secrets or "null"))
         except (SaltInvocationError, CommandExecutionError) as err:

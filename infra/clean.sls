@@ -1,14 +1,14 @@
 # Removal of all that this formula brought to this machine, component by component in reverse;
 # also of what is switched off now. How far it goes: infra_remove; see docs/removing.md.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/clean.jinja" import data with context %}
-{%- import_yaml "infra/components.yaml" as components %}
+{% from "infra/map.jinja" import infra with context %}
+{% from "infra/clean.jinja" import data with context %}
+{% import_yaml "infra/components.yaml" as components %}
 
 include:
   - infra.safeguard
-{%- for component in components | reverse %}
+{% for component in components | reverse %}
   - infra.{{ component.name }}.clean
-{%- endfor %}
+{% endfor %}
 
 infra-clean-data-confirmed:
   infra_clean.confirmed:

@@ -1,6 +1,6 @@
 # The web root: nginx_home is a link to nginx_data, unless somebody has something there already.
-{%- from "infra/map.jinja" import infra with context %}
-{%- set taken = salt['file.directory_exists'](infra.nginx_home) or salt['file.is_link'](infra.nginx_home) %}
+{% from "infra/map.jinja" import infra with context %}
+{% set taken = salt['file.directory_exists'](infra.nginx_home) or salt['file.is_link'](infra.nginx_home) %}
 
 include:
   - infra.pillar
@@ -14,7 +14,7 @@ infra-webroot-recorded:
     - require:
       - infra_pillar: infra-pillar-valid
 
-{%- if not taken and infra.nginx_home != infra.nginx_data %}
+{% if not taken and infra.nginx_home != infra.nginx_data %}
 
 infra-webroot-data-present:
   file.directory:
@@ -30,10 +30,10 @@ infra-webroot-home-linked:
     - target: {{ infra.nginx_data | tojson }}
     - require:
       - file: infra-webroot-data-present
-{%- else %}
+{% else %}
 
 infra-webroot-home-present:
   file.directory:
     - name: {{ infra.nginx_home | tojson }}
     - makedirs: true
-{%- endif %}
+{% endif %}

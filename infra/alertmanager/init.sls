@@ -1,7 +1,7 @@
 # Alertmanager: routes alerts to people; one mesh over all INFRA nodes.
-{%- from "infra/daemon/package.jinja" import installed with context %}
-{%- from "infra/map.jinja" import infra, daemons with context %}
-{%- from "infra/daemon/states.jinja" import cleaned, configured, running with context %}
+{% from "infra/daemon/package.jinja" import installed with context %}
+{% from "infra/map.jinja" import infra, daemons with context %}
+{% from "infra/daemon/states.jinja" import cleaned, configured, running with context %}
 
 include:
   - infra.daemon
@@ -10,10 +10,10 @@ include:
 {{ installed('alertmanager') }}
 
 # Receivers and routes of alerts, checked by amtool; and how the Alertmanagers of all INFRA nodes find each other.
-{%- set settings = {} %}
-{%- for key in ('receivers', 'severities', 'routes', 'route', 'inhibit_rules', 'global') %}
-  {%- do settings.update({key: infra['alertmanager_' ~ key]}) %}
-{%- endfor %}
+{% set settings = {} %}
+{% for key in ('receivers', 'severities', 'routes', 'route', 'inhibit_rules', 'global') %}
+  {% do settings.update({key: infra['alertmanager_' ~ key]}) %}
+{% endfor %}
 
 infra-alertmanager-receivers-managed:
   infra_alert.managed:

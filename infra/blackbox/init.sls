@@ -1,7 +1,7 @@
 # Probes over ICMP, TCP, HTTP and DNS, asked for by VictoriaMetrics.
-{%- from "infra/daemon/package.jinja" import installed with context %}
-{%- from "infra/map.jinja" import infra, daemons, domain with context %}
-{%- from "infra/daemon/states.jinja" import configured, running with context %}
+{% from "infra/daemon/package.jinja" import installed with context %}
+{% from "infra/map.jinja" import infra, daemons, domain with context %}
+{% from "infra/daemon/states.jinja" import configured, running with context %}
 
 include:
   - infra.daemon
@@ -9,7 +9,7 @@ include:
 
 {{ installed('blackbox') }}
 
-{%- set record = (infra.dns_records | first | default('') | string).split() %}
+{% set record = (infra.dns_records | first | default('') | string).split() %}
 
 infra-blackbox-modules-managed:
   infra_blackbox.managed:

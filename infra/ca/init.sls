@@ -1,4 +1,4 @@
-{%- from "infra/map.jinja" import infra, fleet with context %}
+{% from "infra/map.jinja" import infra, fleet with context %}
 
 include:
   - infra.pillar
@@ -41,13 +41,13 @@ infra-ca-authority-present:
     - days: {{ infra.ca_days | tojson }}
     # The first INFRA node makes the CA; the others are given it, or have none of their own.
     - create: {{ (infra.ca_create and (fleet.own is none or fleet.nodes[0].own)) | tojson }}
-{%- if infra.ca_crt and infra.ca_key %}
+{% if infra.ca_crt and infra.ca_key %}
     - certificate: {{ infra.ca_crt | tojson }}
     - key: {{ infra.ca_key | tojson }}
-{%- endif %}
-{%- if infra.ca_source %}
+{% endif %}
+{% if infra.ca_source %}
     - source: {{ infra.ca_source | tojson }}
-{%- endif %}
+{% endif %}
     - require:
       - file: infra-ca-directory-present
 
@@ -87,7 +87,7 @@ infra-ca-trust-updated:
 
 # Certificates that the pillar's `certs` asks for: of components that this formula does not manage.
 {#- What is no name or no mapping is refused by infra.pillar. #}
-{%- for name, given in (infra.certs if infra.certs is mapping else {}).items()
+{% for name, given in (infra.certs if infra.certs is mapping else {}).items()
       if given is mapping and name is match('[A-Za-z0-9._-]+\\Z') %}
 
 {{ ('infra-ca-certificate-' ~ name ~ '-issued') | tojson }}:
@@ -98,11 +98,11 @@ infra-ca-trust-updated:
     - key: {{ given.get('key') | tojson }}
     - require:
       - infra_cert: infra-ca-authority-present
-{%- endfor %}
+{% endfor %}
 
 # What this machine's CA signed is renewed before it ends, every day anew, without master and pillar.
-{%- set config = opts['conf_file'].rpartition('/')[0] %}
-{%- set program = salt['cmd.which']('salt-call') or '/usr/bin/salt-call' %}
+{% set config = opts['conf_file'].rpartition('/')[0] %}
+{% set program = salt['cmd.which']('salt-call') or '/usr/bin/salt-call' %}
 
 infra-ca-renewal-recorded:
   infra_before.recorded:
@@ -117,7 +117,7 @@ infra-ca-renewal-recorded:
     - require:
       - infra_pillar: infra-pillar-valid
 
-{%- for kind in ('service', 'timer') %}
+{% for kind in ('service', 'timer') %}
 
 infra-ca-renewal-{{ kind }}-managed:
   file.managed:
@@ -132,7 +132,7 @@ infra-ca-renewal-{{ kind }}-managed:
     - group: root
     - require:
       - infra_pillar: infra-pillar-valid
-{%- endfor %}
+{% endfor %}
 
 infra-ca-renewal-units-reloaded:
   module.run:

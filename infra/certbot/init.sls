@@ -1,26 +1,26 @@
 # Public certificates for the portal, got and renewed by certbot.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/certbot/settings.jinja" import environment, request with context %}
-{%- from "infra/nginx/settings.jinja" import settings with context %}
+{% from "infra/map.jinja" import infra with context %}
+{% from "infra/certbot/settings.jinja" import environment, request with context %}
+{% from "infra/nginx/settings.jinja" import settings with context %}
 
 include:
   - infra.pillar
   - infra.nginx
 
-{%- set plugin = infra.certbot_dns_plugin %}
+{% set plugin = infra.certbot_dns_plugin %}
 
 infra-certbot-installation-recorded:
   infra_before.recorded:
     - name: certbot
     - paths:
       - /etc/letsencrypt/renewal-hooks/deploy/infra-nginx
-{%- if infra.certbot_dns_credentials %}
+{% if infra.certbot_dns_credentials %}
       - /etc/letsencrypt/infra-dns.ini
-{%- endif %}
-{%- if environment %}
+{% endif %}
+{% if environment %}
       - /etc/default/infra-certbot
       - {{ ('/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra.conf') | tojson }}
-{%- endif %}
+{% endif %}
     - units:
       - {{ (infra.certbot_unit ~ '.timer') | tojson }}
     - order: 2
@@ -34,7 +34,7 @@ infra-certbot-package-installed:
     - pkgs: {{ (infra.packages.certbot + (['python3-certbot-dns-' ~ plugin] if plugin else [])) | tojson }}
 
 # What certbot's own timer needs to renew as we issue, and what it has to tell of it.
-{%- set drop_in = '/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra.conf' %}
+{% set drop_in = '/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra.conf' %}
 
 infra-certbot-hook-installed:
   file.managed:
@@ -47,7 +47,7 @@ infra-certbot-hook-installed:
     - require:
       - infra_package: infra-certbot-package-installed
 
-{%- if infra.certbot_dns_credentials %}
+{% if infra.certbot_dns_credentials %}
 
 infra-certbot-credentials-managed:
   file.managed:
@@ -59,14 +59,14 @@ infra-certbot-credentials-managed:
     - show_changes: false
     - require:
       - infra_package: infra-certbot-package-installed
-{%- else %}
+{% else %}
 
 infra-certbot-credentials-absent:
   file.absent:
     - name: /etc/letsencrypt/infra-dns.ini
-{%- endif %}
+{% endif %}
 
-{%- if environment %}
+{% if environment %}
 
 # A file of its own, closed: an address of a proxy may hold a password, and units are for all to see.
 infra-certbot-environment-managed:
@@ -74,9 +74,9 @@ infra-certbot-environment-managed:
     - name: /etc/default/infra-certbot
     - contents:
       - '# Managed by Salt (infra formula)'
-{%- for variable, value in environment.items() %}
+{% for variable, value in environment.items() %}
       - {{ (variable ~ '=' ~ value) | tojson }}
-{%- endfor %}
+{% endfor %}
     - mode: '0600'
     - user: root
     - group: root
@@ -96,14 +96,14 @@ infra-certbot-unit-extended:
     - makedirs: true
     - require:
       - file: infra-certbot-environment-managed
-{%- else %}
+{% else %}
 
 infra-certbot-unit-extended:
   file.absent:
     - names:
       - {{ drop_in }}
       - /etc/default/infra-certbot
-{%- endif %}
+{% endif %}
 
 infra-certbot-units-reloaded:
   module.run:

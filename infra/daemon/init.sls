@@ -1,30 +1,30 @@
 # What the daemons share: group infra, their accounts, the data directory and its link /infra.
-{%- from "infra/map.jinja" import infra with context %}
-{%- import_yaml "infra/daemons.yaml" as rows %}
-{%- import_yaml "infra/components.yaml" as components %}
+{% from "infra/map.jinja" import infra with context %}
+{% import_yaml "infra/daemons.yaml" as rows %}
+{% import_yaml "infra/components.yaml" as components %}
 
 include:
   - infra.pillar
   - infra.firewall
 
-{%- set wanted = {} %}
-{%- for row in rows.values() if infra[row.switch] and (infra.identity is not none or row.unit in ('node_exporter', 'vector')) %}
-  {%- do wanted.update({row.user: true}) %}
-{%- endfor %}
+{% set wanted = {} %}
+{% for row in rows.values() if infra[row.switch] and (infra.identity is not none or row.unit in ('node_exporter', 'vector')) %}
+  {% do wanted.update({row.user: true}) %}
+{% endfor %}
 
 infra-daemon-installation-recorded:
   infra_before.recorded:
     - name: daemon
     - paths:
-{%- if infra.identity is not none %}
+{% if infra.identity is not none %}
       - {{ infra.infra_data | tojson }}
-{%- if infra.infra_data != '/infra' %}
+{% if infra.infra_data != '/infra' %}
       - /infra
-{%- endif %}
-{%- for folder in ('conf', 'tmp', 'bin', 'rules', 'targets') %}
+{% endif %}
+{% for folder in ('conf', 'tmp', 'bin', 'rules', 'targets') %}
       - {{ (infra.infra_data ~ '/' ~ folder) | tojson }}
-{%- endfor %}
-{%- endif %}
+{% endfor %}
+{% endif %}
     - accounts: {{ wanted | sort | tojson }}
     - groups: {{ (['infra'] + wanted | sort) | tojson }}
     - order: 2
@@ -39,7 +39,7 @@ infra-daemon-group-present:
     - require:
       - infra_pillar: infra-pillar-valid
 
-{%- for user in wanted | sort %}
+{% for user in wanted | sort %}
 
 # An account that a package made is taken as it is; only its membership is seen to.
 infra-daemon-user-{{ user }}-present:
@@ -48,31 +48,31 @@ infra-daemon-user-{{ user }}-present:
     - usergroup: true
     - system: true
     - createhome: false
-    {%- if not salt['user.info'](user) %}
+    {% if not salt['user.info'](user) %}
     - home: {{ {'vector': '/var/lib/vector', 'grafana': '/usr/share/grafana'}.get(user, infra.infra_data) | tojson }}
     - shell: /usr/sbin/nologin
-    {%- endif %}
+    {% endif %}
     - groups: [infra]
     - remove_groups: false
     - require:
       - group: infra-daemon-group-present
-{%- endfor %}
+{% endfor %}
 
 # A switch that is turned off turns the service off, too. Its data stays.
-{%- set off = [] %}
-{%- for name, row in rows.items() %}
-  {%- if not infra[row.switch] or (row.needs is defined and not infra[row.needs]) %}
-    {%- do off.append({'name': name, 'unit': row.unit}) %}
-  {%- endif %}
-{%- endfor %}
+{% set off = [] %}
+{% for name, row in rows.items() %}
+  {% if not infra[row.switch] or (row.needs is defined and not infra[row.needs]) %}
+    {% do off.append({'name': name, 'unit': row.unit}) %}
+  {% endif %}
+{% endfor %}
 
 infra-daemon-others-off:
   infra_daemon.switched_off:
     - daemons: {{ off | tojson }}
     - require:
       - infra_pillar: infra-pillar-valid
-{%- for component in components if component.unit is defined and not infra[component.switch] %}
-{%- set files, root = component.sets.items() | first %}
+{% for component in components if component.unit is defined and not infra[component.switch] %}
+{% set files, root = component.sets.items() | first %}
 
 infra-{{ component.name }}-service-off:
   infra_service.off:
@@ -81,7 +81,7 @@ infra-{{ component.name }}-service-off:
     - root: {{ root }}
     - require:
       - infra_pillar: infra-pillar-valid
-{%- endfor %}
+{% endfor %}
 
 # Where a job of yours may leave metrics for the node exporter (files named *.prom).
 infra-daemon-textfile-directory-present:
@@ -94,7 +94,7 @@ infra-daemon-textfile-directory-present:
     - require:
       - group: infra-daemon-group-present
 
-{%- if infra.identity is not none %}
+{% if infra.identity is not none %}
 
 infra-daemon-data-present:
   file.directory:
@@ -107,7 +107,7 @@ infra-daemon-data-present:
     - require:
       - group: infra-daemon-group-present
 
-{%- if infra.infra_data != '/infra' %}
+{% if infra.infra_data != '/infra' %}
 
 infra-daemon-data-linked:
   file.symlink:
@@ -115,17 +115,17 @@ infra-daemon-data-linked:
     - target: {{ infra.infra_data | tojson }}
     - require:
       - file: infra-daemon-data-present
-{%- endif %}
+{% endif %}
 
 infra-daemon-directories-present:
   file.directory:
     - names:
-{%- for folder in ('conf', 'tmp', 'bin', 'rules', 'targets') %}
+{% for folder in ('conf', 'tmp', 'bin', 'rules', 'targets') %}
       - {{ (infra.infra_data ~ '/' ~ folder) | tojson }}
-{%- endfor %}
+{% endfor %}
     - user: root
     - group: infra
     - mode: '0750'
     - require:
       - file: infra-daemon-data-present
-{%- endif %}
+{% endif %}

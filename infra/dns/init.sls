@@ -1,6 +1,6 @@
 # dnsmasq: the names of the site.
-{%- from "infra/map.jinja" import infra, fleet with context %}
-{%- from "infra/dns/settings.jinja" import dns with context %}
+{% from "infra/map.jinja" import infra, fleet with context %}
+{% from "infra/dns/settings.jinja" import dns with context %}
 
 include:
   - infra.pillar
@@ -35,11 +35,11 @@ infra-dns-user-present:
     - name: dnsmasq
     - system: true
     - createhome: false
-{%- if not salt['user.info']('dnsmasq') %}
+{% if not salt['user.info']('dnsmasq') %}
     - gid: dnsmasq
     - home: /var/lib/dnsmasq
     - shell: /usr/sbin/nologin
-{%- endif %}
+{% endif %}
     - groups: [dnsmasq]
     - remove_groups: false
     - require:
@@ -99,14 +99,14 @@ infra-dns-records-managed:
       - infra_dns: infra-dns-records-migrated
 
 # Queries through firewalld or ufw, where one of them runs.
-{%- if infra.node_firewall_mode == 'zone' %}
+{% if infra.node_firewall_mode == 'zone' %}
 
 infra-dns-firewall-open:
   infra_firewall.open:
     - ports:
       - {{ (infra.dns_port ~ '/udp') | tojson }}
       - {{ (infra.dns_port ~ '/tcp') | tojson }}
-{%- endif %}
+{% endif %}
 
 # dnsmasq reads its configuration only when it starts, so a change of it restarts it.
 
@@ -127,7 +127,7 @@ infra-dns-service-running:
     - require:
       - infra_service: infra-dns-service-current
 
-{%- for address in dns.listen %}
+{% for address in dns.listen %}
 
 {{ ('infra-dns-server-' ~ address ~ '-answering') | tojson }}:
   infra_dns.answering:
@@ -137,4 +137,4 @@ infra-dns-service-running:
     - port: {{ infra.dns_port | tojson }}
     - require:
       - infra_service: infra-dns-service-running
-{%- endfor %}
+{% endfor %}

@@ -1,8 +1,8 @@
 # Who reaches the services past the portal: through firewalld or ufw where one of them runs, else
 # confined by a table of nftables; as infra/daemons.yaml and infra/reach.yaml say.
-{%- from "infra/map.jinja" import infra, fleet, reach with context %}
-{%- set confined = [] %}
-{%- for row in reach if row.reached_by != 'all' %}{% do confined.append(row) %}{% endfor %}
+{% from "infra/map.jinja" import infra, fleet, reach with context %}
+{% set confined = [] %}
+{% for row in reach if row.reached_by != 'all' %}{% do confined.append(row) %}{% endfor %}
 
 include:
   - infra.pillar

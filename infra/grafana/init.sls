@@ -1,9 +1,9 @@
 # Grafana: dashboards over metrics, logs and traces.
-{%- from "infra/map.jinja" import infra, daemons, enabled, nodes with context %}
-{%- from "infra/daemon/package.jinja" import installed with context %}
-{%- from "infra/daemon/states.jinja" import configured, running with context %}
-{%- from "infra/grafana/settings.jinja" import settings, administrator, root with context %}
-{%- import_yaml "infra/grafana/datasources.yaml" as rows %}
+{% from "infra/map.jinja" import infra, daemons, enabled, nodes with context %}
+{% from "infra/daemon/package.jinja" import installed with context %}
+{% from "infra/daemon/states.jinja" import configured, running with context %}
+{% from "infra/grafana/settings.jinja" import settings, administrator, root with context %}
+{% import_yaml "infra/grafana/datasources.yaml" as rows %}
 
 include:
   - infra.daemon
@@ -11,7 +11,7 @@ include:
 
 # Grafana, and the packages of its plugins.
 {{ installed('grafana') }}
-{%- if infra.grafana_plugins %}
+{% if infra.grafana_plugins %}
 
 infra-grafana-plugins-installed:
   infra_package.installed:
@@ -21,7 +21,7 @@ infra-grafana-plugins-installed:
       - infra_daemon: infra-grafana-package-installed
     - require_in:
       - infra_daemon: infra-grafana-unit-configured
-{%- endif %}
+{% endif %}
 
 # Its settings, with secrets in files of their own; and the drop-in of its unit.
 
@@ -57,12 +57,12 @@ infra-grafana-administrator-known:
       - infra_daemon: infra-grafana-service-healthy
 
 # What it shows: data sources, dashboards and their folders. It reads them again where they changed.
-{%- set values = {'grafana_meta': infra.grafana_meta, 'grafana_view_password': infra.grafana_view_password} %}
-{%- for key in ('vmetrics_port', 'vlogs_port', 'vtraces_port', 'vmetrics_scrape_interval') %}
-  {%- do values.update({key: infra[key]}) %}
-{%- endfor %}
-{%- set place = infra.grafana_meta.split('/') %}
-{%- do values.update({'meta_endpoint': place[0], 'meta_database': place[-1]}) %}
+{% set values = {'grafana_meta': infra.grafana_meta, 'grafana_view_password': infra.grafana_view_password} %}
+{% for key in ('vmetrics_port', 'vlogs_port', 'vtraces_port', 'vmetrics_scrape_interval') %}
+  {% do values.update({key: infra[key]}) %}
+{% endfor %}
+{% set place = infra.grafana_meta.split('/') %}
+{% do values.update({'meta_endpoint': place[0], 'meta_database': place[-1]}) %}
 
 infra-grafana-content-recorded:
   infra_before.recorded:

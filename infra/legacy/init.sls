@@ -1,8 +1,8 @@
 # A machine that Pigsty laid out is taken over in place (see infra/legacy.yaml); any other is none of
 # its business.
-{%- from "infra/map.jinja" import infra with context %}
-{%- import_yaml "infra/legacy.yaml" as legacy %}
-{%- set values = {'infra_data': infra.infra_data} %}
+{% from "infra/map.jinja" import infra with context %}
+{% import_yaml "infra/legacy.yaml" as legacy %}
+{% set values = {'infra_data': infra.infra_data} %}
 
 include:
   - infra.pillar

@@ -1,5 +1,5 @@
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/nginx/settings.jinja" import settings with context %}
+{% from "infra/map.jinja" import infra with context %}
+{% from "infra/nginx/settings.jinja" import settings with context %}
 
 include:
   - infra.pillar
@@ -15,10 +15,10 @@ infra-nginx-installation-recorded:
       - /etc/nginx/conf.d
       - /etc/nginx/conf.d/cert
       - /etc/nginx/conf.d/haproxy
-{%- if infra.nginx_sslmode != 'disable' %}
+{% if infra.nginx_sslmode != 'disable' %}
       - /etc/nginx/conf.d/cert/pigsty.crt
       - /etc/nginx/conf.d/cert/pigsty.key
-{%- endif %}
+{% endif %}
       - /var/log/nginx
       - /etc/logrotate.d/infra-nginx
       - /var/lib/infra/manifest/portal-entries.json
@@ -45,11 +45,11 @@ infra-nginx-user-present:
     - system: true
     - createhome: false
 {#- An account that somebody else made is taken as it is. #}
-{%- if not salt['user.info'](infra.nginx_user) %}
+{% if not salt['user.info'](infra.nginx_user) %}
     - gid: {{ infra.nginx_group | tojson }}
     - home: /var/cache/nginx
     - shell: /usr/sbin/nologin
-{%- endif %}
+{% endif %}
     - groups: [{{ infra.nginx_group | tojson }}]
     - remove_groups: false
     - require:
@@ -84,9 +84,9 @@ infra-nginx-webroot-recorded:
   infra_before.recorded:
     - name: nginx
     - paths:
-{%- for folder in ['acme', 'logs', 'repos', 'schema', 'report', 'ca.crt'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
+{% for folder in ['acme', 'logs', 'repos', 'schema', 'report', 'ca.crt'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
       - {{ (infra.nginx_home ~ '/' ~ folder) | tojson }}
-{%- endfor %}
+{% endfor %}
     - order: 2
     - failhard: true
     - require:
@@ -95,9 +95,9 @@ infra-nginx-webroot-recorded:
 infra-nginx-home-directories-present:
   file.directory:
     - names:
-{%- for folder in ['acme', 'logs', 'repos', 'schema', 'report'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
+{% for folder in ['acme', 'logs', 'repos', 'schema', 'report'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
       - {{ (infra.nginx_home ~ '/' ~ folder) | tojson }}
-{%- endfor %}
+{% endfor %}
     - user: root
     - group: {{ infra.nginx_group | tojson }}
     - mode: '0755'
@@ -147,7 +147,7 @@ infra-nginx-certificate-directory-present:
     - require:
       - infra_package: infra-nginx-package-installed
 
-{%- if infra.nginx_sslmode != 'disable' %}
+{% if infra.nginx_sslmode != 'disable' %}
 
 infra-nginx-certificate-issued:
   infra_portal.certified:
@@ -164,7 +164,7 @@ infra-nginx-certificate-issued:
       - file: infra-nginx-certificate-directory-present
     - require_in:
       - infra_portal: infra-nginx-portal-managed
-{%- endif %}
+{% endif %}
 
 # One state owns the whole configuration: it tests a staged copy, switches it in, reloads nginx.
 
@@ -197,27 +197,27 @@ infra-nginx-logrotate-managed:
     - group: root
 
 # HTTP and HTTPS through firewalld or ufw, where one of them runs; and what SELinux has to allow.
-{%- if infra.node_firewall_mode == 'zone' %}
+{% if infra.node_firewall_mode == 'zone' %}
 
 infra-nginx-firewall-open:
   infra_firewall.open:
     - ports:
       - {{ (infra.nginx_port ~ '/tcp') | tojson }}
-{%- if infra.nginx_sslmode != 'disable' %}
+{% if infra.nginx_sslmode != 'disable' %}
       - {{ (infra.nginx_ssl_port ~ '/tcp') | tojson }}
-{%- endif %}
-{%- endif %}
+{% endif %}
+{% endif %}
 
-{%- if grains.get('selinux', {}).get('enabled', false) %}
+{% if grains.get('selinux', {}).get('enabled', false) %}
 
 infra-nginx-selinux-recorded:
   infra_before.recorded:
     - name: nginx
     - booleans: [httpd_can_network_connect, httpd_can_network_relay]
     - contexts:
-{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}
+{% for folder in (infra.nginx_home, infra.nginx_data) | unique %}
       - {{ (folder ~ '(/.*)?') | tojson }}
-{%- endfor %}
+{% endfor %}
     - order: 2
     - failhard: true
     - require:
@@ -229,7 +229,7 @@ infra-nginx-selinux-tools-installed:
     - name: policycoreutils-python-utils
     - reload_modules: true
 
-{%- for boolean in ('httpd_can_network_connect', 'httpd_can_network_relay') %}
+{% for boolean in ('httpd_can_network_connect', 'httpd_can_network_relay') %}
 
 infra-nginx-selinux-{{ boolean }}-on:
   selinux.boolean:
@@ -238,9 +238,9 @@ infra-nginx-selinux-{{ boolean }}-on:
     - persist: true
     - require:
       - infra_package: infra-nginx-selinux-tools-installed
-{%- endfor %}
+{% endfor %}
 
-{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}
+{% for folder in (infra.nginx_home, infra.nginx_data) | unique %}
 
 {{ ('infra-nginx-selinux-' ~ folder ~ '-labelled') | tojson }}:
   selinux.fcontext_policy_present:
@@ -255,8 +255,8 @@ infra-nginx-selinux-{{ boolean }}-on:
     - recursive: true
     - onchanges:
       - selinux: {{ ('infra-nginx-selinux-' ~ folder ~ '-labelled') | tojson }}
-{%- endfor %}
-{%- endif %}
+{% endfor %}
+{% endif %}
 
 # Reloading is the configuration's own affair (infra.nginx); here nginx is started.
 

@@ -1,5 +1,5 @@
 # What the site's CA signs is trusted here.
-{%- from "infra/map.jinja" import infra, fleet with context %}
+{% from "infra/map.jinja" import infra, fleet with context %}
 
 include:
   - infra.pillar
@@ -22,7 +22,7 @@ infra-node-ca-present:
     - given: {{ infra.ca_crt | tojson }}
     - wait: {{ infra.node_wait | tojson }}
 
-{%- if grains['os_family'] == 'RedHat' %}
+{% if grains['os_family'] == 'RedHat' %}
 
 infra-node-ca-trust-installed:
   infra_package.installed:
@@ -30,7 +30,7 @@ infra-node-ca-trust-installed:
     - name: {{ infra.ca_trust_package | tojson }}
     - require_in:
       - infra_node: infra-node-ca-linked
-{%- endif %}
+{% endif %}
 
 infra-node-ca-linked:
   infra_node.linked:

@@ -1,21 +1,21 @@
 # The name servers of the INFRA nodes are asked first; on an INFRA node, its own before the others.
-{%- from "infra/map.jinja" import infra, fleet with context %}
-{%- from "infra/dns/settings.jinja" import dns with context %}
-{%- set servers = [] %}
-{%- for server in infra.node_dns_servers or [] %}
-  {%- do servers.append((server | string).replace('${admin_ip}', infra.admin_ip)) %}
-{%- endfor %}
-{%- if infra.node_dns_servers is none and infra.dns_enabled and infra.dns_port == 53 %}
-  {%- set servers = ([fleet.own.ip] if fleet.own else []) + fleet.others %}
-{%- endif %}
+{% from "infra/map.jinja" import infra, fleet with context %}
+{% from "infra/dns/settings.jinja" import dns with context %}
+{% set servers = [] %}
+{% for server in infra.node_dns_servers or [] %}
+  {% do servers.append((server | string).replace('${admin_ip}', infra.admin_ip)) %}
+{% endfor %}
+{% if infra.node_dns_servers is none and infra.dns_enabled and infra.dns_port == 53 %}
+  {% set servers = ([fleet.own.ip] if fleet.own else []) + fleet.others %}
+{% endif %}
 
 include:
   - infra.pillar
-{%- if infra.identity is none %}
+{% if infra.identity is none %}
   - infra.node.repo
-{%- elif infra.dns_enabled %}
+{% elif infra.dns_enabled %}
   - infra.dns
-{%- endif %}
+{% endif %}
 
 infra-node-resolver-recorded:
   infra_before.recorded:
@@ -35,9 +35,9 @@ infra-node-resolver-configured:
     - servers: {{ servers | tojson }}
     - options: {{ infra.node_dns_options | tojson }}
     - own: {{ (grains.get('ipv4', []) + grains.get('ipv6', []) + fleet.addresses) | tojson }}
-{%- if infra.identity is not none and infra.dns_enabled %}
+{% if infra.identity is not none and infra.dns_enabled %}
     - require:
-{%- for address in dns.listen %}
+{% for address in dns.listen %}
       - infra_dns: {{ ('infra-dns-server-' ~ address ~ '-answering') | tojson }}
-{%- endfor %}
-{%- endif %}
+{% endfor %}
+{% endif %}

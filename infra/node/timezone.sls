@@ -1,9 +1,9 @@
-{%- from "infra/map.jinja" import infra with context %}
+{% from "infra/map.jinja" import infra with context %}
 
 include:
   - infra.pillar
 
-{%- if infra.node_timezone %}
+{% if infra.node_timezone %}
 
 infra-node-timezone-recorded:
   infra_before.recorded:
@@ -18,4 +18,4 @@ infra-node-timezone-set:
   timezone.system:
     - name: {{ infra.node_timezone | tojson }}
     - utc: true
-{%- endif %}
+{% endif %}

@@ -1,6 +1,6 @@
 # Metrics of this machine.
-{%- from "infra/daemon/package.jinja" import installed with context %}
-{%- from "infra/daemon/states.jinja" import configured, running with context %}
+{% from "infra/daemon/package.jinja" import installed with context %}
+{% from "infra/daemon/states.jinja" import configured, running with context %}
 
 include:
   - infra.daemon

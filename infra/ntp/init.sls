@@ -1,6 +1,6 @@
 # chrony: the time, from the INFRA nodes first; on an INFRA node, for the site.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/ntp/settings.jinja" import ntp with context %}
+{% from "infra/map.jinja" import infra with context %}
+{% from "infra/ntp/settings.jinja" import ntp with context %}
 
 include:
   - infra.pillar
@@ -51,13 +51,13 @@ infra-ntp-config-managed:
       - infra_package: infra-ntp-package-installed
 
 # Time through firewalld or ufw, where one of them runs and this machine serves it.
-{%- if infra.node_firewall_mode == 'zone' and infra.identity is not none %}
+{% if infra.node_firewall_mode == 'zone' and infra.identity is not none %}
 
 infra-ntp-firewall-open:
   infra_firewall.open:
     - ports:
       - 123/udp
-{%- endif %}
+{% endif %}
 
 # chronyd reads its configuration only when it starts, so a change of it restarts it.
 

@@ -41,7 +41,7 @@ def findings():
     from infra_formula.minion import Minion
     from infra_formula.parameters import validation
 
-    minion = Minion(__salt__, __opts__, __grains__, {})
+    minion = Minion(__salt__, __opts__, __grains__, {}, saltenv)
     try:
         return validation.check(minion, plain("infra"), plain("infra_secrets"))
     except CommandExecutionError as err:  # a file of the formula is not served

@@ -1,5 +1,5 @@
 # Last in the run: minions that are applied at the same time have published their facts by then.
-{%- from "infra/register/settings.jinja" import register with context %}
+{% from "infra/register/settings.jinja" import register with context %}
 
 include:
   - infra.register.publish

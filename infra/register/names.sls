@@ -1,5 +1,5 @@
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/register/settings.jinja" import register with context %}
+{% from "infra/map.jinja" import infra with context %}
+{% from "infra/register/settings.jinja" import register with context %}
 
 include:
   - infra.register.inventory

@@ -1,7 +1,7 @@
 # The pages and the portal were applied before the daemons were installed, for the inventory of the
 # last run. The pages query the programs that run now; if either changed, the portal is applied again.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/nginx/settings.jinja" import settings with context %}
+{% from "infra/map.jinja" import infra with context %}
+{% from "infra/nginx/settings.jinja" import settings with context %}
 
 include:
   - infra.register.inventory

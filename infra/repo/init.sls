@@ -1,11 +1,11 @@
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/repo/settings.jinja" import repo with context %}
+{% from "infra/map.jinja" import infra with context %}
+{% from "infra/repo/settings.jinja" import repo with context %}
 
 include:
   - infra.webroot
 
 # An offline package comes first: on a machine without network, the tools are installed out of it.
-{%- set yum = repo.request.targets | select('match', 'el') | list %}
+{% set yum = repo.request.targets | select('match', 'el') | list %}
 
 infra-repo-archive-unpacked:
   infra_repo.unpacked:
@@ -17,9 +17,9 @@ infra-repo-archive-unpacked:
     - unsigned: {{ infra.repo_archive_unsigned | tojson }}
     - key: {{ repo.key | tojson }}
 {#- Where Pigsty's users put it; not read where another path is named. #}
-{%- if infra.repo_archive == '/root/pkg.tgz' %}
+{% if infra.repo_archive == '/root/pkg.tgz' %}
     - fallback: /tmp/pkg.tgz
-{%- endif %}
+{% endif %}
     - optional: true
     - require:
       - sls: infra.webroot
@@ -37,22 +37,22 @@ infra-repo-tools-installed:
   infra_package.installed:
     - component: repo
     - pkgs:
-{%- if grains['os_family'] == 'Debian' %}
+{% if grains['os_family'] == 'Debian' %}
       - apt-utils
       - gnupg
       - gpgv
       - zstd
-  {%- if yum %}
+  {% if yum %}
       - createrepo-c
       - dnf
       - rpm
-  {%- endif %}
-{%- else %}
+  {% endif %}
+{% else %}
       - createrepo_c
       - gnupg2
       - rpm-sign
       - zstd
-{%- endif %}
+{% endif %}
     - require:
       - infra_repo: infra-repo-archive-used
 

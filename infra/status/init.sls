@@ -1,9 +1,9 @@
 # What infra_status.services asks after: the components of this minion, and how each is asked.
-{%- from "infra/map.jinja" import infra, fleet, daemons, reach with context %}
-{%- import_yaml "infra/components.yaml" as components %}
-{%- import_yaml "infra/daemons.yaml" as programs %}
-{%- set server = infra.identity is not none %}
-{%- set checks = {
+{% from "infra/map.jinja" import infra, fleet, daemons, reach with context %}
+{% import_yaml "infra/components.yaml" as components %}
+{% import_yaml "infra/daemons.yaml" as programs %}
+{% set server = infra.identity is not none %}
+{% set checks = {
   'ca': {'unit': '', 'check': {'kind': 'files', 'paths': ['/etc/pki/ca.crt', '/etc/pki/ca/ca.key']} },
   'repo': {'unit': '', 'check': {'kind': 'files',
     'paths': [infra.repo_home ~ '/' ~ infra.repo_name ~ '/repo_complete']} },
@@ -17,23 +17,23 @@
           'check': {'kind': 'ntp', 'serves': server,
                     'sourced': (fleet.others or infra.node_ntp_servers) | length > 0}},
 } %}
-{%- set rows = [] %}
-{%- for component in components if server or component.role == 'every' %}
-  {%- set enabled = component.switch is not defined or infra[component.switch] %}
-  {%- set needed = programs.get(component.name, {}).get('needs') %}
-  {%- set row = {'name': component.name, 'enabled': enabled and (not needed or infra[needed])} %}
-  {%- if component.name in checks %}
-    {%- do row.update(checks[component.name]) %}
-    {%- do rows.append(row) %}
-  {%- elif component.name in daemons %}
-    {%- set daemon = daemons[component.name] %}
-    {%- do row.update({'unit': daemon.unit, 'version': [daemon.program, daemon.version],
+{% set rows = [] %}
+{% for component in components if server or component.role == 'every' %}
+  {% set enabled = component.switch is not defined or infra[component.switch] %}
+  {% set needed = programs.get(component.name, {}).get('needs') %}
+  {% set row = {'name': component.name, 'enabled': enabled and (not needed or infra[needed])} %}
+  {% if component.name in checks %}
+    {% do row.update(checks[component.name]) %}
+    {% do rows.append(row) %}
+  {% elif component.name in daemons %}
+    {% set daemon = daemons[component.name] %}
+    {% do row.update({'unit': daemon.unit, 'version': [daemon.program, daemon.version],
                        'check': {'kind': 'http', 'port': daemon.port, 'path': daemon.health} }) %}
-    {%- do rows.append(row) %}
-  {%- endif %}
-{%- endfor %}
+    {% do rows.append(row) %}
+  {% endif %}
+{% endfor %}
 
-{%- set units = ['nginx', 'dnsmasq', infra.ntp_unit] + daemons.values() | map(attribute='unit') | list if server
+{% set units = ['nginx', 'dnsmasq', infra.ntp_unit] + daemons.values() | map(attribute='unit') | list if server
       else [infra.ntp_unit, daemons.node_exporter.unit, daemons.vector.unit] %}
 
 include:
@@ -75,7 +75,7 @@ infra-status-units-script-managed:
     - makedirs: true
     - require:
       - infra_pillar: infra-pillar-valid
-{%- for kind in ('service', 'timer') %}
+{% for kind in ('service', 'timer') %}
 
 infra-status-units-{{ kind }}-managed:
   file.managed:
@@ -92,7 +92,7 @@ infra-status-units-{{ kind }}-managed:
     - group: root
     - require:
       - file: infra-status-units-script-managed
-{%- endfor %}
+{% endfor %}
 
 infra-status-units-reloaded:
   module.run:

@@ -1,7 +1,7 @@
 # Vector: ships this machine's logs to every INFRA node.
-{%- from "infra/daemon/package.jinja" import installed with context %}
-{%- from "infra/map.jinja" import infra, fleet, daemons, enabled, listen with context %}
-{%- from "infra/daemon/states.jinja" import cleaned, configured, running with context %}
+{% from "infra/daemon/package.jinja" import installed with context %}
+{% from "infra/map.jinja" import infra, fleet, daemons, enabled, listen with context %}
+{% from "infra/daemon/states.jinja" import cleaned, configured, running with context %}
 
 include:
   - infra.daemon
@@ -10,15 +10,15 @@ include:
 {{ installed('vector') }}
 
 # What is shipped, checked by Vector itself; and its buffer on disk.
-{%- set name = infra.nodename or grains['id'] %}
-{%- set server = infra.identity is not none %}
-{%- set sources = ['node'] %}
+{% set name = infra.nodename or grains['id'] %}
+{% set server = infra.identity is not none %}
+{% set sources = ['node'] %}
 {#- VictoriaLogs of each INFRA node, past its portal or through it. #}
-{%- set place = infra.nginx_port ~ '/vlogs' if listen.vlogs == '127.0.0.1' else infra.vlogs_port %}
-{%- set nodes = [] %}
-{%- for address in fleet.addresses if infra.vlogs_enabled %}{% do nodes.append(address ~ ':' ~ place) %}{% endfor %}
-{%- if server and 'nginx' in enabled %}{% do sources.append('nginx') %}{% endif %}
-{%- if server and 'grafana' in enabled %}{% do sources.append('grafana') %}{% endif %}
+{% set place = infra.nginx_port ~ '/vlogs' if listen.vlogs == '127.0.0.1' else infra.vlogs_port %}
+{% set nodes = [] %}
+{% for address in fleet.addresses if infra.vlogs_enabled %}{% do nodes.append(address ~ ':' ~ place) %}{% endfor %}
+{% if server and 'nginx' in enabled %}{% do sources.append('nginx') %}{% endif %}
+{% if server and 'grafana' in enabled %}{% do sources.append('grafana') %}{% endif %}
 
 infra-vector-sources-managed:
   infra_vector.managed:

@@ -1,9 +1,9 @@
 # VictoriaMetrics: scrapes, stores and answers.
-{%- from "infra/daemon/package.jinja" import installed with context %}
-{%- from "infra/map.jinja" import infra, own, daemons, values with context %}
-{%- from "infra/daemon/states.jinja" import cleaned, configured, running with context %}
-{%- from "infra/vmetrics/targets.jinja" import infra_targets with context %}
-{%- import_yaml "infra/vmetrics/jobs.yaml" as jobs %}
+{% from "infra/daemon/package.jinja" import installed with context %}
+{% from "infra/map.jinja" import infra, own, daemons, values with context %}
+{% from "infra/daemon/states.jinja" import cleaned, configured, running with context %}
+{% from "infra/vmetrics/targets.jinja" import infra_targets with context %}
+{% import_yaml "infra/vmetrics/jobs.yaml" as jobs %}
 
 include:
   - infra.daemon
@@ -45,9 +45,9 @@ infra-vmetrics-targets-recorded:
   infra_before.recorded:
     - name: vmetrics
     - paths:
-{%- for job in jobs + (infra.vmetrics_scrape_jobs or []) if job.targets is defined %}
+{% for job in jobs + (infra.vmetrics_scrape_jobs or []) if job.targets is defined %}
       - {{ (infra.infra_data ~ '/targets/' ~ job.targets) | tojson }}
-{%- endfor %}
+{% endfor %}
     - order: 2
     - failhard: true
     - require:
@@ -56,9 +56,9 @@ infra-vmetrics-targets-recorded:
 infra-vmetrics-targets-present:
   file.directory:
     - names:
-{%- for job in jobs + (infra.vmetrics_scrape_jobs or []) if job.targets is defined %}
+{% for job in jobs + (infra.vmetrics_scrape_jobs or []) if job.targets is defined %}
       - {{ (infra.infra_data ~ '/targets/' ~ job.targets) | tojson }}
-{%- endfor %}
+{% endfor %}
     - user: root
     - group: infra
     - mode: '0750'
@@ -71,9 +71,9 @@ infra-vmetrics-scrape-managed:
     - daemon: {{ daemons.vmetrics | tojson }}
     - jobs: {{ jobs | tojson }}
     - values:
-{%- for key in ('blackbox_enabled', 'blackbox_port', 'exporter_metrics_path', 'patroni_ssl_enabled', 'redis_exporter_port') %}
+{% for key in ('blackbox_enabled', 'blackbox_port', 'exporter_metrics_path', 'patroni_ssl_enabled', 'redis_exporter_port') %}
         {{ key }}: {{ infra[key] | tojson }}
-{%- endfor %}
+{% endfor %}
         minio_scheme: {{ 'https' if infra.minio_https else 'http' }}
     - interval: {{ infra.vmetrics_scrape_interval | tojson }}
     - timeout: {{ infra.vmetrics_scrape_timeout | tojson }}
