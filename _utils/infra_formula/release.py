@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "3f30a196ba4ef0085f8f73302db4033213ec6ce4126acf0b5abab850c6be58be"
+DIGEST = "02713ef7b649a1b66846d70ef08aece382acac5e6ee43dce82c3b5f79aadc4e6"

@@ -88,8 +88,8 @@ class Salt(dict):
 
 @pytest.fixture
 def sync():
-    """infra/sync.sls as a Python module."""
-    loader = SourceFileLoader("sync_sls", str(release.SYNC))
+    """infra/map.py as a Python module."""
+    loader = SourceFileLoader("map_of_infra", str(release.MAP))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
     loader.exec_module(module)
     return module
@@ -101,13 +101,13 @@ KINDS = ("utils", "modules", "states")
 def test_a_bare_minion_syncs_once_from_the_environment_of_the_run(sync, tmp_path):
     salt = Salt(tmp_path)
     for _ in range(2):
-        sync.sync(salt, {"extension_modules": str(tmp_path)}, "dev")
+        sync.sync(salt, tmp_path, "dev")
     assert salt.calls == [*((kind, "dev", False) for kind in KINDS), "refresh"]
     assert (tmp_path / "infra_formula.synced").read_text() == f"{release.digest()}\n"
 
 
 def test_modules_of_others_are_none_of_the_release(sync, tmp_path):
-    sync.sync(Salt(tmp_path), {"extension_modules": str(tmp_path)}, "base")
+    sync.sync(Salt(tmp_path), tmp_path, "base")
     (tmp_path / "modules" / "others.py").write_text("")
     assert sync.digest(tmp_path) == release.digest()
 
@@ -115,14 +115,14 @@ def test_modules_of_others_are_none_of_the_release(sync, tmp_path):
 @pytest.mark.parametrize("damage", ["marker", "another release", "no library"])
 def test_what_is_not_this_release_is_synced_again(sync, tmp_path, damage):
     salt = Salt(tmp_path)
-    sync.sync(salt, {"extension_modules": str(tmp_path)}, "base")
+    sync.sync(salt, tmp_path, "base")
     if damage == "marker":
         (tmp_path / "infra_formula.synced").write_bytes(b"\xff")
     elif damage == "another release":
         (tmp_path / "utils/infra_formula/release.py").write_text('DIGEST = "0"')
     else:
         shutil.rmtree(tmp_path / "utils")
-    sync.sync(salt, {"extension_modules": str(tmp_path)}, "base")
+    sync.sync(salt, tmp_path, "base")
     assert len(salt.calls) == 8
 
 
