@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "3f30a196ba4ef0085f8f73302db4033213ec6ce4126acf0b5abab850c6be58be"
+DIGEST = "b4cd5cc727006157df6322254514aa958f667f433e77bfcf9805d366a37492be"
