@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "b4cd5cc727006157df6322254514aa958f667f433e77bfcf9805d366a37492be"
+DIGEST = "04daa9de22b31bfddaab799594995b844316ce9995893564aefd106088204dee"

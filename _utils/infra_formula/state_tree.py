@@ -38,7 +38,7 @@ def values(minion: Minion, parameters: Any, secrets: Any) -> dict[str, Any]:
         "grains": dict(minion.grains),
         "parameters": plain(parameters),
         "secrets": plain(secrets),
-        "environment": minion.opts.get("saltenv"),
+        "environment": minion.environment,
     }
     if _last.get("key") != key:
         # A copy: whoever called may change what he has.

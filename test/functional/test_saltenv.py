@@ -14,14 +14,14 @@ import pytest
 import salt.state
 from saltfactories.utils.functional import Loaders
 
-from functional.test_render import COMPONENTS, PILLAR, PLATFORMS, SLS
+from functional.test_render import PILLAR, PLATFORMS, SLS, SWITCHES
 
 REPO = Path(__file__).resolve().parent.parent.parent
 FOLDERS = ("infra", "_modules", "_states", "_utils")
 UNUSABLE = "{% this_is_a_file_of_base %}\n"
 EVERYTHING = {
     **PILLAR,
-    **{row["switch"]: True for row in COMPONENTS if "switch" in row},
+    **SWITCHES,
     "infra_packaging": "upstream",
     "certbot_email": "admin@pigsty.io",
 }

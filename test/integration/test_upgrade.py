@@ -172,7 +172,21 @@ def test_only_the_files_that_have_to_change_do(site, upgraded):
     assert not unexplained, "\n".join(unexplained)
 
 
-def test_a_second_apply_changes_nothing(site, upgraded):
+def test_the_next_apply_installs_what_the_repository_did_not_have(site, upgraded):
+    """The repository of the earlier release has no nftables, and clients have no other source."""
+    again = site.apply()
+    assert failures(again) == {}
+    confined = "infra-firewall-services-confined (infra_firewall.confined)"
+    assert {name: set(changed) for name, changed in changes(again).items()} == {
+        name: {confined} for name in CLIENTS
+    }
+    for name in CLIENTS:
+        (state,) = [s for s in upgraded[name].values()
+                    if s["__id__"] == "infra-firewall-services-confined"]  # fmt: skip
+        assert "nftables cannot be installed" in " ".join(state["warnings"])
+
+
+def test_a_further_apply_changes_nothing(site, upgraded):
     again = site.apply()
     assert failures(again) == {}
     assert changes(again) == {}

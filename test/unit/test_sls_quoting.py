@@ -71,7 +71,7 @@ def test_no_pattern_ends_before_a_line_break():
 
 
 def test_line_breaks_do_not_depend_on_how_jinja_trims_blocks():
-    """``{%-`` or ``{#-`` before a line of YAML joins it to the one before, with trim_blocks of a site."""
+    """With trim_blocks, ``{%-`` and ``{#-`` join lines of YAML."""
     trimmed = {
         f"{path.relative_to(ROOT)}: {line.strip()}"
         for path in TEMPLATES
