@@ -9,4 +9,8 @@ include:
   {%- if component.switch is not defined or infra[component.switch] %}
   - infra.{{ component.name }}
   {%- endif %}
+  {%- if component.name == 'ca' %}
+  # Before the repository is built, which takes minutes: other minions wait for these facts.
+  - infra.register.publish
+  {%- endif %}
 {%- endfor %}

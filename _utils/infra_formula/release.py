@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "3f30a196ba4ef0085f8f73302db4033213ec6ce4126acf0b5abab850c6be58be"
+DIGEST = "8fcd66334e8a369ab13a5e77b3c587714a5eb7f9e1d186b96368337e70cad373"
