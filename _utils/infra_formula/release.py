@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "02713ef7b649a1b66846d70ef08aece382acac5e6ee43dce82c3b5f79aadc4e6"
+DIGEST = "556bd9c6b266e8bb236aaabb343fc99e3f16e406f9c5e394cd18a6b1804914de"
