@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "3f30a196ba4ef0085f8f73302db4033213ec6ce4126acf0b5abab850c6be58be"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "857a558be5bbfa80af005a816a630c6ee84d884e11fbe68e225190dad599f345"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):

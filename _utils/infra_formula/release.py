@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "3f30a196ba4ef0085f8f73302db4033213ec6ce4126acf0b5abab850c6be58be"
+DIGEST = "857a558be5bbfa80af005a816a630c6ee84d884e11fbe68e225190dad599f345"

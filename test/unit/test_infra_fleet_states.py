@@ -506,7 +506,8 @@ def test_a_key_is_fetched_once_and_is_the_one_that_is_expected(world, monkeypatc
 
 
 def test_a_client_takes_the_upstreams_that_fit_it(world, monkeypatch):
-    plan = {"targets": [{"family": "deb", "upstreams": [DEB]}]}
+    target = {"family": "deb", "releasever": "12", "arch": "x86_64"}
+    plan = {"targets": [{**target, "upstreams": [DEB]}]}
     planned = create_autospec(catalogue.plan, return_value=plan)
     monkeypatch.setattr(catalogue, "plan", planned)
     told = repository(world, monkeypatch, nodes=[], request={"modules": "node"})

@@ -187,7 +187,7 @@ def _errors_of_components(
             errors += pages.card_problems(parameter, parameters[parameter])
     errors += daemon_parameters.problems(minion, parameters, minion.grains["os_family"])
     errors += authority.problems(parameters)
-    errors += catalogue.upstream_problems(parameters.get("repo_upstream"))
+    errors += catalogue.problems(parameters)
     errors += dnsmasq.problems(parameters)
     errors += chrony.problems(parameters)
     errors += resolver.problems(parameters)

@@ -17,7 +17,7 @@ from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.pki import authority, certificates
 from infra_formula.registration import inventory
-from infra_formula.repository import catalogue, client_trust, other_sources, plans
+from infra_formula.repository import catalogue, client_trust, other_sources, plans, signing
 from infra_formula.state import Plan
 
 _GRACE = 30.0  # seconds
@@ -154,10 +154,23 @@ def _upstreams(minion: Minion, request: dict[str, Any], suffix: str, test: bool)
         # Under test=True, a key that has to be fetched first is not.
         key = f"{folder}/infra-{upstream['name']}.asc"
         if not test or upstream["signed_by"] or upstream["trusted"]:
-            key = client_trust.upstream_key(minion, upstream, folder)
+            key = client_trust.upstream_key(minion, _for_target(upstream, plan), folder)
+            if plan["family"] == "deb" and key not in ("", upstream["signed_by"]):
+                key = signing.for_apt(key)
         text = client_trust.upstream_text(upstream, plan["family"], key)
         files[f"infra-{upstream['name']}.{suffix}"] = {"text": text}
     return files
+
+
+def _for_target(upstream: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
+    """An upstream with the addresses of its keys for this machine."""
+    variables = (("$releasever", target["releasever"]), ("$basearch", target["arch"]))
+    keys = []
+    for key in upstream["gpgkey"]:
+        for name, value in variables:
+            key = key.replace(name, value)
+        keys.append(key)
+    return {**upstream, "gpgkey": keys}
 
 
 def _is_defined(
