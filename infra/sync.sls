@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "857a558be5bbfa80af005a816a630c6ee84d884e11fbe68e225190dad599f345"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "c6a241bdd3a4855d39dcd3782b8c498463a263dafcc9be8ac861b00870fb4295"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):

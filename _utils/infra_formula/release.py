@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "857a558be5bbfa80af005a816a630c6ee84d884e11fbe68e225190dad599f345"
+DIGEST = "c6a241bdd3a4855d39dcd3782b8c498463a263dafcc9be8ac861b00870fb4295"

@@ -71,6 +71,8 @@ def check(
     secret_values = merging.mapping(secrets)
     errors = secret_parameters.redact(rules, errors, values, overrides, secret_values)
     errors = _misplaced_in_secrets(secrets) + errors
+    if all_minions or (infra_node and minion.opts.get("file_client") != "local"):
+        warnings = warnings + infra_hosts.hosts_warnings(merging.mapping(values))
     if not infra_node and merging.mapping(parameters).get("infra_secrets_strict") is True:
         errors, warnings = warnings + errors, []
     return {"errors": errors, "warnings": warnings}
