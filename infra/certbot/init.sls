@@ -14,6 +14,7 @@ infra-certbot-installation-recorded:
     - name: certbot
     - paths:
       - /etc/letsencrypt/renewal-hooks/deploy/infra-nginx
+      - {{ ('/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra-hardening.conf') | tojson }}
 {%- if infra.certbot_dns_credentials %}
       - /etc/letsencrypt/infra-dns.ini
 {%- endif %}
@@ -105,11 +106,23 @@ infra-certbot-unit-extended:
       - /etc/default/infra-certbot
 {%- endif %}
 
+infra-certbot-unit-hardened:
+  file.managed:
+    - name: {{ ('/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra-hardening.conf') | tojson }}
+    - source: salt://infra/certbot/files/certbot.service.conf
+    - mode: '0644'
+    - user: root
+    - group: root
+    - makedirs: true
+    - require:
+      - infra_package: infra-certbot-package-installed
+
 infra-certbot-units-reloaded:
   module.run:
     - service.systemctl_reload: []
     - onchanges:
       - file: infra-certbot-unit-extended
+      - file: infra-certbot-unit-hardened
 
 # The certificates, while nginx serves what it has; and certbot's timer, which renews them.
 
