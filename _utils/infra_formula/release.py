@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "556bd9c6b266e8bb236aaabb343fc99e3f16e406f9c5e394cd18a6b1804914de"
+DIGEST = "d8e6107afc45e3a83b45e34bd595759273cf58ed6a04d44e17410173da6699ac"
