@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "d8e6107afc45e3a83b45e34bd595759273cf58ed6a04d44e17410173da6699ac"
+DIGEST = "b4086f6a8f0b651da916cc8d556b77f58fe7fe7b4c15b45caba6bed633ca4f60"

@@ -1,7 +1,10 @@
 """Text of generated files: served templates and data in YAML."""
 
 import pytest
+import salt.utils.yaml
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from infra_formula import templates
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.minion import Minion
@@ -46,3 +49,35 @@ def test_yaml_keeps_the_order_and_every_character_on_one_line():
     assert text.splitlines()[0].startswith("b: ")
     assert "ä" in text
     assert yaml.safe_load(text) == data
+
+
+TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def without_surrogates(value):
+    """What a value is in YAML, which has no surrogates."""
+    if isinstance(value, str):
+        return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in value)
+    if isinstance(value, list):
+        return [without_surrogates(inner) for inner in value]
+    if isinstance(value, dict):
+        return {without_surrogates(k): without_surrogates(v) for k, v in value.items()}
+    return value
+
+
+@given(VALUE)
+def test_any_character_is_the_same_in_yaml(value):
+    wanted = without_surrogates(value)
+    # Two keys may be one without their surrogates.
+    if repr(wanted).count(":") == repr(value).count(":"):
+        assert salt.utils.yaml.safe_load(templates.to_flow_yaml(value)) == wanted
+
+
+@pytest.mark.parametrize("text", ["\U0001f600", "\\ud83d\\ude00", "\x7f", "\ue000\uffff", "a\\"])
+def test_characters_that_json_and_yaml_write_differently(text):
+    assert salt.utils.yaml.safe_load(templates.to_flow_yaml([text])) == [text]
