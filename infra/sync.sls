@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "3f30a196ba4ef0085f8f73302db4033213ec6ce4126acf0b5abab850c6be58be"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "8b1c9f5b6bdabc8f9ba10bc2406753fab06086ef452914fcf1fb411da879e6b9"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "3f30a196ba4ef0085f8f73302db4033213ec6ce4126acf0b5abab850c6be58be"
+DIGEST = "8b1c9f5b6bdabc8f9ba10bc2406753fab06086ef452914fcf1fb411da879e6b9"
