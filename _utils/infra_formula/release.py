@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "8b1c9f5b6bdabc8f9ba10bc2406753fab06086ef452914fcf1fb411da879e6b9"
+DIGEST = "2185da810ac65362195076ba7f3061b66dd81897efe2c7db05cef8a109269b27"

@@ -59,6 +59,7 @@ def wait_until_healthy(daemon: Daemon, seconds: float = 30.0, since: str = "-5mi
         problem = health_problem(daemon)
         if not problem:
             return
+        systemd.SNAPSHOT.drop()
         looping = systemd.restarts(daemon["unit"]) >= _CRASH_LOOP
         if time.monotonic() > deadline or (looping and "active/running" not in problem):
             raise CommandFailed(f"{daemon['unit']}: {problem}{_diagnosis(daemon, since)}")

@@ -264,6 +264,7 @@ def _install(
     try:
         # No other state may have refreshed the package lists in this run.
         changes = minion.call("pkg.install", _PACKAGE, install_recommends=False, refresh=True)
+        systemd.SNAPSHOT.drop()
     except CommandExecutionError as err:
         if component:
             install_record.forget(component, "packages", [_PACKAGE])
