@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "2185da810ac65362195076ba7f3061b66dd81897efe2c7db05cef8a109269b27"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "d438209c2cf6e73a754295dc09c6abeb1a1321c52bc0fcd291362360ddc666dd"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "2185da810ac65362195076ba7f3061b66dd81897efe2c7db05cef8a109269b27"
+DIGEST = "d438209c2cf6e73a754295dc09c6abeb1a1321c52bc0fcd291362360ddc666dd"

@@ -81,6 +81,8 @@ def health_problem(daemon: Daemon, timeout: float = 3.0) -> str:
         return (
             f"{answer} from port {daemon['port']}{daemon['health']}; its unit is {state['state']}"
         )
+    if local_ports.listens(state["pid"], daemon["port"]):
+        return ""
     owners = local_ports.listeners(daemon["port"])
     if owners and state["pid"] not in owners and not systemd.has_process(daemon["unit"], owners):
         return f"another program answers on port {daemon['port']}"
