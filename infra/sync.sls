@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "d438209c2cf6e73a754295dc09c6abeb1a1321c52bc0fcd291362360ddc666dd"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "18f33330fd79590397d4d1d61e8165840192545828254cf17ed249803584423a"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "d438209c2cf6e73a754295dc09c6abeb1a1321c52bc0fcd291362360ddc666dd"
+DIGEST = "18f33330fd79590397d4d1d61e8165840192545828254cf17ed249803584423a"

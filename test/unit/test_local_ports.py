@@ -103,5 +103,25 @@ def test_whether_a_process_listens_is_told_of_that_process_alone():
     assert not local_ports.listens(os.getpid(), port)
 
 
+def test_the_tables_of_the_kernel_are_read_once_while_sockets_stay_open(monkeypatch):
+    reads = []
+    read_text = Path.read_text
+
+    def counted(self, *args, **options):
+        reads.append(str(self))
+        return read_text(self, *args, **options)
+
+    monkeypatch.setattr(local_ports, "_known", {})
+    monkeypatch.setattr(Path, "read_text", counted)
+    with serving() as (one, _), serving() as (other, _):
+        for port in (one, other, one):
+            assert local_ports.listens(os.getpid(), port)
+        assert reads == ["/proc/net/tcp", "/proc/net/tcp6"]
+        with serving() as (third, _):  # it began to listen afterwards
+            assert local_ports.listens(os.getpid(), third)
+    for port in (one, other, third):  # their sockets are known, and closed
+        assert not local_ports.listens(os.getpid(), port)
+
+
 def test_a_process_that_is_gone_has_no_name():
     assert local_ports.process_name(2**22 + 1) == "a process"

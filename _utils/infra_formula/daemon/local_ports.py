@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def listeners_by_port(ports: Iterable[int]) -> dict[int, set[int]]:
     Returns each of the ports → process ids.
     """
     found: dict[int, set[int]] = {port: set() for port in ports}
-    sockets = _sockets(found)
+    sockets = {socket: port for socket, port in _listening().items() if port in found}
     if sockets:
         for folder in Path("/proc").glob("[0-9]*"):
             for socket in _open_files(folder.name) & sockets.keys():
@@ -83,13 +83,25 @@ def listeners_by_port(ports: Iterable[int]) -> dict[int, set[int]]:
     return found
 
 
+_known: dict[str, int] = {}
+"""Sockets that listened when the kernel's tables were read last → port."""
+
+
 def listens(pid: int, port: int) -> bool:
-    """Whether a process itself listens on a TCP port; looks at no other process."""
-    return bool(_open_files(str(pid)) & _sockets([port]).keys())
+    """Whether a process itself listens on a TCP port; looks at no other process.
+
+    The kernel takes milliseconds to write its table of sockets. One that it had once is still the
+    same as long as a process has it open; the table is read again if no such socket is known.
+    """
+    files = _open_files(str(pid))
+    if not any(_known.get(file) == port for file in files):
+        _known.clear()
+        _known.update(_listening())
+    return any(_known.get(file) == port for file in files)
 
 
-def _sockets(ports: Collection[int]) -> dict[str, int]:
-    """Sockets that listen on TCP ports, as ``/proc/PID/fd`` names them → port."""
+def _listening() -> dict[str, int]:
+    """Sockets that listen, as ``/proc/PID/fd`` names them → TCP port."""
     found = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -99,9 +111,7 @@ def _sockets(ports: Collection[int]) -> dict[str, int]:
         for row in rows:
             fields = row.split(None, 10)
             if fields[3] == "0A":
-                port = int(fields[1].rsplit(":", 1)[1], 16)
-                if port in ports:
-                    found[f"socket:[{fields[9]}]"] = port
+                found[f"socket:[{fields[9]}]"] = int(fields[1].rsplit(":", 1)[1], 16)
     return found
 
 
