@@ -39,6 +39,7 @@ def authority(
     certificate: str | None = None,
     key: str | None = None,
     source: str = "",
+    name_constraints: list[str] | None = None,
 ) -> dict[str, Any]:
     """A certificate authority exists; created if it is missing, never overwritten.
 
@@ -58,13 +59,24 @@ def authority(
     source
         Directory of this machine with ``ca.crt`` and ``ca.key``, read if pillar has no pair and the
         key is missing. Pigsty keeps the CA of its controller like that.
+    name_constraints
+        Domains and networks for which alone the certificates of a CA that is created are valid.
     """
     pair = None if certificate is None or key is None else (certificate, key)
     return converge(
         name,
         __opts__["test"],
         lambda: plans.plan_ca(
-            _minion(), name, private_key, common_name, days, create, pair, certificate, source
+            _minion(),
+            name,
+            private_key,
+            common_name,
+            days,
+            create,
+            pair,
+            certificate,
+            source,
+            name_constraints,
         ),
     )
 

@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "c6a241bdd3a4855d39dcd3782b8c498463a263dafcc9be8ac861b00870fb4295"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "9cf440202b531f514223fa70e5816a09920e373f5a97e857ca9d168c2c8c56ed"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "c6a241bdd3a4855d39dcd3782b8c498463a263dafcc9be8ac861b00870fb4295"
+DIGEST = "9cf440202b531f514223fa70e5816a09920e373f5a97e857ca9d168c2c8c56ed"

@@ -39,6 +39,7 @@ infra-ca-authority-present:
     - private_key: /etc/pki/ca/ca.key
     - common_name: {{ infra.ca_cn | tojson }}
     - days: {{ infra.ca_days | tojson }}
+    - name_constraints: {{ infra.ca_name_constraints | tojson }}
     # The first INFRA node makes the CA; the others are given it, or have none of their own.
     - create: {{ (infra.ca_create and (fleet.own is none or fleet.nodes[0].own)) | tojson }}
 {%- if infra.ca_crt and infra.ca_key %}

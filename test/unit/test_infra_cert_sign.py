@@ -182,7 +182,9 @@ def test_a_ca_is_created_once_and_its_key_is_closed(site, test):
     assert cert.subject.rfc4514_string() == "CN=site-ca,OU=ca,O=pigsty"
     constraints = cert.extensions.get_extension_for_class(x509.BasicConstraints)
     assert (constraints.critical, constraints.value.ca) == (True, True)
-    assert constraints.value.path_length == 1
+    assert constraints.value.path_length == 0
+    with pytest.raises(x509.ExtensionNotFound):
+        cert.extensions.get_extension_for_class(x509.NameConstraints)
     assert infra_cert.pair_fault(*paths_of_ca) is None
     before = tree(folder)
     again = cert_state.authority(*paths_of_ca, "site-ca", 3650)
@@ -262,7 +264,10 @@ def test_what_is_about_to_end_is_renewed_and_served(site):
 
 def test_when_a_renewal_is_due_is_told_as_a_metric(site):
     site.managed()
-    (line,) = [x for x in issuing.metrics_path().read_text().splitlines() if x[0] != "#"]
+    lines = [x for x in issuing.metrics_path().read_text().splitlines() if x[0] != "#"]
+    (line,) = [x for x in lines if "leaf.crt" in x]
+    (of_ca,) = [x for x in lines if "ca.crt" in x]
+    assert 9634 < (int(of_ca.rpartition(" ")[2]) - time.time()) / 86400 < 9636
     told, _, moment = line.partition(" ")
     assert told == f'infra_certificate_renewal_seconds{{path="{site.pki / "leaf.crt"}"}}'
     assert 366 < (int(moment) - time.time()) / 86400 <= 367
