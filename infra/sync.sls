@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "9cf440202b531f514223fa70e5816a09920e373f5a97e857ca9d168c2c8c56ed"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "d3d616d1ca5ab328228f896904447b4c8da6a5be090224c70b2123743e15414c"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):

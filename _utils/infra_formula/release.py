@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "9cf440202b531f514223fa70e5816a09920e373f5a97e857ca9d168c2c8c56ed"
+DIGEST = "d3d616d1ca5ab328228f896904447b4c8da6a5be090224c70b2123743e15414c"
