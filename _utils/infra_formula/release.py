@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "4bf06743accbfd8ed652cb3769f1773f8a9cdc3d6eefca5c74af0e297c41edd4"
+DIGEST = "016dff81df5c81ecc6792d1a6091b3440c8f55641be23b868ad4d3381ecf55de"

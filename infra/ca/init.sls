@@ -40,6 +40,7 @@ infra-ca-authority-present:
     - private_key: /etc/pki/ca/ca.key
     - common_name: {{ yaml(infra.ca_cn) }}
     - days: {{ yaml(infra.ca_days) }}
+    - name_constraints: {{ yaml(infra.ca_name_constraints) }}
     # The first INFRA node makes the CA; the others are given it, or have none of their own.
     - create: {{ yaml(infra.ca_create and site.makes_ca) }}
 {%- if infra.ca_crt and infra.ca_key %}
