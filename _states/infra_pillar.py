@@ -9,6 +9,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.parameters import validation
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -41,7 +42,9 @@ def valid(
     if parameters:
         minion = Minion(__salt__, __opts__, __grains__, __context__)
         try:
-            found = validation.check(minion, json.loads(parameters), json.loads(secrets or "null"))
+            found = validation.check_run(
+                minion, json.loads(parameters), json.loads(secrets or "null")
+            )
         except (SaltInvocationError, CommandExecutionError) as err:
             found = {"errors": [str(err)], "warnings": []}
         errors, warnings = found["errors"], found["warnings"]
@@ -51,3 +54,6 @@ def valid(
         comment = "\n".join(["The pillar is not valid; nothing was changed.", *errors])
         return {**ret, "result": False, "comment": comment}
     return {**ret, "comment": "The pillar is valid."}
+
+
+redaction.guard(globals())

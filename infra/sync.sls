@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "3f30a196ba4ef0085f8f73302db4033213ec6ce4126acf0b5abab850c6be58be"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "f6499bba1732d0ef37af9382036110fc0c3923ddff34b425a1358a0c0106b6b2"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "3f30a196ba4ef0085f8f73302db4033213ec6ce4126acf0b5abab850c6be58be"
+DIGEST = "f6499bba1732d0ef37af9382036110fc0c3923ddff34b425a1358a0c0106b6b2"

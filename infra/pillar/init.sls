@@ -43,7 +43,7 @@ def findings():
 
     minion = Minion(__salt__, __opts__, __grains__, {})
     try:
-        return validation.check(minion, plain("infra"), plain("infra_secrets"))
+        return validation.check_run(minion, plain("infra"), plain("infra_secrets"))
     except CommandExecutionError as err:  # a file of the formula is not served
         return {"errors": [str(err)], "warnings": []}
 

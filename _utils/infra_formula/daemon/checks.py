@@ -8,7 +8,7 @@ from pathlib import Path
 
 import salt.utils.path
 
-from infra_formula import process
+from infra_formula import process, redaction
 
 _TIMEOUT = 30  # seconds
 _QUOTED_LINES = 6
@@ -70,10 +70,10 @@ def extract_error_lines(output: str, last: bool = False) -> str:
     last
         Of many lines, quote the last ones: a journal ends with the reason why a unit failed.
 
-    Returns them as one line.
+    Returns them as one line, without secrets.
     """
     distinct: dict[str, str] = {}
-    for line in filter(None, map(str.strip, output.splitlines())):
+    for line in filter(None, map(str.strip, redaction.scrub(output).splitlines())):
         text = _TIMESTAMP.sub("", line)
         if last:
             distinct.pop(text, None)  # it counts at its last place

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
+from infra_formula import redaction
 from infra_formula.daemon import parameters as daemon_parameters
 from infra_formula.dns import dnsmasq, resolver
 from infra_formula.errors import InvalidInput
@@ -74,6 +75,18 @@ def check(
     if not infra_node and merging.mapping(parameters).get("infra_secrets_strict") is True:
         errors, warnings = warnings + errors, []
     return {"errors": errors, "warnings": warnings}
+
+
+def check_run(minion: Minion, parameters: Any, secrets: Any) -> Findings:
+    """Check the pillar of a run: from now on, nothing of the run shows a secret of it.
+
+    parameters, secrets
+        As for :func:`check`.
+    """
+    rules = merging.rules(minion)
+    found = [secret_parameters.texts(rules, pillar) for pillar in (parameters, secrets)]
+    redaction.learn(set().union(*found))
+    return check(minion, parameters, secrets)
 
 
 def check_secrets(minion: Minion, secrets: Any) -> Findings:
