@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "f6499bba1732d0ef37af9382036110fc0c3923ddff34b425a1358a0c0106b6b2"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "78f5ddcf9305793b567cbe876a20c3896631671cbfc830a63efa0f2f11c91ebe"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):

@@ -35,6 +35,8 @@ _HEADER = re.compile(
     r"(authorization[\"']?\s*[:=]\s*[\"']?(?:basic|bearer|digest|token)\s+)[^\s\"',;<>]+",
     re.IGNORECASE,
 )
+_ALL_SECRET = ("secureJsonData",)
+"""Dictionaries of secrets, whatever their keys are."""
 _ORDINARY = re.compile(r"[a-z]*|[A-Z]*|[A-Z][a-z]*|\d+(?:\.\d+)?[a-z%]*")
 """A word, a number or a duration: no secret, unless its name says so."""
 _DIGITS = 6  # a number with fewer may be a port
@@ -83,6 +85,8 @@ def recognized(value: Any) -> set[str]:
         found: set[str] = set()
         for key, item in value.items():
             found |= recognized(item) | (recognized(key) if isinstance(key, str) else set())
+            if key in _ALL_SECRET and isinstance(item, dict):
+                found |= all_texts(list(item.values()))
             if _CREDENTIAL_NAME.fullmatch(str(key)) and _is_credential(item):
                 found |= all_texts(item, is_named=True)
         return found
@@ -102,12 +106,17 @@ def _recognized_in_text(text: str) -> set[str]:
     for match in _IN_TEXT.finditer(text):
         word = match["value"].strip("\"'")
         if _is_credential(word):
-            found |= {word, re.sub(rf"^{_SCHEME}", "", word, flags=re.IGNORECASE)}
+            found |= {word, _without_scheme(word)}
     if "://" in text and "?" in text:
         query = text.partition("?")[2].partition("#")[0]
         named = [item for name, item in parse_qsl(query) if _CREDENTIAL_NAME.fullmatch(name)]
         found |= {*named, *(match[0].partition("=")[2] for match in _QUERY.finditer(text))}
     return found
+
+
+def _without_scheme(text: str) -> str:
+    """The value of a header without ``Bearer`` and the like."""
+    return re.sub(rf"^{_SCHEME}", "", text, flags=re.IGNORECASE)
 
 
 def all_texts(value: Any, *, is_named: bool = True) -> set[str]:
@@ -136,7 +145,7 @@ def all_texts(value: Any, *, is_named: bool = True) -> set[str]:
         return {text} if len(text) >= _DIGITS else set()
     if not is_named and _ORDINARY.fullmatch(text):
         return set()
-    return {text} | _recognized_in_text(text)
+    return {text, _without_scheme(text)} | _recognized_in_text(text)
 
 
 # -- credentials of URLs ---------------------------------------------------------------------------

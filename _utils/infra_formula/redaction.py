@@ -377,7 +377,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         with _during(_Call(arguments)):
             try:
                 result = function(*args, **kwargs)
-                return scrub_data(result, arguments=not _is_quiet(result))
+                return scrub_data(result, arguments=not is_quiet(result))
             except Exception as err:
                 scrub_exception(err)
                 raise
@@ -386,7 +386,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _is_quiet(result: Any) -> bool:
+def is_quiet(result: Any) -> bool:
     """Whether a state changed nothing and failed in nothing, so that it quotes nothing either."""
     return isinstance(result, dict) and result.get("result") is True and not result.get("changes")
 

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "f6499bba1732d0ef37af9382036110fc0c3923ddff34b425a1358a0c0106b6b2"
+DIGEST = "78f5ddcf9305793b567cbe876a20c3896631671cbfc830a63efa0f2f11c91ebe"

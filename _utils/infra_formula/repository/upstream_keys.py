@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from salt.exceptions import CommandExecutionError
 
+from infra_formula import redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
@@ -45,7 +46,7 @@ def with_key_files(
                     signing.keyring(data, str(root / "keys" / tag), upstream["fingerprint"])[0]
                 )
         except (CommandExecutionError, OSError) as exc:
-            raise CommandFailed(f"{where}: gpgkey {source[:80]}: {exc}") from exc
+            raise CommandFailed(f"{where}: gpgkey {redaction.scrub(source)[:80]}: {exc}") from exc
         files.append(str(file))
     result = {**upstream, "keys": files}
     if target["family"] == "deb" and not upstream["trusted"]:
