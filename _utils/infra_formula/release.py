@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "78f5ddcf9305793b567cbe876a20c3896631671cbfc830a63efa0f2f11c91ebe"
+DIGEST = "7e63327b42819c83a319896296a139b4ba4ac2fa8f01a758d16052d4937839fb"

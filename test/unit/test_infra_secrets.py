@@ -161,6 +161,7 @@ NOT_HELD = [
 @pytest.mark.parametrize("value", HELD, ids=repr)
 def test_a_secret_is_recognized(value):
     assert credentials.holds_credentials(value)
+    assert credentials.recognized(value)
 
 
 @pytest.mark.parametrize("value", NOT_HELD, ids=repr)
