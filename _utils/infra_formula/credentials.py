@@ -39,7 +39,7 @@ _ALL_SECRET = ("secureJsonData",)
 """Dictionaries of secrets, whatever their keys are."""
 _ORDINARY = re.compile(r"[a-z]*|[A-Z]*|[A-Z][a-z]*|\d+(?:\.\d+)?[a-z%]*")
 """A word, a number or a duration: no secret, unless its name says so."""
-_DIGITS = 6  # a number with fewer may be a port
+_DIGITS = 6  # a number with fewer, where no secret is expected, may be a port
 
 
 def holds_credentials(value: Any) -> bool:
@@ -142,7 +142,7 @@ def all_texts(value: Any, *, is_named: bool = True) -> set[str]:
         value = value.decode("utf-8", "replace")
     text = str(value)
     if not isinstance(value, str):
-        return {text} if len(text) >= _DIGITS else set()
+        return {text} if is_named or len(text) >= _DIGITS else set()
     if not is_named and _ORDINARY.fullmatch(text):
         return set()
     return {text, _without_scheme(text)} | _recognized_in_text(text)

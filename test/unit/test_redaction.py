@@ -389,7 +389,8 @@ def test_ordinary_words_are_secret_only_where_a_secret_is_expected():
     receivers = {"ops": {"telegram": {"bot_token": "hunter", "parse_mode": "HTML", "chat_id": -42}}}
     assert credentials.all_texts(receivers) == {"hunter"}
     assert credentials.all_texts("hunter") == {"hunter"}
-    assert credentials.all_texts(["hunter", 1234567, 80, True]) == {"hunter", "1234567"}
+    found = credentials.all_texts({"x": ["hunter", 1234567, 8080, True], "password": 8080})
+    assert found == {"1234567", "8080"}
 
 
 @pytest.mark.parametrize(
