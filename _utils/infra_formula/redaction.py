@@ -178,13 +178,22 @@ class _Run:
     """The secrets of the pillar of the latest run."""
 
     def __init__(self) -> None:
+        self.values: frozenset[str] = frozenset()
         self.scrubber: Scrubber | None = None
         self.used = 0.0
+
+    def learn(self, values: frozenset[str]) -> None:
+        if self.scrubber is None or values != self.values:
+            self.values, self.scrubber = values, Scrubber(values)
+        self.used = time.monotonic()
+
+    def forget(self) -> None:
+        self.values, self.scrubber = frozenset(), None
 
     def current(self) -> Scrubber | None:
         now = time.monotonic()
         if self.scrubber is not None and now - self.used > _LIFETIME:
-            self.scrubber = None
+            self.forget()
         self.used = now
         return self.scrubber
 
@@ -237,13 +246,12 @@ def _in_arguments(arguments: Mapping[str, Any]) -> set[str]:
 
 def learn(values: Iterable[str]) -> None:
     """Secrets of the pillar of a run; they take the place of those of the run before."""
-    _RUN.scrubber = Scrubber(values)
-    _RUN.used = time.monotonic()
+    _RUN.learn(frozenset(values))
 
 
 def forget() -> None:
     """Forget the secrets of the latest run."""
-    _RUN.scrubber = None
+    _RUN.forget()
 
 
 def add(*values: Any) -> None:

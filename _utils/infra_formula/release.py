@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "7e63327b42819c83a319896296a139b4ba4ac2fa8f01a758d16052d4937839fb"
+DIGEST = "11f6b3f205f725904033fd891fe565f8a7a3caffa2f5cfd2787c30b1791742f0"

@@ -1,7 +1,6 @@
 # The pages and the portal were applied before the daemons were installed, for the inventory of the
 # last run. The pages query the programs that run now; if either changed, the portal is applied again.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/nginx/settings.jinja" import settings with context %}
+{%- from "infra/map.jinja" import infra, arguments with context %}
 
 include:
   - infra.register.inventory
@@ -9,7 +8,7 @@ include:
 infra-register-pages-followed:
   infra_portal.pages:
     - portal: {{ infra.infra_portal | tojson }}
-    - settings: {{ settings | tojson }}
+    - settings: {{ arguments.portal | tojson }}
     - version: {{ infra.version | tojson }}
     - services: {{ infra.infra_services | tojson }}
     - extra_services: {{ infra.infra_extra_services | tojson }}
@@ -19,7 +18,7 @@ infra-register-pages-followed:
 infra-register-portal-followed:
   infra_portal.managed:
     - portal: {{ infra.infra_portal | tojson }}
-    - settings: {{ settings | tojson }}
+    - settings: {{ arguments.portal | tojson }}
     - users: {{ infra.nginx_users | tojson }}
     - clean: {{ infra.nginx_clean | tojson }}
     - onchanges:

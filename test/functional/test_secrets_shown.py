@@ -13,7 +13,7 @@ import pytest
 import salt.utils.yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from infra_formula import credentials, paths, redaction
+from infra_formula import credentials, paths, redaction, state_tree
 from infra_formula.daemon import checks
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import contents, manifest
@@ -176,19 +176,12 @@ def with_programs(value, program):
     return value
 
 
-def test_every_secret_parameter_is_planted(loaders):
-    rules = loaders_rules(loaders)
-    marked = {n for n, rule in rules.items() if schema.has_secret(rule) and n != "nodes"}
+def test_every_secret_parameter_is_planted():
+    marked = {n for n, rule in merging.rules().items() if schema.has_secret(rule) and n != "nodes"}
     assert set(RIGHT) == marked
     text = json.dumps(RIGHT)
     assert all(CANARY in json.dumps(value) for value in RIGHT.values())
     assert text.count(CANARY) > len(RIGHT)
-
-
-def loaders_rules(loaders):
-    from infra_formula.minion import Minion
-
-    return merging.rules(Minion(loaders.modules, loaders.opts, loaders.grains, {}))
 
 
 @pytest.mark.parametrize("learned", [True, False], ids=["in a run", "called alone"])
@@ -287,7 +280,7 @@ def test_no_finding_about_the_pillar_shows_a_secret(minion, data):
     for all_minions in (True, False):
         found = validation.check(minion, *pillars, all_minions=all_minions)
         assert secret not in "\n".join(found["errors"] + found["warnings"])
-    found = validation.check_run(minion, *pillars)
+    found = state_tree.values(minion, *pillars)
     assert secret not in "\n".join(found["errors"] + found["warnings"])
     if apart:
         found = validation.check_secrets(minion, values)

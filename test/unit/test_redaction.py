@@ -197,7 +197,7 @@ def test_secrets_that_nothing_uses_for_hours_are_dropped(monkeypatch):
         assert redaction.scrub(CANARY) == "<secret>"
     now += 5 * 3600
     assert redaction.scrub("x") == "x"
-    assert redaction._RUN.scrubber is None
+    assert (redaction._RUN.scrubber, redaction._RUN.values) == (None, frozenset())
     assert redaction.scrub(CANARY) == CANARY
 
 
@@ -301,8 +301,9 @@ MODULES = sorted(
     path
     for folder in ("_modules", "_states", "_runners")
     for path in (REPO / folder).glob("*.py")
-    # It imports nothing of the library, which is not there yet, and gets no secret.
-    if path.name != "infra_library.py"
+    # They import nothing of the library, which is not there yet, and are given no secret: what is
+    # wrong with a pillar is said without them.
+    if path.name not in ("infra_library.py", "infra_pillar.py") or path.parent.name == "_modules"
 )
 
 
