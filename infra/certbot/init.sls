@@ -1,7 +1,8 @@
 # Public certificates for the portal, got and renewed by certbot.
 {%- from "infra/map.jinja" import infra, arguments, recorded with context %}
 {%- set environment = arguments.certbot.environment %}
-{%- set drop_in = '/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra.conf' %}
+{%- set drop_ins = '/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d' %}
+{%- set drop_in = drop_ins ~ '/infra.conf' %}
 {%- set timer = infra.certbot_unit ~ '.timer' %}
 
 include:
@@ -9,7 +10,7 @@ include:
   - infra.nginx
 
 {{ recorded('certbot', 'certbot-installation', {
-     'paths': ['/etc/letsencrypt/renewal-hooks/deploy/infra-nginx']
+     'paths': ['/etc/letsencrypt/renewal-hooks/deploy/infra-nginx', drop_ins ~ '/infra-hardening.conf']
        + (['/etc/letsencrypt/infra-dns.ini'] if infra.certbot_dns_credentials else [])
        + (['/etc/default/infra-certbot', drop_in] if environment else []),
      'units': [timer],
@@ -90,11 +91,23 @@ infra-certbot-unit-extended:
       - /etc/default/infra-certbot
 {%- endif %}
 
+infra-certbot-unit-hardened:
+  file.managed:
+    - name: {{ ('/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra-hardening.conf') | tojson }}
+    - source: salt://infra/certbot/files/certbot.service.conf
+    - mode: '0644'
+    - user: root
+    - group: root
+    - makedirs: true
+    - require:
+      - infra_package: infra-certbot-package-installed
+
 infra-certbot-units-reloaded:
   module.run:
     - service.systemctl_reload: []
     - onchanges:
       - file: infra-certbot-unit-extended
+      - file: infra-certbot-unit-hardened
 
 # The certificates, while nginx serves what it has; and certbot's timer, which renews them.
 

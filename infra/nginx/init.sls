@@ -7,6 +7,7 @@ include:
   - infra.pillar
   - infra.webroot
   - infra.ca
+  - infra.nginx.portal
   - infra.daemon.stable
 
 {{ recorded('nginx', 'nginx-installation', {
@@ -70,8 +71,10 @@ infra-nginx-package-installed:
     - require:
       - user: infra-nginx-user-present
       - module: infra-nginx-unit-hardened
+    - require_in:
+      - infra_portal: infra-nginx-portal-managed
 
-# What lies in the web root: folders, static sites, the CA, the portal's own pages.
+# What lies in the web root: folders, static sites, the CA.
 
 infra-nginx-home-directories-present:
   file.directory:
@@ -99,16 +102,8 @@ infra-nginx-ca-published:
     - force: true
     - require:
       - file: infra-nginx-home-directories-present
-
-infra-nginx-pages-managed:
-  infra_portal.pages:
-    - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ arguments.portal | tojson }}
-    - version: {{ infra.version | tojson }}
-    - services: {{ infra.infra_services | tojson }}
-    - extra_services: {{ infra.infra_extra_services | tojson }}
-    - require:
-      - file: infra-nginx-home-directories-present
+    - require_in:
+      - infra_portal: infra-nginx-pages-managed
 
 # The portal's own certificate, for every name that it serves.
 
@@ -124,6 +119,8 @@ infra-nginx-certificate-directory-present:
     - makedirs: true
     - require:
       - infra_package: infra-nginx-package-installed
+    - require_in:
+      - infra_portal: infra-nginx-portal-managed
 
 {%- if infra.nginx_sslmode != 'disable' %}
 
@@ -143,18 +140,6 @@ infra-nginx-certificate-issued:
     - require_in:
       - infra_portal: infra-nginx-portal-managed
 {%- endif %}
-
-# One state owns the whole configuration: it tests a staged copy, switches it in, reloads nginx.
-
-infra-nginx-portal-managed:
-  infra_portal.managed:
-    - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ arguments.portal | tojson }}
-    - users: {{ infra.nginx_users | tojson }}
-    - clean: {{ infra.nginx_clean | tojson }}
-    - require:
-      - infra_package: infra-nginx-package-installed
-      - file: infra-nginx-certificate-directory-present
 
 # What is asked for may hold a token, and nginx makes its logs readable by all.
 infra-nginx-logs-closed:

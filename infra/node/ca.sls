@@ -12,6 +12,7 @@ infra-node-ca-present:
     - nodes: {{ site.infra_nodes | tojson }}
     - given: {{ infra.ca_crt | tojson }}
     - wait: {{ infra.node_wait | tojson }}
+    - fingerprints: {{ infra.ca_fingerprint | tojson }}
 
 {%- if grains['os_family'] == 'RedHat' %}
 

@@ -1,26 +1,28 @@
-# The pages and the portal were applied before the daemons were installed, for the inventory of the
-# last run. The pages query the programs that run now; if either changed, the portal is applied again.
+# The portal's pages and configuration, with the registered minions. infra.register applies them alone.
 {%- from "infra/map.jinja" import infra, arguments with context %}
 
 include:
   - infra.register.inventory
 
-infra-register-pages-followed:
+# Pages first: which program shows the alerts is recorded with them.
+infra-nginx-pages-managed:
   infra_portal.pages:
-    - portal: {{ infra.infra_portal | tojson }}
+    - portal: {{ infra.infra_portal | tojson | tojson }}
     - settings: {{ arguments.portal | tojson }}
+    - registration: {{ arguments.registration | tojson }}
     - version: {{ infra.version | tojson }}
     - services: {{ infra.infra_services | tojson }}
     - extra_services: {{ infra.infra_extra_services | tojson }}
     - require:
       - infra_register: infra-register-inventory-managed
 
-infra-register-portal-followed:
+# One state owns the whole configuration: it tests a staged copy, switches it in, reloads nginx.
+infra-nginx-portal-managed:
   infra_portal.managed:
-    - portal: {{ infra.infra_portal | tojson }}
+    - portal: {{ infra.infra_portal | tojson | tojson }}
     - settings: {{ arguments.portal | tojson }}
+    - registration: {{ arguments.registration | tojson }}
     - users: {{ infra.nginx_users | tojson }}
     - clean: {{ infra.nginx_clean | tojson }}
-    - onchanges:
+    - require:
       - infra_register: infra-register-inventory-managed
-      - infra_portal: infra-register-pages-followed
