@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "016dff81df5c81ecc6792d1a6091b3440c8f55641be23b868ad4d3381ecf55de"
+DIGEST = "287afde5e880292cea91aa0ca35c7409d7bedc7a5b35393a5fc798c00a0aa80e"
