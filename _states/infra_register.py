@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import state
+from infra_formula import redaction, state
 from infra_formula.minion import Minion
 from infra_formula.registration import plans
 
@@ -65,19 +65,15 @@ def withdrawn(name: str) -> dict[str, Any]:
     return state.converge(name, __opts__["test"], lambda: plans.withdraw(_minion(), name))
 
 
-def inventory(
-    name: str, settings: dict[str, Any], mine: dict[str, Any] | None = None
-) -> dict[str, Any]:
+def inventory(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     """This INFRA node has an inventory of the site's minions; refused facts are reported.
 
     name
         Any name for the state.
     settings
-        Which facts are accepted (infra/register/settings.jinja).
-    mine
-        Minion id → facts, in place of Salt's mine.
+        Which facts are accepted (infra_formula.registration.arguments).
     """
-    return state.converge(name, __opts__["test"], lambda: plans.accept(_minion(), settings, mine))
+    return state.converge(name, __opts__["test"], lambda: plans.accept(_minion(), settings))
 
 
 def targets(name: str, settings: dict[str, Any], group: str = "infra") -> dict[str, Any]:
@@ -108,3 +104,6 @@ def named(name: str, settings: dict[str, Any], port: int) -> dict[str, Any]:
     return state.converge(
         name, __opts__["test"], lambda: plans.names(_minion(), name, settings, port)
     )
+
+
+redaction.guard(globals())

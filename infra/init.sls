@@ -6,4 +6,8 @@ include:
   - infra.pillar
 {% for component in site.components if component.applied %}
   - infra.{{ component.name }}
+  {% if component.name == 'ca' %}
+  # Before the repository is built, which takes minutes: other minions wait for these facts.
+  - infra.register.publish
+  {% endif %}
 {% endfor %}

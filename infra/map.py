@@ -18,7 +18,7 @@ import sys
 import salt.fileclient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "04daa9de22b31bfddaab799594995b844316ce9995893564aefd106088204dee"
+DIGEST = "8e7ca1ecc40784f6b096aaa45958b1f1186385cc7ff63c6f5b16a23af164f916"
 
 
 def digest(cache):
@@ -88,8 +88,9 @@ def run():
     import infra_formula
 
     infra_formula.current()
-    from infra_formula import state_tree
+    from infra_formula import state_tree, templates
     from infra_formula.minion import Minion
 
     minion = Minion(__salt__, __opts__, __grains__, environment=saltenv)
-    return {**state_tree.values(minion, parameters, secrets), "by_ssh": by_ssh}
+    values = state_tree.values(minion, parameters, secrets)
+    return {**values, "by_ssh": by_ssh, "yaml": templates.to_flow_yaml}

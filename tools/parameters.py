@@ -30,6 +30,8 @@ _TYPES = {
     "path": "absolute path",
     "ip": "IP address",
     "url": "URL",
+    "fingerprint": "fingerprint of a key (40 or 64 hexadecimal digits)",
+    "digest": "SHA-256 fingerprint (64 hexadecimal digits)",
     "duration": "duration (`30s`, `15d`)",
     "timeout": "duration (`30s`, `5m`)",
     "days": "days (`397d`)",

@@ -1,7 +1,8 @@
 # Public certificates for the portal, got and renewed by certbot.
-{% from "infra/map.jinja" import infra, arguments, recorded with context %}
+{% from "infra/map.jinja" import infra, arguments, recorded, yaml with context %}
 {% set environment = arguments.certbot.environment %}
-{% set drop_in = '/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra.conf' %}
+{% set drop_ins = '/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d' %}
+{% set drop_in = drop_ins ~ '/infra.conf' %}
 {% set timer = infra.certbot_unit ~ '.timer' %}
 
 include:
@@ -9,7 +10,7 @@ include:
   - infra.nginx
 
 {{ recorded('certbot', 'certbot-installation', {
-     'paths': ['/etc/letsencrypt/renewal-hooks/deploy/infra-nginx']
+     'paths': ['/etc/letsencrypt/renewal-hooks/deploy/infra-nginx', drop_ins ~ '/infra-hardening.conf']
        + (['/etc/letsencrypt/infra-dns.ini'] if infra.certbot_dns_credentials else [])
        + (['/etc/default/infra-certbot', drop_in] if environment else []),
      'units': [timer],
@@ -18,7 +19,7 @@ include:
 infra-certbot-package-installed:
   infra_package.installed:
     - component: certbot
-    - pkgs: {{ arguments.certbot_packages | tojson }}
+    - pkgs: {{ yaml(arguments.certbot_packages) }}
 
 # What certbot's own timer needs to renew as we issue, and what it has to tell of it.
 infra-certbot-hook-installed:
@@ -37,7 +38,7 @@ infra-certbot-hook-installed:
 infra-certbot-credentials-managed:
   file.managed:
     - name: /etc/letsencrypt/infra-dns.ini
-    - contents: {{ infra.certbot_dns_credentials | tojson }}
+    - contents: {{ yaml(infra.certbot_dns_credentials) }}
     - mode: '0600'
     - user: root
     - group: root
@@ -60,7 +61,7 @@ infra-certbot-environment-managed:
     - contents:
       - '# Managed by Salt (infra formula)'
 {% for variable, value in environment.items() %}
-      - {{ (variable ~ '=' ~ value) | tojson }}
+      - {{ yaml(variable ~ '=' ~ value) }}
 {% endfor %}
     - mode: '0600'
     - user: root
@@ -90,19 +91,31 @@ infra-certbot-unit-extended:
       - /etc/default/infra-certbot
 {% endif %}
 
+infra-certbot-unit-hardened:
+  file.managed:
+    - name: {{ yaml('/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra-hardening.conf') }}
+    - source: salt://infra/certbot/files/certbot.service.conf
+    - mode: '0644'
+    - user: root
+    - group: root
+    - makedirs: true
+    - require:
+      - infra_package: infra-certbot-package-installed
+
 infra-certbot-units-reloaded:
   module.run:
     - service.systemctl_reload: []
     - onchanges:
       - file: infra-certbot-unit-extended
+      - file: infra-certbot-unit-hardened
 
 # The certificates, while nginx serves what it has; and certbot's timer, which renews them.
 
 infra-certbot-certificates-managed:
   infra_certbot.managed:
-    - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ arguments.portal | tojson }}
-    - request: {{ arguments.certbot | tojson }}
+    - portal: {{ yaml(infra.infra_portal | tojson) }}
+    - settings: {{ yaml(arguments.portal) }}
+    - request: {{ yaml(arguments.certbot) }}
     - require:
       - file: infra-certbot-hook-installed
       - file: infra-certbot-credentials-{{ 'managed' if infra.certbot_dns_credentials else 'absent' }}
@@ -111,7 +124,7 @@ infra-certbot-certificates-managed:
 
 infra-certbot-timer-running:
   infra_service.running:
-    - name: {{ timer | tojson }}
+    - name: {{ yaml(timer) }}
     - require:
       - file: infra-certbot-hook-installed
       - file: infra-certbot-credentials-{{ 'managed' if infra.certbot_dns_credentials else 'absent' }}

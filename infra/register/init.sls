@@ -12,6 +12,6 @@ include:
   - infra.register.names
   {% endif %}
   {% if infra.nginx_enabled %}
-  - infra.register.portal
+  - infra.nginx.portal
   {% endif %}
 {% endif %}

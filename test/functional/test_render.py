@@ -137,6 +137,72 @@ def unmet(chunks):
     }
 
 
+def sequence(chunks):
+    """IDs in the order in which they run: by number, after what they require."""
+    found, by_id = [], {}
+    for chunk in chunks:
+        by_id.setdefault((chunk["state"], chunk["__id__"]), []).append(chunk)
+
+    def run(chunk):
+        if chunk["__id__"] in found:
+            return
+        for requisite in chunk.get("require", []):
+            for key in requisite.items():
+                for needed in by_id.get(key, ()):
+                    run(needed)
+        found.append(chunk["__id__"])
+
+    for chunk in chunks:
+        run(chunk)
+    return found
+
+
+FOLLOWERS = {
+    ("infra_register", "targets"): "infra-register-targets-managed",
+    ("infra_register", "named"): "infra-register-names-managed",
+    ("infra_portal", "pages"): "infra-nginx-pages-managed",
+    ("infra_portal", "managed"): "infra-nginx-portal-managed",
+}
+
+
+@pytest.mark.parametrize("platform", ["debian-12", "el-9"], indirect=True)
+def test_what_follows_the_inventory_is_applied_once_after_it_and_alone_by_infra_register(
+    loaders, modules
+):
+    given = {"infra": {**pillar(loaders, "upstream")["infra"], **SWITCHES, **CERTBOT}}
+    whole, alone = (low(modules, sls, given) for sls in ("infra", "infra.register"))
+    order = sequence(whole)
+    place = {name: order.index(name) for name in order}
+    # What others wait for is published before the repository is built, which takes minutes; what
+    # others publish meanwhile is found, since it is looked for when the daemons run.
+    assert place["infra-register-facts-published"] < place["infra-repo-archive-unpacked"]
+    inventory = place["infra-register-inventory-managed"]
+    daemons = [name for name in order if name.endswith("-service-healthy")]
+    assert len(daemons) > 5
+    for name in daemons:
+        before = name not in ("infra-node_exporter-service-healthy", "infra-vector-service-healthy",
+                              "infra-nginx_exporter-service-healthy")  # fmt: skip
+        assert (place[name] < inventory) == before, name
+    for (state, function), name in FOLLOWERS.items():
+        chunks = [[c for c in some if (c["state"], c["fun"]) == (state, function)]
+                  for some in (whole, alone)]  # fmt: skip
+        assert [[c["__id__"] for c in some] for some in chunks] == [[name], [name]]
+        assert place[name] > inventory
+        arguments = [
+            {
+                key: value
+                for key, value in some[0].items()
+                if key not in ("order", "require", "__sls_included_from__")
+            }
+            for some in chunks
+        ]
+        assert arguments[0] == arguments[1]
+        settings = arguments[0]["settings" if state == "infra_register" else "registration"]
+        assert set(settings) >= {"nodes", "reserved", "others", "dns_records"}
+    installs = [c["__id__"] for c in alone if c["__id__"].startswith("infra-nginx-")]
+    assert installs == ["infra-nginx-pages-managed", "infra-nginx-portal-managed"]
+
+
 # What differs within a family is in the map, so that one platform of each is enough.
 @pytest.mark.parametrize("platform", ["debian-12", "el-9"], indirect=True)
 def test_each_sls_renders_by_itself_and_includes_what_it_requires(loaders, platform):

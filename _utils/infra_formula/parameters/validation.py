@@ -77,6 +77,8 @@ def check(
     secret_values = merging.mapping(secrets)
     errors = secret_parameters.redact(rules, errors, values, overrides, secret_values)
     errors = _misplaced_in_secrets(secrets) + errors
+    if all_minions or (infra_node and minion.opts.get("file_client") != "local"):
+        warnings = warnings + infra_hosts.hosts_warnings(merging.mapping(values))
     if not infra_node and merging.mapping(parameters).get("infra_secrets_strict") is True:
         errors, warnings = warnings + errors, []
     return {"errors": errors, "warnings": warnings}
@@ -195,7 +197,7 @@ def _errors_of_components(
         Site({**merging.defaults(minion.grains), **parameters}, minion.grains)
     )
     errors += authority.problems(parameters)
-    errors += catalogue.upstream_problems(parameters.get("repo_upstream"))
+    errors += catalogue.problems(parameters)
     errors += dnsmasq.problems(parameters)
     errors += chrony.problems(parameters)
     errors += resolver.problems(parameters)
@@ -263,7 +265,10 @@ def _render(minion: Minion, path: str) -> Any:
     try:
         return minion.call("slsutil.renderer", path=path, default_renderer="jinja|yaml")
     except Exception as err:  # Salt's renderers raise whatever their libraries do
-        raise InvalidInput(f"{path}: {err}") from err
+        # Behind the reason, Salt quotes the lines around it: they may be secrets.
+        reason = str(err).partition("\n\n---")[0]
+    # Not within the block: the exception there holds the text of the file.
+    raise InvalidInput(f"{path}: {reason}")
 
 
 def _with_any_of(data: Any, name: str, *keys: str) -> dict[str, Any]:

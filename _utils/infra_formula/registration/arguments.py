@@ -24,6 +24,8 @@ def registration(here: Site) -> dict[str, Any]:
         "reserved": reserved,
         "jobs": jobs,
         "others": here["register_others"],
+        "dns_records": here["dns_records"],
+        "admin_ip": here["admin_ip"],
     }
 
 
