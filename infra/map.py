@@ -15,7 +15,8 @@ import os
 import pathlib
 import sys
 
-import salt.fileclient
+# The renderer gives this file the execution modules as `salt`.
+from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
 DIGEST = "8e7ca1ecc40784f6b096aaa45958b1f1186385cc7ff63c6f5b16a23af164f916"
@@ -70,7 +71,7 @@ def sync(functions, cache, environment):
 
 def library_on_master(options, environment):
     """The folder with the library, for a run of salt-ssh."""
-    with salt.fileclient.FSClient(options) as client:
+    with FSClient(options) as client:
         paths = client.cache_dir("salt://_utils/infra_formula", environment)
     return next(p for p in map(pathlib.Path, paths) if p.name == "release.py").parents[1]
 

@@ -23,6 +23,7 @@ import logging
 import re
 import shlex
 import time
+import types
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -371,27 +372,39 @@ def guard(namespace: dict[str, Any]) -> None:
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that returns, raises and logs no secret."""
+    run = functools.partial(_run, function, inspect.signature(function))
 
-    signature = inspect.signature(function)
-
-    @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        def arguments() -> Mapping[str, Any]:
-            try:
-                return signature.bind(*args, **kwargs).arguments
-            except TypeError:  # the function refuses them
-                return {**{str(index): arg for index, arg in enumerate(args)}, **kwargs}
+        return run(args, kwargs)
 
-        with _during(_Call(arguments)):
-            try:
-                result = function(*args, **kwargs)
-                return scrub_data(result, arguments=not is_quiet(result))
-            except Exception as err:
-                scrub_exception(err)
-                raise
+    # Salt sets `__low__` and `__env__` in the globals of the function that it calls: those of the
+    # module have to be the wrapper's too.
+    scope = function.__globals__
+    own = types.FunctionType(call.__code__, scope, function.__name__, None, call.__closure__)
+    wrapper = functools.wraps(function)(own)
+    wrapper.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return wrapper
 
-    call.__signature__ = signature  # type: ignore[attr-defined]
-    return call
+
+def _run(
+    function: Callable[..., Any],
+    signature: inspect.Signature,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    def arguments() -> Mapping[str, Any]:
+        try:
+            return signature.bind(*args, **kwargs).arguments
+        except TypeError:  # the function refuses them
+            return {**{str(index): arg for index, arg in enumerate(args)}, **kwargs}
+
+    with _during(_Call(arguments)):
+        try:
+            result = function(*args, **kwargs)
+            return scrub_data(result, arguments=not is_quiet(result))
+        except Exception as err:
+            scrub_exception(err)
+            raise
 
 
 def is_quiet(result: Any) -> bool:
