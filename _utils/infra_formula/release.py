@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "8a3cdecd0f82cb09535517a9a788c285c8e7cf3ae83d0fd5c47baa05b09bb075"
+DIGEST = "d6714e0d86e6abca397cd5dced5594103938256e5ba738882baa1e7019f10a95"
