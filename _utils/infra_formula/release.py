@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "d3d616d1ca5ab328228f896904447b4c8da6a5be090224c70b2123743e15414c"
+DIGEST = "66c1ddc1399929debcc0a9c8d2b7100e65c24b52a0f4993612df36e003c925fe"

@@ -26,7 +26,14 @@ NODES = [
     {"key": "infra-1", "ip": "10.10.10.10", "seq": 1},
     {"key": "infra-2", "ip": "10.10.10.11", "seq": 2},
 ]
-SETTINGS = {"nodes": NODES[:1], "reserved": {}, "jobs": [], "others": {}}
+SETTINGS = {
+    "nodes": NODES[:1],
+    "reserved": {},
+    "jobs": [],
+    "others": {},
+    "dns_records": [],
+    "admin_ip": "10.10.10.10",
+}
 FACTS = {"ip": "10.10.10.21", "ins": "node-1", "cls": "nodes", "targets": [{"job": "ping"}]}
 PEM = "-----BEGIN CERTIFICATE-----\n" + "QUJD" * 20 + "\n-----END CERTIFICATE-----\n"
 MINE = {
@@ -180,20 +187,25 @@ def test_the_certificate_of_the_ca_is_published_and_not_shown(world):
 # -- registration --------------------------------------------------------------------------------
 
 
+def register(world, mine, settings=SETTINGS):
+    """The state of the inventory, in a run of its own with this mine."""
+    world.context.clear()
+    world.mine = dict(mine)
+    return register_state.inventory("x", settings)
+
+
 def test_the_inventory_says_who_came_and_who_left(world):
     world.opts["test"] = True
-    told = register_state.inventory("x", SETTINGS, mine=MINE)
+    told = register(world, MINE)
     assert told["result"] is None
     assert told["changes"] == {"joined": ["infra-1", "node-1"]}
     assert not (world.folder / "register.json").exists()
     world.opts["test"] = False
-    register_state.inventory("x", SETTINGS, mine=MINE)
+    register(world, MINE)
     assert set(inventory.recorded(world.minion)) == {"infra-1", "node-1"}
-    world.context.clear()
-    told = register_state.inventory("x", SETTINGS, mine={"infra-1": MINE["infra-1"]})
+    told = register(world, {"infra-1": MINE["infra-1"]})
     assert told["changes"] == {"left": ["node-1"]}
-    world.context.clear()
-    told = register_state.inventory("x", SETTINGS, mine={"infra-1": MINE["infra-1"]})
+    told = register(world, {"infra-1": MINE["infra-1"]})
     assert (told["result"], told["changes"]) == (True, {})
 
 
@@ -213,20 +225,20 @@ def test_without_a_master_nobody_is_forgotten(world):
 
 
 def test_an_infra_host_that_no_minion_has_is_named(world):
-    told = register_state.inventory("x", {**SETTINGS, "nodes": NODES}, mine=MINE)
+    told = register(world, MINE, {**SETTINGS, "nodes": NODES})
     assert told["result"] is True
     assert any("infra_hosts['infra-2']: no minion with" in w for w in told["warnings"])
 
 
 def test_what_is_refused_is_named_and_the_rest_is_registered(world):
-    told = register_state.inventory("x", SETTINGS, mine={**MINE, "evil": {"contract": 1}})
+    told = register(world, {**MINE, "evil": {"contract": 1}})
     assert any(w.startswith("refused: evil: ip: expected") for w in told["warnings"])
     assert told["changes"]["joined"] == ["infra-1", "node-1"]
 
 
 def test_targets_are_written_and_removed_and_others_kept(world):
     root = world.folder / "infra"
-    register_state.inventory("x", SETTINGS, mine=MINE)
+    register(world, MINE)
     (root / "targets" / "ping").mkdir(parents=True)
     (root / "targets" / "ping" / "mine.yml").write_text("[]\n", encoding="utf-8")
     world.opts["test"] = True
@@ -235,16 +247,38 @@ def test_targets_are_written_and_removed_and_others_kept(world):
     told = register_state.targets(str(root), SETTINGS, "root")
     assert told["changes"] == {"create": ["targets/ping/10.10.10.21.yml"]}
     assert register_state.targets(str(root), SETTINGS, "root")["changes"] == {}
-    world.context.clear()
-    register_state.inventory("x", SETTINGS, mine={"infra-1": MINE["infra-1"]})
+    register(world, {"infra-1": MINE["infra-1"]})
     told = register_state.targets(str(root), SETTINGS, "root")
     assert told["changes"] == {"remove": ["targets/ping/10.10.10.21.yml"]}
     assert [p.name for p in (root / "targets" / "ping").iterdir()] == ["mine.yml"]
 
 
+def test_in_a_run_all_states_go_by_one_answer_of_the_mine(world):
+    root = world.folder / "infra"
+    reads = []
+    world.functions["mine.get"] = lambda *words: reads.append(words) or world.get(*words)
+    register(world, MINE)
+    world.mine["late"] = {"contract": 1, "ip": "10.10.10.22", "ins": "late", "cls": "nodes"}
+    register_state.targets(str(root), SETTINGS, "root")
+    decided = inventory.decide(world.minion, SETTINGS)
+    assert set(decided["nodes"]) == set(MINE) == set(inventory.recorded(world.minion))
+    assert len(reads) == 1
+    # The settings are an argument: others decide anew, of the same answer.
+    other = inventory.decide(world.minion, {**SETTINGS, "others": {"switch": {"ip": "10.10.10.9"}}})
+    assert set(other["nodes"]) == {*MINE, "switch"}
+    assert len(reads) == 1
+
+
+def test_each_state_decides_by_itself_if_it_is_the_only_one(world):
+    world.mine = dict(MINE)
+    root = world.folder / "infra"
+    told = register_state.targets(str(root), SETTINGS, "root")
+    assert told["changes"] == {"create": ["targets/ping/10.10.10.21.yml"]}
+
+
 def test_a_file_of_somebody_else_is_kept_and_said(world):
     root = world.folder / "infra"
-    register_state.inventory("x", SETTINGS, mine=MINE)
+    register(world, MINE)
     theirs = root / "targets" / "ping" / "10.10.10.21.yml"
     theirs.parent.mkdir(parents=True)
     theirs.write_text("[]\n", encoding="utf-8")

@@ -21,6 +21,8 @@ SETTINGS = {
     "reserved": {"i.pigsty": "infra_portal.home", "*.apps.pigsty": "dns_wildcards"},
     "jobs": [],
     "others": {},
+    "dns_records": ["${admin_ip} p.pigsty # the portal", "not a record"],
+    "admin_ip": "10.10.10.10",
 }
 OTHER_PEM = "-----BEGIN CERTIFICATE-----\n" + "RVZJ" * 20 + "\n-----END CERTIFICATE-----\n"
 PEM = "-----BEGIN CERTIFICATE-----\n" + "QUJD" * 20 + "\n-----END CERTIFICATE-----\n"
@@ -165,6 +167,7 @@ def test_an_instance_name_is_taken_once_and_a_minion_id_is_its_minions():
     ("name", "owner"),
     [
         ("i.pigsty", "infra_portal.home"),
+        ("p.pigsty", "dns_records"),
         ("x.apps.pigsty", "dns_wildcards"),
         ("node-22", "the minion node-22"),
         ("db.cluster", "node-21's"),
