@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "66c1ddc1399929debcc0a9c8d2b7100e65c24b52a0f4993612df36e003c925fe"
+DIGEST = "90354c5592d3bfa73525e1a55886c9a40539e73f8de1bc0380377db47bbfc15b"
