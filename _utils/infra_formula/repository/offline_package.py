@@ -16,6 +16,7 @@ from infra_formula.minion import Minion
 from infra_formula.parameters import schema
 from infra_formula.repository import archive as repository_archive
 from infra_formula.repository import (
+    logins,
     catalogue,
     contents,
     lock,
@@ -49,6 +50,7 @@ def pack(
                 f"{Path(home, name)}: not complete, so it is not packed:\n"
                 + "\n".join(state["problems"] or ["there is no repository"])
             )
+        logins.refuse_published(state["info"].get("upstreams", []), str(Path(home, name)))
         real = Path(state["path"])
         if not archive:
             targets = state["info"].get("targets") or [systems.this_target(minion)]
