@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "674036f5d078256fcd2f94ca7c9542828eb574aa223a776e0786db1bb1a28009"
+DIGEST = "7f179b31d4bf63929b39df71ee7c65d896218703b9acbc83e4eded1b06a619d1"

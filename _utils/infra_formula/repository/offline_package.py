@@ -16,10 +16,10 @@ from infra_formula.minion import Minion
 from infra_formula.parameters import schema
 from infra_formula.repository import archive as repository_archive
 from infra_formula.repository import (
-    logins,
     catalogue,
     contents,
     lock,
+    logins,
     marker,
     releases,
     sealing,
