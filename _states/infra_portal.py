@@ -77,6 +77,8 @@ def certified(
         group=settings["nginx_group"],
         reload="nginx",
         purpose="the portal",
+        # nginx's master reads it as root; its workers, which visitors talk to, cannot.
+        key_mode="0600",
     )
 
 

@@ -18,7 +18,7 @@ import sys
 import salt.fileclient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "7f179b31d4bf63929b39df71ee7c65d896218703b9acbc83e4eded1b06a619d1"
+DIGEST = "30a846b20763398104ce4f760ec073d1dc34b70360a37d4e2ff79c7226e5da71"
 
 
 def digest(cache):
@@ -88,8 +88,9 @@ def run():
     import infra_formula
 
     infra_formula.current()
-    from infra_formula import state_tree
+    from infra_formula import state_tree, templates
     from infra_formula.minion import Minion
 
     minion = Minion(__salt__, __opts__, __grains__)
-    return {**state_tree.values(minion, parameters, secrets), "by_ssh": by_ssh}
+    values = state_tree.values(minion, parameters, secrets)
+    return {**values, "by_ssh": by_ssh, "yaml": templates.to_flow_yaml}

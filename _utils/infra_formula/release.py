@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "7f179b31d4bf63929b39df71ee7c65d896218703b9acbc83e4eded1b06a619d1"
+DIGEST = "30a846b20763398104ce4f760ec073d1dc34b70360a37d4e2ff79c7226e5da71"
