@@ -13,7 +13,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import systemd
+from infra_formula import redaction, systemd
 from infra_formula.daemon import data_removal, health, installation, units
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed
@@ -162,3 +162,6 @@ def switched_off(name: str, daemons: list[dict[str, str]]) -> dict[str, Any]:
     """
     by_name = {daemon["name"]: daemon["unit"] for daemon in daemons}
     return converge(name, __opts__["test"], lambda: installation.switch_off_plan(by_name))
+
+
+redaction.guard(globals())

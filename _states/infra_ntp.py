@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import state, systemd, templates
+from infra_formula import redaction, state, systemd, templates
 from infra_formula.daemon import units
 from infra_formula.fileset import originals
 from infra_formula.minion import Minion
@@ -89,3 +89,6 @@ def synchronised(name: str, settings: chrony.Settings, unit: str, wait: int) -> 
         return state.Plan(comment=summary)
 
     return state.converge(name, __opts__["test"], check)
+
+
+redaction.guard(globals())

@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import systemd
+from infra_formula import redaction, systemd
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record
 from salt.exceptions import CommandExecutionError
@@ -74,3 +74,6 @@ def _apply(
     except CommandExecutionError as err:
         return {"name": name, "changes": {}, "result": False, "comment": str(err)}
     return ret
+
+
+redaction.guard(globals())

@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import systemd
+from infra_formula import redaction, systemd
 from infra_formula.daemon import started_files
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.state import converge
@@ -60,3 +60,6 @@ def off(name: str, file_set: str, root: str) -> dict[str, Any]:
         return {"name": name, "changes": {}, "result": True, "comment": comment}
     systemd.SNAPSHOT.drop()
     return __states__["service.dead"](name, enable=False)
+
+
+redaction.guard(globals())

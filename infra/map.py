@@ -18,7 +18,7 @@ import sys
 import salt.fileclient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "4b15aed5d277faada1c327356d3f6f5f85a9336cdf7f1fd9ba6558c33c377219"
+DIGEST = "8a3cdecd0f82cb09535517a9a788c285c8e7cf3ae83d0fd5c47baa05b09bb075"
 
 
 def digest(cache):
@@ -88,8 +88,9 @@ def run():
     import infra_formula
 
     infra_formula.current()
-    from infra_formula import state_tree
+    from infra_formula import state_tree, templates
     from infra_formula.minion import Minion
 
     minion = Minion(__salt__, __opts__, __grains__)
-    return {**state_tree.values(minion, parameters, secrets), "by_ssh": by_ssh}
+    values = state_tree.values(minion, parameters, secrets)
+    return {**values, "by_ssh": by_ssh, "yaml": templates.to_flow_yaml}

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "4b15aed5d277faada1c327356d3f6f5f85a9336cdf7f1fd9ba6558c33c377219"
+DIGEST = "8a3cdecd0f82cb09535517a9a788c285c8e7cf3ae83d0fd5c47baa05b09bb075"

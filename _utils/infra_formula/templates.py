@@ -6,6 +6,7 @@ A copy in the site's own file roots takes the place of a served file.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -135,3 +136,24 @@ def to_yaml(data: object) -> str:
         data, default_flow_style=False, sort_keys=False, allow_unicode=True, width=4096
     )
     return str(text)
+
+
+_ESCAPES = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..|\\.|\x7f")
+
+
+def to_flow_yaml(data: object) -> str:
+    """Data as YAML on one line, with any character in its strings.
+
+    JSON is YAML, but for what is beyond U+FFFF: JSON writes it as two surrogates, which YAML does
+    not know, and YAML as ``\\U0001f600``. A surrogate by itself is no character: it becomes U+FFFD.
+    """
+    return _ESCAPES.sub(_yaml_escape, json.dumps(data, default=str))
+
+
+def _yaml_escape(found: re.Match[str]) -> str:
+    escape = found[0]
+    if escape == "\x7f":
+        return "\\x7f"
+    if len(escape) == 12:
+        return f"\\U{ord(json.loads(chr(34) + escape + chr(34))):08x}"
+    return "\\ufffd" if len(escape) == 6 else escape

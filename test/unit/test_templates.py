@@ -10,7 +10,10 @@ from unittest.mock import create_autospec
 import infra_formula
 import jinja2
 import pytest
+import salt.utils.yaml
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from infra_formula import compiled, templates
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.minion import Minion
@@ -55,6 +58,31 @@ def test_yaml_keeps_the_order_and_every_character_on_one_line():
     assert text.splitlines()[0].startswith("b: ")
     assert "ä" in text
     assert yaml.safe_load(text) == data
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(VALUE)
+def test_any_character_is_the_same_in_yaml(value):
+    assert salt.utils.yaml.safe_load(templates.to_flow_yaml(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        *((text, text) for text in ("\U0001f600", "\\ud83d\\ude00", "\x7f", "\ue000\uffff", "a\\")),
+        ("\ud83d", "\ufffd"),  # half a character
+        ("\ude00\ud83d", "\ufffd\ufffd"),
+    ],
+)
+def test_characters_that_json_and_yaml_write_differently(text, wanted):
+    assert salt.utils.yaml.safe_load(templates.to_flow_yaml([text])) == [wanted]
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypedDict
 
+from infra_formula import redaction
 from infra_formula.dns import records as dns_records
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic
@@ -21,7 +21,7 @@ from infra_formula.pki import certificates
 from infra_formula.registration import facts, hosts
 from infra_formula.registration.facts import Facts
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 
 PATH = Path("/var/lib/infra/register.json")
 _RUN = "infra_register.run"
