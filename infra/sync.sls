@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "8fcd66334e8a369ab13a5e77b3c587714a5eb7f9e1d186b96368337e70cad373"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "9d4303a284a3dd16a004a9e6437c976b51c46ba80c31b9da030376f005fdd727"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):

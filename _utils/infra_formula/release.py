@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "8fcd66334e8a369ab13a5e77b3c587714a5eb7f9e1d186b96368337e70cad373"
+DIGEST = "9d4303a284a3dd16a004a9e6437c976b51c46ba80c31b9da030376f005fdd727"

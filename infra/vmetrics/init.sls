@@ -71,7 +71,8 @@ infra-vmetrics-scrape-managed:
     - daemon: {{ daemons.vmetrics | tojson }}
     - jobs: {{ jobs | tojson }}
     - values:
-{%- for key in ('blackbox_enabled', 'blackbox_port', 'exporter_metrics_path', 'patroni_ssl_enabled', 'redis_exporter_port') %}
+{%- for key in ('blackbox_enabled', 'blackbox_port', 'exporter_metrics_path', 'patroni_ssl_enabled', 'redis_exporter_port',
+      'register_label_limit', 'register_sample_limit') %}
         {{ key }}: {{ infra[key] | tojson }}
 {%- endfor %}
         minio_scheme: {{ 'https' if infra.minio_https else 'http' }}
