@@ -9,7 +9,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import state
+from infra_formula import redaction, state
 from infra_formula.minion import Minion
 from infra_formula.portal import configuration
 from infra_formula.registration import inventory
@@ -53,7 +53,7 @@ def certified(
         Absolute paths of the certificate and its key.
     portal, settings
         The value of ``infra_portal``, as a dictionary or as JSON text; and the portal's settings
-        (infra/nginx/settings.jinja).
+        (infra_formula.portal.arguments).
     signing_cert, signing_private_key
         Absolute paths of the site's CA.
     days
@@ -77,6 +77,8 @@ def certified(
         group=settings["nginx_group"],
         reload="nginx",
         purpose="the portal",
+        # nginx's master reads it as root; its workers, which visitors talk to, cannot.
+        key_mode="0600",
     )
 
 
@@ -95,7 +97,7 @@ def managed(
     portal, settings
         As for :func:`certified`.
     registration
-        Which minions are registered (infra/register/settings.jinja); without it, none is.
+        Which minions are registered (infra_formula.registration.arguments); without it, none is.
     users
         Basic-auth users → password, plain or hashed.
     clean
@@ -220,3 +222,6 @@ def serving(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         return state.Plan(comment=f"nginx serves configuration {served} on port {port}.")
 
     return state.converge(name, False, check)
+
+
+redaction.guard(globals())

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "9d4303a284a3dd16a004a9e6437c976b51c46ba80c31b9da030376f005fdd727"
+DIGEST = "4a91fca2e473494e6695091418f45e495cebb6e361c843a8fa74e6601b2aab49"

@@ -1,21 +1,22 @@
-{%- from "infra/map.jinja" import infra, fleet with context %}
+{%- from "infra/map.jinja" import infra, site, recorded, yaml with context %}
+{%- set trusted = infra.ca_trust_dir ~ '/ca.crt' %}
 
 include:
   - infra.pillar
 
 # The CA: made once, never overwritten. A pair that was put here beforehand is taken as it is.
 
-infra-ca-authority-recorded:
-  infra_before.recorded:
-    - name: ca
-    - paths:
-      - /etc/pki
-      - /etc/pki/ca
-      - /var/lib/infra/textfile/infra_certs.prom
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('ca', 'ca-installation', {
+     'paths': [
+       '/etc/pki',
+       '/etc/pki/ca',
+       '/var/lib/infra/textfile/infra_certs.prom',
+       trusted,
+       '/etc/systemd/system/infra-cert-renew.service',
+       '/etc/systemd/system/infra-cert-renew.timer',
+     ],
+     'units': ['infra-cert-renew.timer'],
+   }) }}
 
 infra-ca-pki-directory-present:
   file.directory:
@@ -37,40 +38,31 @@ infra-ca-authority-present:
   infra_cert.authority:
     - name: /etc/pki/ca.crt
     - private_key: /etc/pki/ca/ca.key
-    - common_name: {{ infra.ca_cn | tojson }}
-    - days: {{ infra.ca_days | tojson }}
+    - common_name: {{ yaml(infra.ca_cn) }}
+    - days: {{ yaml(infra.ca_days) }}
+    - name_constraints: {{ yaml(infra.ca_name_constraints) }}
     # The first INFRA node makes the CA; the others are given it, or have none of their own.
-    - create: {{ (infra.ca_create and (fleet.own is none or fleet.nodes[0].own)) | tojson }}
+    - create: {{ yaml(infra.ca_create and site.makes_ca) }}
 {%- if infra.ca_crt and infra.ca_key %}
-    - certificate: {{ infra.ca_crt | tojson }}
-    - key: {{ infra.ca_key | tojson }}
+    - certificate: {{ yaml(infra.ca_crt) }}
+    - key: {{ yaml(infra.ca_key) }}
 {%- endif %}
 {%- if infra.ca_source %}
-    - source: {{ infra.ca_source | tojson }}
+    - source: {{ yaml(infra.ca_source) }}
 {%- endif %}
     - require:
       - file: infra-ca-directory-present
 
 # This machine's programs trust what the CA signs.
 
-infra-ca-trust-recorded:
-  infra_before.recorded:
-    - name: ca
-    - paths:
-      - {{ (infra.ca_trust_dir ~ '/ca.crt') | tojson }}
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
-
 infra-ca-trust-installed:
   infra_package.installed:
     - component: ca
-    - name: {{ infra.ca_trust_package | tojson }}
+    - name: {{ yaml(infra.ca_trust_package) }}
 
 infra-ca-trust-linked:
   file.symlink:
-    - name: {{ (infra.ca_trust_dir ~ '/ca.crt') | tojson }}
+    - name: {{ yaml(trusted) }}
     - target: /etc/pki/ca.crt
     - makedirs: true
     - require:
@@ -79,23 +71,21 @@ infra-ca-trust-linked:
 infra-ca-trust-updated:
   infra_cert.trusted:
     - name: /etc/pki/ca.crt
-    - bundle: {{ infra.ca_bundle | tojson }}
-    - command: {{ infra.ca_trust_command | tojson }}
+    - bundle: {{ yaml(infra.ca_bundle) }}
+    - command: {{ yaml(infra.ca_trust_command) }}
     - require:
       - infra_cert: infra-ca-authority-present
       - file: infra-ca-trust-linked
 
 # Certificates that the pillar's `certs` asks for: of components that this formula does not manage.
-{#- What is no name or no mapping is refused by infra.pillar. #}
-{%- for name, given in (infra.certs if infra.certs is mapping else {}).items()
-      if given is mapping and name is match('[A-Za-z0-9._-]+\\Z') %}
+{%- for name, specification in infra.certs.items() %}
 
-{{ ('infra-ca-certificate-' ~ name ~ '-issued') | tojson }}:
+{{ yaml('infra-ca-certificate-' ~ name ~ '-issued') }}:
   infra_cert.issued:
-    - name: {{ name | tojson }}
-    - given: {{ dict({'expire': infra.cert_validity}, **given) | tojson }}
-    - cert: {{ given.get('crt') | tojson }}
-    - key: {{ given.get('key') | tojson }}
+    - name: {{ yaml(name) }}
+    - given: {{ yaml(dict({'expire': infra.cert_validity}, **specification)) }}
+    - cert: {{ yaml(specification.get('crt')) }}
+    - key: {{ yaml(specification.get('key')) }}
     - require:
       - infra_cert: infra-ca-authority-present
 {%- endfor %}
@@ -103,19 +93,6 @@ infra-ca-trust-updated:
 # What this machine's CA signed is renewed before it ends, every day anew, without master and pillar.
 {%- set config = opts['conf_file'].rpartition('/')[0] %}
 {%- set program = salt['cmd.which']('salt-call') or '/usr/bin/salt-call' %}
-
-infra-ca-renewal-recorded:
-  infra_before.recorded:
-    - name: ca
-    - paths:
-      - /etc/systemd/system/infra-cert-renew.service
-      - /etc/systemd/system/infra-cert-renew.timer
-    - units:
-      - infra-cert-renew.timer
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
 
 {%- for kind in ('service', 'timer') %}
 
@@ -125,8 +102,8 @@ infra-ca-renewal-{{ kind }}-managed:
     - source: salt://infra/ca/files/infra-cert-renew.{{ kind }}
     - template: jinja
     - context:
-        program: {{ program | tojson }}
-        config: {{ config | tojson }}
+        program: {{ yaml(program) }}
+        config: {{ yaml(config) }}
     - mode: '0644'
     - user: root
     - group: root

@@ -1,9 +1,7 @@
 # Grafana: dashboards over metrics, logs and traces.
-{%- from "infra/map.jinja" import infra, daemons, enabled, nodes with context %}
-{%- from "infra/daemon/package.jinja" import installed with context %}
-{%- from "infra/daemon/states.jinja" import configured, running with context %}
-{%- from "infra/grafana/settings.jinja" import settings, administrator, root with context %}
-{%- import_yaml "infra/grafana/datasources.yaml" as rows %}
+{%- from "infra/map.jinja" import infra, arguments, daemons, recorded, yaml with context %}
+{%- from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{%- set grafana = arguments.grafana %}
 
 include:
   - infra.daemon
@@ -16,7 +14,7 @@ include:
 infra-grafana-plugins-installed:
   infra_package.installed:
     - component: grafana
-    - pkgs: {{ infra.grafana_plugins | tojson }}
+    - pkgs: {{ yaml(infra.grafana_plugins) }}
     - require:
       - infra_daemon: infra-grafana-package-installed
     - require_in:
@@ -28,21 +26,11 @@ infra-grafana-plugins-installed:
 infra-grafana-settings-managed:
   infra_grafana.configured:
     - name: /etc/grafana/grafana.ini
-    - daemon: {{ daemons.grafana | tojson }}
-    - settings: {{ settings | tojson }}
-    - config: {{ infra.grafana_config | tojson }}
+    - daemon: {{ yaml(daemons.grafana) }}
+    - settings: {{ yaml(grafana.settings) }}
+    - config: {{ yaml(infra.grafana_config) }}
     - require:
       - infra_daemon: infra-grafana-package-installed
-
-infra-grafana-data-cleaned:
-  infra_daemon.cleaned:
-    - name: grafana
-    - directories: [/var/lib/grafana/grafana.db]
-    - unit: {{ daemons.grafana.unit }}
-    - clean: {{ infra.grafana_clean | tojson }}
-    - confirm: {{ infra.grafana_clean_confirm | tojson }}
-    - require_in:
-      - infra_daemon: infra-grafana-unit-configured
 {{ configured('grafana', ['infra_grafana: infra-grafana-settings-managed']) }}
 
 # It runs and answers, and its administrator is who the parameters say.
@@ -50,32 +38,18 @@ infra-grafana-data-cleaned:
 
 infra-grafana-administrator-known:
   infra_grafana.administrator:
-    - name: {{ infra.grafana_admin_username | tojson }}
-    - daemon: {{ daemons.grafana | tojson }}
-    - password: {{ infra.grafana_admin_password | tojson }}
+    - name: {{ yaml(infra.grafana_admin_username) }}
+    - daemon: {{ yaml(daemons.grafana) }}
+    - password: {{ yaml(infra.grafana_admin_password) }}
     - require:
       - infra_daemon: infra-grafana-service-healthy
 
 # What it shows: data sources, dashboards and their folders. It reads them again where they changed.
-{%- set values = {'grafana_meta': infra.grafana_meta, 'grafana_view_password': infra.grafana_view_password} %}
-{%- for key in ('vmetrics_port', 'vlogs_port', 'vtraces_port', 'vmetrics_scrape_interval') %}
-  {%- do values.update({key: infra[key]}) %}
-{%- endfor %}
-{%- set place = infra.grafana_meta.split('/') %}
-{%- do values.update({'meta_endpoint': place[0], 'meta_database': place[-1]}) %}
-
-infra-grafana-content-recorded:
-  infra_before.recorded:
-    - name: grafana
-    - paths: [{{ root | tojson }}]
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('grafana', 'grafana-content', {'paths': [grafana.directory]}) }}
 
 infra-grafana-dashboards-directory-present:
   file.directory:
-    - name: {{ root | tojson }}
+    - name: {{ yaml(grafana.directory) }}
     - user: root
     - group: infra
     - mode: '0750'
@@ -84,42 +58,41 @@ infra-grafana-dashboards-directory-present:
 
 infra-grafana-datasources-managed:
   infra_grafana.datasources:
-    - daemon: {{ daemons.grafana | tojson }}
-    - administrator: {{ administrator | tojson }}
-    - rows: {{ rows | tojson }}
-    - values: {{ values | tojson }}
-    - enabled: {{ enabled.keys() | list | tojson }}
-    - nodes: {{ nodes | tojson }}
-    - site: {{ infra.grafana_datasources | tojson | tojson }}
+    - daemon: {{ yaml(daemons.grafana) }}
+    - administrator: {{ yaml(grafana.administrator) }}
+{%- for option, value in grafana.data_sources.items() %}
+    - {{ option }}: {{ yaml(value) }}
+{%- endfor %}
+    - site: {{ yaml(infra.grafana_datasources | tojson) }}
     - require:
       - infra_grafana: infra-grafana-administrator-known
 
 infra-grafana-dashboards-managed:
   infra_grafana.dashboards:
-    - name: {{ root | tojson }}
-    - daemon: {{ daemons.grafana | tojson }}
-    - administrator: {{ administrator | tojson }}
-    - site: {{ infra.grafana_dashboards | tojson | tojson }}
-    - dirs: {{ infra.grafana_dashboard_dirs | tojson }}
+    - name: {{ yaml(grafana.directory) }}
+    - daemon: {{ yaml(daemons.grafana) }}
+    - administrator: {{ yaml(grafana.administrator) }}
+    - site: {{ yaml(infra.grafana_dashboards | tojson) }}
+    - dirs: {{ yaml(infra.grafana_dashboard_dirs) }}
     - require:
       - file: infra-grafana-dashboards-directory-present
       - infra_grafana: infra-grafana-datasources-managed
 
 infra-grafana-providers-managed:
   infra_grafana.providers:
-    - name: {{ root | tojson }}
-    - daemon: {{ daemons.grafana | tojson }}
-    - administrator: {{ administrator | tojson }}
+    - name: {{ yaml(grafana.directory) }}
+    - daemon: {{ yaml(daemons.grafana) }}
+    - administrator: {{ yaml(grafana.administrator) }}
     - own: [infra, node]
-    - site: {{ (infra.grafana_dashboards | length > 0) | tojson }}
-    - dirs: {{ infra.grafana_dashboard_dirs | tojson }}
+    - site: {{ yaml(infra.grafana_dashboards | length > 0) }}
+    - dirs: {{ yaml(infra.grafana_dashboard_dirs) }}
     - require:
       - infra_grafana: infra-grafana-dashboards-managed
 
 infra-grafana-content-shown:
   infra_grafana.shown:
-    - name: {{ root | tojson }}
-    - daemon: {{ daemons.grafana | tojson }}
-    - administrator: {{ administrator | tojson }}
+    - name: {{ yaml(grafana.directory) }}
+    - daemon: {{ yaml(daemons.grafana) }}
+    - administrator: {{ yaml(grafana.administrator) }}
     - require:
       - infra_grafana: infra-grafana-providers-managed

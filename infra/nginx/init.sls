@@ -1,5 +1,7 @@
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/nginx/settings.jinja" import settings with context %}
+{%- from "infra/map.jinja" import infra, arguments, recorded, yaml with context %}
+{%- set folders = ['acme', 'logs', 'repos', 'schema', 'report'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
+{%- set directories = [] %}
+{%- for folder in folders %}{% do directories.append(infra.nginx_home ~ '/' ~ folder) %}{% endfor %}
 
 include:
   - infra.pillar
@@ -8,50 +10,41 @@ include:
   - infra.nginx.portal
   - infra.daemon.stable
 
-infra-nginx-installation-recorded:
-  infra_before.recorded:
-    - name: nginx
-    - paths:
-      - /etc/systemd/system/nginx.service.d/infra.conf
-      - /etc/nginx/conf.d
-      - /etc/nginx/conf.d/cert
-      - /etc/nginx/conf.d/haproxy
-{%- if infra.nginx_sslmode != 'disable' %}
-      - /etc/nginx/conf.d/cert/pigsty.crt
-      - /etc/nginx/conf.d/cert/pigsty.key
-{%- endif %}
-      - /var/log/nginx
-      - /etc/logrotate.d/infra-nginx
-      - /var/lib/infra/manifest/portal-entries.json
-      - /var/lib/infra/manifest/portal-cards.json
-    - accounts:
-      - {{ infra.nginx_user | tojson }}
-    - groups:
-      - {{ infra.nginx_group | tojson }}
-      - {{ infra.nginx_user | tojson }}
-    - units: [nginx]
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('nginx', 'nginx-installation', {
+     'paths': [
+       '/etc/systemd/system/nginx.service.d/infra.conf',
+       '/etc/nginx/conf.d',
+       '/etc/nginx/conf.d/cert',
+       '/etc/nginx/conf.d/haproxy',
+       '/var/log/nginx',
+       '/etc/logrotate.d/infra-nginx',
+       '/var/lib/infra/manifest/portal-entries.json',
+       '/var/lib/infra/manifest/portal-cards.json',
+       infra.nginx_home ~ '/ca.crt',
+     ] + (['/etc/nginx/conf.d/cert/pigsty.crt', '/etc/nginx/conf.d/cert/pigsty.key']
+          if infra.nginx_sslmode != 'disable' else []) + directories,
+     'accounts': [infra.nginx_user],
+     'groups': [infra.nginx_group, infra.nginx_user],
+     'units': ['nginx'],
+   }) }}
 
 infra-nginx-group-present:
   group.present:
-    - name: {{ infra.nginx_group | tojson }}
+    - name: {{ yaml(infra.nginx_group) }}
     - system: true
 
 infra-nginx-user-present:
   user.present:
-    - name: {{ infra.nginx_user | tojson }}
+    - name: {{ yaml(infra.nginx_user) }}
     - system: true
     - createhome: false
 {#- An account that somebody else made is taken as it is. #}
 {%- if not salt['user.info'](infra.nginx_user) %}
-    - gid: {{ infra.nginx_group | tojson }}
+    - gid: {{ yaml(infra.nginx_group) }}
     - home: /var/cache/nginx
     - shell: /usr/sbin/nologin
 {%- endif %}
-    - groups: [{{ infra.nginx_group | tojson }}]
+    - groups: [{{ yaml(infra.nginx_group) }}]
     - remove_groups: false
     - require:
       - group: infra-nginx-group-present
@@ -74,7 +67,7 @@ infra-nginx-unit-hardened:
 infra-nginx-package-installed:
   infra_package.installed:
     - component: nginx
-    - pkgs: {{ infra.packages.nginx | tojson }}
+    - pkgs: {{ yaml(arguments.nginx.packages) }}
     - require:
       - user: infra-nginx-user-present
       - module: infra-nginx-unit-hardened
@@ -83,26 +76,11 @@ infra-nginx-package-installed:
 
 # What lies in the web root: folders, static sites, the CA.
 
-infra-nginx-webroot-recorded:
-  infra_before.recorded:
-    - name: nginx
-    - paths:
-{%- for folder in ['acme', 'logs', 'repos', 'schema', 'report', 'ca.crt'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
-      - {{ (infra.nginx_home ~ '/' ~ folder) | tojson }}
-{%- endfor %}
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
-
 infra-nginx-home-directories-present:
   file.directory:
-    - names:
-{%- for folder in ['acme', 'logs', 'repos', 'schema', 'report'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
-      - {{ (infra.nginx_home ~ '/' ~ folder) | tojson }}
-{%- endfor %}
+    - names: {{ yaml(directories) }}
     - user: root
-    - group: {{ infra.nginx_group | tojson }}
+    - group: {{ yaml(infra.nginx_group) }}
     - mode: '0755'
     - makedirs: true
     - require:
@@ -111,14 +89,14 @@ infra-nginx-home-directories-present:
 
 infra-nginx-sites-present:
   infra_portal.sites_present:
-    - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ settings | tojson }}
+    - portal: {{ yaml(infra.infra_portal | tojson) }}
+    - settings: {{ yaml(arguments.portal) }}
     - require:
       - file: infra-nginx-home-directories-present
 
 infra-nginx-ca-published:
   file.symlink:
-    - name: {{ (infra.nginx_home ~ '/ca.crt') | tojson }}
+    - name: {{ yaml(infra.nginx_home ~ '/ca.crt') }}
     - target: /etc/pki/ca.crt
     # Pigsty has a copy there; infra_before kept one of that.
     - force: true
@@ -136,7 +114,7 @@ infra-nginx-certificate-directory-present:
       - /etc/nginx/conf.d/cert
       - /etc/nginx/conf.d/haproxy
     - user: root
-    - group: {{ infra.nginx_group | tojson }}
+    - group: {{ yaml(infra.nginx_group) }}
     - mode: '0750'
     - makedirs: true
     - require:
@@ -150,12 +128,12 @@ infra-nginx-certificate-issued:
   infra_portal.certified:
     - name: /etc/nginx/conf.d/cert/pigsty.crt
     - private_key: /etc/nginx/conf.d/cert/pigsty.key
-    - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ settings | tojson }}
+    - portal: {{ yaml(infra.infra_portal | tojson) }}
+    - settings: {{ yaml(arguments.portal) }}
     - signing_cert: /etc/pki/ca.crt
     - signing_private_key: /etc/pki/ca/ca.key
-    - days: {{ infra.nginx_cert_validity | tojson }}
-    - renew_days: {{ infra.cert_renew_days | tojson }}
+    - days: {{ yaml(infra.nginx_cert_validity) }}
+    - renew_days: {{ yaml(infra.cert_renew_days) }}
     - require:
       - infra_cert: infra-ca-authority-present
       - file: infra-nginx-certificate-directory-present
@@ -168,7 +146,7 @@ infra-nginx-logs-closed:
   file.directory:
     - name: /var/log/nginx
     - user: root
-    - group: {{ infra.nginx_group | tojson }}
+    - group: {{ yaml(infra.nginx_group) }}
     - mode: '0750'
     - require:
       - infra_package: infra-nginx-package-installed
@@ -187,26 +165,20 @@ infra-nginx-logrotate-managed:
 infra-nginx-firewall-open:
   infra_firewall.open:
     - ports:
-      - {{ (infra.nginx_port ~ '/tcp') | tojson }}
+      - {{ yaml(infra.nginx_port ~ '/tcp') }}
 {%- if infra.nginx_sslmode != 'disable' %}
-      - {{ (infra.nginx_ssl_port ~ '/tcp') | tojson }}
+      - {{ yaml(infra.nginx_ssl_port ~ '/tcp') }}
 {%- endif %}
 {%- endif %}
 
 {%- if grains.get('selinux', {}).get('enabled', false) %}
 
-infra-nginx-selinux-recorded:
-  infra_before.recorded:
-    - name: nginx
-    - booleans: [httpd_can_network_connect, httpd_can_network_relay]
-    - contexts:
-{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}
-      - {{ (folder ~ '(/.*)?') | tojson }}
-{%- endfor %}
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{%- set contexts = [] %}
+{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}{% do contexts.append(folder ~ '(/.*)?') %}{% endfor %}
+{{ recorded('nginx', 'nginx-selinux', {
+     'booleans': ['httpd_can_network_connect', 'httpd_can_network_relay'],
+     'contexts': contexts,
+   }) }}
 
 infra-nginx-selinux-tools-installed:
   infra_package.installed:
@@ -227,19 +199,19 @@ infra-nginx-selinux-{{ boolean }}-on:
 
 {%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}
 
-{{ ('infra-nginx-selinux-' ~ folder ~ '-labelled') | tojson }}:
+{{ yaml('infra-nginx-selinux-' ~ folder ~ '-labelled') }}:
   selinux.fcontext_policy_present:
-    - name: {{ (folder ~ '(/.*)?') | tojson }}
+    - name: {{ yaml(folder ~ '(/.*)?') }}
     - sel_type: httpd_sys_content_t
     - require:
       - infra_package: infra-nginx-selinux-tools-installed
 
-{{ ('infra-nginx-selinux-' ~ folder ~ '-applied') | tojson }}:
+{{ yaml('infra-nginx-selinux-' ~ folder ~ '-applied') }}:
   selinux.fcontext_policy_applied:
-    - name: {{ folder | tojson }}
+    - name: {{ yaml(folder) }}
     - recursive: true
     - onchanges:
-      - selinux: {{ ('infra-nginx-selinux-' ~ folder ~ '-labelled') | tojson }}
+      - selinux: {{ yaml('infra-nginx-selinux-' ~ folder ~ '-labelled') }}
 {%- endfor %}
 {%- endif %}
 
@@ -253,7 +225,7 @@ infra-nginx-service-running:
 
 infra-nginx-portal-serving:
   infra_portal.serving:
-    - settings: {{ settings | tojson }}
+    - settings: {{ yaml(arguments.portal) }}
     - require:
       - infra_service: infra-nginx-service-running
       - infra_portal: infra-nginx-pages-managed

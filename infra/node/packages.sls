@@ -1,9 +1,9 @@
 # Packages that every minion has.
-{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/map.jinja" import infra, site, yaml with context %}
 
 include:
   - infra.pillar
-{%- if infra.identity is none or not infra.repo_enabled %}
+{%- if not site.is_infra_node or not infra.repo_enabled %}
   - infra.node.repo
 {%- endif %}
 
@@ -12,12 +12,12 @@ include:
 infra-node-packages-installed:
   infra_package.installed:
     - component: node
-    - pkgs: {{ infra.node_default_packages | tojson }}
+    - pkgs: {{ yaml(infra.node_default_packages) }}
 {%- endif %}
 {%- if infra.node_packages %}
 
 infra-node-packages-latest:
   infra_package.latest:
     - component: node
-    - pkgs: {{ infra.node_packages | tojson }}
+    - pkgs: {{ yaml(infra.node_packages) }}
 {%- endif %}

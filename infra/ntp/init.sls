@@ -1,35 +1,30 @@
 # chrony: the time, from the INFRA nodes first; on an INFRA node, for the site.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/ntp/settings.jinja" import ntp with context %}
+{%- from "infra/map.jinja" import infra, site, arguments, recorded, yaml with context %}
+{%- set drop_ins = '/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d' %}
 
 include:
   - infra.pillar
   - infra.daemon.stable
 
-infra-ntp-installation-recorded:
-  infra_before.recorded:
-    - name: ntp
-    - paths:
-      - {{ infra.ntp_config | tojson }}
-      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra.conf') | tojson }}
-      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra-hardening.conf') | tojson }}
-      - /etc/default/infra-chrony
-      - {{ ('/var/lib/infra/started/' ~ infra.ntp_unit) | tojson }}
-    - units:
-      - {{ infra.ntp_unit | tojson }}
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('ntp', 'ntp-installation', {
+     'paths': [
+       infra.ntp_config,
+       drop_ins ~ '/infra.conf',
+       drop_ins ~ '/infra-hardening.conf',
+       '/etc/default/infra-chrony',
+       '/var/lib/infra/started/' ~ infra.ntp_unit,
+     ],
+     'units': [infra.ntp_unit],
+   }) }}
 
 infra-ntp-package-installed:
   infra_package.installed:
     - component: ntp
-    - name: {{ infra.ntp_package | tojson }}
+    - name: {{ yaml(infra.ntp_package) }}
 
 infra-ntp-unit-hardened:
   file.managed:
-    - name: {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra-hardening.conf') | tojson }}
+    - name: {{ yaml(drop_ins ~ '/infra-hardening.conf') }}
     - source: salt://infra/ntp/files/chrony.service.conf
     - user: root
     - group: root
@@ -44,14 +39,14 @@ infra-ntp-unit-hardened:
 
 infra-ntp-config-managed:
   infra_ntp.configured:
-    - name: {{ infra.ntp_config | tojson }}
-    - unit: {{ infra.ntp_unit | tojson }}
-    - settings: {{ ntp | tojson }}
+    - name: {{ yaml(infra.ntp_config) }}
+    - unit: {{ yaml(infra.ntp_unit) }}
+    - settings: {{ yaml(arguments.ntp) }}
     - require:
       - infra_package: infra-ntp-package-installed
 
 # Time through firewalld or ufw, where one of them runs and this machine serves it.
-{%- if infra.node_firewall_mode == 'zone' and infra.identity is not none %}
+{%- if infra.node_firewall_mode == 'zone' and site.is_infra_node %}
 
 infra-ntp-firewall-open:
   infra_firewall.open:
@@ -63,26 +58,26 @@ infra-ntp-firewall-open:
 
 infra-ntp-service-current:
   infra_service.current:
-    - name: {{ infra.ntp_unit | tojson }}
+    - name: {{ yaml(infra.ntp_unit) }}
     - files:
-      - {{ infra.ntp_config | tojson }}
-      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra.conf') | tojson }}
+      - {{ yaml(infra.ntp_config) }}
+      - {{ yaml(drop_ins ~ '/infra.conf') }}
       - /etc/default/infra-chrony
-      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra-hardening.conf') | tojson }}
+      - {{ yaml(drop_ins ~ '/infra-hardening.conf') }}
     - require:
       - file: infra-ntp-unit-hardened
       - infra_ntp: infra-ntp-config-managed
 
 infra-ntp-service-running:
   infra_service.running:
-    - name: {{ infra.ntp_unit | tojson }}
+    - name: {{ yaml(infra.ntp_unit) }}
     - require:
       - infra_service: infra-ntp-service-current
 
 infra-ntp-time-synchronised:
   infra_ntp.synchronised:
-    - settings: {{ ntp | tojson }}
-    - unit: {{ infra.ntp_unit | tojson }}
-    - wait: {{ infra.node_wait | tojson }}
+    - settings: {{ yaml(arguments.ntp) }}
+    - unit: {{ yaml(infra.ntp_unit) }}
+    - wait: {{ yaml(infra.node_wait) }}
     - require:
       - infra_service: infra-ntp-service-running

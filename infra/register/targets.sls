@@ -1,12 +1,11 @@
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/register/settings.jinja" import register with context %}
+{%- from "infra/map.jinja" import infra, arguments, yaml with context %}
 
 include:
   - infra.register.inventory
 
 infra-register-targets-managed:
   infra_register.targets:
-    - name: {{ infra.infra_data | tojson }}
-    - settings: {{ register | tojson }}
+    - name: {{ yaml(infra.infra_data) }}
+    - settings: {{ yaml(arguments.registration) }}
     - require:
       - infra_register: infra-register-inventory-managed

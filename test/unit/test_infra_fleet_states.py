@@ -1,9 +1,14 @@
 """States of a client and of registration: what they change, in test mode, and where things fail."""
 
+import datetime
 from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from infra_formula import paths, process
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
@@ -338,6 +343,70 @@ def test_two_cas_are_said(world):
     assert (world.folder / "ca.crt").read_text(encoding="utf-8") == PEM
 
 
+BY_ADDRESS = [{"key": "10.10.10.10", "ip": "10.10.10.10", "seq": 1}]
+
+
+def test_a_new_client_trusts_no_ca_of_an_address(world):
+    world.mine.update(MINE)
+    told = authority(world, nodes=BY_ADDRESS)
+    assert (told["result"], told["changes"]) == (False, {})
+    for part in (
+        "by its address",
+        "minion id as key of infra_hosts",
+        "ca_fingerprint",
+        "(infra-1)",
+    ):
+        assert part in told["comment"]
+    assert not (world.folder / "ca.crt").exists()
+
+
+def test_a_ca_that_is_trusted_already_stays_trusted(world):
+    path = world.folder / "ca.crt"
+    path.write_text(PEM, encoding="utf-8")
+    path.chmod(0o644)
+    world.mine.update(MINE)
+    told = authority(world, nodes=BY_ADDRESS)
+    assert (told["result"], told["changes"]) == (True, {})
+    assert "warnings" not in told
+    world.mine["infra-1"] = {**MINE["infra-1"], "ca": PEM.replace("QUJD", "RVZJ")}
+    told = authority(world, nodes=BY_ADDRESS)
+    assert (told["result"], told["changes"]) == (True, {})
+    assert "is not trusted: infra_hosts names the INFRA node by its address" in told["warnings"][0]
+    assert path.read_text(encoding="utf-8") == PEM
+
+
+def test_a_ca_is_pinned_by_its_fingerprint(world, real_ca):
+    pem, digest = real_ca
+    world.mine.update({"anybody": {**MINE["infra-1"], "ins": "anybody", "ca": pem}})
+    told = authority(world, nodes=BY_ADDRESS, fingerprints=[digest, "0" * 64])
+    assert told["changes"] == {str(world.folder / "ca.crt"): "created"}
+    # An INFRA node that is known by its id has to publish the pinned one as well.
+    world.mine.clear()
+    world.mine.update(MINE)
+    (world.folder / "ca.crt").unlink()
+    told = authority(world, fingerprints=digest.upper())
+    assert told["result"] is False
+    assert "none has the ca_fingerprint" in told["comment"]
+    told = authority(world, fingerprints="abc")
+    assert told["result"] is False
+    assert told["comment"].startswith("ca_fingerprint: expected SHA-256")
+
+
+@pytest.fixture(scope="module")
+def real_ca():
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    ca = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = ca.public_bytes(serialization.Encoding.PEM).decode()
+    return pem, ca.fingerprint(hashes.SHA256()).hex(":")
+
+
 def repository(world, monkeypatch, silent=(), **changes):
     def fetch(address, path, port, ca, timeout=5.0):
         if address in silent or path != "/pigsty-bookworm.sources":
@@ -548,7 +617,8 @@ def test_a_key_is_fetched_once_and_is_the_one_that_is_expected(world, monkeypatc
 
 
 def test_a_client_takes_the_upstreams_that_fit_it(world, monkeypatch):
-    plan = {"targets": [{"family": "deb", "upstreams": [DEB]}]}
+    target = {"family": "deb", "releasever": "12", "arch": "x86_64"}
+    plan = {"targets": [{**target, "upstreams": [DEB]}]}
     planned = create_autospec(catalogue.plan, return_value=plan)
     monkeypatch.setattr(catalogue, "plan", planned)
     told = repository(world, monkeypatch, nodes=[], request={"modules": "node"})

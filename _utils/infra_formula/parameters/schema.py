@@ -8,7 +8,8 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
     file or a thing: letters, digits, ``.``, ``_``, ``-``), ``port``, ``path`` (absolute),
     ``domain``, ``endpoint`` (``host:port``), ``ip``, ``url``, ``duration`` (``30s``, ``15d``),
     ``timeout`` (a duration that nginx takes: no years), ``days`` (``397d``), ``size`` (``400m``),
-    ``null``, ``list``, ``map`` or ``any``.
+    ``fingerprint`` (of OpenPGP keys, whole), ``digest`` (SHA-256), ``null``, ``list``, ``map`` or
+    ``any``.
 ``enum``
     The values allowed.
 ``min``, ``max``
@@ -22,7 +23,7 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
 ``either``
     A list of rules, one of which has to hold.
 ``secret``
-    True: the value is a secret; ``maybe``: it may hold one (see ``secrets.holds_credentials``).
+    True: the value is a secret; ``maybe``: it may hold one (see :mod:`infra_formula.credentials`).
     No message quotes it then.
 ``clients``
     True for a secret that machines need which are no INFRA nodes.
@@ -33,7 +34,7 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
 
 What else a rule holds (``about``) is for people, and passed over.
 
-Every function here is pure: no file, no command, no pillar.
+No function here reads a file, a command or the pillar.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from infra_formula import redaction
+
 # Spelled out: without regard to case, Python takes U+017F for an s and U+212A for a K.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
@@ -52,13 +55,14 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _DURATION = re.compile(r"[0-9]{1,6}(?:ms|[smhdwy])")
 _SIZE = re.compile(r"[0-9]{1,9}[kKmMgG]?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_FINGERPRINT = re.compile(r"[0-9A-Fa-f]{40}(?:[0-9A-Fa-f]{24})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _SHOWN = 60
 
 
 def show(value: Any) -> str:
-    """A value as an error message quotes it: its repr, cut to a readable length."""
-    text = repr(value)
+    """A value as an error message quotes it: its repr without secrets, cut to a readable length."""
+    text = redaction.scrub(repr(value))
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
@@ -152,6 +156,37 @@ def text_problem(value: Any) -> str | None:
     return "text without control characters" if _CONTROL.search(bare) else None
 
 
+def fingerprints(text: str) -> list[str]:
+    """Whole fingerprints of OpenPGP keys in a string.
+
+    text
+        Fingerprints of 40 or 64 hexadecimal digits, with commas or spaces between; the digits of
+        one may stand in groups, as gpg prints them.
+
+    Returns none if any part of the string is not a whole fingerprint: the end of one, a key ID,
+    can be forged.
+    """
+    found: list[str] = []
+    for part in filter(str.strip, text.split(",")):
+        words = part.split()
+        if not all(map(_FINGERPRINT.fullmatch, words)):
+            words = ["".join(words)]
+        if not all(map(_FINGERPRINT.fullmatch, words)):
+            return []
+        found += words
+    return list(dict.fromkeys(found))
+
+
+def digest(text: Any) -> str:
+    """A SHA-256 fingerprint as 64 small hexadecimal digits; empty if the value is not one.
+
+    text
+        The digits; colons or spaces may stand between them, as openssl prints them.
+    """
+    bare = re.sub(r"[:\s]", "", text).lower() if isinstance(text, str) else ""
+    return bare if re.fullmatch(r"[0-9a-f]{64}", bare) else ""
+
+
 def _is_ip(value: Any, version: int | None = None) -> bool:
     try:
         address = ipaddress.ip_address(value)
@@ -198,6 +233,14 @@ _SCALARS: dict[str, Callable[[Any], str | None]] = {
     ),
     "days": lambda v: _when(
         isinstance(v, str) and bool(re.fullmatch(r"[1-9][0-9]{0,4}d", v)), "days, like 397d"
+    ),
+    "fingerprint": lambda v: _when(
+        isinstance(v, str) and not line_problem(v) and bool(fingerprints(v)),
+        "whole fingerprints, of 40 or 64 hexadecimal digits each (no key IDs)",
+    ),
+    "digest": lambda v: _when(
+        bool(digest(v)) and not line_problem(v),
+        "a SHA-256 fingerprint of 64 hexadecimal digits",
     ),
     "size": lambda v: _when(
         (_is_int(v) and v >= 0) or (isinstance(v, str) and bool(_SIZE.fullmatch(v))),

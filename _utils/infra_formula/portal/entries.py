@@ -13,7 +13,7 @@ from typing import Any
 from infra_formula.parameters import schema
 
 Settings = dict[str, Any]
-"""Parameters and facts that the portal depends on (see infra/nginx/settings.jinja)."""
+"""Parameters and facts that the portal depends on (see infra_formula.portal.arguments)."""
 
 ENTRY = {
     "domain": {"type": "domain"},

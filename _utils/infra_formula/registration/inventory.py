@@ -7,19 +7,20 @@ one, or a claim to what belongs to another minion, is refused and reported; the 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypedDict
 
+from infra_formula import redaction
 from infra_formula.dns import records as dns_records
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
-from infra_formula.registration import canonical, domains, facts
+from infra_formula.pki import certificates
+from infra_formula.registration import canonical, domains, facts, hosts
 from infra_formula.registration.facts import Facts
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 
 PATH = Path("/var/lib/infra/register.json")
 _RUN = "infra_register.run"
@@ -54,8 +55,9 @@ def accept(
         and ``seq``), ``own_id`` and ``own_addresses`` (of this machine), ``components`` (names),
         ``portal_names``, ``reserved`` (name → its owner), ``dns_records``, ``admin_ip``, ``jobs``
         (further ones that are scraped), ``domains`` and ``networks`` (where names and addresses may
-        lie), ``cluster`` (the default one), ``assigned`` (``nodes`` of the pillar: what differs on
-        single minions) and ``others`` (facts of machines that are not minions).
+        lie), ``cluster`` (that of minions with no other; None: unknown), ``assigned`` (``nodes`` of
+        the pillar: what differs on single minions) and ``others`` (facts of machines that are not
+        minions).
     before
         The inventory of the last run: its claims come before new ones.
 
@@ -170,7 +172,7 @@ class _Rules:
             if isinstance(values, dict)
         }
         self.members: dict[str, set[str]] = {}
-        for key, assigned in self.assigned.items():
+        for key, assigned in self.assigned.items() if settings["cluster"] is not None else ():
             for cluster in assigned.clusters - {settings["cluster"]}:
                 self.members.setdefault(cluster, set()).add(key)
 
@@ -498,26 +500,51 @@ def record(nodes: dict[str, Facts]) -> None:
     atomic.write(PATH, json.dumps({"nodes": nodes}, indent=1, sort_keys=True), 0o644)
 
 
-def authorities(minion: Minion, nodes: list[dict[str, Any]]) -> dict[str, str]:
-    """CA certificates that the INFRA nodes publish: minion id → PEM.
+class Authorities(TypedDict):
+    """CA certificates of the mine: minion id → PEM.
+
+    ``trusted``: those that the INFRA nodes publish. ``unverified``: those of minions that only
+    claim the address of an INFRA node, and those without an expected fingerprint.
+    """
+
+    trusted: dict[str, str]
+    unverified: dict[str, str]
+
+
+def authorities(
+    minion: Minion, nodes: list[dict[str, Any]], fingerprints: list[str]
+) -> Authorities:
+    """CA certificates that the INFRA nodes publish.
 
     nodes
-        The INFRA nodes, each ``key``, ``ip`` and ``seq``. A node that is listed by its minion id is
-        trusted; one that is listed by its address only if no other minion claims that address.
+        The INFRA nodes, each ``key``, ``ip`` and ``seq``.
+    fingerprints
+        SHA-256 fingerprints, of which a trusted certificate has one; empty for any.
+
+    The master vouches for an id, and nobody for an address. So what the minion of a node's id
+    publishes is trusted; what a minion at a node's address publishes only by its fingerprint.
     """
-    return trusted_authorities(minion.call("mine.get", "*", facts.ALIAS), nodes)
+    return divided_authorities(minion.call("mine.get", "*", facts.ALIAS), nodes, fingerprints)
 
 
-def trusted_authorities(mine: dict[str, Any], nodes: list[dict[str, Any]]) -> dict[str, str]:
+def divided_authorities(
+    mine: dict[str, Any], nodes: list[dict[str, Any]], fingerprints: list[str]
+) -> Authorities:
     """:func:`authorities` of a mine."""
-    out: dict[str, str] = {}
+    out: Authorities = {"trusted": {}, "unverified": {}}
     unwrapped = {minion_id: _unwrap(value) for minion_id, value in mine.items()}
     valid = {i: published for i, published in unwrapped.items() if not facts.problems(published)}
     for node in nodes:
-        if node["key"] in mine:
+        is_named = hosts.address_or_none(node["key"]) is None
+        if is_named:
             who = [node["key"]]
         else:
             who = [i for i, f in valid.items() if canonical.host_address(f["ip"]) == node["ip"]]
-        if len(who) == 1 and valid.get(who[0], {}).get("ca"):
-            out[who[0]] = valid[who[0]]["ca"]
+        for minion_id in who:
+            pem = valid.get(minion_id, {}).get("ca")
+            if not pem:
+                continue
+            is_pinned = certificates.fingerprint(pem) in fingerprints
+            is_trusted = is_pinned if fingerprints else is_named
+            out["trusted" if is_trusted else "unverified"][minion_id] = pem
     return out

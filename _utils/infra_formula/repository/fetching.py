@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import logging
 import queue
 import shutil
 import socket
@@ -23,11 +22,12 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from infra_formula import redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
 from infra_formula.repository import connections, package_store
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 SLOWEST = 1024
 """Bytes per second below which an upstream counts as hung."""
 
