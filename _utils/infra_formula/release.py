@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "0a7ef3c82d2d2e8dea123017f92246525697a23704cfb7279b16713dd0a94d59"
+DIGEST = "83c967941538332a5fbcac796e3b21f1f29aa64ee4a1d6579be3b71c103032b7"
