@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.pki import authority, ca_backup, certificates, inventory, issuing
 
@@ -185,3 +186,6 @@ def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, s
         salt infra-1 infra_cert.restore /root/ca.backup passphrase_file=/root/ca.passphrase
     """
     return ca_backup.restore(path, passphrase_file, force)
+
+
+redaction.guard(globals())

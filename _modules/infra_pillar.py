@@ -9,6 +9,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.parameters import validation
 
@@ -61,3 +62,6 @@ def validate(
     if found["errors"]:
         __context__["retcode"] = 1
     return {"valid": not found["errors"], **found}
+
+
+redaction.guard(globals())

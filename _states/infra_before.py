@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import state
+from infra_formula import redaction, state
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record
 
@@ -54,3 +54,6 @@ def recorded(
     names = {kind: some for kind, some in kinds.items() if some}
     minion = Minion(__salt__, __opts__, __grains__, __context__)
     return state.converge(name, __opts__["test"], lambda: install_record.plan(minion, name, names))
+
+
+redaction.guard(globals())

@@ -11,7 +11,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import paths
+from infra_formula import paths, redaction
 from infra_formula.errors import InvalidInput
 from infra_formula.minion import Minion
 from infra_formula.pki import authority as pki_authority
@@ -182,3 +182,6 @@ def trusted(name: str, bundle: str, command: str) -> dict[str, Any]:
         The program that makes the bundle.
     """
     return converge(name, __opts__["test"], lambda: plans.plan_trusted(name, bundle, command))
+
+
+redaction.guard(globals())

@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.firewall import confinement
 from infra_formula.minion import Minion
 from infra_formula.state import converge
@@ -74,3 +75,6 @@ def confined(
         __opts__["test"],
         lambda: confinement.plan_confined(minion, rows, nodes, site, mode, opens, _component()),
     )
+
+
+redaction.guard(globals())

@@ -13,6 +13,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.daemon.model import Daemon
 from infra_formula.grafana import administrator as grafana_administrator
 from infra_formula.grafana import dashboards as grafana_dashboards
@@ -43,7 +44,7 @@ def configured(
     daemon
         Grafana.
     settings
-        See infra/grafana/settings.jinja.
+        See infra_formula.grafana.arguments.
     config
         The value of ``grafana_config``.
 
@@ -182,3 +183,6 @@ def shown(
         return Plan(comment=f"Grafana has {numbers}.")
 
     return converge(name, __opts__["test"], check)
+
+
+redaction.guard(globals())

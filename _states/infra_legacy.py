@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import systemd
+from infra_formula import redaction, systemd
 from infra_formula.fileset import originals, takeover
 from infra_formula.minion import Minion
 from infra_formula.state import Plan, converge
@@ -112,3 +112,6 @@ def _remove(paths: list[str]) -> None:
         removal.delete(path)
     if any("/systemd/" in path for path in paths):
         systemd.systemctl("daemon-reload")
+
+
+redaction.guard(globals())

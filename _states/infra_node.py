@@ -9,6 +9,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.pki import authority as pki_authority
 from infra_formula.repository import client_plans
@@ -106,3 +107,6 @@ def linked(name: str, target: str) -> dict[str, Any]:
         comment = f"{target} does not exist; nothing to link."
         return {"name": name, "changes": {}, "result": True, "comment": comment}
     return __states__["file.symlink"](name, target=target, makedirs=True)
+
+
+redaction.guard(globals())

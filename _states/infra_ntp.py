@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import state, templates
+from infra_formula import redaction, state, systemd, templates
 from infra_formula.daemon import units
 from infra_formula.fileset import originals
 from infra_formula.minion import Minion
@@ -62,6 +62,7 @@ def configured(name: str, unit: str, settings: chrony.Settings) -> dict[str, Any
         return {**ret, "result": False, "comment": "; ".join(failed)}
     if set(no_steering) & set(ret["changes"]) and not __opts__["test"]:
         _minion().call("service.systemctl_reload")
+        systemd.SNAPSHOT.drop()
     steering = "It sets the clock." if steers else "It may not set the clock here (-x)."
     if ret["changes"] and __opts__["test"]:
         return {**ret, "result": None, "comment": f"chrony would be configured. {steering}"}
@@ -88,3 +89,6 @@ def synchronised(name: str, settings: chrony.Settings, unit: str, wait: int) -> 
         return state.Plan(comment=summary)
 
     return state.converge(name, __opts__["test"], check)
+
+
+redaction.guard(globals())

@@ -9,7 +9,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import state
+from infra_formula import redaction, state
 from infra_formula.minion import Minion
 from infra_formula.portal import configuration
 from infra_formula.registration import inventory
@@ -222,3 +222,6 @@ def serving(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         return state.Plan(comment=f"nginx serves configuration {served} on port {port}.")
 
     return state.converge(name, False, check)
+
+
+redaction.guard(globals())

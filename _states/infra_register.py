@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import state
+from infra_formula import redaction, state
 from infra_formula.minion import Minion
 from infra_formula.registration import plans
 
@@ -102,3 +102,6 @@ def named(name: str, settings: dict[str, Any], port: int) -> dict[str, Any]:
     return state.converge(
         name, __opts__["test"], lambda: plans.names(_minion(), name, settings, port)
     )
+
+
+redaction.guard(globals())

@@ -12,6 +12,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.repository import plans
 from infra_formula.state import converge
@@ -167,3 +168,6 @@ def unused(name: str, home: str = "/www") -> dict[str, Any]:
         ``repo_name`` and ``repo_home``.
     """
     return converge(name, __opts__["test"], lambda: plans.plan_unused(_minion(), name, home))
+
+
+redaction.guard(globals())

@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.daemon.model import Daemon
 from infra_formula.minion import Minion
 from infra_formula.monitoring import vmalert
@@ -48,3 +49,6 @@ def managed(
         __opts__["test"],
         lambda: vmalert.plan(_minion(), name, daemons, settings, custom, logs),
     )
+
+
+redaction.guard(globals())

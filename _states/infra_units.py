@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.daemon import units
 from infra_formula.minion import Minion
 from infra_formula.state import Plan, converge
@@ -35,3 +36,6 @@ def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
         return Plan(comment=units.watch(minion, settle))
 
     return converge(name, __opts__["test"], compare)
+
+
+redaction.guard(globals())

@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.daemon.model import Daemon
 from infra_formula.logs import vector
 from infra_formula.minion import Minion
@@ -61,3 +62,6 @@ def managed(
         return vector.plan(_minion(), name, daemon, settings, sources, towards, urls, buffer)
 
     return converge(name, __opts__["test"], compare)
+
+
+redaction.guard(globals())

@@ -18,7 +18,7 @@ import sys
 import salt.fileclient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "dfa3c94b2a05fc358f9c2a0563b7b25b2324c71407c3901661dbca1c614805a4"
+DIGEST = "c1b09c8de7bcf97f7247389727cc4ece29518f51db58ec2d5cbfe793441915e8"
 
 
 def digest(cache):
@@ -88,8 +88,9 @@ def run():
     import infra_formula
 
     infra_formula.current()
-    from infra_formula import state_tree
+    from infra_formula import state_tree, templates
     from infra_formula.minion import Minion
 
     minion = Minion(__salt__, __opts__, __grains__)
-    return {**state_tree.values(minion, parameters, secrets), "by_ssh": by_ssh}
+    values = state_tree.values(minion, parameters, secrets)
+    return {**values, "by_ssh": by_ssh, "yaml": templates.to_flow_yaml}

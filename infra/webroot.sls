@@ -1,5 +1,5 @@
 # The web root: nginx_home is a link to nginx_data, unless somebody has something there already.
-{%- from "infra/map.jinja" import infra, recorded with context %}
+{%- from "infra/map.jinja" import infra, recorded, yaml with context %}
 {%- set taken = salt['file.directory_exists'](infra.nginx_home) or salt['file.is_link'](infra.nginx_home) %}
 
 include:
@@ -11,7 +11,7 @@ include:
 
 infra-webroot-data-present:
   file.directory:
-    - name: {{ infra.nginx_data | tojson }}
+    - name: {{ yaml(infra.nginx_data) }}
     - user: root
     - group: root
     - mode: '0755'
@@ -19,14 +19,14 @@ infra-webroot-data-present:
 
 infra-webroot-home-linked:
   file.symlink:
-    - name: {{ infra.nginx_home | tojson }}
-    - target: {{ infra.nginx_data | tojson }}
+    - name: {{ yaml(infra.nginx_home) }}
+    - target: {{ yaml(infra.nginx_data) }}
     - require:
       - file: infra-webroot-data-present
 {%- else %}
 
 infra-webroot-home-present:
   file.directory:
-    - name: {{ infra.nginx_home | tojson }}
+    - name: {{ yaml(infra.nginx_home) }}
     - makedirs: true
 {%- endif %}

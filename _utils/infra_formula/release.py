@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "dfa3c94b2a05fc358f9c2a0563b7b25b2324c71407c3901661dbca1c614805a4"
+DIGEST = "c1b09c8de7bcf97f7247389727cc4ece29518f51db58ec2d5cbfe793441915e8"

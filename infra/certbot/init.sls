@@ -1,5 +1,5 @@
 # Public certificates for the portal, got and renewed by certbot.
-{%- from "infra/map.jinja" import infra, arguments, recorded with context %}
+{%- from "infra/map.jinja" import infra, arguments, recorded, yaml with context %}
 {%- set environment = arguments.certbot.environment %}
 {%- set drop_ins = '/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d' %}
 {%- set drop_in = drop_ins ~ '/infra.conf' %}
@@ -19,7 +19,7 @@ include:
 infra-certbot-package-installed:
   infra_package.installed:
     - component: certbot
-    - pkgs: {{ arguments.certbot_packages | tojson }}
+    - pkgs: {{ yaml(arguments.certbot_packages) }}
 
 # What certbot's own timer needs to renew as we issue, and what it has to tell of it.
 infra-certbot-hook-installed:
@@ -38,7 +38,7 @@ infra-certbot-hook-installed:
 infra-certbot-credentials-managed:
   file.managed:
     - name: /etc/letsencrypt/infra-dns.ini
-    - contents: {{ infra.certbot_dns_credentials | tojson }}
+    - contents: {{ yaml(infra.certbot_dns_credentials) }}
     - mode: '0600'
     - user: root
     - group: root
@@ -61,7 +61,7 @@ infra-certbot-environment-managed:
     - contents:
       - '# Managed by Salt (infra formula)'
 {%- for variable, value in environment.items() %}
-      - {{ (variable ~ '=' ~ value) | tojson }}
+      - {{ yaml(variable ~ '=' ~ value) }}
 {%- endfor %}
     - mode: '0600'
     - user: root
@@ -93,7 +93,7 @@ infra-certbot-unit-extended:
 
 infra-certbot-unit-hardened:
   file.managed:
-    - name: {{ ('/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra-hardening.conf') | tojson }}
+    - name: {{ yaml('/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra-hardening.conf') }}
     - source: salt://infra/certbot/files/certbot.service.conf
     - mode: '0644'
     - user: root
@@ -113,9 +113,9 @@ infra-certbot-units-reloaded:
 
 infra-certbot-certificates-managed:
   infra_certbot.managed:
-    - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ arguments.portal | tojson }}
-    - request: {{ arguments.certbot | tojson }}
+    - portal: {{ yaml(infra.infra_portal | tojson) }}
+    - settings: {{ yaml(arguments.portal) }}
+    - request: {{ yaml(arguments.certbot) }}
     - require:
       - file: infra-certbot-hook-installed
       - file: infra-certbot-credentials-{{ 'managed' if infra.certbot_dns_credentials else 'absent' }}
@@ -124,7 +124,7 @@ infra-certbot-certificates-managed:
 
 infra-certbot-timer-running:
   infra_service.running:
-    - name: {{ timer | tojson }}
+    - name: {{ yaml(timer) }}
     - require:
       - file: infra-certbot-hook-installed
       - file: infra-certbot-credentials-{{ 'managed' if infra.certbot_dns_credentials else 'absent' }}

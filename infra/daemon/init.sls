@@ -1,5 +1,5 @@
 # What the daemons share: group infra, their accounts, the data directory and its link /infra.
-{%- from "infra/map.jinja" import infra, site, arguments, recorded with context %}
+{%- from "infra/map.jinja" import infra, site, arguments, recorded, yaml with context %}
 {%- set users = arguments.daemons.users %}
 {%- set folders = ['conf', 'tmp', 'bin', 'rules', 'targets'] %}
 {%- set directories = [] %}
@@ -32,7 +32,7 @@ infra-daemon-user-{{ user }}-present:
     - system: true
     - createhome: false
     {%- if not salt['user.info'](user) %}
-    - home: {{ {'vector': '/var/lib/vector', 'grafana': '/usr/share/grafana'}.get(user, infra.infra_data) | tojson }}
+    - home: {{ yaml({'vector': '/var/lib/vector', 'grafana': '/usr/share/grafana'}.get(user, infra.infra_data)) }}
     - shell: /usr/sbin/nologin
     {%- endif %}
     - groups: [infra]
@@ -45,7 +45,7 @@ infra-daemon-user-{{ user }}-present:
 
 infra-daemon-others-off:
   infra_daemon.switched_off:
-    - daemons: {{ arguments.daemons.disabled | tojson }}
+    - daemons: {{ yaml(arguments.daemons.disabled) }}
     - require:
       - infra_pillar: infra-pillar-valid
 {%- for service in arguments.daemons.disabled_services %}
@@ -74,7 +74,7 @@ infra-daemon-textfile-directory-present:
 
 infra-daemon-data-present:
   file.directory:
-    - name: {{ infra.infra_data | tojson }}
+    - name: {{ yaml(infra.infra_data) }}
     - user: root
     - group: infra
     # The group enters, and no more: root writes to folders in it, which nobody may exchange.
@@ -88,14 +88,14 @@ infra-daemon-data-present:
 infra-daemon-data-linked:
   file.symlink:
     - name: /infra
-    - target: {{ infra.infra_data | tojson }}
+    - target: {{ yaml(infra.infra_data) }}
     - require:
       - file: infra-daemon-data-present
 {%- endif %}
 
 infra-daemon-directories-present:
   file.directory:
-    - names: {{ directories | tojson }}
+    - names: {{ yaml(directories) }}
     - user: root
     - group: infra
     - mode: '0750'

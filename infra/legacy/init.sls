@@ -1,6 +1,6 @@
 # A machine that Pigsty laid out is taken over in place (see infra/legacy.yaml); any other is none of
 # its business.
-{%- from "infra/map.jinja" import arguments with context %}
+{%- from "infra/map.jinja" import arguments, yaml with context %}
 
 include:
   - infra.pillar
@@ -8,7 +8,7 @@ include:
 infra-legacy-taken-over:
   infra_legacy.taken_over:
 {%- for option, value in arguments.takeover.items() %}
-    - {{ option }}: {{ value | tojson }}
+    - {{ option }}: {{ yaml(value) }}
 {%- endfor %}
     - order: 3
     - require:
@@ -17,7 +17,7 @@ infra-legacy-taken-over:
 infra-legacy-left-overs-removed:
   infra_legacy.tidied:
 {%- for option, value in arguments.takeover.items() %}
-    - {{ option }}: {{ value | tojson }}
+    - {{ option }}: {{ yaml(value) }}
 {%- endfor %}
     - order: last
     - require:

@@ -1,5 +1,5 @@
 # Removal: the machine finds names and packages as it did before.
-{%- from "infra/map.jinja" import infra, site with context %}
+{%- from "infra/map.jinja" import infra, site, yaml with context %}
 {%- from "infra/clean.jinja" import removed with context %}
 {%- from "infra/ca/untrust.jinja" import untrusted with context %}
 
@@ -12,7 +12,7 @@ infra-node-hosts-removed:
   infra_resolver.hosts:
     - name: /etc/hosts
     - lines: []
-    - admin_ip: {{ infra.admin_ip | tojson }}
+    - admin_ip: {{ yaml(infra.admin_ip) }}
     - require:
       - infra_clean: infra-clean-allowed
 
@@ -27,7 +27,7 @@ infra-node-resolver-told:
 infra-node-repo-removed:
   infra_node.repository:
     - nodes: []
-    - ports: {repo: {{ infra.repo_name | tojson }}, http: 80, https: 443, ca: null}
+    - ports: {repo: {{ yaml(infra.repo_name) }}, http: 80, https: 443, ca: null}
     - exclusive: false
     - wait: 0
     - require:

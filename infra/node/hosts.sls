@@ -1,5 +1,5 @@
 # Names that are found even while no name server answers.
-{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/map.jinja" import infra, yaml with context %}
 
 include:
   - infra.pillar
@@ -9,6 +9,6 @@ include:
 infra-node-hosts-written:
   infra_resolver.hosts:
     - name: /etc/hosts
-    - lines: {{ (infra.node_default_etc_hosts + infra.node_etc_hosts) | tojson }}
-    - admin_ip: {{ infra.admin_ip | tojson }}
+    - lines: {{ yaml(infra.node_default_etc_hosts + infra.node_etc_hosts) }}
+    - admin_ip: {{ yaml(infra.admin_ip) }}
 {%- endif %}

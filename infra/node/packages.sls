@@ -1,5 +1,5 @@
 # Packages that every minion has.
-{%- from "infra/map.jinja" import infra, site with context %}
+{%- from "infra/map.jinja" import infra, site, yaml with context %}
 
 include:
   - infra.pillar
@@ -12,12 +12,12 @@ include:
 infra-node-packages-installed:
   infra_package.installed:
     - component: node
-    - pkgs: {{ infra.node_default_packages | tojson }}
+    - pkgs: {{ yaml(infra.node_default_packages) }}
 {%- endif %}
 {%- if infra.node_packages %}
 
 infra-node-packages-latest:
   infra_package.latest:
     - component: node
-    - pkgs: {{ infra.node_packages | tojson }}
+    - pkgs: {{ yaml(infra.node_packages) }}
 {%- endif %}

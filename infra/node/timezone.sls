@@ -1,4 +1,4 @@
-{%- from "infra/map.jinja" import infra, recorded with context %}
+{%- from "infra/map.jinja" import infra, recorded, yaml with context %}
 
 include:
   - infra.pillar
@@ -8,6 +8,6 @@ include:
 
 infra-node-timezone-set:
   timezone.system:
-    - name: {{ infra.node_timezone | tojson }}
+    - name: {{ yaml(infra.node_timezone) }}
     - utc: true
 {%- endif %}

@@ -1,6 +1,6 @@
 # Pillar validation, while the run is rendered. If the pillar is not valid, one failed state says so
 # and no other state of the formula is in the run: nothing changes, and test=True is as short.
-{%- from "infra/map.jinja" import site with context %}
+{%- from "infra/map.jinja" import site, yaml with context %}
 
 {%- if site.errors %}
 
@@ -17,8 +17,8 @@ include:
 
 infra-pillar-valid:
   infra_pillar.valid:
-    - errors: {{ site.errors | tojson }}
-    - warnings: {{ site.warnings | tojson }}
+    - errors: {{ yaml(site.errors) }}
+    - warnings: {{ yaml(site.warnings) }}
     - order: 1
     - failhard: true
 {%- if not site.errors %}

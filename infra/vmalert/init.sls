@@ -1,6 +1,6 @@
 # vmalert: evaluates the rules, over metrics and, where vlogs is on, over logs.
 {%- from "infra/daemon/states.jinja" import installed, configured, running with context %}
-{%- from "infra/map.jinja" import infra, arguments, daemons with context %}
+{%- from "infra/map.jinja" import infra, arguments, daemons, yaml with context %}
 {%- set evaluators = ['vmalert'] + (['vmalert_logs'] if infra.vlogs_enabled else []) %}
 
 include:
@@ -14,14 +14,14 @@ include:
 
 infra-vmalert-rules-managed:
   infra_rules.managed:
-    - name: {{ (infra.infra_data ~ '/rules') | tojson }}
+    - name: {{ yaml(infra.infra_data ~ '/rules') }}
     - daemons:
 {%- for name in evaluators %}
-      - {{ daemons[name] | tojson }}
+      - {{ yaml(daemons[name]) }}
 {%- endfor %}
-    - settings: {{ arguments.rules | tojson }}
-    - custom: {{ infra.vmalert_rules | tojson }}
-    - logs: {{ infra.vmalert_logs_rules | tojson }}
+    - settings: {{ yaml(arguments.rules) }}
+    - custom: {{ yaml(infra.vmalert_rules) }}
+    - logs: {{ yaml(infra.vmalert_logs_rules) }}
     - require:
       - infra_daemon: infra-vmalert-package-installed
 {%- for name in evaluators %}

@@ -29,7 +29,6 @@ import datetime
 import grp
 import ipaddress
 import json
-import logging
 import os
 import re
 from pathlib import Path
@@ -38,14 +37,14 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from infra_formula import paths
+from infra_formula import paths, redaction
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
 from infra_formula.parameters import schema
 from infra_formula.pki import certificates as pki_certificates
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 _RENEW_DAYS = 30
 _TOLERANCE = datetime.timedelta(days=2)
 _NAME = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9._-]{0,250}[A-Za-z0-9])?")

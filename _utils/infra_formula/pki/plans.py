@@ -9,7 +9,7 @@ from typing import Any
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-from infra_formula import process
+from infra_formula import process, redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import contents, root_only
 from infra_formula.minion import Minion
@@ -35,6 +35,7 @@ def plan_ca(
 
     See the state ``infra_cert.authority``.
     """
+    redaction.add(pair[1] if pair else None)
     present = {path: Path(path).exists() for path in (name, private_key)}
     if all(present.values()):
         fault = certificates.pair_fault(name, private_key)
