@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "cbdce86639bee7057fa59086bebb81c1cf6e4231106fcdb29dd3950fee7971db"
+DIGEST = "3470a110353f98bc4a6f0b1b26653e970f9e2a9199504c0b0329af216b7e2839"
