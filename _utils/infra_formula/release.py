@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "8a3cdecd0f82cb09535517a9a788c285c8e7cf3ae83d0fd5c47baa05b09bb075"
+DIGEST = "584916434f40b1a2af2630443ecaa580812ff0b0e7f30af0081c0bf566fecd85"

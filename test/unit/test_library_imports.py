@@ -12,9 +12,10 @@ PURE = ("salt.exceptions", "salt.utils.dictupdate", "salt.utils.path", "salt.uti
 """Parts of Salt without state, which any module of the library may import."""
 SALT = {
     "infra_formula.registration.events": {"salt.client", "salt.key"},
+    "infra_formula.redaction": {"salt.utils.context.func_globals_inject"},
     "infra_formula.registration.spool": {"salt.key"},
 }
-"""Modules that work on a master, with what they need of it."""
+"""Modules that work on a master, or that wrap what Salt calls, with what they need of it."""
 
 
 def module_name(path):
