@@ -1,5 +1,6 @@
 #!py
-"""What the SLS go by: infra/map.jinja renders this, with the pillar in `parameters` and `secrets`.
+"""What the SLS go by: infra/map.jinja renders this, with the pillar in `parameters` and `secrets`,
+on a minion that does not have this release yet.
 
 It syncs the library, modules and states first: `state.apply` does not by itself (only a highstate
 does), and a fresh minion has none. They come from the environment of the run. A minion that has
@@ -18,7 +19,7 @@ import sys
 import salt.fileclient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "584916434f40b1a2af2630443ecaa580812ff0b0e7f30af0081c0bf566fecd85"
+DIGEST = "a4b74a1fa55402d56cabd6cc10d37e10f972d1c405d794b1c548a56656239587"
 
 
 def digest(cache):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "584916434f40b1a2af2630443ecaa580812ff0b0e7f30af0081c0bf566fecd85"
+DIGEST = "a4b74a1fa55402d56cabd6cc10d37e10f972d1c405d794b1c548a56656239587"
