@@ -199,7 +199,7 @@ def test_what_follows_the_inventory_is_applied_once_after_it_and_alone_by_infra_
         ]
         assert arguments[0] == arguments[1]
         settings = arguments[0]["settings" if state == "infra_register" else "registration"]
-        assert set(settings) >= {"nodes", "reserved", "others", "dns_records"}
+        assert set(settings) >= {"nodes", "reserved", "others", "domains", "networks", "assigned"}
     installs = [c["__id__"] for c in alone if c["__id__"].startswith("infra-nginx-")]
     assert installs == ["infra-nginx-pages-managed", "infra-nginx-portal-managed"]
 

@@ -33,6 +33,14 @@ SETTINGS = {
     "others": {},
     "dns_records": [],
     "admin_ip": "10.10.10.10",
+    "portal_names": [],
+    "domains": None,
+    "networks": ["10.0.0.0/8"],
+    "assigned": {},
+    "cluster": "nodes",
+    "components": [],
+    "own_id": "infra-1",
+    "own_addresses": [],
 }
 FACTS = {"ip": "10.10.10.21", "ins": "node-1", "cls": "nodes", "targets": [{"job": "ping"}]}
 PEM = "-----BEGIN CERTIFICATE-----\n" + "QUJD" * 20 + "\n-----END CERTIFICATE-----\n"
