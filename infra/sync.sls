@@ -11,7 +11,7 @@ Under salt-ssh this is rendered on the master; a state syncs them on the target.
 import hashlib
 import pathlib
 
-DIGEST = "3f30a196ba4ef0085f8f73302db4033213ec6ce4126acf0b5abab850c6be58be"  # of _utils, _modules and _states; written by `make generate`
+DIGEST = "c26985d68dc586ed8d1d653dd68128d89e1c9b4a6f1a03d751e31cb9c1264bb0"  # of _utils, _modules and _states; written by `make generate`
 
 
 def is_by_ssh(options):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "3f30a196ba4ef0085f8f73302db4033213ec6ce4126acf0b5abab850c6be58be"
+DIGEST = "c26985d68dc586ed8d1d653dd68128d89e1c9b4a6f1a03d751e31cb9c1264bb0"

@@ -223,6 +223,13 @@ def _portal_settings(minion: Minion, merged: dict[str, Any]) -> dict[str, Any]:
         "components": components,
         "addresses": list(hosts.values()),
         "own_address": own_address,
+        "own_addresses": [*minion.grains.get("ipv4", []), *minion.grains.get("ipv6", [])],
+        "own_names": [minion.grains.get(name, "") for name in ("id", "host", "fqdn")],
+        "infra_names": list(hosts),
+        "tool_ports": {
+            name: merged[row["port"]]
+            for name, row in merging.read_yaml(minion, "daemons.yaml").items()
+        },
         "closed_ports": [],
     }
 
