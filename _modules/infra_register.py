@@ -44,7 +44,7 @@ def nodes() -> dict[str, Any]:
 
         salt infra-1 infra_register.nodes
     """
-    return inventory.registered(_minion())
+    return inventory.recorded(_minion())
 
 
 def send() -> None:

@@ -10,6 +10,7 @@ import infra_formula
 infra_formula.current()
 
 from infra_formula import systemd
+from infra_formula.errors import InvalidInput
 from infra_formula.fileset import manifest
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.firewall import ports
@@ -32,7 +33,13 @@ def _minion() -> Minion:
     return Minion(__salt__, __opts__, __grains__, __context__)
 
 
-def allowed(name: str, safeguard: bool, remove: list[str], confirm: list[str]) -> dict[str, Any]:
+def allowed(
+    name: str,
+    safeguard: bool,
+    remove: list[str],
+    confirm: list[str],
+    errors: list[str] | None = None,
+) -> dict[str, Any]:
     """Removal from this machine is allowed.
 
     name
@@ -41,9 +48,14 @@ def allowed(name: str, safeguard: bool, remove: list[str], confirm: list[str]) -
         ``infra_safeguard``.
     remove, confirm
         ``infra_remove`` and ``infra_remove_confirm``.
+    errors
+        What is wrong with the pillar. It names what is removed, so that nothing is removed then.
     """
 
     def compare() -> Plan:
+        if errors:
+            head = "The pillar is not valid; nothing was removed."
+            raise InvalidInput("\n".join([head, *errors]))
         removal.check_allowed(safeguard, remove, confirm)
         _minion().context[_REMOVED] = set()
         return Plan(comment=f"Removal is allowed: {', '.join(remove)}.")

@@ -10,8 +10,9 @@ import infra_formula
 infra_formula.current()
 
 from infra_formula.minion import Minion
+from infra_formula.pki import authority as pki_authority
 from infra_formula.repository import client_plans
-from infra_formula.state import converge
+from infra_formula.state import Plan, converge
 
 if TYPE_CHECKING:
     __salt__: dict[str, Any]
@@ -26,7 +27,11 @@ def _minion() -> Minion:
 
 
 def authority(
-    name: str, nodes: list[dict[str, Any]], given: str | None, wait: int
+    name: str,
+    nodes: list[dict[str, Any]],
+    given: str | None,
+    wait: int,
+    fingerprints: str | list[str] | None = None,
 ) -> dict[str, Any]:
     """The certificate of the site's CA is here, as the INFRA nodes publish it in the mine.
 
@@ -38,11 +43,19 @@ def authority(
         The certificate from pillar (``ca_crt``), which takes precedence.
     wait
         Seconds to wait for the first INFRA node, if there is no certificate here yet.
+    fingerprints
+        SHA-256 fingerprints (``ca_fingerprint``), of which the certificate has one. Without any,
+        the certificate of an INFRA node is trusted that ``infra_hosts`` names by its minion id.
+
+    A certificate that is here already stays, if no other is trusted.
     """
     test = __opts__["test"]
-    return converge(
-        name, test, lambda: client_plans.plan_ca(_minion(), name, nodes, given, wait, test)
-    )
+
+    def plan() -> Plan:
+        expected = pki_authority.expected_fingerprints(fingerprints)
+        return client_plans.plan_ca(_minion(), name, nodes, given, expected, wait, test)
+
+    return converge(name, test, plan)
 
 
 def repository(

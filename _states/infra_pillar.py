@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
-
-import infra_formula
-
-infra_formula.current()
-
-from infra_formula.minion import Minion
-from infra_formula.parameters import validation
-from salt.exceptions import CommandExecutionError, SaltInvocationError
-
-if TYPE_CHECKING:
-    __salt__: dict[str, Any]
-    __opts__: dict[str, Any]
-    __grains__: dict[str, Any]
-    __context__: dict[str, Any]
+from typing import Any
 
 
 def valid(
-    name: str,
-    errors: list[str] | None = None,
-    warnings: list[str] | None = None,
-    parameters: str = "",
-    secrets: str = "",
+    name: str, errors: list[str] | None = None, warnings: list[str] | None = None
 ) -> dict[str, Any]:
     """The pillar of this minion is valid.
 
     name
         Any name for the state.
     errors, warnings
-        Findings about the pillar, which was checked while the run was rendered.
-    parameters, secrets
-        JSON of the pillars ``infra`` and ``infra_secrets``, to be checked now: under salt-ssh, the
-        library is not on the target while the run is rendered.
+        Findings about the pillar, which was validated while the run was rendered.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True, "comment": ""}
-    if parameters:
-        minion = Minion(__salt__, __opts__, __grains__, __context__)
-        try:
-            found = validation.check(minion, json.loads(parameters), json.loads(secrets or "null"))
-        except (SaltInvocationError, CommandExecutionError) as err:
-            found = {"errors": [str(err)], "warnings": []}
-        errors, warnings = found["errors"], found["warnings"]
     if warnings:
         ret["warnings"] = warnings
     if errors:

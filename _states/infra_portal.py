@@ -12,6 +12,7 @@ infra_formula.current()
 from infra_formula import state
 from infra_formula.minion import Minion
 from infra_formula.portal import configuration, logs
+from infra_formula.registration import inventory
 from salt.exceptions import CommandExecutionError
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ def _parsed(portal: dict[str, Any] | str) -> dict[str, Any]:
     return entries
 
 
+def _registered(registration: dict[str, Any] | None) -> dict[str, Any]:
+    return inventory.decide(_minion(), registration)["nodes"] if registration is not None else {}
+
+
 def certified(
     name: str,
     private_key: str,
@@ -48,7 +53,7 @@ def certified(
         Absolute paths of the certificate and its key.
     portal, settings
         The value of ``infra_portal``, as a dictionary or as JSON text; and the portal's settings
-        (infra/nginx/settings.jinja).
+        (infra_formula.portal.arguments).
     signing_cert, signing_private_key
         Absolute paths of the site's CA.
     days
@@ -79,6 +84,7 @@ def managed(
     name: str,
     portal: dict[str, Any] | str,
     settings: dict[str, Any],
+    registration: dict[str, Any] | None = None,
     users: dict[str, str] | None = None,
     clean: bool = False,
 ) -> dict[str, Any]:
@@ -88,6 +94,8 @@ def managed(
         Any name for the state.
     portal, settings
         As for :func:`certified`.
+    registration
+        Which minions are registered (infra_formula.registration.arguments); without it, none is.
     users
         Basic-auth users → password, plain or hashed.
     clean
@@ -101,7 +109,9 @@ def managed(
     return state.converge(
         name,
         __opts__["test"],
-        lambda: configuration.plan(_minion(), _parsed(portal), settings, users or {}, clean),
+        lambda: configuration.plan(
+            _minion(), _parsed(portal), settings, _registered(registration), users or {}, clean
+        ),
     )
 
 
@@ -127,7 +137,7 @@ def pages(
     portal: dict[str, Any] | str,
     settings: dict[str, Any],
     version: str,
-    nodes: list[dict[str, Any]] | None = None,
+    registration: dict[str, Any] | None = None,
     services: list[dict[str, Any]] | None = None,
     extra_services: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
@@ -139,9 +149,8 @@ def pages(
         As for :func:`certified`.
     version
         Shown on the pages.
-    nodes
-        Nodes in place of the registered minions: ``name``, ``address``, ``cluster``, ``admin`` and
-        ``links`` of each.
+    registration
+        As for :func:`managed`.
     services, extra_services
         Cards that replace the default ones, and further cards.
 
@@ -152,7 +161,13 @@ def pages(
         name,
         __opts__["test"],
         lambda: configuration.pages_plan(
-            _minion(), _parsed(portal), settings, version, nodes, services, extra_services or []
+            _minion(),
+            _parsed(portal),
+            settings,
+            _registered(registration),
+            version,
+            services,
+            extra_services or [],
         ),
     )
 

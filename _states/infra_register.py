@@ -63,19 +63,15 @@ def withdrawn(name: str) -> dict[str, Any]:
     return state.converge(name, __opts__["test"], lambda: plans.withdraw(_minion(), name))
 
 
-def inventory(
-    name: str, settings: dict[str, Any], mine: dict[str, Any] | None = None
-) -> dict[str, Any]:
+def inventory(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     """This INFRA node has an inventory of the site's minions; refused facts are reported.
 
     name
         Any name for the state.
     settings
-        Which facts are accepted (infra/register/settings.jinja).
-    mine
-        Minion id → facts, in place of Salt's mine.
+        Which facts are accepted (infra_formula.registration.arguments).
     """
-    return state.converge(name, __opts__["test"], lambda: plans.accept(_minion(), settings, mine))
+    return state.converge(name, __opts__["test"], lambda: plans.accept(_minion(), settings))
 
 
 def targets(name: str, settings: dict[str, Any], group: str = "infra") -> dict[str, Any]:

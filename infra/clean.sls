@@ -1,18 +1,16 @@
 # Removal of all that this formula brought to this machine, component by component in reverse;
 # also of what is switched off now. How far it goes: infra_remove; see docs/removing.md.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/clean.jinja" import data with context %}
-{%- import_yaml "infra/components.yaml" as components %}
+{%- from "infra/map.jinja" import infra, site, arguments with context %}
 
 include:
   - infra.safeguard
-{%- for component in components | reverse %}
+{%- for component in site.components | reverse %}
   - infra.{{ component.name }}.clean
 {%- endfor %}
 
 infra-clean-data-confirmed:
   infra_clean.confirmed:
-    - data: {{ data | tojson }}
+    - data: {{ arguments.removal.data | tojson }}
     - remove: {{ infra.infra_remove | tojson }}
     - confirm: {{ infra.infra_remove_confirm | tojson }}
     - order: 2
@@ -23,7 +21,7 @@ infra-clean-data-confirmed:
 infra-clean-finished:
   infra_clean.finished:
     - remove: {{ infra.infra_remove | tojson }}
-    - data: {{ data | tojson }}
+    - data: {{ arguments.removal.data | tojson }}
     - order: last
     # Under test=True a refusal does not end the run.
     - require:

@@ -1,12 +1,13 @@
 # What this minion is decides what is included: an INFRA node is a key of infra:infra_hosts.
-{%- from "infra/map.jinja" import infra with context %}
-{%- import_yaml "infra/components.yaml" as components %}
+{%- from "infra/map.jinja" import site with context %}
 
 include:
   - infra.sync
   - infra.pillar
-{%- for component in components if infra.identity is not none or component.role == 'every' %}
-  {%- if component.switch is not defined or infra[component.switch] %}
+{%- for component in site.components if component.applied %}
   - infra.{{ component.name }}
+  {%- if component.name == 'ca' %}
+  # Before the repository is built, which takes minutes: other minions wait for these facts.
+  - infra.register.publish
   {%- endif %}
 {%- endfor %}

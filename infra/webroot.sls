@@ -1,18 +1,11 @@
 # The web root: nginx_home is a link to nginx_data, unless somebody has something there already.
-{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/map.jinja" import infra, recorded with context %}
 {%- set taken = salt['file.directory_exists'](infra.nginx_home) or salt['file.is_link'](infra.nginx_home) %}
 
 include:
   - infra.pillar
 
-infra-webroot-recorded:
-  infra_before.recorded:
-    - name: repo
-    - paths: {{ ([infra.nginx_home] if taken else [infra.nginx_home, infra.nginx_data] | unique | list) | tojson }}
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('repo', 'webroot', {'paths': [infra.nginx_home] if taken else [infra.nginx_home, infra.nginx_data] | unique | list}) }}
 
 {%- if not taken and infra.nginx_home != infra.nginx_data %}
 

@@ -55,6 +55,12 @@ SCALARS: dict[str, dict[str, Any]] = {
     "endpoint": _text(rf"unix:{_PATH}|{_HOST}:{_PORT}", "host:port, [IPv6]:port or unix:/path"),
     "ip": {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]},
     "url": _text(rf"[Hh][Tt][Tt][Pp][Ss]?://[^{_CONTROL} ]+", "an http:// or https:// URL"),
+    "fingerprint": _text(
+        "[0-9A-Fa-f, ]{40,}", "whole fingerprints of keys, of 40 or 64 hexadecimal digits"
+    ),
+    "digest": _text(
+        "[0-9A-Fa-f]{2}(?::?[0-9A-Fa-f]{2}){31}", "a SHA-256 fingerprint of 64 hexadecimal digits"
+    ),
     "duration": _text("[0-9]{1,6}(?:ms|[smhdwy])", "a duration like 30s, 5m or 15d"),
     "timeout": _text("[0-9]{1,6}(?:ms|[smhdw])", "a duration like 30s or 5m"),
     "days": _text("[1-9][0-9]{0,4}d", "days, like 397d"),

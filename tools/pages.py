@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
+from tools import markdown  # isort: skip - finds the library
 
-from tools import formula, markdown
-
-DAEMONS = formula.ROOT / "infra" / "daemons.yaml"
-REACH = formula.ROOT / "infra" / "reach.yaml"
+from infra_formula.firewall import arguments as firewall_arguments
+from infra_formula.parameters import site
 
 # -- docs/pigsty-names.md --------------------------------------------------------------------------
 
@@ -59,10 +57,7 @@ def pigsty_names(schema: dict[str, dict[str, Any]], table: dict[str, Any]) -> st
 
 # -- docs/security.md: who reaches what ------------------------------------------------------------
 
-_BEGIN = (
-    "<!-- Written by `make generate` from infra/daemons.yaml and infra/reach.yaml; "
-    "change those. -->"
-)
+_BEGIN = "<!-- Written by `make generate` from infra/components.yaml; change that. -->"
 _END = "<!-- End of what is written by `make generate`. -->"
 _CALLERS = {
     "all": "everybody",
@@ -106,18 +101,17 @@ def _reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
     defaults = {
         name: rule["default"] for section in schema.values() for name, rule in section.items()
     }
-    daemons = yaml.safe_load(DAEMONS.read_text(encoding="utf-8"))
     rows = [
         {
             "service": name,
             "title": row["title"],
             "port": row["port"],
             "reached_by": row.get("reached_by", "peers"),
-            "role": "every" if row.get("reached_by") == "infra" else "infra",
+            "role": component["role"],
         }
-        for name, row in daemons.items()
+        for name, row, component in site.daemon_rows()
     ]
-    rows += yaml.safe_load(REACH.read_text(encoding="utf-8"))
+    rows += firewall_arguments.declared()
     order = list(_CALLERS)
     rows.sort(key=lambda row: order.index(row["reached_by"]))
     out = []

@@ -30,6 +30,8 @@ _TYPES = {
     "path": "absolute path",
     "ip": "IP address",
     "url": "URL",
+    "fingerprint": "fingerprint of a key (40 or 64 hexadecimal digits)",
+    "digest": "SHA-256 fingerprint (64 hexadecimal digits)",
     "duration": "duration (`30s`, `15d`)",
     "timeout": "duration (`30s`, `5m`)",
     "days": "days (`397d`)",
@@ -48,7 +50,6 @@ def files(schema: dict[str, dict[str, Any]]) -> dict[Path, str]:
     """Return the text of each file that is written from a schema."""
     return {
         ROOT / "infra" / "defaults.yaml": defaults(schema),
-        ROOT / "infra" / "map" / "shapes.yaml": shapes(schema),
         ROOT / "infra" / "pillar.schema.json": json.dumps(pillar(schema), indent=1) + "\n",
         ROOT / "docs" / "parameters.md": document(schema),
         ROOT / "docs" / "pigsty-names.md": pages.pigsty_names(
@@ -128,32 +129,6 @@ def _dumped(value: Any, flow: bool) -> str:
         width=10_000,
     )
     return text.removesuffix("...\n").strip()
-
-
-# -- infra/map/shapes.yaml -------------------------------------------------------------------------
-
-
-def shapes(schema: dict[str, dict[str, Any]]) -> str:
-    """Return what shapes the value of each parameter may have, as YAML.
-
-    A shape is `mapping`, `list`, `scalar` or `nothing` (null). With it, a template renders any
-    pillar without an error, and pillar validation reports the wrong value.
-    """
-    lines = [f"# What shapes the value of each parameter may have. {_NOTICE}", "---"]
-    for section in schema.values():
-        for name, rule in section.items():
-            lines.append(f"{name}: [{', '.join(sorted(_shapes(rule)))}]")
-    return "\n".join(lines) + "\n"
-
-
-def _shapes(rule: dict[str, Any]) -> set[str]:
-    found = {shape for choice in rule.get("either", []) for shape in _shapes(choice)}
-    if "unset" in rule:
-        found.add("nothing")
-    kind = rule.get("type", "any" if not found else None)
-    known = {"map": {"mapping"}, "list": {"list"}, "null": {"nothing"}, None: set()}
-    known["any"] = {"mapping", "list", "scalar", "nothing"}
-    return found | known.get(kind, {"scalar"})
 
 
 # -- infra/pillar.schema.json ----------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The digest of what Salt syncs to minions, by which an apply knows that it has it already.
 
-Salt asks its master for the hash of each file, at each apply. A digest in `infra/sync.sls`, and
+Salt asks its master for the hash of each file, at each apply. A digest in `infra/map.py`, and
 in the library, takes the place of some 200 such requests.
 """
 
@@ -14,7 +14,7 @@ from tools import formula
 
 FOLDERS = ("_modules", "_states", "_utils")
 RELEASE = formula.ROOT / "_utils" / "infra_formula" / "release.py"
-SYNC = formula.ROOT / "infra" / "sync.sls"
+MAP = formula.ROOT / "infra" / "map.py"
 _LINE = re.compile(r'(?m)^DIGEST = "[0-9a-f]*"')
 
 
@@ -32,14 +32,14 @@ def digest() -> str:
 def files() -> dict[Path, str]:
     """Return the text of each file that holds the digest.
 
-    Raises ValueError if infra/sync.sls has no line for it.
+    Raises ValueError if infra/map.py has no line for it.
     """
     current = digest()
-    sync, count = _LINE.subn(f'DIGEST = "{current}"', SYNC.read_text("utf-8"))
+    text, count = _LINE.subn(f'DIGEST = "{current}"', MAP.read_text("utf-8"))
     if count != 1:
-        raise ValueError("infra/sync.sls: expected one line that sets the digest")
-    text = '"""The digest of this release; written by `make generate`."""\n\n'
-    return {RELEASE: f'{text}DIGEST = "{current}"\n', SYNC: sync}
+        raise ValueError("infra/map.py: expected one line that sets the digest")
+    head = '"""The digest of this release; written by `make generate`."""\n\n'
+    return {RELEASE: f'{head}DIGEST = "{current}"\n', MAP: text}
 
 
 def stale() -> list[str]:

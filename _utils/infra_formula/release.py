@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "c26985d68dc586ed8d1d653dd68128d89e1c9b4a6f1a03d751e31cb9c1264bb0"
+DIGEST = "6cfd99a1a96e4b9c4e763bc07f8229d3d70cc5be51f8dce608da5a601b64f3b9"

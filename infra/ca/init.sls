@@ -1,21 +1,22 @@
-{%- from "infra/map.jinja" import infra, fleet with context %}
+{%- from "infra/map.jinja" import infra, site, recorded with context %}
+{%- set trusted = infra.ca_trust_dir ~ '/ca.crt' %}
 
 include:
   - infra.pillar
 
 # The CA: made once, never overwritten. A pair that was put here beforehand is taken as it is.
 
-infra-ca-authority-recorded:
-  infra_before.recorded:
-    - name: ca
-    - paths:
-      - /etc/pki
-      - /etc/pki/ca
-      - /var/lib/infra/textfile/infra_certs.prom
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('ca', 'ca-installation', {
+     'paths': [
+       '/etc/pki',
+       '/etc/pki/ca',
+       '/var/lib/infra/textfile/infra_certs.prom',
+       trusted,
+       '/etc/systemd/system/infra-cert-renew.service',
+       '/etc/systemd/system/infra-cert-renew.timer',
+     ],
+     'units': ['infra-cert-renew.timer'],
+   }) }}
 
 infra-ca-pki-directory-present:
   file.directory:
@@ -40,7 +41,7 @@ infra-ca-authority-present:
     - common_name: {{ infra.ca_cn | tojson }}
     - days: {{ infra.ca_days | tojson }}
     # The first INFRA node makes the CA; the others are given it, or have none of their own.
-    - create: {{ (infra.ca_create and (fleet.own is none or fleet.nodes[0].own)) | tojson }}
+    - create: {{ (infra.ca_create and site.makes_ca) | tojson }}
 {%- if infra.ca_crt and infra.ca_key %}
     - certificate: {{ infra.ca_crt | tojson }}
     - key: {{ infra.ca_key | tojson }}
@@ -53,16 +54,6 @@ infra-ca-authority-present:
 
 # This machine's programs trust what the CA signs.
 
-infra-ca-trust-recorded:
-  infra_before.recorded:
-    - name: ca
-    - paths:
-      - {{ (infra.ca_trust_dir ~ '/ca.crt') | tojson }}
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
-
 infra-ca-trust-installed:
   infra_package.installed:
     - component: ca
@@ -70,7 +61,7 @@ infra-ca-trust-installed:
 
 infra-ca-trust-linked:
   file.symlink:
-    - name: {{ (infra.ca_trust_dir ~ '/ca.crt') | tojson }}
+    - name: {{ trusted | tojson }}
     - target: /etc/pki/ca.crt
     - makedirs: true
     - require:
@@ -86,16 +77,14 @@ infra-ca-trust-updated:
       - file: infra-ca-trust-linked
 
 # Certificates that the pillar's `certs` asks for: of components that this formula does not manage.
-{#- What is no name or no mapping is refused by infra.pillar. #}
-{%- for name, given in (infra.certs if infra.certs is mapping else {}).items()
-      if given is mapping and name is match('[A-Za-z0-9._-]+\\Z') %}
+{%- for name, specification in infra.certs.items() %}
 
 {{ ('infra-ca-certificate-' ~ name ~ '-issued') | tojson }}:
   infra_cert.issued:
     - name: {{ name | tojson }}
-    - given: {{ dict({'expire': infra.cert_validity}, **given) | tojson }}
-    - cert: {{ given.get('crt') | tojson }}
-    - key: {{ given.get('key') | tojson }}
+    - given: {{ dict({'expire': infra.cert_validity}, **specification) | tojson }}
+    - cert: {{ specification.get('crt') | tojson }}
+    - key: {{ specification.get('key') | tojson }}
     - require:
       - infra_cert: infra-ca-authority-present
 {%- endfor %}
@@ -103,19 +92,6 @@ infra-ca-trust-updated:
 # What this machine's CA signed is renewed before it ends, every day anew, without master and pillar.
 {%- set config = opts['conf_file'].rpartition('/')[0] %}
 {%- set program = salt['cmd.which']('salt-call') or '/usr/bin/salt-call' %}
-
-infra-ca-renewal-recorded:
-  infra_before.recorded:
-    - name: ca
-    - paths:
-      - /etc/systemd/system/infra-cert-renew.service
-      - /etc/systemd/system/infra-cert-renew.timer
-    - units:
-      - infra-cert-renew.timer
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
 
 {%- for kind in ('service', 'timer') %}
 

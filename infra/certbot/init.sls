@@ -1,41 +1,27 @@
 # Public certificates for the portal, got and renewed by certbot.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/certbot/settings.jinja" import environment, request with context %}
-{%- from "infra/nginx/settings.jinja" import settings with context %}
+{%- from "infra/map.jinja" import infra, arguments, recorded with context %}
+{%- set environment = arguments.certbot.environment %}
+{%- set drop_ins = '/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d' %}
+{%- set drop_in = drop_ins ~ '/infra.conf' %}
+{%- set timer = infra.certbot_unit ~ '.timer' %}
 
 include:
   - infra.pillar
   - infra.nginx
 
-{%- set plugin = infra.certbot_dns_plugin %}
-
-infra-certbot-installation-recorded:
-  infra_before.recorded:
-    - name: certbot
-    - paths:
-      - /etc/letsencrypt/renewal-hooks/deploy/infra-nginx
-{%- if infra.certbot_dns_credentials %}
-      - /etc/letsencrypt/infra-dns.ini
-{%- endif %}
-{%- if environment %}
-      - /etc/default/infra-certbot
-      - {{ ('/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra.conf') | tojson }}
-{%- endif %}
-    - units:
-      - {{ (infra.certbot_unit ~ '.timer') | tojson }}
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('certbot', 'certbot-installation', {
+     'paths': ['/etc/letsencrypt/renewal-hooks/deploy/infra-nginx', drop_ins ~ '/infra-hardening.conf']
+       + (['/etc/letsencrypt/infra-dns.ini'] if infra.certbot_dns_credentials else [])
+       + (['/etc/default/infra-certbot', drop_in] if environment else []),
+     'units': [timer],
+   }) }}
 
 infra-certbot-package-installed:
   infra_package.installed:
     - component: certbot
-    - pkgs: {{ (infra.packages.certbot + (['python3-certbot-dns-' ~ plugin] if plugin else [])) | tojson }}
+    - pkgs: {{ arguments.certbot_packages | tojson }}
 
 # What certbot's own timer needs to renew as we issue, and what it has to tell of it.
-{%- set drop_in = '/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra.conf' %}
-
 infra-certbot-hook-installed:
   file.managed:
     - name: /etc/letsencrypt/renewal-hooks/deploy/infra-nginx
@@ -105,19 +91,31 @@ infra-certbot-unit-extended:
       - /etc/default/infra-certbot
 {%- endif %}
 
+infra-certbot-unit-hardened:
+  file.managed:
+    - name: {{ ('/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra-hardening.conf') | tojson }}
+    - source: salt://infra/certbot/files/certbot.service.conf
+    - mode: '0644'
+    - user: root
+    - group: root
+    - makedirs: true
+    - require:
+      - infra_package: infra-certbot-package-installed
+
 infra-certbot-units-reloaded:
   module.run:
     - service.systemctl_reload: []
     - onchanges:
       - file: infra-certbot-unit-extended
+      - file: infra-certbot-unit-hardened
 
 # The certificates, while nginx serves what it has; and certbot's timer, which renews them.
 
 infra-certbot-certificates-managed:
   infra_certbot.managed:
     - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ settings | tojson }}
-    - request: {{ request | tojson }}
+    - settings: {{ arguments.portal | tojson }}
+    - request: {{ arguments.certbot | tojson }}
     - require:
       - file: infra-certbot-hook-installed
       - file: infra-certbot-credentials-{{ 'managed' if infra.certbot_dns_credentials else 'absent' }}
@@ -126,7 +124,7 @@ infra-certbot-certificates-managed:
 
 infra-certbot-timer-running:
   infra_service.running:
-    - name: {{ (infra.certbot_unit ~ '.timer') | tojson }}
+    - name: {{ timer | tojson }}
     - require:
       - file: infra-certbot-hook-installed
       - file: infra-certbot-credentials-{{ 'managed' if infra.certbot_dns_credentials else 'absent' }}

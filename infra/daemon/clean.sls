@@ -1,10 +1,10 @@
 # Removal of what the daemons share; they use it, so they are removed as well.
 {%- from "infra/clean.jinja" import removed with context %}
-{%- import_yaml "infra/daemons.yaml" as daemons %}
+{%- from "infra/map.jinja" import site with context %}
 
 include:
   - infra.safeguard
-{%- for name in daemons if name != 'vmalert_logs' %}
-  - infra.{{ name }}.clean
+{%- for component in site.components if component.daemons %}
+  - infra.{{ component.name }}.clean
 {%- endfor %}
 {{ removed('daemon') }}

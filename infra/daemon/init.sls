@@ -1,36 +1,19 @@
 # What the daemons share: group infra, their accounts, the data directory and its link /infra.
-{%- from "infra/map.jinja" import infra with context %}
-{%- import_yaml "infra/daemons.yaml" as rows %}
-{%- import_yaml "infra/components.yaml" as components %}
+{%- from "infra/map.jinja" import infra, site, arguments, recorded with context %}
+{%- set users = arguments.daemons.users %}
+{%- set folders = ['conf', 'tmp', 'bin', 'rules', 'targets'] %}
+{%- set directories = [] %}
+{%- for folder in folders %}{% do directories.append(infra.infra_data ~ '/' ~ folder) %}{% endfor %}
 
 include:
   - infra.pillar
   - infra.firewall
-
-{%- set wanted = {} %}
-{%- for row in rows.values() if infra[row.switch] and (infra.identity is not none or row.unit in ('node_exporter', 'vector')) %}
-  {%- do wanted.update({row.user: true}) %}
-{%- endfor %}
-
-infra-daemon-installation-recorded:
-  infra_before.recorded:
-    - name: daemon
-    - paths:
-{%- if infra.identity is not none %}
-      - {{ infra.infra_data | tojson }}
-{%- if infra.infra_data != '/infra' %}
-      - /infra
-{%- endif %}
-{%- for folder in ('conf', 'tmp', 'bin', 'rules', 'targets') %}
-      - {{ (infra.infra_data ~ '/' ~ folder) | tojson }}
-{%- endfor %}
-{%- endif %}
-    - accounts: {{ wanted | sort | tojson }}
-    - groups: {{ (['infra'] + wanted | sort) | tojson }}
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('daemon', 'daemon-installation', {
+     'paths': [infra.infra_data] + (['/infra'] if infra.infra_data != '/infra' else []) + directories
+       if site.is_infra_node else [],
+     'accounts': users,
+     'groups': ['infra'] + users,
+   }) }}
 
 infra-daemon-group-present:
   group.present:
@@ -39,7 +22,7 @@ infra-daemon-group-present:
     - require:
       - infra_pillar: infra-pillar-valid
 
-{%- for user in wanted | sort %}
+{%- for user in users %}
 
 # An account that a package made is taken as it is; only its membership is seen to.
 infra-daemon-user-{{ user }}-present:
@@ -59,26 +42,19 @@ infra-daemon-user-{{ user }}-present:
 {%- endfor %}
 
 # A switch that is turned off turns the service off, too. Its data stays.
-{%- set off = [] %}
-{%- for name, row in rows.items() %}
-  {%- if not infra[row.switch] or (row.needs is defined and not infra[row.needs]) %}
-    {%- do off.append({'name': name, 'unit': row.unit}) %}
-  {%- endif %}
-{%- endfor %}
 
 infra-daemon-others-off:
   infra_daemon.switched_off:
-    - daemons: {{ off | tojson }}
+    - daemons: {{ arguments.daemons.disabled | tojson }}
     - require:
       - infra_pillar: infra-pillar-valid
-{%- for component in components if component.unit is defined and not infra[component.switch] %}
-{%- set files, root = component.sets.items() | first %}
+{%- for service in arguments.daemons.disabled_services %}
 
-infra-{{ component.name }}-service-off:
+infra-{{ service.name }}-service-off:
   infra_service.off:
-    - name: {{ component.unit }}
-    - file_set: {{ files }}
-    - root: {{ root }}
+    - name: {{ service.unit }}
+    - file_set: {{ service.file_set }}
+    - root: {{ service.root }}
     - require:
       - infra_pillar: infra-pillar-valid
 {%- endfor %}
@@ -94,7 +70,7 @@ infra-daemon-textfile-directory-present:
     - require:
       - group: infra-daemon-group-present
 
-{%- if infra.identity is not none %}
+{%- if site.is_infra_node %}
 
 infra-daemon-data-present:
   file.directory:
@@ -119,10 +95,7 @@ infra-daemon-data-linked:
 
 infra-daemon-directories-present:
   file.directory:
-    - names:
-{%- for folder in ('conf', 'tmp', 'bin', 'rules', 'targets') %}
-      - {{ (infra.infra_data ~ '/' ~ folder) | tojson }}
-{%- endfor %}
+    - names: {{ directories | tojson }}
     - user: root
     - group: infra
     - mode: '0750'

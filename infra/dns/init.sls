@@ -1,6 +1,5 @@
 # dnsmasq: the names of the site.
-{%- from "infra/map.jinja" import infra, fleet with context %}
-{%- from "infra/dns/settings.jinja" import dns with context %}
+{%- from "infra/map.jinja" import infra, arguments, recorded with context %}
 
 include:
   - infra.pillar
@@ -8,22 +7,18 @@ include:
 
 # The account comes first: a package that brings one of its own takes ours as it is.
 
-infra-dns-installation-recorded:
-  infra_before.recorded:
-    - name: dns
-    - paths:
-      - /etc/systemd/system/dnsmasq.service
-      - /etc/hosts.d
-      - /etc/dnsmasq.d
-      - /etc/dnsmasq.conf
-      - /var/lib/infra/started/dnsmasq
-    - accounts: [dnsmasq]
-    - groups: [dnsmasq]
-    - units: [dnsmasq]
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('dns', 'dns-installation', {
+     'paths': [
+       '/etc/systemd/system/dnsmasq.service',
+       '/etc/hosts.d',
+       '/etc/dnsmasq.d',
+       '/etc/dnsmasq.conf',
+       '/var/lib/infra/started/dnsmasq',
+     ],
+     'accounts': ['dnsmasq'],
+     'groups': ['dnsmasq'],
+     'units': ['dnsmasq'],
+   }) }}
 
 infra-dns-group-present:
   group.present:
@@ -78,9 +73,9 @@ infra-dns-directories-present:
 infra-dns-config-managed:
   infra_dns.configured:
     - name: /etc/dnsmasq.conf
-    - settings: {{ dns | tojson }}
+    - settings: {{ arguments.dns | tojson }}
     - upstream: {{ infra.dns_upstream | tojson }}
-    - own: {{ (grains.get('ipv4', []) + grains.get('ipv6', []) + fleet.addresses) | tojson }}
+    - own: {{ arguments.own_addresses | tojson }}
     - require:
       - file: infra-dns-directories-present
 
@@ -127,7 +122,7 @@ infra-dns-service-running:
     - require:
       - infra_service: infra-dns-service-current
 
-{%- for address in dns.listen %}
+{%- for address in arguments.dns.listen %}
 
 {{ ('infra-dns-server-' ~ address ~ '-answering') | tojson }}:
   infra_dns.answering:

@@ -1,16 +1,14 @@
-# Who reaches the services past the portal: through firewalld or ufw where one of them runs, else
-# confined by a table of nftables; as infra/daemons.yaml and infra/reach.yaml say.
-{%- from "infra/map.jinja" import infra, fleet, reach with context %}
-{%- set confined = [] %}
-{%- for row in reach if row.reached_by != 'all' %}{% do confined.append(row) %}{% endfor %}
+# Who has direct access to the services, past the portal: through firewalld or ufw where one of them
+# runs, else confined by a table of nftables; as infra/components.yaml says.
+{%- from "infra/map.jinja" import infra, site, arguments with context %}
 
 include:
   - infra.pillar
 
 infra-firewall-services-confined:
   infra_firewall.confined:
-    - rows: {{ confined | tojson }}
-    - nodes: {{ fleet.addresses | tojson }}
+    - rows: {{ arguments.firewall.confined | tojson }}
+    - nodes: {{ site.addresses | tojson }}
     - site: {{ infra.node_firewall_intranet | tojson }}
     - mode: {{ infra.infra_firewall | tojson }}
     - opens: {{ (infra.node_firewall_mode == 'zone') | tojson }}

@@ -1,38 +1,32 @@
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/nginx/settings.jinja" import settings with context %}
+{%- from "infra/map.jinja" import infra, arguments, recorded with context %}
+{%- set folders = ['acme', 'logs', 'repos', 'schema', 'report'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
+{%- set directories = [] %}
+{%- for folder in folders %}{% do directories.append(infra.nginx_home ~ '/' ~ folder) %}{% endfor %}
 
 include:
   - infra.pillar
   - infra.webroot
   - infra.ca
+  - infra.nginx.portal
   - infra.daemon.stable
 
-infra-nginx-installation-recorded:
-  infra_before.recorded:
-    - name: nginx
-    - paths:
-      - /etc/systemd/system/nginx.service.d/infra.conf
-      - /etc/nginx/conf.d
-      - /etc/nginx/conf.d/cert
-      - /etc/nginx/conf.d/haproxy
-{%- if infra.nginx_sslmode != 'disable' %}
-      - /etc/nginx/conf.d/cert/pigsty.crt
-      - /etc/nginx/conf.d/cert/pigsty.key
-{%- endif %}
-      - /var/log/nginx
-      - /etc/logrotate.d/infra-nginx
-      - /var/lib/infra/manifest/portal-entries.json
-      - /var/lib/infra/manifest/portal-cards.json
-    - accounts:
-      - {{ infra.nginx_user | tojson }}
-    - groups:
-      - {{ infra.nginx_group | tojson }}
-      - {{ infra.nginx_user | tojson }}
-    - units: [nginx]
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('nginx', 'nginx-installation', {
+     'paths': [
+       '/etc/systemd/system/nginx.service.d/infra.conf',
+       '/etc/nginx/conf.d',
+       '/etc/nginx/conf.d/cert',
+       '/etc/nginx/conf.d/haproxy',
+       '/var/log/nginx',
+       '/etc/logrotate.d/infra-nginx',
+       '/var/lib/infra/manifest/portal-entries.json',
+       '/var/lib/infra/manifest/portal-cards.json',
+       infra.nginx_home ~ '/ca.crt',
+     ] + (['/etc/nginx/conf.d/cert/pigsty.crt', '/etc/nginx/conf.d/cert/pigsty.key']
+          if infra.nginx_sslmode != 'disable' else []) + directories,
+     'accounts': [infra.nginx_user],
+     'groups': [infra.nginx_group, infra.nginx_user],
+     'units': ['nginx'],
+   }) }}
 
 infra-nginx-group-present:
   group.present:
@@ -73,31 +67,18 @@ infra-nginx-unit-hardened:
 infra-nginx-package-installed:
   infra_package.installed:
     - component: nginx
-    - pkgs: {{ infra.packages.nginx | tojson }}
+    - pkgs: {{ arguments.nginx.packages | tojson }}
     - require:
       - user: infra-nginx-user-present
       - module: infra-nginx-unit-hardened
+    - require_in:
+      - infra_portal: infra-nginx-portal-managed
 
-# What lies in the web root: folders, static sites, the CA, the portal's own pages.
-
-infra-nginx-webroot-recorded:
-  infra_before.recorded:
-    - name: nginx
-    - paths:
-{%- for folder in ['acme', 'logs', 'repos', 'schema', 'report', 'ca.crt'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
-      - {{ (infra.nginx_home ~ '/' ~ folder) | tojson }}
-{%- endfor %}
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+# What lies in the web root: folders, static sites, the CA.
 
 infra-nginx-home-directories-present:
   file.directory:
-    - names:
-{%- for folder in ['acme', 'logs', 'repos', 'schema', 'report'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
-      - {{ (infra.nginx_home ~ '/' ~ folder) | tojson }}
-{%- endfor %}
+    - names: {{ directories | tojson }}
     - user: root
     - group: {{ infra.nginx_group | tojson }}
     - mode: '0755'
@@ -109,7 +90,7 @@ infra-nginx-home-directories-present:
 infra-nginx-sites-present:
   infra_portal.sites_present:
     - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ settings | tojson }}
+    - settings: {{ arguments.portal | tojson }}
     - require:
       - file: infra-nginx-home-directories-present
 
@@ -121,16 +102,8 @@ infra-nginx-ca-published:
     - force: true
     - require:
       - file: infra-nginx-home-directories-present
-
-infra-nginx-pages-managed:
-  infra_portal.pages:
-    - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ settings | tojson }}
-    - version: {{ infra.version | tojson }}
-    - services: {{ infra.infra_services | tojson }}
-    - extra_services: {{ infra.infra_extra_services | tojson }}
-    - require:
-      - file: infra-nginx-home-directories-present
+    - require_in:
+      - infra_portal: infra-nginx-pages-managed
 
 # The portal's own certificate, for every name that it serves.
 
@@ -146,6 +119,8 @@ infra-nginx-certificate-directory-present:
     - makedirs: true
     - require:
       - infra_package: infra-nginx-package-installed
+    - require_in:
+      - infra_portal: infra-nginx-portal-managed
 
 {%- if infra.nginx_sslmode != 'disable' %}
 
@@ -154,7 +129,7 @@ infra-nginx-certificate-issued:
     - name: /etc/nginx/conf.d/cert/pigsty.crt
     - private_key: /etc/nginx/conf.d/cert/pigsty.key
     - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ settings | tojson }}
+    - settings: {{ arguments.portal | tojson }}
     - signing_cert: /etc/pki/ca.crt
     - signing_private_key: /etc/pki/ca/ca.key
     - days: {{ infra.nginx_cert_validity | tojson }}
@@ -165,18 +140,6 @@ infra-nginx-certificate-issued:
     - require_in:
       - infra_portal: infra-nginx-portal-managed
 {%- endif %}
-
-# One state owns the whole configuration: it tests a staged copy, switches it in, reloads nginx.
-
-infra-nginx-portal-managed:
-  infra_portal.managed:
-    - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ settings | tojson }}
-    - users: {{ infra.nginx_users | tojson }}
-    - clean: {{ infra.nginx_clean | tojson }}
-    - require:
-      - infra_package: infra-nginx-package-installed
-      - file: infra-nginx-certificate-directory-present
 
 # What is asked for may hold a token, and nginx makes its logs readable by all.
 infra-nginx-logs-closed:
@@ -217,18 +180,12 @@ infra-nginx-firewall-open:
 
 {%- if grains.get('selinux', {}).get('enabled', false) %}
 
-infra-nginx-selinux-recorded:
-  infra_before.recorded:
-    - name: nginx
-    - booleans: [httpd_can_network_connect, httpd_can_network_relay]
-    - contexts:
-{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}
-      - {{ (folder ~ '(/.*)?') | tojson }}
-{%- endfor %}
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{%- set contexts = [] %}
+{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}{% do contexts.append(folder ~ '(/.*)?') %}{% endfor %}
+{{ recorded('nginx', 'nginx-selinux', {
+     'booleans': ['httpd_can_network_connect', 'httpd_can_network_relay'],
+     'contexts': contexts,
+   }) }}
 
 infra-nginx-selinux-tools-installed:
   infra_package.installed:
@@ -275,7 +232,7 @@ infra-nginx-service-running:
 
 infra-nginx-portal-serving:
   infra_portal.serving:
-    - settings: {{ settings | tojson }}
+    - settings: {{ arguments.portal | tojson }}
     - require:
       - infra_service: infra-nginx-service-running
       - infra_portal: infra-nginx-pages-managed

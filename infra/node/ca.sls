@@ -1,26 +1,18 @@
 # What the site's CA signs is trusted here.
-{%- from "infra/map.jinja" import infra, fleet with context %}
+{%- from "infra/map.jinja" import infra, site, recorded with context %}
 
 include:
   - infra.pillar
 
-infra-node-ca-recorded:
-  infra_before.recorded:
-    - name: node
-    - paths:
-      - /etc/pki/ca.crt
-      - {{ (infra.ca_trust_dir ~ '/ca.crt') | tojson }}
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('node', 'node-ca', {'paths': ['/etc/pki/ca.crt', infra.ca_trust_dir ~ '/ca.crt']}) }}
 
 infra-node-ca-present:
   infra_node.authority:
     - name: /etc/pki/ca.crt
-    - nodes: {{ fleet.nodes | tojson }}
+    - nodes: {{ site.infra_nodes | tojson }}
     - given: {{ infra.ca_crt | tojson }}
     - wait: {{ infra.node_wait | tojson }}
+    - fingerprints: {{ infra.ca_fingerprint | tojson }}
 
 {%- if grains['os_family'] == 'RedHat' %}
 

@@ -1,5 +1,5 @@
 # Removal: the machine finds names and packages as it did before.
-{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/map.jinja" import infra, site with context %}
 {%- from "infra/clean.jinja" import removed with context %}
 {%- from "infra/ca/untrust.jinja" import untrusted with context %}
 
@@ -21,7 +21,7 @@ infra-node-resolver-told:
     - onchanges:
       - infra_clean: infra-node-config-removed
 
-{%- if infra.identity is none or not infra.repo_enabled %}
+{%- if not site.is_infra_node or not infra.repo_enabled %}
 
 # Sources that were disabled are enabled again, then ours go.
 infra-node-repo-removed:
@@ -35,7 +35,7 @@ infra-node-repo-removed:
     - require_in:
       - infra_clean: infra-node-config-removed
 {%- endif %}
-{%- if infra.identity is none %}
+{%- if not site.is_infra_node %}
 {{ untrusted('node') }}
 {%- endif %}
 {%- endif %}

@@ -1,12 +1,12 @@
 # What every minion is: known to the INFRA nodes, and their client.
-{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/map.jinja" import infra, site with context %}
 
 include:
   - infra.register.publish
-{%- if infra.identity is none %}
+{%- if not site.is_infra_node %}
   - infra.node.ca
 {%- endif %}
-{%- if infra.identity is none or not infra.repo_enabled %}
+{%- if not site.is_infra_node or not infra.repo_enabled %}
   - infra.node.repo
 {%- endif %}
   - infra.node.packages

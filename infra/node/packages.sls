@@ -1,9 +1,9 @@
 # Packages that every minion has.
-{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/map.jinja" import infra, site with context %}
 
 include:
   - infra.pillar
-{%- if infra.identity is none or not infra.repo_enabled %}
+{%- if not site.is_infra_node or not infra.repo_enabled %}
   - infra.node.repo
 {%- endif %}
 

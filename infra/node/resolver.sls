@@ -1,43 +1,29 @@
 # The name servers of the INFRA nodes are asked first; on an INFRA node, its own before the others.
-{%- from "infra/map.jinja" import infra, fleet with context %}
-{%- from "infra/dns/settings.jinja" import dns with context %}
-{%- set servers = [] %}
-{%- for server in infra.node_dns_servers or [] %}
-  {%- do servers.append((server | string).replace('${admin_ip}', infra.admin_ip)) %}
-{%- endfor %}
-{%- if infra.node_dns_servers is none and infra.dns_enabled and infra.dns_port == 53 %}
-  {%- set servers = ([fleet.own.ip] if fleet.own else []) + fleet.others %}
-{%- endif %}
+{%- from "infra/map.jinja" import infra, site, arguments, recorded with context %}
 
 include:
   - infra.pillar
-{%- if infra.identity is none %}
+{%- if not site.is_infra_node %}
   - infra.node.repo
 {%- elif infra.dns_enabled %}
   - infra.dns
 {%- endif %}
 
-infra-node-resolver-recorded:
-  infra_before.recorded:
-    - name: node
-    - paths:
-      - /etc/systemd/resolved.conf.d/infra.conf
-      - /etc/NetworkManager/conf.d/infra-dns.conf
-      - /var/lib/infra/resolver.json
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('node', 'node-resolver', {'paths': [
+     '/etc/systemd/resolved.conf.d/infra.conf',
+     '/etc/NetworkManager/conf.d/infra-dns.conf',
+     '/var/lib/infra/resolver.json',
+   ]}) }}
 
 infra-node-resolver-configured:
   infra_resolver.configured:
     - method: {{ infra.node_dns_method | tojson }}
-    - servers: {{ servers | tojson }}
+    - servers: {{ arguments.resolver_servers | tojson }}
     - options: {{ infra.node_dns_options | tojson }}
-    - own: {{ (grains.get('ipv4', []) + grains.get('ipv6', []) + fleet.addresses) | tojson }}
-{%- if infra.identity is not none and infra.dns_enabled %}
+    - own: {{ arguments.own_addresses | tojson }}
+{%- if site.is_infra_node and infra.dns_enabled %}
     - require:
-{%- for address in dns.listen %}
+{%- for address in arguments.dns.listen %}
       - infra_dns: {{ ('infra-dns-server-' ~ address ~ '-answering') | tojson }}
 {%- endfor %}
 {%- endif %}

@@ -1,18 +1,10 @@
-{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/map.jinja" import infra, recorded with context %}
 
 include:
   - infra.pillar
 
 {%- if infra.node_timezone %}
-
-infra-node-timezone-recorded:
-  infra_before.recorded:
-    - name: node
-    - timezones: [{{ infra.node_timezone | tojson }}]
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('node', 'node-timezone', {'timezones': [infra.node_timezone]}) }}
 
 infra-node-timezone-set:
   timezone.system:

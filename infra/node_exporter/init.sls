@@ -1,13 +1,7 @@
 # Metrics of this machine.
-{%- from "infra/daemon/package.jinja" import installed with context %}
-{%- from "infra/daemon/states.jinja" import configured, running with context %}
+{%- from "infra/daemon/states.jinja" import daemon_states with context %}
 
 include:
   - infra.daemon
   - infra.daemon.stable
-
-{{ installed('node_exporter') }}
-
-{{ configured('node_exporter') }}
-
-{{ running('node_exporter') }}
+{{ daemon_states('node_exporter') }}

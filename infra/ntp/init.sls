@@ -1,26 +1,21 @@
 # chrony: the time, from the INFRA nodes first; on an INFRA node, for the site.
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/ntp/settings.jinja" import ntp with context %}
+{%- from "infra/map.jinja" import infra, site, arguments, recorded with context %}
+{%- set drop_ins = '/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d' %}
 
 include:
   - infra.pillar
   - infra.daemon.stable
 
-infra-ntp-installation-recorded:
-  infra_before.recorded:
-    - name: ntp
-    - paths:
-      - {{ infra.ntp_config | tojson }}
-      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra.conf') | tojson }}
-      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra-hardening.conf') | tojson }}
-      - /etc/default/infra-chrony
-      - {{ ('/var/lib/infra/started/' ~ infra.ntp_unit) | tojson }}
-    - units:
-      - {{ infra.ntp_unit | tojson }}
-    - order: 2
-    - failhard: true
-    - require:
-      - infra_pillar: infra-pillar-valid
+{{ recorded('ntp', 'ntp-installation', {
+     'paths': [
+       infra.ntp_config,
+       drop_ins ~ '/infra.conf',
+       drop_ins ~ '/infra-hardening.conf',
+       '/etc/default/infra-chrony',
+       '/var/lib/infra/started/' ~ infra.ntp_unit,
+     ],
+     'units': [infra.ntp_unit],
+   }) }}
 
 infra-ntp-package-installed:
   infra_package.installed:
@@ -29,7 +24,7 @@ infra-ntp-package-installed:
 
 infra-ntp-unit-hardened:
   file.managed:
-    - name: {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra-hardening.conf') | tojson }}
+    - name: {{ (drop_ins ~ '/infra-hardening.conf') | tojson }}
     - source: salt://infra/ntp/files/chrony.service.conf
     - user: root
     - group: root
@@ -46,12 +41,12 @@ infra-ntp-config-managed:
   infra_ntp.configured:
     - name: {{ infra.ntp_config | tojson }}
     - unit: {{ infra.ntp_unit | tojson }}
-    - settings: {{ ntp | tojson }}
+    - settings: {{ arguments.ntp | tojson }}
     - require:
       - infra_package: infra-ntp-package-installed
 
 # Time through firewalld or ufw, where one of them runs and this machine serves it.
-{%- if infra.node_firewall_mode == 'zone' and infra.identity is not none %}
+{%- if infra.node_firewall_mode == 'zone' and site.is_infra_node %}
 
 infra-ntp-firewall-open:
   infra_firewall.open:
@@ -66,9 +61,9 @@ infra-ntp-service-current:
     - name: {{ infra.ntp_unit | tojson }}
     - files:
       - {{ infra.ntp_config | tojson }}
-      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra.conf') | tojson }}
+      - {{ (drop_ins ~ '/infra.conf') | tojson }}
       - /etc/default/infra-chrony
-      - {{ ('/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d/infra-hardening.conf') | tojson }}
+      - {{ (drop_ins ~ '/infra-hardening.conf') | tojson }}
     - require:
       - file: infra-ntp-unit-hardened
       - infra_ntp: infra-ntp-config-managed
@@ -81,7 +76,7 @@ infra-ntp-service-running:
 
 infra-ntp-time-synchronised:
   infra_ntp.synchronised:
-    - settings: {{ ntp | tojson }}
+    - settings: {{ arguments.ntp | tojson }}
     - unit: {{ infra.ntp_unit | tojson }}
     - wait: {{ infra.node_wait | tojson }}
     - require:

@@ -1,9 +1,9 @@
 # What the INFRA nodes make of the mine: scrape targets, names, sub-paths and cards of the portal.
-{%- from "infra/map.jinja" import infra with context %}
+{%- from "infra/map.jinja" import infra, site with context %}
 
 include:
   - infra.register.publish
-{%- if infra.identity is not none %}
+{%- if site.is_infra_node %}
   - infra.register.inventory
   {%- if infra.vmetrics_enabled %}
   - infra.register.targets
@@ -12,6 +12,6 @@ include:
   - infra.register.names
   {%- endif %}
   {%- if infra.nginx_enabled %}
-  - infra.register.portal
+  - infra.nginx.portal
   {%- endif %}
 {%- endif %}

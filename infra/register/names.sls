@@ -1,5 +1,4 @@
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/register/settings.jinja" import register with context %}
+{%- from "infra/map.jinja" import infra, arguments with context %}
 
 include:
   - infra.register.inventory
@@ -7,7 +6,7 @@ include:
 infra-register-names-managed:
   infra_register.named:
     - name: register-names
-    - settings: {{ register | tojson }}
+    - settings: {{ arguments.registration | tojson }}
     - port: {{ infra.dns_port | tojson }}
     - require:
       - infra_register: infra-register-inventory-managed

@@ -1,5 +1,4 @@
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/register/settings.jinja" import register with context %}
+{%- from "infra/map.jinja" import infra, arguments with context %}
 
 include:
   - infra.register.inventory
@@ -7,6 +6,6 @@ include:
 infra-register-targets-managed:
   infra_register.targets:
     - name: {{ infra.infra_data | tojson }}
-    - settings: {{ register | tojson }}
+    - settings: {{ arguments.registration | tojson }}
     - require:
       - infra_register: infra-register-inventory-managed

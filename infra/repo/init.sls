@@ -1,11 +1,10 @@
-{%- from "infra/map.jinja" import infra with context %}
-{%- from "infra/repo/settings.jinja" import repo with context %}
+{%- from "infra/map.jinja" import infra, arguments with context %}
+{%- set repo = arguments.repository %}
 
 include:
   - infra.webroot
 
 # An offline package comes first: on a machine without network, the tools are installed out of it.
-{%- set yum = repo.request.targets | select('match', 'el') | list %}
 
 infra-repo-archive-unpacked:
   infra_repo.unpacked:
@@ -36,23 +35,7 @@ infra-repo-archive-used:
 infra-repo-tools-installed:
   infra_package.installed:
     - component: repo
-    - pkgs:
-{%- if grains['os_family'] == 'Debian' %}
-      - apt-utils
-      - gnupg
-      - gpgv
-      - zstd
-  {%- if yum %}
-      - createrepo-c
-      - dnf
-      - rpm
-  {%- endif %}
-{%- else %}
-      - createrepo_c
-      - gnupg2
-      - rpm-sign
-      - zstd
-{%- endif %}
+    - pkgs: {{ arguments.repository_tools | tojson }}
     - require:
       - infra_repo: infra-repo-archive-used
 

@@ -77,8 +77,8 @@ def apply(machine, mine):
     states = json.loads(done.stdout)["local"]
     spent: dict[str, float] = {}
     for state in states.values():
-        name = state["__id__"].removeprefix("infra-register-")
-        if name != state["__id__"]:
+        prefix, name = state["__id__"][:15], state["__id__"].split("-", 2)[-1]
+        if prefix.startswith(("infra-register-", "infra-nginx-")):
             spent[name] = spent.get(name, 0.0) + state["duration"] / 1000
     return sum(spent.values()), whole, spent
 

@@ -283,14 +283,15 @@ def test_status_of_nothing(modules, tmp_path):
 
 
 def test_url_packages_with_and_without_checksum(build, upstream, modules, spec):
+    local = Path(spec["home"]).parent / "loose"
+    local.mkdir()
     path = deb(upstream.root / "loose", "loose", "1.0")
     digest = run("sha256sum", path).split()[0]
-    tool = upstream.root / "tool-x86_64.tgz"
-    tool.write_bytes(b"tool")
+    (local / "tool-x86_64.tgz").write_bytes(b"tool")
     urls = [
         {"url": f"{upstream.url}/loose/loose_1.0_all.deb", "checksum": f"sha256:{digest}"},
-        {"url": f"{upstream.url}/tool-${{arch}}.tgz", "name": "tool.tgz"},
-        f"{upstream.url}/other.rpm",  # for rpm targets; this one has none
+        {"url": f"file://{local}/tool-${{arch}}.tgz", "name": "tool.tgz"},
+        "https://a.example/other.rpm",  # for rpm targets; this one has none
     ]
     result = build(url_packages=urls)
     assert "pool/bookworm/l/loose_1.0_all.deb" in result["added"]

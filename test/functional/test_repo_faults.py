@@ -1,5 +1,6 @@
 """Bad input and faults: a clear error each time, and what is published stays and installs."""
 
+import hashlib
 import json
 import os
 import signal
@@ -183,8 +184,12 @@ def test_a_name_that_cannot_be_installed_says_why(build, upstream, upstream_key,
 
 def test_a_package_that_is_no_package(build, upstream, published):
     (upstream.root / "junk_1_all.deb").write_bytes(b"junk")
+    junk = {
+        "url": f"{upstream.url}/junk_1_all.deb",
+        "checksum": hashlib.sha256(b"junk").hexdigest(),
+    }
     with pytest.raises(CommandExecutionError) as caught:
-        build(url_packages=[f"{upstream.url}/junk_1_all.deb"])
+        build(url_packages=[junk])
     assert "pool/bookworm/j/junk_1_all.deb" in str(caught.value)
     published()
 
@@ -222,9 +227,11 @@ def test_a_disk_that_fills_up_in_the_middle(build, modules, upstream, upstream_k
     deb(upstream.root / "pool", "large", "1", body=os.urandom(2**19))
     apt_upstream(upstream.root, upstream_key)
     # Sizes of what comes from a URL are not known beforehand.
-    (upstream.root / "blob.tgz").write_bytes(os.urandom(2**21))
+    content = os.urandom(2**21)
+    (upstream.root / "blob.tgz").write_bytes(content)
+    blob = {"url": f"{upstream.url}/blob.tgz", "checksum": hashlib.sha256(content).hexdigest()}
     with pytest.raises(CommandExecutionError, match="No space left on device"):
-        build(home=home, packages=["base"], url_packages=[f"{upstream.url}/blob.tgz"], retries=0)
+        build(home=home, packages=["base"], url_packages=[blob], retries=0)
     assert os.path.realpath(f"{home}/pigsty") == before
     assert modules.infra_repo.verify("pigsty", home)["complete"]
 

@@ -270,7 +270,7 @@ def mine(example):
     generated.records(taken)
     generated.haproxy(taken)
     generated.page_nodes(taken, "10.10.10.10")
-    site_inventory.trusted_authorities(example, nodes)
+    assert site_inventory.divided_authorities(example, nodes, [])["trusted"] == {}
 
 
 # -- archives and package metadata ---------------------------------------------------------------

@@ -49,8 +49,9 @@ class LabPlan:
     soak: bool = False
 
 
+FIRST = {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}}
 SITE = {
-    "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
+    "infra_hosts": FIRST,
     "node_repo_modules": "",
     "node_repo_remove": False,
     # What is built where a document has it built; every machine keeps its own sources.
@@ -87,7 +88,7 @@ LABS = {
     "replicas": LabPlan(
         {"infra-1": "10.10.10.10", "infra-2": "10.10.10.11", "node-1": "10.10.10.21"},
         {
-            "infra": {**REPLICAS["infra"], "infra_hosts": {"10.10.10.10": {"infra_seq": 1}}},
+            "infra": {**REPLICAS["infra"], "infra_hosts": FIRST},
             "infra_secrets": REPLICAS["infra_secrets"],
         },
         master=True,

@@ -281,10 +281,7 @@ def test_a_home_page_links_to_nothing_that_its_programs_do_not_serve(program):
     assert "/vmetrics/targets" in texts[0]
 
 
-@pytest.mark.parametrize("test", [True, False])
-def test_a_change_of_where_alerts_lead_is_told_even_if_no_page_shows_it(
-    program, tmp_path, test, monkeypatch
-):
+def test_where_alerts_lead_is_recorded_even_if_no_page_changes(program, tmp_path, monkeypatch):
     program.answers.update({"/": (200, HTML, STUB, ""), "/vmalert/alerts": (200, HTML, "x", "")})
     given = given_settings(program.port) | {"nginx_group": "root"}
     asked_again = create_autospec(
@@ -294,17 +291,16 @@ def test_a_change_of_where_alerts_lead_is_told_even_if_no_page_shows_it(
     monkeypatch.setattr(paths, "LOCK_DIR", tmp_path / "lock")
     for name in ("__salt__", "__grains__", "__context__"):
         monkeypatch.setattr(state, name, {}, raising=False)
-    monkeypatch.setattr(state, "__opts__", {"test": test}, raising=False)
 
-    def apply():
-        told = state.pages("x", {}, given, "v1", nodes=[])
-        return told["result"], told["changes"]
+    def apply(test=False):
+        monkeypatch.setattr(state, "__opts__", {"test": test}, raising=False)
+        told = state.pages("x", {}, given, "v1")
+        return told["result"], told["changes"], infra_cards.recorded()["alerts_page"]
 
-    moved = {"alerts lead to": infra_cards.ALERTS_PAGE}
-    assert apply() == ((None, moved) if test else (True, moved))
-    assert apply() == ((None, moved) if test else (True, {}))
+    assert apply(test=True) == (True, {}, "")
+    assert apply() == (True, {}, infra_cards.ALERTS_PAGE)
     program.answers["/health"] = (503, "", "", "")
-    assert apply() == (True, {})  # it says nothing, and what was known of it is as before
+    assert apply() == (True, {}, infra_cards.ALERTS_PAGE)  # no answer: the last one counts
 
 
 def test_cards_that_the_site_gives_are_asked_for_as_well(program):

@@ -12,13 +12,15 @@ from infra_formula import process, systemd, templates
 from infra_formula.daemon import checks, data_removal, flags, health, installation, unit_files
 from infra_formula.daemon import parameters as daemon_parameters
 from infra_formula.fileset.file_set import FilePlan, FileSet
+from infra_formula.parameters import merging, site
+from infra_formula.parameters.site import Site
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 from support.doubles import double
 
 from _states import infra_daemon as states
 
 REPO = Path(__file__).resolve().parents[2]
-ROWS = yaml.safe_load((REPO / "infra/daemons.yaml").read_text(encoding="utf-8"))
+ROWS = {name: row for name, row, _component in site.daemon_rows()}
 TEMPLATE = (REPO / "infra/daemon/files/unit.service.j2").read_text(encoding="utf-8")
 
 
@@ -154,18 +156,19 @@ def test_every_parameter_of_a_row_is_one():
 @pytest.mark.parametrize("packaging", ["distro", "upstream"])
 @pytest.mark.parametrize("family", ["Debian", "RedHat"])
 def test_every_daemon_has_a_program_in_each_packaging(packaging, family):
-    path = REPO / f"infra/packages/{packaging}.yaml"
-    packages = yaml.safe_load(path.read_text(encoding="utf-8"))[family]
-    assert set(ROWS) <= set(packages)
-    assert set(ROWS) <= set(packages["programs"])
+    here = Site({"infra_packaging": packaging}, {"os_family": family})
+    for name, row in ROWS.items():
+        assert here.of_packaging(row["program"]).startswith("/"), name
+        assert isinstance(here.of_packaging(row["packages"]), list), name
 
 
 def test_what_has_no_package_is_told_with_the_switch_that_turns_it_off():
-    given = {"infra_packaging": "distro", "vlogs_enabled": True, "vtraces_enabled": False}
-    rows = {name: ROWS[name] for name in ("vlogs", "vtraces")}
-    (message,) = daemon_parameters.package_problems(
-        given, {"vlogs": []}, rows, ["vlogs", "vtraces"]
-    )
+    grains = {"id": "infra-1", "os_family": "Debian"}
+    parameters = {name: value for name, value in merging.defaults(grains).items()}
+    for name in ("vtraces", "grafana", "vector"):
+        parameters[f"{name}_enabled"] = False
+    here = Site({**parameters, "infra_packaging": "distro", "vlogs_enabled": True}, grains)
+    (message,) = daemon_parameters.package_problems(here)
     assert message.startswith("vlogs_enabled: expected false with infra_packaging: distro")
 
 
@@ -478,7 +481,7 @@ BLACKBOX_HELP = {
 @pytest.mark.parametrize("release", BLACKBOX_HELP)
 def test_probes_are_quiet_by_a_flag_only_where_they_are_loud_without(monkeypatch, release):
     text, wanted = BLACKBOX_HELP[release]
-    row = yaml.safe_load((REPO / "infra/daemons.yaml").read_text(encoding="utf-8"))["blackbox"]
+    row = ROWS["blackbox"]
     conditional = [f for f in row["flags"] if isinstance(f, dict) and "help" in f]
     assert [f["flag"] for f in conditional] == ["--log.prober=error"]
     rows = [{"text": "--a", "template": "--a"}]

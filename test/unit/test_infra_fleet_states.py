@@ -1,9 +1,14 @@
 """States of a client and of registration: what they change, in test mode, and where things fail."""
 
+import datetime
 from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from infra_formula import paths, process
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
@@ -21,7 +26,14 @@ NODES = [
     {"key": "infra-1", "ip": "10.10.10.10", "seq": 1},
     {"key": "infra-2", "ip": "10.10.10.11", "seq": 2},
 ]
-SETTINGS = {"nodes": NODES[:1], "reserved": {}, "jobs": [], "others": {}}
+SETTINGS = {
+    "nodes": NODES[:1],
+    "reserved": {},
+    "jobs": [],
+    "others": {},
+    "dns_records": [],
+    "admin_ip": "10.10.10.10",
+}
 FACTS = {"ip": "10.10.10.21", "ins": "node-1", "cls": "nodes", "targets": [{"job": "ping"}]}
 PEM = "-----BEGIN CERTIFICATE-----\n" + "QUJD" * 20 + "\n-----END CERTIFICATE-----\n"
 MINE = {
@@ -175,20 +187,25 @@ def test_the_certificate_of_the_ca_is_published_and_not_shown(world):
 # -- registration --------------------------------------------------------------------------------
 
 
+def register(world, mine, settings=SETTINGS):
+    """The state of the inventory, in a run of its own with this mine."""
+    world.context.clear()
+    world.mine = dict(mine)
+    return register_state.inventory("x", settings)
+
+
 def test_the_inventory_says_who_came_and_who_left(world):
     world.opts["test"] = True
-    told = register_state.inventory("x", SETTINGS, mine=MINE)
+    told = register(world, MINE)
     assert told["result"] is None
     assert told["changes"] == {"joined": ["infra-1", "node-1"]}
     assert not (world.folder / "register.json").exists()
     world.opts["test"] = False
-    register_state.inventory("x", SETTINGS, mine=MINE)
+    register(world, MINE)
     assert set(inventory.recorded(world.minion)) == {"infra-1", "node-1"}
-    world.context.clear()
-    told = register_state.inventory("x", SETTINGS, mine={"infra-1": MINE["infra-1"]})
+    told = register(world, {"infra-1": MINE["infra-1"]})
     assert told["changes"] == {"left": ["node-1"]}
-    world.context.clear()
-    told = register_state.inventory("x", SETTINGS, mine={"infra-1": MINE["infra-1"]})
+    told = register(world, {"infra-1": MINE["infra-1"]})
     assert (told["result"], told["changes"]) == (True, {})
 
 
@@ -208,20 +225,20 @@ def test_without_a_master_nobody_is_forgotten(world):
 
 
 def test_an_infra_host_that_no_minion_has_is_named(world):
-    told = register_state.inventory("x", {**SETTINGS, "nodes": NODES}, mine=MINE)
+    told = register(world, MINE, {**SETTINGS, "nodes": NODES})
     assert told["result"] is True
     assert any("infra_hosts['infra-2']: no minion with" in w for w in told["warnings"])
 
 
 def test_what_is_refused_is_named_and_the_rest_is_registered(world):
-    told = register_state.inventory("x", SETTINGS, mine={**MINE, "evil": {"contract": 1}})
+    told = register(world, {**MINE, "evil": {"contract": 1}})
     assert any(w.startswith("refused: evil: ip: expected") for w in told["warnings"])
     assert told["changes"]["joined"] == ["infra-1", "node-1"]
 
 
 def test_targets_are_written_and_removed_and_others_kept(world):
     root = world.folder / "infra"
-    register_state.inventory("x", SETTINGS, mine=MINE)
+    register(world, MINE)
     (root / "targets" / "ping").mkdir(parents=True)
     (root / "targets" / "ping" / "mine.yml").write_text("[]\n", encoding="utf-8")
     world.opts["test"] = True
@@ -230,16 +247,38 @@ def test_targets_are_written_and_removed_and_others_kept(world):
     told = register_state.targets(str(root), SETTINGS, "root")
     assert told["changes"] == {"create": ["targets/ping/10.10.10.21.yml"]}
     assert register_state.targets(str(root), SETTINGS, "root")["changes"] == {}
-    world.context.clear()
-    register_state.inventory("x", SETTINGS, mine={"infra-1": MINE["infra-1"]})
+    register(world, {"infra-1": MINE["infra-1"]})
     told = register_state.targets(str(root), SETTINGS, "root")
     assert told["changes"] == {"remove": ["targets/ping/10.10.10.21.yml"]}
     assert [p.name for p in (root / "targets" / "ping").iterdir()] == ["mine.yml"]
 
 
+def test_in_a_run_all_states_go_by_one_answer_of_the_mine(world):
+    root = world.folder / "infra"
+    reads = []
+    world.functions["mine.get"] = lambda *words: reads.append(words) or world.get(*words)
+    register(world, MINE)
+    world.mine["late"] = {"contract": 1, "ip": "10.10.10.22", "ins": "late", "cls": "nodes"}
+    register_state.targets(str(root), SETTINGS, "root")
+    decided = inventory.decide(world.minion, SETTINGS)
+    assert set(decided["nodes"]) == set(MINE) == set(inventory.recorded(world.minion))
+    assert len(reads) == 1
+    # The settings are an argument: others decide anew, of the same answer.
+    other = inventory.decide(world.minion, {**SETTINGS, "others": {"switch": {"ip": "10.10.10.9"}}})
+    assert set(other["nodes"]) == {*MINE, "switch"}
+    assert len(reads) == 1
+
+
+def test_each_state_decides_by_itself_if_it_is_the_only_one(world):
+    world.mine = dict(MINE)
+    root = world.folder / "infra"
+    told = register_state.targets(str(root), SETTINGS, "root")
+    assert told["changes"] == {"create": ["targets/ping/10.10.10.21.yml"]}
+
+
 def test_a_file_of_somebody_else_is_kept_and_said(world):
     root = world.folder / "infra"
-    register_state.inventory("x", SETTINGS, mine=MINE)
+    register(world, MINE)
     theirs = root / "targets" / "ping" / "10.10.10.21.yml"
     theirs.parent.mkdir(parents=True)
     theirs.write_text("[]\n", encoding="utf-8")
@@ -294,6 +333,70 @@ def test_two_cas_are_said(world):
     told = authority(world)
     assert "infra-2 has another CA than infra-1" in told["warnings"][0]
     assert (world.folder / "ca.crt").read_text(encoding="utf-8") == PEM
+
+
+BY_ADDRESS = [{"key": "10.10.10.10", "ip": "10.10.10.10", "seq": 1}]
+
+
+def test_a_new_client_trusts_no_ca_of_an_address(world):
+    world.mine.update(MINE)
+    told = authority(world, nodes=BY_ADDRESS)
+    assert (told["result"], told["changes"]) == (False, {})
+    for part in (
+        "by its address",
+        "minion id as key of infra_hosts",
+        "ca_fingerprint",
+        "(infra-1)",
+    ):
+        assert part in told["comment"]
+    assert not (world.folder / "ca.crt").exists()
+
+
+def test_a_ca_that_is_trusted_already_stays_trusted(world):
+    path = world.folder / "ca.crt"
+    path.write_text(PEM, encoding="utf-8")
+    path.chmod(0o644)
+    world.mine.update(MINE)
+    told = authority(world, nodes=BY_ADDRESS)
+    assert (told["result"], told["changes"]) == (True, {})
+    assert "warnings" not in told
+    world.mine["infra-1"] = {**MINE["infra-1"], "ca": PEM.replace("QUJD", "RVZJ")}
+    told = authority(world, nodes=BY_ADDRESS)
+    assert (told["result"], told["changes"]) == (True, {})
+    assert "is not trusted: infra_hosts names the INFRA node by its address" in told["warnings"][0]
+    assert path.read_text(encoding="utf-8") == PEM
+
+
+def test_a_ca_is_pinned_by_its_fingerprint(world, real_ca):
+    pem, digest = real_ca
+    world.mine.update({"anybody": {**MINE["infra-1"], "ins": "anybody", "ca": pem}})
+    told = authority(world, nodes=BY_ADDRESS, fingerprints=[digest, "0" * 64])
+    assert told["changes"] == {str(world.folder / "ca.crt"): "created"}
+    # An INFRA node that is known by its id has to publish the pinned one as well.
+    world.mine.clear()
+    world.mine.update(MINE)
+    (world.folder / "ca.crt").unlink()
+    told = authority(world, fingerprints=digest.upper())
+    assert told["result"] is False
+    assert "none has the ca_fingerprint" in told["comment"]
+    told = authority(world, fingerprints="abc")
+    assert told["result"] is False
+    assert told["comment"].startswith("ca_fingerprint: expected SHA-256")
+
+
+@pytest.fixture(scope="module")
+def real_ca():
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    ca = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = ca.public_bytes(serialization.Encoding.PEM).decode()
+    return pem, ca.fingerprint(hashes.SHA256()).hex(":")
 
 
 def repository(world, monkeypatch, silent=(), **changes):
@@ -506,7 +609,8 @@ def test_a_key_is_fetched_once_and_is_the_one_that_is_expected(world, monkeypatc
 
 
 def test_a_client_takes_the_upstreams_that_fit_it(world, monkeypatch):
-    plan = {"targets": [{"family": "deb", "upstreams": [DEB]}]}
+    target = {"family": "deb", "releasever": "12", "arch": "x86_64"}
+    plan = {"targets": [{**target, "upstreams": [DEB]}]}
     planned = create_autospec(catalogue.plan, return_value=plan)
     monkeypatch.setattr(catalogue, "plan", planned)
     told = repository(world, monkeypatch, nodes=[], request={"modules": "node"})

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from infra_formula.registration import facts as own_facts
 from infra_formula.registration import generated, inventory
@@ -21,7 +21,10 @@ SETTINGS = {
     "reserved": {"i.pigsty": "infra_portal.home", "*.apps.pigsty": "dns_wildcards"},
     "jobs": [],
     "others": {},
+    "dns_records": ["${admin_ip} p.pigsty # the portal", "not a record"],
+    "admin_ip": "10.10.10.10",
 }
+OTHER_PEM = "-----BEGIN CERTIFICATE-----\n" + "RVZJ" * 20 + "\n-----END CERTIFICATE-----\n"
 PEM = "-----BEGIN CERTIFICATE-----\n" + "QUJD" * 20 + "\n-----END CERTIFICATE-----\n"
 
 
@@ -164,6 +167,7 @@ def test_an_instance_name_is_taken_once_and_a_minion_id_is_its_minions():
     ("name", "owner"),
     [
         ("i.pigsty", "infra_portal.home"),
+        ("p.pigsty", "dns_records"),
         ("x.apps.pigsty", "dns_wildcards"),
         ("node-22", "the minion node-22"),
         ("db.cluster", "node-21's"),
@@ -309,11 +313,43 @@ def test_a_ca_is_taken_from_infra_nodes_only():
     second = facts(11, ins="infra-2", ca=PEM)
     thief = facts(12, ins="thief", ca=PEM)
     mine = {"infra-1": first, "infra-2": second, "thief": thief}
-    assert set(inventory.trusted_authorities(mine, NODES)) == {"infra-1", "infra-2"}
-    # Two claim the address by which infra-1 is known: neither is believed. infra-2 is known by id.
+    found = inventory.divided_authorities(mine, NODES, [])
+    # infra-2 is known by its id, infra-1 by an address that anybody can claim, also alone.
+    assert set(found["trusted"]) == {"infra-2"}
+    assert set(found["unverified"]) == {"infra-1"}
     mine["thief"] = facts(10, ins="thief", ca=PEM.replace("QUJD", "RVZJ"))
     mine["other"] = facts(11, ins="other", ca=PEM.replace("QUJD", "RVZJ"))
-    assert set(inventory.trusted_authorities(mine, NODES)) == {"infra-2"}
+    found = inventory.divided_authorities(mine, NODES, [])
+    assert set(found["trusted"]) == {"infra-2"}
+    assert set(found["unverified"]) == {"infra-1", "thief"}
+    del mine["infra-1"], mine["infra-2"]
+    assert inventory.divided_authorities(mine, NODES, [])["trusted"] == {}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    keys=st.lists(st.sampled_from(["infra-1", "10.10.10.10", "10.10.10.11"]), max_size=3),
+    claims=st.dictionaries(
+        st.sampled_from(["infra-1", "thief", "10.10.10.10", "node-1"]),
+        st.tuples(st.sampled_from([10, 11, 12]), st.sampled_from([PEM, OTHER_PEM])),
+    ),
+)
+def test_no_claim_to_an_address_makes_a_ca_trusted(keys, claims):
+    nodes = [{"key": k, "ip": "10.10.10.10" if k == "infra-1" else k, "seq": n}
+             for n, k in enumerate(keys)]  # fmt: skip
+    mine = {i: facts(number, ins=i, ca=pem) for i, (number, pem) in claims.items()}
+    trusted = inventory.divided_authorities(mine, nodes, [])["trusted"]
+    assert set(trusted) <= {"infra-1"} & set(keys)
+    assert inventory.divided_authorities(mine, nodes, ["0" * 64])["trusted"] == {}
+
+
+def test_a_key_that_is_an_address_is_a_warning():
+    hosts = {"10.10.10.10": {"infra_seq": 1}, "infra-2": {"infra_seq": 2, "ip": "10.10.10.11"}}
+    (warning,) = infra_hosts.hosts_warnings({"infra_hosts": hosts})
+    assert warning.startswith("infra_hosts['10.10.10.10']: any minion can claim an address")
+    for known in ({"ca_fingerprint": "0" * 64}, {"ca_crt": PEM}):
+        assert infra_hosts.hosts_warnings({"infra_hosts": hosts, **known}) == []
+    assert infra_hosts.hosts_warnings({"infra_hosts": [1]}) == []
 
 
 # -- pillar --------------------------------------------------------------------------------------

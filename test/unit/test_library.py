@@ -11,6 +11,7 @@ from pathlib import Path
 
 import infra_formula
 import pytest
+import salt.config
 
 from _states import infra_library
 from tools import formula, release
@@ -88,8 +89,8 @@ class Salt(dict):
 
 @pytest.fixture
 def sync():
-    """infra/sync.sls as a Python module."""
-    loader = SourceFileLoader("sync_sls", str(release.SYNC))
+    """infra/map.py as a Python module."""
+    loader = SourceFileLoader("map_of_infra", str(release.MAP))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
     loader.exec_module(module)
     return module
@@ -101,13 +102,13 @@ KINDS = ("utils", "modules", "states")
 def test_a_bare_minion_syncs_once_from_the_environment_of_the_run(sync, tmp_path):
     salt = Salt(tmp_path)
     for _ in range(2):
-        sync.sync(salt, {"extension_modules": str(tmp_path)}, "dev")
+        sync.sync(salt, tmp_path, "dev")
     assert salt.calls == [*((kind, "dev", False) for kind in KINDS), "refresh"]
     assert (tmp_path / "infra_formula.synced").read_text() == f"{release.digest()}\n"
 
 
 def test_modules_of_others_are_none_of_the_release(sync, tmp_path):
-    sync.sync(Salt(tmp_path), {"extension_modules": str(tmp_path)}, "base")
+    sync.sync(Salt(tmp_path), tmp_path, "base")
     (tmp_path / "modules" / "others.py").write_text("")
     assert sync.digest(tmp_path) == release.digest()
 
@@ -115,14 +116,14 @@ def test_modules_of_others_are_none_of_the_release(sync, tmp_path):
 @pytest.mark.parametrize("damage", ["marker", "another release", "no library"])
 def test_what_is_not_this_release_is_synced_again(sync, tmp_path, damage):
     salt = Salt(tmp_path)
-    sync.sync(salt, {"extension_modules": str(tmp_path)}, "base")
+    sync.sync(salt, tmp_path, "base")
     if damage == "marker":
         (tmp_path / "infra_formula.synced").write_bytes(b"\xff")
     elif damage == "another release":
         (tmp_path / "utils/infra_formula/release.py").write_text('DIGEST = "0"')
     else:
         shutil.rmtree(tmp_path / "utils")
-    sync.sync(salt, {"extension_modules": str(tmp_path)}, "base")
+    sync.sync(salt, tmp_path, "base")
     assert len(salt.calls) == 8
 
 
@@ -133,33 +134,21 @@ def test_half_a_release_is_synced_again_by_the_next_run(sync, tmp_path):
         shutil.copytree(formula.ROOT / folder, half / folder)
     (half / "_utils/infra_formula/process.py").unlink()
     cache = tmp_path / "cache"
-    opts = {"extension_modules": str(cache)}
-    sync.sync(Salt(cache, half), opts, "base")
+    sync.sync(Salt(cache, half), cache, "base")
     assert not (cache / "infra_formula.synced").exists()
-    sync.sync(Salt(cache), opts, "base")
+    sync.sync(Salt(cache), cache, "base")
     assert (cache / "infra_formula.synced").exists()
 
 
-def test_under_salt_ssh_a_state_syncs(sync, monkeypatch, tmp_path):
-    salt = Salt(tmp_path)
-    opts = {"extension_modules": str(tmp_path), "__master_opts__": {}}
-    sync.sync(salt, opts, "dev")
-    assert salt.calls == []
-    monkeypatch.setattr(sync, "__salt__", salt, raising=False)
-    monkeypatch.setattr(sync, "__opts__", opts, raising=False)
-    monkeypatch.setattr(sync, "saltenv", "dev", raising=False)
-    assert sync.run() == {
-        "infra-sync-modules-loaded": {
-            "infra_library.synced": [
-                {"order": "first"},
-                {"environment": "dev"},
-                {"reload_modules": True},
-            ]
-        }
-    }
-    monkeypatch.setattr(infra_library, "__salt__", salt, raising=False)
+def test_under_salt_ssh_the_library_is_the_master_s_and_a_state_syncs(sync, monkeypatch, tmp_path):
+    roots = {"file_roots": {"dev": [str(formula.ROOT)]}, "cachedir": str(tmp_path / "cache")}
+    opts = {**salt.config.master_config(None), **roots, "fileserver_backend": ["roots"]}
+    found = sync.library_on_master(opts, "dev")
+    assert (found / "infra_formula/data/schema.py").is_file()
+    functions = Salt(tmp_path)
+    monkeypatch.setattr(infra_library, "__salt__", functions, raising=False)
     assert infra_library.synced("x", "dev")["changes"] == {"synced": ["utils.x"]}
-    assert salt.calls == [(kind, "dev", False) for kind in KINDS]
+    assert functions.calls == [(kind, "dev", False) for kind in KINDS]
 
 
 def test_the_digest_is_that_of_the_files_and_changes_with_each(monkeypatch, tmp_path):
@@ -179,7 +168,7 @@ def test_the_digest_is_that_of_the_files_and_changes_with_each(monkeypatch, tmp_
 
 
 def test_what_is_served_and_what_is_in_the_library_have_one_digest():
-    text = release.SYNC.read_text(encoding="utf-8")
+    text = release.MAP.read_text(encoding="utf-8")
     (served,) = re.findall(r'DIGEST = "([0-9a-f]{64})"', text)
     assert served in release.RELEASE.read_text(encoding="utf-8")
 

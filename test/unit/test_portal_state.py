@@ -70,6 +70,33 @@ def test_a_portal_is_applied_once_and_each_entry_is_reported(root):
     assert not (root / "conf.d/wiki.conf").exists()
 
 
+REGISTRATION = {
+    "nodes": [],
+    "reserved": {},
+    "jobs": [],
+    "others": {"lb-1": {"ip": "10.10.10.30", "haproxy": 9101}},
+    "dns_records": [],
+    "admin_ip": "10.10.10.10",
+}
+
+
+def test_consoles_are_those_of_the_registration_that_the_state_is_given(root, monkeypatch):
+    functions = {**state.__salt__, "mine.get": lambda *_: {}}
+    monkeypatch.setattr(state, "__salt__", functions)
+    monkeypatch.setattr(state, "__opts__", {"test": False, "id": "infra-1"})
+    ret = managed(registration=REGISTRATION)
+    assert ret["result"] is True, ret["comment"]
+    upstream = root / "conf.d/haproxy/upstream-lb-1.conf"
+    assert "10.10.10.30:9101" in upstream.read_text()
+    # Registered means recorded: what is done later, without the pillar, leaves the console there.
+    inventory.record(inventory.decide(Minion(functions, state.__opts__), REGISTRATION)["nodes"])
+    refreshed = state.certificates_refreshed("x", WIKI, portal_samples.settings(nginx_group="root"))
+    assert (refreshed["result"], refreshed["changes"]) == (True, {})
+    state.__context__.clear()
+    assert managed(registration={**REGISTRATION, "others": {}})["changes"]["remove"]
+    assert not upstream.exists()
+
+
 def test_other_settings_are_recorded_even_if_no_file_changes(root):
     managed()
     given = portal_samples.settings(nginx_group="root", another="setting")

@@ -15,32 +15,26 @@ TEMPLATES = sorted(
 EXPRESSION = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
 # Macros, whose own text is read here as well.
 MACRO = re.compile(
-    r"(cleaned|configured|installed|removed|running|untrusted|checked)\(.*\)", re.DOTALL
+    r"(cleaned|configured|daemon_states|installed|recorded|removed|running|untrusted|checked)\(.*\)",
+    re.DOTALL,
 )
-# Of the formula's own tables (components.yaml, daemons.yaml, platforms), and literals of a loop.
+# Of the formula's own tables (components.yaml, platforms), and literals of a loop.
 OWN = {
-    *("boolean", "component.name", "component.unit", "daemon.seconds", "daemon.unit"),
-    *("daemons.grafana.unit", "done[-1]", "done[-1] if done else 'infra-clean-allowed'"),
-    *("drop_in", "files", "infra.ca_trust_command", "kind", "nodes | length"),
-    *("requisite", "root", "stage", "user", "who"),
+    *("boolean", "component.name", "daemon.seconds", "daemon.unit", "pattern", "option"),
+    *("daemons[name].unit", "done[-1]", "done[-1] if done else 'infra-clean-allowed'"),
+    *("drop_in", "infra.ca_trust_command", "kind", "component", "what"),
+    *("requisite", "stage", "user", "who"),
+    *("service.name", "service.unit", "service.file_set", "service.root"),
     "' --fresh' if grains['os_family'] == 'Debian'",
-    "'https' if infra.minio_https else 'http'",
     "'managed' if infra.certbot_dns_credentials else 'absent'",
-    "'infra.node.ca' if infra.identity is none else 'infra.pillar'",
-    "timeout[:-1] | int * {'s': 1, 'm': 60, 'h': 3600}.get(timeout[-1], 1)",
-    ".Expr|queryEscape",  # of vmalert's templates, within a string
+    "'infra.pillar' if site.is_infra_node else 'infra.node.ca'",
 }
 # The same under a name that is somebody else's in another file.
 OWN_HERE = {
     ("ca/untrust.jinja", "name"),
-    ("clean.jinja", "argument"),
     ("clean.jinja", "name"),
-    ("daemon/clean.sls", "name"),
-    ("daemon/package.jinja", "name"),
     ("daemon/states.jinja", "name"),
     ("orch/minion.jinja", "key"),  # checked by the line before it
-    ("vmalert/init.sls", "key"),
-    ("vmetrics/init.sls", "key"),
 }
 
 

@@ -39,6 +39,8 @@ class _Daemon(TypedDict):
     version: str  # the flag that prints it
     port: int
     port_parameter: str
+    switch: str
+    made: list[str]  # data directories
     health: str  # path that answers 200
     reload: Reload
     after: list[str]  # units

@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
-from typing import Any
 
-import salt.utils.yaml
-
-from infra_formula import templates
 from infra_formula.daemon import flags
+from infra_formula.firewall import arguments as firewall_arguments
 from infra_formula.firewall import entitlements
-from infra_formula.minion import Minion
+from infra_formula.parameters import site
+from infra_formula.parameters.site import Site
 
 
-def problems(minion: Minion, parameters: dict[str, Any], family: str) -> list[str]:
+def problems(here: Site) -> list[str]:
     """Problems of packages, options, ports and networks.
-
-    parameters
-        The dictionary below ``infra:`` in pillar; types were checked before.
-    family
-        ``Debian`` or ``RedHat``.
 
     Returns one message per problem, each beginning with the key path.
     """
-    effective = {**_data(minion, "defaults.yaml"), **parameters}
-    rows = _data(minion, "daemons.yaml")
-    components = [row["name"] for row in _data(minion, "components.yaml")]
-    packages = _data(minion, f"packages/{effective['infra_packaging']}.yaml")[family]
-    errors = package_problems(effective, packages, rows, components)
-    for row in rows.values():
-        problem = flags.options_problem(effective[row["options"]]) if "options" in row else None
+    errors = package_problems(here)
+    for _name, row, _component in site.daemon_rows():
+        problem = flags.options_problem(here[row["options"]]) if "options" in row else None
         if problem:
             errors.append(f"{row['options']}: {problem}")
-    if effective["infra_listen"] == "127.0.0.1" and len(effective["infra_hosts"]) > 1:
+    if here["infra_listen"] == "127.0.0.1" and len(here["infra_hosts"]) > 1:
         errors.append("infra_listen: expected auto or 0.0.0.0 with several INFRA nodes")
-    reach = _data(minion, "reach.yaml")
-    services = [*rows, *(row["service"] for row in reach if row["reached_by"] != "all")]
-    errors += entitlements.problems(effective, services)
-    for index, network in enumerate(effective["node_firewall_intranet"]):
+    errors += entitlements.problems(here.parameters, firewall_arguments.services())
+    for index, network in enumerate(here["node_firewall_intranet"]):
         try:
             ipaddress.ip_network(network)
         except ValueError as err:
@@ -48,32 +34,16 @@ def problems(minion: Minion, parameters: dict[str, Any], family: str) -> list[st
     return errors
 
 
-def package_problems(
-    parameters: dict[str, Any],
-    packages: dict[str, Any],
-    rows: dict[str, Any],
-    components: Iterable[str],
-) -> list[str]:
-    """Enabled daemons for which the packaging has no package.
+def package_problems(here: Site) -> list[str]:
+    """Enabled components for which the packaging has no package.
 
-    parameters
-        All parameters, defaults included.
-    packages
-        The family's part of ``infra/packages/<infra_packaging>.yaml``.
-    rows
-        ``infra/daemons.yaml``.
-    components
-        Names of all components.
-
-    Returns one message per daemon, each beginning with the parameter that turns it off.
+    Returns one message per component, each beginning with the parameter that turns it off.
     """
     return [
-        f"{row['switch']}: expected false with infra_packaging: {parameters['infra_packaging']}, "
+        f"{component['switch']}: expected false with infra_packaging: {here['infra_packaging']}, "
         f"which has no package of {name} ({row['title'].split(',')[0]})"
-        for name, row in rows.items()
-        if name in components and parameters[row["switch"]] is True and not packages.get(name)
+        for name, row, component in site.daemon_rows()
+        if name == component["name"]
+        and here[component["switch"]] is True
+        and not here.of_packaging(row["packages"])
     ]
-
-
-def _data(minion: Minion, name: str) -> Any:
-    return salt.utils.yaml.safe_load(templates.read(minion, f"salt://infra/{name}"))

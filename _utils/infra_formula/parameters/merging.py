@@ -1,56 +1,46 @@
-"""The parameters of one minion: defaults < os family < pillar < its ``nodes``.
-
-``infra/map/parameters.jinja`` merges in the same way for the SLS: Jinja cannot call the library,
-which a bare minion does not have while it renders.
-"""
+"""The parameters of one minion: defaults < os family < pillar < its ``nodes``."""
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Mapping
 from typing import Any
 
 import salt.utils.dictupdate
-import salt.utils.yaml
 
-from infra_formula import templates
-from infra_formula.minion import Minion
+from infra_formula.data import load
 from infra_formula.parameters import schema
 
-
-def read_yaml(minion: Minion, name: str) -> Any:
-    """Data of a YAML file of the formula.
-
-    name
-        Its path below ``salt://infra/``.
-
-    Raises CommandFailed if it is not served.
-    """
-    return _parsed(templates.read(minion, f"salt://infra/{name}"))
+FAMILIES = ("Debian", "RedHat")
 
 
-@functools.lru_cache(maxsize=16)
-def _parsed(text: str) -> Any:
-    return salt.utils.yaml.safe_load(text)
-
-
-def rules(minion: Minion) -> dict[str, Any]:
+def rules() -> dict[str, Any]:
     """The rule of each parameter; that of ``nodes`` has those that a node may have."""
-    found = schema.parameters(read_yaml(minion, "schema.yaml"))
+    found = schema.parameters(load("schema"))
     each = {name: rule for name, rule in found.items() if name not in ("infra_hosts", "nodes")}
     nodes = {"type": "map", "items": {"type": "map", "keys": each}, "default": {}}
     return {**found, "nodes": nodes}
 
 
-def is_infra_node(minion: Minion, parameters: Any) -> bool:
-    """Whether ``infra_hosts`` names this minion, by its id or an address."""
+def os_family(grains: Mapping[str, Any]) -> str:
+    """``Debian`` or ``RedHat``; pillar validation refuses any other."""
+    family = str(grains.get("os_family"))
+    return family if family in FAMILIES else FAMILIES[0]
+
+
+def names_of_minion(grains: Mapping[str, Any]) -> set[str]:
+    """Keys by which ``infra_hosts`` names a minion: its id and its IPv4 addresses."""
+    return {grains["id"], *grains.get("ipv4", [])}
+
+
+def is_infra_node(grains: Mapping[str, Any], parameters: Any) -> bool:
+    """Whether ``infra_hosts`` names this minion."""
     hosts = mapping(mapping(parameters).get("infra_hosts"))
-    return bool(set(hosts) & {minion.grains["id"], *minion.grains.get("ipv4", [])})
+    return bool(set(hosts) & names_of_minion(grains))
 
 
-def node_overrides(minion: Minion, parameters: Any) -> dict[str, Any]:
+def node_overrides(grains: Mapping[str, Any], parameters: Any) -> dict[str, Any]:
     """Values of ``nodes`` for this minion."""
     nodes = mapping(mapping(parameters).get("nodes"))
-    grains = minion.grains
     merged: dict[str, Any] = {}
     for key in [*grains.get("ipv4", []), *grains.get("ipv6", []), grains["id"]]:
         merged.update(mapping(nodes.get(key)))
@@ -64,11 +54,28 @@ def with_secrets(parameters: Any, secrets: Any) -> Any:
     return salt.utils.dictupdate.merge(parameters, secrets, strategy="recurse")
 
 
-def defaults(minion: Minion) -> dict[str, Any]:
+def defaults(grains: Mapping[str, Any]) -> dict[str, Any]:
     """Value of each parameter that neither pillar nor ``nodes`` set, on this minion's platform."""
-    found = {name: rule["default"] for name, rule in rules(minion).items() if "default" in rule}
-    platform = "RedHat" if minion.grains.get("os_family") == "RedHat" else "Debian"
-    return {**found, **read_yaml(minion, f"osfamily/{platform}.yaml")}
+    found = {
+        name: rule["default"]
+        for section in load("schema").values()
+        for name, rule in section.items()
+        if "default" in rule
+    }
+    return {**found, **load("platforms")[os_family(grains)]}
+
+
+def merged(grains: Mapping[str, Any], parameters: Any, secrets: Any) -> dict[str, Any]:
+    """All parameters of this minion.
+
+    parameters, secrets
+        The pillars ``infra`` and ``infra_secrets``, of which the types were checked. Only an INFRA
+        node takes secrets.
+    """
+    if is_infra_node(grains, parameters):
+        parameters = with_secrets(parameters, secrets)
+    values = mapping(parameters)
+    return {**defaults(grains), **values, **node_overrides(grains, values)}
 
 
 def mapping(value: Any) -> dict[str, Any]:

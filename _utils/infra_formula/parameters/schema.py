@@ -8,7 +8,8 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
     file or a thing: letters, digits, ``.``, ``_``, ``-``), ``port``, ``path`` (absolute),
     ``domain``, ``endpoint`` (``host:port``), ``ip``, ``url``, ``duration`` (``30s``, ``15d``),
     ``timeout`` (a duration that nginx takes: no years), ``days`` (``397d``), ``size`` (``400m``),
-    ``null``, ``list``, ``map`` or ``any``.
+    ``fingerprint`` (of OpenPGP keys, whole), ``digest`` (SHA-256), ``null``, ``list``, ``map`` or
+    ``any``.
 ``enum``
     The values allowed.
 ``min``, ``max``
@@ -52,6 +53,7 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _DURATION = re.compile(r"[0-9]{1,6}(?:ms|[smhdwy])")
 _SIZE = re.compile(r"[0-9]{1,9}[kKmMgG]?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_FINGERPRINT = re.compile(r"[0-9A-Fa-f]{40}(?:[0-9A-Fa-f]{24})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _SHOWN = 60
 
@@ -152,6 +154,37 @@ def text_problem(value: Any) -> str | None:
     return "text without control characters" if _CONTROL.search(bare) else None
 
 
+def fingerprints(text: str) -> list[str]:
+    """Whole fingerprints of OpenPGP keys in a string.
+
+    text
+        Fingerprints of 40 or 64 hexadecimal digits, with commas or spaces between; the digits of
+        one may stand in groups, as gpg prints them.
+
+    Returns none if any part of the string is not a whole fingerprint: the end of one, a key ID,
+    can be forged.
+    """
+    found: list[str] = []
+    for part in filter(str.strip, text.split(",")):
+        words = part.split()
+        if not all(map(_FINGERPRINT.fullmatch, words)):
+            words = ["".join(words)]
+        if not all(map(_FINGERPRINT.fullmatch, words)):
+            return []
+        found += words
+    return list(dict.fromkeys(found))
+
+
+def digest(text: Any) -> str:
+    """A SHA-256 fingerprint as 64 small hexadecimal digits; empty if the value is not one.
+
+    text
+        The digits; colons or spaces may stand between them, as openssl prints them.
+    """
+    bare = re.sub(r"[:\s]", "", text).lower() if isinstance(text, str) else ""
+    return bare if re.fullmatch(r"[0-9a-f]{64}", bare) else ""
+
+
 def _is_ip(value: Any, version: int | None = None) -> bool:
     try:
         address = ipaddress.ip_address(value)
@@ -198,6 +231,14 @@ _SCALARS: dict[str, Callable[[Any], str | None]] = {
     ),
     "days": lambda v: _when(
         isinstance(v, str) and bool(re.fullmatch(r"[1-9][0-9]{0,4}d", v)), "days, like 397d"
+    ),
+    "fingerprint": lambda v: _when(
+        isinstance(v, str) and not line_problem(v) and bool(fingerprints(v)),
+        "whole fingerprints, of 40 or 64 hexadecimal digits each (no key IDs)",
+    ),
+    "digest": lambda v: _when(
+        bool(digest(v)) and not line_problem(v),
+        "a SHA-256 fingerprint of 64 hexadecimal digits",
     ),
     "size": lambda v: _when(
         (_is_int(v) and v >= 0) or (isinstance(v, str) and bool(_SIZE.fullmatch(v))),

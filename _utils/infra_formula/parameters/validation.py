@@ -17,7 +17,9 @@ from infra_formula.monitoring import alertmanager, scraping, vmalert
 from infra_formula.ntp import chrony
 from infra_formula.parameters import merging, schema
 from infra_formula.parameters import secrets as secret_parameters
+from infra_formula.parameters.site import Site
 from infra_formula.pki import authority, certbot_requests
+from infra_formula.portal import arguments as portal_arguments
 from infra_formula.portal import entries as portal_entries
 from infra_formula.portal import pages, rendering
 from infra_formula.registration import facts as own_facts
@@ -53,16 +55,20 @@ def check(
     Returns messages that begin with the key path, which is ``infra_secrets:…`` for what comes from
     there. No message shows a secret.
     """
-    rules = merging.rules(minion)
-    infra_node = all_minions or merging.is_infra_node(minion, parameters)
+    family = minion.grains.get("os_family")
+    if family not in merging.FAMILIES:
+        error = f"os_family: expected a minion of {' or '.join(merging.FAMILIES)}, got {family}"
+        return {"errors": [error], "warnings": []}
+    rules = merging.rules()
+    infra_node = all_minions or merging.is_infra_node(minion.grains, parameters)
     if infra_node:
         warnings = secret_parameters.overridden(parameters, secrets)
         values = merging.with_secrets(parameters, secrets)
     else:
         warnings = secret_parameters.misplaced_on_client(rules, parameters, secrets)
         values, secrets = parameters, None
-    overrides = {} if all_minions else merging.node_overrides(minion, values)
-    defaults = merging.defaults(minion) if infra_node else None
+    overrides = {} if all_minions else merging.node_overrides(minion.grains, values)
+    defaults = merging.defaults(minion.grains) if infra_node else None
     errors = _type_errors(rules, values, infra_node)
     if not errors:
         errors = _errors_of(minion, {**values, **overrides}, defaults, all_minions)
@@ -71,6 +77,8 @@ def check(
     secret_values = merging.mapping(secrets)
     errors = secret_parameters.redact(rules, errors, values, overrides, secret_values)
     errors = _misplaced_in_secrets(secrets) + errors
+    if all_minions or (infra_node and minion.opts.get("file_client") != "local"):
+        warnings = warnings + infra_hosts.hosts_warnings(merging.mapping(values))
     if not infra_node and merging.mapping(parameters).get("infra_secrets_strict") is True:
         errors, warnings = warnings + errors, []
     return {"errors": errors, "warnings": warnings}
@@ -82,7 +90,7 @@ def check_secrets(minion: Minion, secrets: Any) -> Findings:
     secrets
         The dictionary below ``infra_secrets:``. The rest of an entry may stand below ``infra:``.
     """
-    rules = {name: _partial(rule) for name, rule in merging.rules(minion).items()}
+    rules = {name: _partial(rule) for name, rule in merging.rules().items()}
     rule = {"type": "map", "keys": rules, "secret": True}
     errors = schema.check("", merging.mapping(secrets), rule)
     errors = _misplaced_in_secrets(secrets) + [f"infra_secrets:{error}" for error in errors]
@@ -121,7 +129,7 @@ def check_data(minion: Minion, pillar: Any) -> Findings:
 
 def split(minion: Minion, parameters: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divide parameters into ``infra`` for all minions and ``infra_secrets`` for INFRA nodes."""
-    public, secret, _ = secret_parameters.split(merging.rules(minion), parameters)
+    public, secret, _ = secret_parameters.split(merging.rules(), parameters)
     return public, secret
 
 
@@ -155,10 +163,10 @@ def _errors_of(
         errors += infra_hosts.hosts_problems(hosts, admin_ip)
     if defaults is not None and (all_minions or not errors):
         merged = {**defaults, **values}
-        portal, settings = merged["infra_portal"], _portal_settings(minion, merged)
         if merged["nginx_enabled"]:
+            settings = portal_arguments.portal(_seen_from_infra_node(minion, merged))
             check_portal = portal_entries.problems if all_minions else rendering.problems
-            errors += check_portal(portal, settings)
+            errors += check_portal(merged["infra_portal"], settings)
     return errors
 
 
@@ -185,9 +193,11 @@ def _errors_of_components(
     for parameter in ("infra_services", "infra_extra_services"):
         if parameters.get(parameter) is not None:
             errors += pages.card_problems(parameter, parameters[parameter])
-    errors += daemon_parameters.problems(minion, parameters, minion.grains["os_family"])
+    errors += daemon_parameters.problems(
+        Site({**merging.defaults(minion.grains), **parameters}, minion.grains)
+    )
     errors += authority.problems(parameters)
-    errors += catalogue.upstream_problems(parameters.get("repo_upstream"))
+    errors += catalogue.problems(parameters)
     errors += dnsmasq.problems(parameters)
     errors += chrony.problems(parameters)
     errors += resolver.problems(parameters)
@@ -205,33 +215,12 @@ def _errors_of_components(
     return errors
 
 
-def _portal_settings(minion: Minion, merged: dict[str, Any]) -> dict[str, Any]:
-    """What the portal's entries are checked against."""
-    hosts = {
-        key: host.get("ip") or infra_hosts.address_or_none(key) or merged["admin_ip"]
-        for key, host in merged["infra_hosts"].items()
-    }
-    components = {
-        row["name"]: {"port": merged[row["port"]] if "port" in row else None}
-        for row in merging.read_yaml(minion, "components.yaml")
-        if "switch" not in row or merged[row["switch"]]
-    }
-    known = {minion.grains["id"], *minion.grains.get("ipv4", [])}
-    own_address = next((ip for key, ip in hosts.items() if key in known), None)
-    return {
-        **merged,
-        "components": components,
-        "addresses": list(hosts.values()),
-        "own_address": own_address,
-        "own_addresses": [*minion.grains.get("ipv4", []), *minion.grains.get("ipv6", [])],
-        "own_names": [minion.grains.get(name, "") for name in ("id", "host", "fqdn")],
-        "infra_names": list(hosts),
-        "tool_ports": {
-            name: merged[row["port"]]
-            for name, row in merging.read_yaml(minion, "daemons.yaml").items()
-        },
-        "closed_ports": [],
-    }
+def _seen_from_infra_node(minion: Minion, parameters: dict[str, Any]) -> Site:
+    """The site as an INFRA node has it, even if this minion is none."""
+    here = Site(parameters, minion.grains)
+    if here.is_infra_node or not here.infra_nodes:
+        return here
+    return Site(parameters, {**minion.grains, "id": here.infra_nodes[0]["key"]})
 
 
 # -- helpers -------------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import Any, TypedDict
 
+from infra_formula.data import load
 from infra_formula.errors import InvalidInput
 from infra_formula.minion import Minion
-from infra_formula.parameters import merging, schema, validation
+from infra_formula.parameters import schema, validation
 from infra_formula.parameters.secrets import without_value
 from infra_formula.pigsty import inventory as inventories
 from infra_formula.pigsty import modules, report, values
@@ -118,8 +119,8 @@ class _Conversion:
 
     def __init__(self, minion: Minion, inventory: Inventory) -> None:
         self.minion, self.inventory = minion, inventory
-        self.rules: dict[str, Any] = schema.parameters(merging.read_yaml(minion, "schema.yaml"))
-        self.table: dict[str, Any] = merging.read_yaml(minion, "pigsty.yaml")
+        self.rules: dict[str, Any] = schema.parameters(load("schema"))
+        self.table: dict[str, Any] = load("pigsty")
         self.notes: list[str] = list(inventory["notes"])
         self.rows: dict[int, report.Row] = {}
         self.hosts = Hosts(inventory)

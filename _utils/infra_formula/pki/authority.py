@@ -42,6 +42,7 @@ from infra_formula import paths
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
+from infra_formula.parameters import schema
 from infra_formula.pki import certificates as pki_certificates
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def problems(parameters: dict[str, Any]) -> list[str]:
     Returns one message per error, each beginning with the key path.
     """
     errors = []
+    expected = expected_fingerprints(parameters.get("ca_fingerprint"))
     for name, given in (parameters.get("certs") or {}).items():
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
             errors.append(
@@ -67,7 +69,28 @@ def problems(parameters: dict[str, Any]) -> list[str]:
             specification({**with_defaults(name, given), "key": ""}, "")
         except SaltInvocationError as err:
             errors.append(f"certs.{name}.{err}")
+    pem = parameters.get("ca_crt")
+    if pem and pki_certificates.fingerprint(pem) not in ("", *expected) and expected:
+        errors.append("ca_fingerprint: expected the fingerprint of ca_crt, got that of another CA")
     return errors
+
+
+def expected_fingerprints(value: str | list[str] | None) -> list[str]:
+    """The parameter ``ca_fingerprint`` as a list of small digits.
+
+    value
+        One SHA-256 fingerprint, or several.
+
+    Raises InvalidInput for what is not one.
+    """
+    texts = [value] if isinstance(value, str) else value or []
+    found = [schema.digest(text) for text in texts]
+    if not all(found):
+        raise InvalidInput(
+            "ca_fingerprint: expected SHA-256 fingerprints of 64 hexadecimal digits, got"
+            f" {schema.show(value)}"
+        )
+    return found
 
 
 def with_defaults(name: str, given: dict[str, Any]) -> dict[str, Any]:

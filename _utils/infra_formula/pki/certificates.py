@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from infra_formula.errors import CommandFailed
@@ -73,6 +73,15 @@ def pair_fault(cert: str, key: str) -> str | None:
     if _spki(public) != _spki(private.public_key()):
         return f"key: expected the private key of {cert}, {key} is another's"
     return None
+
+
+def fingerprint(pem: str) -> str:
+    """SHA-256 fingerprint of a PEM certificate, as small digits; empty if it is not one."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+    except ValueError:
+        return ""
+    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def is_in_bundle(path: str, bundle: str) -> bool:

@@ -88,7 +88,7 @@ def render(
     Raises InvalidInput with every error in the portal.
     """
     portal, settings = _or_recorded(portal, settings)
-    files = rendering.rendered(minion, portal, settings, inventory.registered(minion))
+    files = rendering.rendered(minion, portal, settings, inventory.recorded(minion))
     return {rel: file.get("text", f"-> {file.get('link')}") for rel, file in files.items()}
 
 
@@ -101,7 +101,7 @@ def diff(
         As for :func:`validate`. The file of users is not compared: no password is recorded.
     """
     portal, settings = _or_recorded(portal, settings)
-    files = rendering.rendered(minion, portal, settings, inventory.registered(minion))
+    files = rendering.rendered(minion, portal, settings, inventory.recorded(minion))
     difference = FileSet("portal", rendering.ROOT).plan(files).diff
     difference.pop(".htpasswd", None)
     return difference

@@ -23,6 +23,7 @@ from infra_formula.portal import applied, cards, htpasswd, pages, rendering, ser
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import served, views
 from infra_formula.registration import generated, inventory
+from infra_formula.registration.facts import Facts
 from infra_formula.state import Plan
 from infra_formula.uninstall import install_record
 
@@ -54,11 +55,16 @@ def plan(
     minion: Minion,
     portal: dict[str, Any],
     settings: Settings,
+    registered: dict[str, Facts],
     users: dict[str, str],
     clean: bool,
 ) -> Plan:
-    """Plan nginx's configuration (see ``infra_portal.managed``)."""
-    files = rendering.rendered(minion, portal, settings, inventory.registered(minion))
+    """Plan nginx's configuration (see ``infra_portal.managed``).
+
+    registered
+        The inventory: minion id → accepted facts.
+    """
+    files = rendering.rendered(minion, portal, settings, registered)
     files.update(htpasswd.files(users, settings["nginx_group"], rendering.ROOT))
     replace = (*_PACKAGE_DEFAULTS, *(_unmanaged(files) if clean else ()))
     file_plan = FileSet(_SET, rendering.ROOT, replace=replace, whole_tree=True).plan(files)
@@ -84,9 +90,9 @@ def plan(
 def certificates_refreshed(minion: Minion, portal: dict[str, Any], settings: Settings) -> Plan:
     """Plan the links to the newest certificates of a portal that is applied.
 
-    The file of users stays as it is.
+    The file of users stays as it is, and so do the consoles of the minions registered last.
     """
-    files = rendering.rendered(minion, portal, settings, inventory.registered(minion))
+    files = rendering.rendered(minion, portal, settings, inventory.recorded(minion))
     file_set = FileSet(_SET, rendering.ROOT, whole_tree=True)
     files.update(_present_files(set(file_set.managed_files()) - set(files)))
     file_plan = file_set.plan(files)
@@ -171,20 +177,19 @@ def pages_plan(
     minion: Minion,
     portal: dict[str, Any],
     settings: Settings,
+    registered: dict[str, Facts],
     version: str,
-    nodes: list[dict[str, Any]] | None,
     services: list[dict[str, Any]] | None,
     extra_services: list[dict[str, Any]],
 ) -> Plan:
-    """Plan the portal's own pages (see ``infra_portal.pages``)."""
-    if nodes is None:
-        nodes = generated.page_nodes(inventory.registered(minion), settings["admin_ip"])
+    """Plan the portal's own pages (see ``infra_portal.pages``).
+
+    registered
+        The inventory: minion id → accepted facts.
+    """
+    nodes = generated.page_nodes(registered, settings["admin_ip"])
     files, record = pages.files(minion, portal, settings, nodes, version, services, extra_services)
     file_plan = FileSet("pages", settings["nginx_home"], skip_unmanaged=True).plan(files)
-    changes: dict[str, Any] = {**file_plan.summary()}
-    if record["alerts_page"] != cards.recorded()["alerts_page"]:
-        # The portal's configuration depends on it, even if no page changes.
-        changes["alerts lead to"] = record["alerts_page"] or "Alertmanager"
     warnings = [
         f"{path}: an unmanaged page is left untouched; set infra_portal.home.path to another "
         "directory to have the formula's page"
@@ -192,10 +197,10 @@ def pages_plan(
     ]
     hidden = _hidden_cards(record)
     return Plan(
-        changes=changes,
+        changes={**file_plan.summary()},
         comment=f"The pages are up to date{hidden}.",
         would=f"The pages would change{hidden}.",
-        apply=file_plan.apply if file_plan.has_changes else lambda: None,
+        apply=file_plan.apply,
         warnings=warnings,
         record=lambda: atomic.write(cards.record_path(), json.dumps(record, indent=1), 0o600),
     )

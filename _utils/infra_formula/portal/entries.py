@@ -14,7 +14,7 @@ from infra_formula.parameters import schema
 from infra_formula.portal import hosts
 
 Settings = dict[str, Any]
-"""Parameters and facts that the portal depends on (see infra/nginx/settings.jinja)."""
+"""Parameters and facts that the portal depends on (see infra_formula.portal.arguments)."""
 
 ENTRY = {
     "domain": {"type": "domain"},

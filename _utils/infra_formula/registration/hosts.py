@@ -44,6 +44,24 @@ def hosts_problems(hosts: Any, admin_ip: str) -> list[str]:
     return errors
 
 
+def hosts_warnings(parameters: dict[str, Any]) -> list[str]:
+    """What about ``infra_hosts`` deserves attention.
+
+    parameters
+        The dictionary below ``infra:``.
+    """
+    hosts = parameters.get("infra_hosts")
+    if parameters.get("ca_crt") or parameters.get("ca_fingerprint"):
+        return []
+    return [
+        f"infra_hosts[{key!r}]: any minion can claim an address, so a new client trusts no CA that"
+        " comes from it; use the minion id as key and the address as `ip`, or set ca_fingerprint"
+        " (docs/fleet.md)"
+        for key in (hosts if isinstance(hosts, dict) else ())
+        if address_or_none(key) is not None
+    ]
+
+
 def address_or_none(text: Any) -> str | None:
     """The value if it is an IP address, else None."""
     try:

@@ -17,13 +17,14 @@ from infra_formula.dns import records as dns_records
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
-from infra_formula.registration import facts
+from infra_formula.pki import certificates
+from infra_formula.registration import facts, hosts
 from infra_formula.registration.facts import Facts
 
 log = logging.getLogger(__name__)
 
 PATH = Path("/var/lib/infra/register.json")
-_DECISION = "infra_register.accepted"
+_RUN = "infra_register.run"
 _RESERVED_IDS = ("default", "master")  # names of files in /etc/hosts.d
 
 
@@ -48,8 +49,9 @@ def accept(
         unexternal minion.
     settings
         ``nodes`` (the INFRA nodes, each ``key``, ``ip`` and ``seq``), ``reserved`` (name → its
-        owner: records of the pillar, names of the portal), ``jobs`` (further ones that are scraped)
-        and ``others`` (facts of machines that are not minions, from pillar).
+        owner: names of the portal, wildcards, aliases), ``jobs`` (further ones that are scraped),
+        ``others`` (facts of machines that are not minions, from pillar), ``dns_records`` and
+        ``admin_ip``.
     before
         The inventory of the last run: its claims to addresses and names come first.
     """
@@ -146,7 +148,9 @@ class _Claims:
         self.addresses: dict[str, str] = {}
         self.instances: dict[str, str] = {}
         self.hosts: dict[tuple[str, int], tuple[str, str]] = {}
-        self.reserved = {str(n).lower(): str(o) for n, o in settings["reserved"].items()}
+        served, _faults = dns_records.parse(settings["dns_records"], settings["admin_ip"])
+        self.reserved = {name: "dns_records" for record in served for name in record["names"]}
+        self.reserved |= {str(n).lower(): str(o) for n, o in settings["reserved"].items()}
         self.wildcards = {n[1:]: o for n, o in self.reserved.items() if n.startswith("*.")}
         self.minion_ids = {i for i in minion_ids if isinstance(i, str)}
         self.lower_ids = {i.lower(): i for i in self.minion_ids}
@@ -249,33 +253,20 @@ def recorded(minion: Minion) -> dict[str, Facts]:
     return nodes
 
 
-def accepted(
-    minion: Minion, settings: dict[str, Any], mine: dict[str, Any] | None = None
-) -> Decision:
-    """Decide about the mine, once in a run of states: all of them use the same inventory.
+def decide(minion: Minion, settings: dict[str, Any]) -> Decision:
+    """Decide which facts of the mine are accepted; the same in the whole of a run.
 
     settings
-        As for :func:`accept`; the names of ``dns_records`` that are served are reserved too.
-    mine
-        In place of Salt's.
+        As for :func:`accept`.
     """
-    if _DECISION not in minion.context:
-        served = dns_records.served("default").get("default", {})
-        names = {name: "dns_records" for some in served.values() for name in some}
-        reserved = {**names, **settings["reserved"]}
-        minion.context[_DECISION] = accept(
-            read_mine(minion) if mine is None else mine,
-            {**settings, "reserved": reserved},
-            recorded(minion),
-        )
-    decision: Decision = minion.context[_DECISION]
+    # The mine may change during a run, and reading it is a request to the master.
+    run = minion.context.setdefault(_RUN, {})
+    if run.get("settings") != settings:
+        if "mine" not in run:
+            run.update(mine=read_mine(minion), before=recorded(minion))
+        run.update(settings=settings, decision=accept(run["mine"], settings, run["before"]))
+    decision: Decision = run["decision"]
     return decision
-
-
-def registered(minion: Minion) -> dict[str, Facts]:
-    """The inventory of this run if it was made already, else that of the last."""
-    decision: Decision | None = minion.context.get(_DECISION)
-    return recorded(minion) if decision is None else decision["nodes"]
 
 
 def record(nodes: dict[str, Facts]) -> None:
@@ -283,26 +274,51 @@ def record(nodes: dict[str, Facts]) -> None:
     atomic.write(PATH, json.dumps({"nodes": nodes}, indent=1, sort_keys=True), 0o644)
 
 
-def authorities(minion: Minion, nodes: list[dict[str, Any]]) -> dict[str, str]:
-    """CA certificates that the INFRA nodes publish: minion id → PEM.
+class Authorities(TypedDict):
+    """CA certificates of the mine: minion id → PEM.
+
+    ``trusted``: those that the INFRA nodes publish. ``unverified``: those of minions that only
+    claim the address of an INFRA node, and those without an expected fingerprint.
+    """
+
+    trusted: dict[str, str]
+    unverified: dict[str, str]
+
+
+def authorities(
+    minion: Minion, nodes: list[dict[str, Any]], fingerprints: list[str]
+) -> Authorities:
+    """CA certificates that the INFRA nodes publish.
 
     nodes
-        The INFRA nodes, each ``key``, ``ip`` and ``seq``. A node that is listed by its minion id is
-        trusted; one that is listed by its address only if no other minion claims that address.
+        The INFRA nodes, each ``key``, ``ip`` and ``seq``.
+    fingerprints
+        SHA-256 fingerprints, of which a trusted certificate has one; empty for any.
+
+    The master vouches for an id, and nobody for an address. So what the minion of a node's id
+    publishes is trusted; what a minion at a node's address publishes only by its fingerprint.
     """
-    return trusted_authorities(minion.call("mine.get", "*", facts.ALIAS), nodes)
+    return divided_authorities(minion.call("mine.get", "*", facts.ALIAS), nodes, fingerprints)
 
 
-def trusted_authorities(mine: dict[str, Any], nodes: list[dict[str, Any]]) -> dict[str, str]:
+def divided_authorities(
+    mine: dict[str, Any], nodes: list[dict[str, Any]], fingerprints: list[str]
+) -> Authorities:
     """:func:`authorities` of a mine."""
-    out: dict[str, str] = {}
+    out: Authorities = {"trusted": {}, "unverified": {}}
     unwrapped = {minion_id: _unwrap(value) for minion_id, value in mine.items()}
     valid = {i: published for i, published in unwrapped.items() if not facts.problems(published)}
     for node in nodes:
-        if node["key"] in mine:
+        is_named = hosts.address_or_none(node["key"]) is None
+        if is_named:
             who = [node["key"]]
         else:
             who = [i for i, f in valid.items() if facts.host_address(f["ip"]) == node["ip"]]
-        if len(who) == 1 and valid.get(who[0], {}).get("ca"):
-            out[who[0]] = valid[who[0]]["ca"]
+        for minion_id in who:
+            pem = valid.get(minion_id, {}).get("ca")
+            if not pem:
+                continue
+            is_pinned = certificates.fingerprint(pem) in fingerprints
+            is_trusted = is_pinned if fingerprints else is_named
+            out["trusted" if is_trusted else "unverified"][minion_id] = pem
     return out

@@ -79,10 +79,10 @@ def _difference(before: Facts, after: Facts) -> dict[str, Any]:
     }
 
 
-def accept(minion: Minion, settings: dict[str, Any], mine: dict[str, Any] | None) -> Plan:
+def accept(minion: Minion, settings: dict[str, Any]) -> Plan:
     """Plan the inventory of an INFRA node (see ``infra_register.inventory``)."""
     before = inventory.recorded(minion)
-    decision = inventory.accepted(minion, settings, mine)
+    decision = inventory.decide(minion, settings)
     nodes, refused = decision["nodes"], decision["refused"]
     addresses = {node["ip"] for node in nodes.values()}
     warnings = [f"refused: {who}: {reason}" for who in refused for reason in refused[who]]
@@ -116,7 +116,7 @@ def accept(minion: Minion, settings: dict[str, Any], mine: dict[str, Any] | None
 
 def targets(minion: Minion, root: str, settings: dict[str, Any], group: str) -> Plan:
     """Plan the scrape targets of the inventory (see ``infra_register.targets``)."""
-    nodes = inventory.accepted(minion, settings)["nodes"]
+    nodes = inventory.decide(minion, settings)["nodes"]
     files = generated.target_files(nodes, group)
     plan = FileSet("register-targets", root, skip_unmanaged=True).plan(files)
     count = len(plan.files)
@@ -133,5 +133,5 @@ def targets(minion: Minion, root: str, settings: dict[str, Any], group: str) -> 
 
 def names(minion: Minion, file_set: str, settings: dict[str, Any], port: int) -> Plan:
     """Plan the DNS records of the inventory (see ``infra_register.named``)."""
-    records = generated.records(inventory.accepted(minion, settings)["nodes"])
+    records = generated.records(inventory.decide(minion, settings)["nodes"])
     return dnsmasq.plan_registered_records(minion, file_set, records, port)

@@ -114,21 +114,59 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
         "keep": request.get("keep") or 1,
         "targets": targets,
     }
-    text = json.dumps([result["keep"], request.get("key_file") or "", targets], sort_keys=True)
+    decisive = [
+        {**target, "upstreams": [_decisive(upstream) for upstream in target["upstreams"]]}
+        for target in targets
+    ]
+    text = json.dumps([result["keep"], request.get("key_file") or "", decisive], sort_keys=True)
     return {**result, "fingerprint": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def upstream_problems(upstream: Any) -> list[str]:
-    """What is wrong with the parameter ``repo_upstream`` by itself.
+def _decisive(upstream: dict[str, Any]) -> dict[str, Any]:
+    """What of an upstream decides what is in the repository.
 
-    upstream
-        Its value; nothing is wrong with None.
+    A fingerprint that the catalogue added later does not: a repository that was built before is
+    not built again because of it.
+    """
+    kept = {key: value for key, value in upstream.items() if key != "pinned_later"}
+    return {**kept, "fingerprint": []} if upstream["pinned_later"] else kept
+
+
+def problems(parameters: dict[str, Any]) -> list[str]:
+    """What is wrong with ``repo_upstream`` and ``repo_url_packages`` by themselves.
+
+    parameters
+        The dictionary below ``infra:``.
 
     Returns one message per error, each beginning with the key path.
     """
-    if upstream is None:
-        return []
-    return schema.check("repo_upstream", upstream, request_rules.REQUEST_RULES["upstream"])
+    errors = []
+    upstream = parameters.get("repo_upstream")
+    if upstream is not None:
+        errors += schema.check("repo_upstream", upstream, request_rules.REQUEST_RULES["upstream"])
+    packages = parameters.get("repo_url_packages")
+    for index, item in enumerate(packages if isinstance(packages, list) else []):
+        errors += _checksum_problems(f"repo_url_packages[{index}]", item)
+    return errors
+
+
+def _checksum_problems(where: str, item: Any) -> list[str]:
+    """Whether anybody on the network could replace a package."""
+    entry = {"url": item} if isinstance(item, str) else item
+    url = entry.get("url") if isinstance(entry, dict) else None
+    if isinstance(url, str) and _scheme(url) == "http" and not entry.get("checksum"):
+        return [
+            f"{where}: expected a checksum (sha256:<64 hexadecimal digits>), because anybody can"
+            " change what comes over http; or use an https address"
+        ]
+    return []
+
+
+def _scheme(url: str) -> str:
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""
 
 
 def _modules(request: dict[str, Any], errors: list[str]) -> list[str]:
@@ -226,7 +264,7 @@ def _trust_problems(where: str, entry: dict[str, Any]) -> list[str]:
         ]
     sources = entry.get("gpgkey") or []
     for source in [sources] if isinstance(sources, str) else sources:
-        if source.startswith("http:") and not entry.get("fingerprint"):
+        if _scheme(source) == "http" and not entry.get("fingerprint"):
             return [f"{where}.gpgkey: anybody can change what comes over http;"
                     " give its fingerprint too, or an https address"]  # fmt: skip
     if keys and entry.get("trusted"):
@@ -252,13 +290,17 @@ def _upstream(
     address = substitute(address, variables)
     gpgkey = entry.get("gpgkey") or []
     fingerprint = entry.get("fingerprint") or []
+    fingerprint = [fingerprint] if isinstance(fingerprint, str) else fingerprint
     common = {
         "name": entry["name"],
         "gpgkey": [
             substitute(key, variables) for key in ([gpgkey] if isinstance(gpgkey, str) else gpgkey)
         ],
         "signed_by": entry.get("signed_by") or "",
-        "fingerprint": words(fingerprint),
+        "fingerprint": list(
+            dict.fromkeys(one for text in fingerprint for one in schema.fingerprints(text))
+        ),
+        "pinned_later": bool(entry.get("fingerprint_since")),
         "trusted": bool(entry.get("trusted")),
     }
     parts = address.split()
@@ -289,6 +331,7 @@ def _urls(
         if region == "china":
             url = url.replace("//repo.pigsty.io/", "//repo.pigsty.cc/")
         where = f"repo_url_packages[{index}]"
+        errors += _checksum_problems(where, {**entry, "url": url})
         if urlsplit(url).scheme not in ("http", "https", "file"):
             errors.append(f"{where}: expected an http, https or file URL, got {url!r}")
         name = substitute(entry.get("name") or unquote(urlsplit(url).path).rpartition("/")[2],

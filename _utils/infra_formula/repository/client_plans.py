@@ -17,7 +17,7 @@ from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.pki import authority, certificates
 from infra_formula.registration import inventory
-from infra_formula.repository import catalogue, client_trust, other_sources, plans
+from infra_formula.repository import catalogue, client_trust, other_sources, plans, signing
 from infra_formula.state import Plan
 
 _GRACE = 30.0  # seconds
@@ -28,6 +28,7 @@ def plan_ca(
     name: str,
     nodes: list[dict[str, Any]],
     certificate: str | None,
+    fingerprints: list[str],
     wait: float,
     test: bool,
 ) -> Plan:
@@ -37,14 +38,22 @@ def plan_ca(
     """
     is_local = minion.opts.get("file_client") == "local"
     is_present = Path(name).is_file()
+    latest: inventory.Authorities = {"trusted": {}, "unverified": {}}
+
+    def query() -> dict[str, str]:
+        latest.update(inventory.authorities(minion, nodes, fingerprints))
+        return latest["trusted"] or latest["unverified"]
+
     if certificate:
-        found = {"pillar": certificate}
+        latest["trusted"] = {"pillar": certificate}
     elif is_present or is_local or test:
-        found = inventory.authorities(minion, nodes)
+        query()
     else:
-        found = client_trust.wait_until(lambda: inventory.authorities(minion, nodes), wait)
-    if found:
-        return _plan_certificate(name, found)
+        client_trust.wait_until(query, wait)
+    if latest["trusted"]:
+        return _plan_certificate(name, latest["trusted"])
+    if latest["unverified"]:
+        return _plan_unverified(name, latest["unverified"], fingerprints)
     if is_present:
         try:
             certificates.describe(name)
@@ -63,6 +72,36 @@ def plan_ca(
         return Plan({name: "created"}, would=would)
     keys = ", ".join(node["key"] for node in nodes)
     raise CommandFailed(f"No INFRA node ({keys}) published its CA within {wait} s")
+
+
+def _plan_unverified(name: str, found: dict[str, str], fingerprints: list[str]) -> Plan:
+    """Plan for certificates that nothing vouches for: none is trusted, and one that is stays."""
+    path = Path(name)
+    present = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    if present.strip() and present.strip() in (pem.strip() for pem in found.values()):
+        mode = contents.attribute_difference(path, {"mode": "0644"})
+        return Plan(
+            changes={name: mode} if mode else {},
+            comment=f"The CA {name} is trusted already, and still published.",
+            apply=lambda: path.chmod(0o644),
+        )
+    reason = (
+        "none has the ca_fingerprint of the pillar"
+        if fingerprints
+        else "infra_hosts names the INFRA node by its address, which any minion can claim"
+    )
+    offers = ", ".join(
+        f"{certificates.fingerprint(pem) or 'not a certificate'} ({minion_id})"
+        for minion_id, pem in sorted(found.items())
+    )
+    message = (
+        f"The CA that is published is not trusted: {reason}. Compare it with the INFRA node"
+        " (openssl x509 -in /etc/pki/ca.crt -noout -fingerprint -sha256), then use the minion id as"
+        f" key of infra_hosts, or set ca_fingerprint. Published: {offers}"
+    )
+    if not present:
+        raise CommandFailed(message)
+    return Plan(comment=f"The CA {name} stays trusted.", warnings=[message])
 
 
 def _plan_certificate(name: str, found: dict[str, str]) -> Plan:
@@ -154,10 +193,23 @@ def _upstreams(minion: Minion, request: dict[str, Any], suffix: str, test: bool)
         # Under test=True, a key that has to be fetched first is not.
         key = f"{folder}/infra-{upstream['name']}.asc"
         if not test or upstream["signed_by"] or upstream["trusted"]:
-            key = client_trust.upstream_key(minion, upstream, folder)
+            key = client_trust.upstream_key(minion, _for_target(upstream, plan), folder)
+            if plan["family"] == "deb" and key not in ("", upstream["signed_by"]):
+                key = signing.for_apt(key)
         text = client_trust.upstream_text(upstream, plan["family"], key)
         files[f"infra-{upstream['name']}.{suffix}"] = {"text": text}
     return files
+
+
+def _for_target(upstream: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
+    """An upstream with the addresses of its keys for this machine."""
+    variables = (("$releasever", target["releasever"]), ("$basearch", target["arch"]))
+    keys = []
+    for key in upstream["gpgkey"]:
+        for name, value in variables:
+            key = key.replace(name, value)
+        keys.append(key)
+    return {**upstream, "gpgkey": keys}
 
 
 def _is_defined(

@@ -192,13 +192,18 @@ def upstream_key(minion: Minion, upstream: dict[str, Any], folder: str) -> str:
             fault = root_only.fault(path)
             if fault:
                 raise CommandFailed(f"key of {upstream['name']}: {fault}")
-    if upstream["signed_by"] or not upstream["gpgkey"]:
+    expected = upstream["fingerprint"]
+    if not upstream["gpgkey"] and not (upstream["signed_by"] and expected):
+        return str(upstream["signed_by"])
+    if upstream["signed_by"] and signing.is_expected(upstream["signed_by"], expected):
         return str(upstream["signed_by"])
     stem = Path(folder, f"infra-{upstream['name']}")
-    for path in (stem.with_suffix(".asc"), stem.with_suffix(".gpg")):
-        if path.is_file():
+    for path in (Path(f"{stem}.asc"), Path(f"{stem}.gpg")):
+        if path.is_file() and signing.is_expected(str(path), expected):
             return str(path)
     data = b""
+    if upstream["signed_by"]:
+        data = Path(upstream["signed_by"]).read_bytes()
     for url in upstream["gpgkey"]:
         cached = minion.call("cp.cache_file", url)
         if not cached:

@@ -143,7 +143,7 @@ class Session:
                 target = urljoin(url, response.headers.get("Location", ""))
                 if urlsplit(target).scheme not in ("http", "https"):
                     raise FinalError(f"it redirects to {target!r}, which is not followed")
-                if url.startswith("https:") and not target.startswith("https:"):
+                if urlsplit(url).scheme == "https" != urlsplit(target).scheme:
                     raise FinalError(
                         f"it redirects from https to {target!r}, which is not followed"
                     )

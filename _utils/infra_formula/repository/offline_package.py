@@ -13,6 +13,7 @@ from salt.exceptions import CommandExecutionError
 
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.minion import Minion
+from infra_formula.parameters import schema
 from infra_formula.repository import archive as repository_archive
 from infra_formula.repository import (
     catalogue,
@@ -88,6 +89,7 @@ def unpack(
     wanted = catalogue.normal_checksum(checksum)
     if wanted is None:
         raise InvalidInput(f"checksum: expected e.g. sha256:<64 digits>, got {checksum!r}")
+    _required_keys(fingerprint)
     with lock.exclusive(home, name, "unpack"), repository_archive.opened(archive) as fd:
         before = _identity(archive, os.fstat(fd))
         if wanted:
@@ -144,6 +146,20 @@ _MANIFEST = "repo_manifest.json"
 _UNKNOWN_KEY = "an unknown key"
 
 
+def _required_keys(fingerprint: str) -> list[str]:
+    """Fingerprints of the keys of which one must have signed an archive; none for any key.
+
+    Raises InvalidInput for a fingerprint that is not whole.
+    """
+    keys = [key.upper() for key in schema.fingerprints(fingerprint)]
+    if fingerprint and not keys:
+        raise InvalidInput(
+            "repo_archive_fingerprint: expected a whole fingerprint of 40 or 64 hexadecimal digits"
+            f" (no key ID), got {fingerprint!r}"
+        )
+    return keys
+
+
 def _trusted_key(name: str, home: str, state: dict[str, Any]) -> str:
     """Fingerprint of the key that clients of the repository trust; empty for none."""
     key = str(state["info"].get("key") or "")
@@ -190,6 +206,7 @@ def check_archive(
 
     Raises CommandExecutionError with the reason against it.
     """
+    _required_keys(fingerprint)
     trusted = _trusted_key(name, home, releases.state(home, name))
     with repository_archive.opened(archive) as fd:
         manifest = repository_archive.peek(archive, fd)
@@ -309,9 +326,11 @@ def _check_unpacked(stage: Path, name: str, archive: str, fingerprint: str, mani
         raise CommandFailed(
             f"{archive}: is signed by {state['key']}, but its {marker.INFO} says {described}"
         )
-    wanted = re.sub(r"\s", "", fingerprint).upper()
-    if wanted and not state["key"].endswith(wanted):
-        raise CommandFailed(f"{archive}: is signed by {state['key']}, but {wanted} was expected")
+    wanted = _required_keys(fingerprint)
+    if wanted and state["key"] not in wanted:
+        raise CommandFailed(
+            f"{archive}: is signed by {state['key']}, but {', '.join(wanted)} was expected"
+        )
     listed = marker.read((stage / marker.MARKER).read_text(encoding="utf-8"))
     present = set(contents.files_of(str(stage)))
     if set(listed) - present or present - set(listed) - {

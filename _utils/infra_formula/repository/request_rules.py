@@ -27,8 +27,12 @@ UPSTREAM_RULE: dict[str, Any] = {
         },
         "signed_by": {"type": "path"},
         "fingerprint": {
-            "either": [{"type": "line"}, {"type": "list", "items": {"type": "line"}}],
+            "either": [
+                {"type": "fingerprint"},
+                {"type": "list", "items": {"type": "fingerprint"}},
+            ],
         },
+        "fingerprint_since": {"type": "line"},
         "trusted": {"type": "bool"},
     },
 }

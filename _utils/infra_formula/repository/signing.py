@@ -116,15 +116,16 @@ def keyring(data: bytes, path: str, expected: list[str] | None = None) -> list[s
     path
         File to write, without suffix: ``.asc`` is added for armoured keys, ``.gpg`` for binary.
     expected
-        Fingerprints of which the keys must have at least one each; empty for any key.
+        Whole fingerprints. Only keys that have one of them are written; empty for any key.
 
-    Returns the file's path and then the fingerprints found.
+    Returns the file's path and then the fingerprints of the keys in it.
 
-    Raises CommandExecutionError where there is no key, or a foreign one.
+    Raises CommandExecutionError where there is no key, or none of those expected.
     """
     armoured = data.lstrip().startswith(b"-----BEGIN PGP")
     file = Path(f"{path}{'.asc' if armoured else '.gpg'}")
     file.parent.mkdir(parents=True, exist_ok=True)
+    wanted = {fingerprint.upper() for fingerprint in expected or []}
     temporary = file.with_name(f".{file.name}.new")
     temporary.write_bytes(data)
     try:
@@ -134,16 +135,68 @@ def keyring(data: bytes, path: str, expected: list[str] | None = None) -> list[s
     if not found:
         temporary.unlink()
         raise CommandFailed("there is no public key in it")
-    wanted = [re.sub(r"\s", "", f).upper() for f in expected or []]
-    foreign = [f for f in found if wanted and not any(f.endswith(w) for w in wanted)]
-    if foreign:
+    trusted = [f for f in found if not wanted or f in wanted]
+    if not trusted:
         temporary.unlink()
         raise CommandFailed(
-            f"it holds the key {', '.join(foreign)}, but expected {', '.join(wanted)}"
+            f"it holds the key {', '.join(found)}, but expected {', '.join(sorted(wanted))}"
         )
+    if trusted != found:
+        try:
+            temporary.write_bytes(_selected(temporary, trusted, armoured))
+        except BaseException:
+            temporary.unlink()
+            raise
     temporary.chmod(0o644)
     temporary.replace(file)
-    return [str(file), *found]
+    return [str(file), *trusted]
+
+
+def _selected(file: Path, wanted: list[str], armoured: bool) -> bytes:
+    """The keys in a file that have certain fingerprints; rpm reads one of each armoured block."""
+    home = tempfile.mkdtemp(prefix="infra-repo-key-")
+    try:
+        _gpg(home, "--import", str(file))
+        found = b""
+        for fingerprint in wanted:
+            exported = Path(home, fingerprint)
+            options = ["--armor"] if armoured else []
+            _gpg(home, *options, "--output", str(exported), "--export", fingerprint)
+            found += exported.read_bytes()
+        return found
+    finally:
+        process.run(["gpgconf", "--homedir", home, "--kill", "all"])
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def for_apt(file: str) -> str:
+    """A file of the same keys for apt, which reads one armoured block of a file and no more."""
+    data = Path(file).read_bytes()
+    if data.count(b"-----BEGIN PGP") < 2:
+        return file
+    binary = Path(file).with_name(f"{Path(file).name}.gpg")
+    if not binary.is_file() or binary.read_bytes() != dearmor(data):
+        temporary = binary.with_name(f".{binary.name}.new")
+        temporary.write_bytes(dearmor(data))
+        temporary.chmod(0o644)
+        temporary.replace(binary)
+    return str(binary)
+
+
+def is_expected(file: str, expected: list[str]) -> bool:
+    """Whether a file holds keys of certain fingerprints, and no other key.
+
+    expected
+        Whole fingerprints; empty for any key.
+    """
+    wanted = {fingerprint.upper() for fingerprint in expected}
+    if not wanted:
+        return True
+    try:
+        found = set(fingerprints(file))
+    except CommandExecutionError:
+        return False
+    return bool(found) and found <= wanted
 
 
 def fingerprints(file: str) -> list[str]:
@@ -285,7 +338,11 @@ def verify(keys: list[str], signature: str, source: str = "") -> dict[str, str]:
         answer = _run([*argv, signature, *([source] if source else [])], "gpgv", check=False)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    valid = re.search(r"^\[GNUPG:\] VALIDSIG .*?([0-9A-F]{40})$", answer["stdout"], re.MULTILINE)
+    valid = re.search(
+        r"^\[GNUPG:\] VALIDSIG .*?\b([0-9A-F]{40}(?:[0-9A-F]{24})?)$",
+        answer["stdout"],
+        re.MULTILINE,
+    )
     if answer["retcode"] == 0 and valid:
         return {"reason": "", "key": valid.group(1)}
     reasons = [

@@ -26,31 +26,23 @@ def with_key_files(
     """An upstream with its keys in files."""
     where = f"{target['id']}: upstream {upstream['name']}"
     files = []
-    if upstream["signed_by"]:
-        if not Path(upstream["signed_by"]).is_file():
-            raise CommandFailed(f"{where}: there is no file {upstream['signed_by']}")
+    if upstream["signed_by"] and not Path(upstream["signed_by"]).is_file():
+        raise CommandFailed(f"{where}: there is no file {upstream['signed_by']}")
+    if upstream["signed_by"] and not upstream["fingerprint"]:
         refuse_untrusted(f"{where}: signed_by", upstream["signed_by"])
         files.append(upstream["signed_by"])
+    elif upstream["signed_by"]:
+        # apt gets a copy that holds the expected keys alone.
+        files.append(_key_file(minion, root, where, "signed_by", upstream["signed_by"], upstream,
+                               proxy_env, force))  # fmt: skip
     for source in upstream["gpgkey"]:
         source = source.replace("$releasever", target["releasever"])
         source = source.replace("$basearch", target["arch"])
-        tag = hashlib.sha256(source.encode()).hexdigest()[:16]
-        file = next(iter(root.glob(f"keys/{tag}.*")), None)
-        try:
-            if file is None or force or not source.startswith("http"):
-                if source.startswith(("/", "file:")):
-                    refuse_untrusted("expected a file of root's", source)
-                data = _key_data(minion, source, proxy_env)
-                file = Path(
-                    signing.keyring(data, str(root / "keys" / tag), upstream["fingerprint"])[0]
-                )
-        except (CommandExecutionError, OSError) as exc:
-            raise CommandFailed(f"{where}: gpgkey {source[:80]}: {exc}") from exc
-        files.append(str(file))
+        files.append(_key_file(minion, root, where, "gpgkey", source, upstream, proxy_env, force))
     result = {**upstream, "keys": files}
     if target["family"] == "deb" and not upstream["trusted"]:
         # apt takes one file; keys after one another in it are one keyring.
-        result["keyring"] = files[0]
+        result["keyring"] = signing.for_apt(files[0])
         if len(files) > 1:
             raw = [Path(file).read_bytes() for file in files]
             dearmour = signing.dearmor
@@ -60,6 +52,32 @@ def with_key_files(
             )
             result["keyring"] = str(joined)
     return result
+
+
+def _key_file(
+    minion: Minion,
+    root: Path,
+    where: str,
+    parameter: str,
+    source: str,
+    upstream: dict[str, Any],
+    proxy_env: dict[str, str],
+    force: bool,
+) -> str:
+    """A key as a file: the one of an earlier run, if that has the expected fingerprints."""
+    tag = hashlib.sha256(source.encode()).hexdigest()[:16]
+    file = next(iter(root.glob(f"keys/{tag}.*")), None)
+    expected = upstream["fingerprint"]
+    try:
+        fresh = force or not source.startswith("http")
+        if file is None or fresh or not signing.is_expected(str(file), expected):
+            if source.startswith(("/", "file:")):
+                refuse_untrusted("expected a file of root's", source)
+            data = _key_data(minion, source, proxy_env)
+            file = Path(signing.keyring(data, str(root / "keys" / tag), expected)[0])
+    except (CommandExecutionError, OSError) as exc:
+        raise CommandFailed(f"{where}: {parameter} {source[:80]}: {exc}") from exc
+    return str(file)
 
 
 def refuse_untrusted(where: str, source: str) -> None:

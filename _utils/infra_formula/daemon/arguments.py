@@ -1,0 +1,176 @@
+"""What the states of the daemons are given: each daemon's row, filled in for this minion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra_formula.daemon.model import Daemon, Flag
+from infra_formula.parameters import site
+from infra_formula.parameters.site import Site
+
+_LOOPBACK = "127.0.0.1"
+_LOG_LINK = "vlogs/select/vmui/#/?query={{.Expr|queryEscape}}"
+
+
+def listen(here: Site) -> dict[str, str]:
+    """Daemon → address that it binds; empty for all of the machine's."""
+    every = here["infra_listen"] == "0.0.0.0"  # noqa: S104 - the parameter's value
+    auto = here["infra_listen"] == "auto"
+    found = {}
+    for name, row, _component in site.daemon_rows():
+        reached_by = row.get("reached_by", "peers")
+        beyond = reached_by == "site" or bool(here.other_addresses)
+        is_open = reached_by == "infra" or every or (auto and beyond)
+        found[name] = "" if is_open else _LOOPBACK
+    return found
+
+
+def closed_ports(here: Site) -> list[int]:
+    """Ports of the INFRA node's daemons that only the node itself can connect to."""
+    addresses = listen(here)
+    return [here[row["port"]] for name, row, _ in site.daemon_rows() if addresses[name]]
+
+
+def is_active(here: Site, name: str) -> bool:
+    """Whether a daemon runs, by the parameters, on the machines of its role."""
+    row, component = next((row, part) for n, row, part in site.daemon_rows() if n == name)
+    return bool(here[component["switch"]] and ("needs" not in row or here[row["needs"]]))
+
+
+def metrics_ports(here: Site) -> dict[str, int]:
+    """Scrape target of this INFRA node → port of its metrics."""
+    return {
+        row.get("instance", name): here[row["port"]]
+        for name, row, component in site.daemon_rows()
+        if component["role"] == "infra" and is_active(here, name)
+    }
+
+
+def daemons(here: Site) -> dict[str, Daemon]:
+    """Each daemon, enabled or not."""
+    values = _values(here)
+    addresses = listen(here)
+    return {
+        name: _daemon(here, name, row, component, {**values, "infra_listen": addresses[name]})
+        for name, row, component in site.daemon_rows()
+    }
+
+
+def installations(here: Site) -> dict[str, dict[str, Any]]:
+    """Daemon → what the state that installs its packages is given."""
+    distribution = here["infra_packaging"] == "distro"
+    return {
+        name: {
+            "packages": here.of_packaging(row["packages"]),
+            "program": here.of_packaging(row["program"]),
+            "switch": component["switch"],
+            "component": component["name"],
+            "others": row.get("package_units", []) if distribution else [],
+        }
+        for name, row, component in site.daemon_rows()
+    }
+
+
+def disabled(here: Site) -> list[dict[str, str]]:
+    """Daemons that are switched off: ``name`` and ``unit``."""
+    return [
+        {"name": name, "unit": row["unit"]}
+        for name, row, _component in site.daemon_rows()
+        if not is_active(here, name)
+    ]
+
+
+def disabled_services(here: Site) -> list[dict[str, str]]:
+    """Other services that are switched off: ``name``, ``unit`` and a file set (with ``root``)."""
+    found = []
+    for row in site.components():
+        if "unit" in row and row["name"] not in here.enabled:
+            file_set, root = next(iter(row["file_sets"].items()))
+            found.append(
+                {"name": row["name"], "unit": row["unit"], "file_set": file_set, "root": root}
+            )
+    return found
+
+
+def users(here: Site) -> list[str]:
+    """Accounts that the daemons of this minion run as."""
+    return sorted(
+        {
+            row["user"]
+            for _name, row, component in site.daemon_rows()
+            if here[component["switch"]] and (here.is_infra_node or component["role"] == "every")
+        }
+    )
+
+
+def _values(here: Site) -> dict[str, Any]:
+    """What the flags of a row may name."""
+    peers = here.other_addresses
+    distribution = here["infra_packaging"] == "distro"
+    routed = here["alertmanager_enabled"] or distribution
+    return {
+        **here.parameters,
+        "address": here.address,
+        "peers": peers,
+        "alone": not peers,
+        "clustered": bool(peers),
+        "portal_url": here.portal_url,
+        "log_link": _LOG_LINK,
+        "alertmanagers": [_LOOPBACK, *peers] if routed else [],
+        "blackhole": not routed,
+    }
+
+
+def _daemon(
+    here: Site, name: str, row: dict[str, Any], component: dict[str, Any], values: dict[str, Any]
+) -> Daemon:
+    directories = _directories(here, row)
+    writable = row.get("writable_paths", [])
+    other = name if writable else f"{name}_data"
+    parameter = "infra_data" if "directory" in row else other
+    return {
+        "name": name,
+        "title": row["title"],
+        "unit": row["unit"],
+        "user": row["user"],
+        "switch": component["switch"],
+        "program": here.of_packaging(row["program"]),
+        "flags": [flag for item in row["flags"] for flag in _flags(item, values)],
+        "options": here[row["options"]] if "options" in row else "",
+        "options_parameter": row.get("options", ""),
+        "version": row["version"],
+        "port": here[row["port"]],
+        "port_parameter": row["port"],
+        "health": row["health"].format(**values),
+        "reload": row.get("reload", {}),
+        "after": row.get("after", []),
+        "made": directories,
+        "writes": directories + writable,
+        "writes_parameter": parameter,
+        "use_package_unit": row.get("use_package_unit", False),
+        "seconds": row.get("seconds", 30),
+        "service": row.get("service", {}),
+    }
+
+
+def _directories(here: Site, row: dict[str, Any]) -> list[str]:
+    """The data directory of a daemon."""
+    if "directory" in row:
+        return [f"{here['infra_data']}/{row['directory']}"]
+    return [row["home"].format(**here.parameters)] if "home" in row else []
+
+
+def _flags(item: Any, values: dict[str, Any]) -> list[Flag]:
+    entry = item if isinstance(item, dict) else {"flag": item}
+    if "when" in entry and not values[entry["when"]]:
+        return []
+    flags: list[Flag] = []
+    for each in values[entry["each"]] if "each" in entry else [None]:
+        flag: Flag = {
+            "text": entry["flag"].format(**{**values, "each": each}),
+            "template": entry["flag"],
+        }
+        if "help" in entry:
+            flag["help"] = entry["help"]
+        flags.append(flag)
+    return flags

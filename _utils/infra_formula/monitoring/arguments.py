@@ -1,0 +1,114 @@
+"""What the states of scraping, probes, rules, receivers and log shipping are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra_formula.daemon import arguments as daemon_arguments
+from infra_formula.data import load
+from infra_formula.parameters.site import Site
+from infra_formula.portal import arguments as portal_arguments
+from infra_formula.registration import arguments as registration_arguments
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def infra_targets(here: Site) -> dict[str, Any]:
+    """What the INFRA nodes are themselves, as scrape targets (see ``scraping.own_targets``)."""
+    enabled = here.enabled
+    in_portal = "repo" in enabled and "nginx" in enabled
+    return {
+        "nodes": [{"ip": node["ip"], "seq": node["seq"]} for node in by_number(here)],
+        "components": daemon_arguments.metrics_ports(here),
+        "names": portal_arguments.names(here),
+        "settings": {
+            "http_port": here["nginx_port"],
+            "https_port": here["nginx_ssl_port"],
+            "closed_ports": daemon_arguments.closed_ports(here),
+            "dns": "dns" in enabled,
+            "dns_port": here["dns_port"],
+            "repo": f"/{here['repo_name']}/repo_complete" if in_portal else None,
+            "blackbox": "blackbox" in enabled,
+        },
+    }
+
+
+def scraping(here: Site) -> dict[str, Any]:
+    """Arguments of ``infra_scrape.managed``."""
+    keys = ("blackbox_enabled", "blackbox_port", "exporter_metrics_path", "patroni_ssl_enabled")
+    values = {key: here[key] for key in (*keys, "redis_exporter_port")}
+    return {
+        "jobs": load("scrape_jobs"),
+        "values": {**values, "minio_scheme": "https" if here["minio_https"] else "http"},
+        "interval": here["vmetrics_scrape_interval"],
+        "timeout": here["vmetrics_scrape_timeout"],
+        "own": infra_targets(here),
+        "custom": here["vmetrics_scrape_jobs"],
+        "targets": here["vmetrics_targets"],
+        "probes": here["blackbox_targets"],
+    }
+
+
+def target_directories(here: Site) -> list[str]:
+    """Directories with files of scrape targets."""
+    jobs = [*load("scrape_jobs"), *(here["vmetrics_scrape_jobs"] or [])]
+    return [f"{here['infra_data']}/targets/{job['targets']}" for job in jobs if "targets" in job]
+
+
+def blackbox(here: Site) -> dict[str, Any]:
+    """Settings of the blackbox exporter's modules; the DNS probe queries the first record."""
+    record = str(next(iter(here["dns_records"]), "")).split()
+    name = record[1] if len(record) > 1 else here.domain
+    return {"ca_bundle": here["ca_bundle"], "dns_name": name}
+
+
+def rules(here: Site) -> dict[str, Any]:
+    """Settings of the rules."""
+    timeout = str(here["vmetrics_scrape_timeout"])
+    ports = ("node_exporter_port", "vector_port", "alertmanager_cluster_port")
+    return {
+        "portal_url": here.portal_url,
+        "nodes": len(here.infra_nodes),
+        "timeout_seconds": int(timeout[:-1]) * _SECONDS.get(timeout[-1], 1),
+        "logs": here["vlogs_enabled"],
+        "dashboards": here["grafana_enabled"] and here["nginx_enabled"],
+        **{port: here[port] for port in ports},
+    }
+
+
+def alertmanager(here: Site) -> dict[str, Any]:
+    """Settings of Alertmanager."""
+    names = ("receivers", "severities", "routes", "route", "inhibit_rules", "global")
+    return {name: here[f"alertmanager_{name}"] for name in names}
+
+
+def vector(here: Site) -> dict[str, Any]:
+    """Arguments of ``infra_vector.managed``."""
+    node = here.this_node
+    # VictoriaLogs of each INFRA node: directly, or through its portal.
+    is_closed = daemon_arguments.listen(here)["vlogs"]
+    place = f"{here['nginx_port']}/vlogs" if is_closed else here["vlogs_port"]
+    addresses = here.addresses if here["vlogs_enabled"] else []
+    sources = [name for name in ("nginx", "grafana") if node and name in here.enabled]
+    return {
+        "settings": {
+            "data": here["vector_data"],
+            "port": here["vector_port"],
+            "read_from": here["vector_read_from"],
+            "ip": here["node_ip"] or (node["ip"] if node else None),
+            "ins": registration_arguments.name_of_minion(here),
+            "cls": here["node_cluster"],
+            "seq": node["seq"] if node else 0,
+        },
+        "towards": here.addresses,
+        "sources": ["node", *sources],
+        "endpoints": here["vector_log_endpoint"],
+        "nodes": [f"{address}:{place}" for address in addresses],
+        "admin_ip": here["admin_ip"],
+        "buffer": here["vector_buffer_size"],
+    }
+
+
+def by_number(here: Site) -> list[dict[str, Any]]:
+    """The INFRA nodes by their numbers."""
+    return sorted(({**node} for node in here.infra_nodes), key=lambda node: node["seq"])

@@ -1,0 +1,92 @@
+"""What the states of the portal are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra_formula.daemon import arguments as daemon_arguments
+from infra_formula.parameters import site
+from infra_formula.parameters.site import Site
+
+_PARAMETERS = (
+    "admin_ip",
+    "dns_records",
+    "nginx_sslmode",
+    "nginx_port",
+    "nginx_ssl_port",
+    "nginx_ipv6",
+    "nginx_home",
+    "nginx_user",
+    "nginx_group",
+    "nginx_modules",
+    "nginx_exporter_enabled",
+    "ca_bundle",
+    "repo_home",
+    "repo_name",
+    "portal_auth",
+    "oauth2_proxy_endpoint",
+    "oauth2_proxy_prefix",
+    "oauth2_proxy_groups",
+    "oauth2_proxy_cookie_name",
+    "portal_haproxy_logins",
+    "nginx_client_max_body_size",
+    "nginx_proxy_connect_timeout",
+    "nginx_proxy_read_timeout",
+    "nginx_proxy_send_timeout",
+)
+
+
+def portal(here: Site) -> dict[str, Any]:
+    """What the portal depends on beside ``infra_portal``.
+
+    Each INFRA node has its own public certificates, and any of them may get the request of the
+    challenge (``acme_peers``). ``closed_ports`` are queried on loopback, whatever the address in an
+    endpoint.
+    """
+    by_http = here["certbot_sign"] and here["certbot_challenge"] == "http"
+    return {
+        **{name: here[name] for name in _PARAMETERS},
+        "components": _components(here),
+        "haproxy": {},
+        "acme_peers": here.other_addresses if here.is_infra_node and by_http else [],
+        "addresses": here.addresses,
+        "closed_ports": daemon_arguments.closed_ports(here),
+        "own_address": here.this_node["ip"] if here.this_node else None,
+        # Names and addresses by which an entry may lead to an INFRA node, and to which ports of it.
+        "own_addresses": [*here.grains.get("ipv4", []), *here.grains.get("ipv6", [])],
+        "own_names": [here.grains.get(name, "") for name in ("id", "host", "fqdn")],
+        "infra_names": [node["key"] for node in here.infra_nodes],
+        "tool_ports": {name: here[row["port"]] for name, row, _ in site.daemon_rows()},
+        # Of the users, the portal has to know only if there are any.
+        "nginx_users": bool(here["nginx_users"]),
+    }
+
+
+def names(here: Site) -> list[dict[str, Any]]:
+    """Names that the portal serves, each with its ``entry`` and ``tls``; wildcards are left out."""
+    if "nginx" not in here.enabled:
+        return []
+    entries = {"home": {}, **here["infra_portal"]}
+    return [
+        {"entry": key, "name": name, "tls": here.tls}
+        for key, entry in entries.items()
+        if isinstance(entry, dict) and (key == "home" or "domain" in entry)
+        for name in [entry.get("domain", "i.pigsty"), *entry.get("domains", [])]
+        if "*" not in name
+    ]
+
+
+def _components(here: Site) -> dict[str, dict[str, Any]]:
+    """Enabled components: ``port``, and the ``health`` path of a daemon with a web interface."""
+    daemons = daemon_arguments.daemons(here)
+    found: dict[str, dict[str, Any]] = {}
+    for name, port in here.enabled.items():
+        found[name] = {"port": port}
+        if port is not None and name in daemons:
+            found[name]["health"] = daemons[name]["health"]
+    if "grafana" in found:
+        # A portal of this site reaches a Grafana of it under these, which trusts it then.
+        hosts = ["127.0.0.1", "localhost", *here.addresses]
+        endpoints = [f"{host}:{here['grafana_port']}" for host in hosts]
+        found["grafana"].update(auth_proxy=here["grafana_auth_proxy"], endpoints=endpoints)
+    return found

@@ -1,0 +1,55 @@
+"""What the states of registration are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra_formula.parameters.site import Site
+
+
+def registration(here: Site) -> dict[str, Any]:
+    """Which facts of the mine are accepted (see :mod:`infra_formula.registration.inventory`)."""
+    reserved: dict[str, str] = {}
+    for key, entry in here["infra_portal"].items():
+        if isinstance(entry, dict):
+            names = [entry.get("domain"), *entry.get("domains", [])]
+            reserved.update({name: f"infra_portal.{key}" for name in names if name})
+    for name in here["dns_wildcards"]:
+        for reserved_name in (name, "*." + name.removeprefix("*.")):
+            reserved[reserved_name] = "dns_wildcards"
+    reserved.update({name: "dns_cnames" for name in here["dns_cnames"]})
+    jobs = [job["targets"] for job in here["vmetrics_scrape_jobs"] or [] if "targets" in job]
+    return {
+        "nodes": here.infra_nodes,
+        "reserved": reserved,
+        "jobs": jobs,
+        "others": here["register_others"],
+        "dns_records": here["dns_records"],
+        "admin_ip": here["admin_ip"],
+    }
+
+
+def facts(here: Site) -> dict[str, Any]:
+    """Facts that this minion publishes."""
+    node = here.this_node
+    haproxy = here["haproxy_exporter_port"] if here["haproxy_enabled"] else None
+    exporters = {
+        here["node_exporter_port"]: here["node_exporter_enabled"],
+        here["haproxy_exporter_port"]: here["haproxy_enabled"],
+        here["vector_port"]: here["vector_enabled"],
+    }
+    targets: list[dict[str, Any]] = [{"job": "ping"}]
+    targets += [{"job": "node", "port": port} for port, enabled in exporters.items() if enabled]
+    return {
+        "ip": here["node_ip"] or (node["ip"] if node else None),
+        "ins": name_of_minion(here),
+        "cls": here["node_cluster"],
+        "infra_seq": node["seq"] if node else None,
+        "haproxy": haproxy,
+        "targets": targets,
+    }
+
+
+def name_of_minion(here: Site) -> str:
+    """The name (``ins``) under which this minion is registered."""
+    return str(here["nodename"] or here.grains["id"])

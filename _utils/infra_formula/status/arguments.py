@@ -1,0 +1,54 @@
+"""What the states of the status are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra_formula.daemon import arguments as daemon_arguments
+from infra_formula.parameters import site
+from infra_formula.parameters.site import Site
+
+
+def components(here: Site) -> list[dict[str, Any]]:
+    """What ``infra_status.services`` checks: the components of this minion, and how."""
+    daemons = daemon_arguments.daemons(here)
+    rows = []
+    for component in site.components():
+        name = component["name"]
+        if not here.is_infra_node and component["role"] != "every":
+            continue
+        row = {"name": name, "enabled": name in here.enabled}
+        if "status" in component:
+            rows.append({**row, **_check(here, component["status"])})
+        elif name in daemons:
+            daemon = daemons[name]
+            row["enabled"] = daemon_arguments.is_active(here, name)
+            check = {"kind": "http", "port": daemon["port"], "path": daemon["health"]}
+            version = [daemon["program"], daemon["version"]]
+            rows.append({**row, "unit": daemon["unit"], "version": version, "check": check})
+    return rows
+
+
+def units(here: Site) -> list[str]:
+    """Units whose restarts are counted."""
+    names = {
+        row["unit"]
+        for _name, row, component in site.daemon_rows()
+        if here.is_infra_node or component["role"] == "every"
+    }
+    names |= {"nginx", "dnsmasq"} if here.is_infra_node else set()
+    return sorted({*names, here["ntp_unit"]})
+
+
+def _check(here: Site, status: dict[str, Any]) -> dict[str, Any]:
+    """A row's ``status``, with the values of this site."""
+    check = dict(status["check"])
+    if "paths" in check:
+        check["paths"] = [path.format(**here.parameters) for path in check["paths"]]
+    if "port" in check:
+        check["port"] = here[check["port"]]
+    if check["kind"] == "ntp":
+        sourced = bool(here.other_addresses or here["node_ntp_servers"])
+        check.update(serves=here.is_infra_node, sourced=sourced)
+    row = {"unit": status.get("unit", "").format(**here.parameters), "check": check}
+    return {**row, "version": status["version"]} if "version" in status else row
