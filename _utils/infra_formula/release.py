@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "6cfd99a1a96e4b9c4e763bc07f8229d3d70cc5be51f8dce608da5a601b64f3b9"
+DIGEST = "08192101400ab2b27936942701fb9da117601d0de146962f8f73715530878f59"

@@ -35,7 +35,7 @@ def address(host: str) -> Address | None:
     except ValueError:
         try:
             return ipaddress.IPv4Address(socket.inet_aton(host)) if host else None
-        except (OSError, UnicodeError):
+        except (OSError, ValueError):
             return None
     if isinstance(found, ipaddress.IPv6Address):
         number = int(found)
@@ -174,7 +174,7 @@ def _resolved(name: str, _minute: int) -> tuple[Address, ...]:
     """The addresses that this machine finds for a name (``/etc/hosts``, DNS), as nginx does."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):
         return ()
     texts = {str(row[4][0]).partition("%")[0] for row in found}
     return tuple(a for text in sorted(texts) if (a := address(text)) is not None)
