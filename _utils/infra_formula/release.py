@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "a02fa6845b9aba0b59cff53066cef18fea00de148b1dc588fe6515c9a7221cca"
+DIGEST = "9ac3ad9e47417a82532db9e86131695464eb28a135952b52cdc2391cccfb84f1"
