@@ -1,6 +1,6 @@
 """Daemons of this formula: installed, configured, healthy, cleaned and switched off.
 
-A *daemon* is a row of ``infra/daemons.yaml`` filled in for this minion, see
+A *daemon* is a row of ``infra/components.yaml`` filled in for this minion, see
 ``infra_formula.daemon.model``.
 """
 

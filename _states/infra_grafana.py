@@ -46,7 +46,7 @@ def configured(
     daemon
         Grafana.
     settings
-        See infra/grafana/settings.jinja.
+        See infra_formula.grafana.arguments.
     config
         The value of ``grafana_config``.
 

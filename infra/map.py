@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "8e7ca1ecc40784f6b096aaa45958b1f1186385cc7ff63c6f5b16a23af164f916"
+DIGEST = "8725fa01b28ab24737fc303598ef412f6505853f14420cef007acc8cedb46116"
 
 
 def digest(cache):

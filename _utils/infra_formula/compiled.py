@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import logging
 import marshal
 import os
 import sys
@@ -23,9 +22,10 @@ from jinja2.filters import FILTERS
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 import infra_formula
+from infra_formula import redaction
 from infra_formula.fileset import root_only
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 
 _LIMIT = 256
 """Templates in the file: more than the formula and a site have; then it is begun anew."""

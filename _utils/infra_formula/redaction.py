@@ -23,12 +23,13 @@ import logging
 import re
 import shlex
 import time
-import types
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, quote_plus
+
+from salt.utils.context import func_globals_inject
 
 from infra_formula import credentials
 
@@ -38,6 +39,7 @@ _SHORT = 8  # characters; a shorter value counts only as a word by itself
 _CUT = 8  # characters of a value that is cut off by an ellipsis
 _ENCODED = 8  # characters of a value in base64
 _LIFETIME = 4 * 3600.0  # seconds since the last use
+_OF_A_CALL = ("__low__", "__running__", "__lowstate__", "__instance_id__", "__env__")
 _ELLIPSES = ("…", "...")
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 
@@ -237,12 +239,13 @@ _CALL: ContextVar[_Call | None] = ContextVar("infra_formula_call", default=None)
 
 def _in_arguments(arguments: Mapping[str, Any]) -> set[str]:
     """Credentials in arguments; a JSON text, as the SLS pass long ones, counts as what it holds."""
-    found = credentials.recognized(dict(arguments))
-    for value in arguments.values():
+    plain: dict[str, Any] = {}
+    for name, value in arguments.items():
+        plain[name] = value
         if isinstance(value, str) and value.startswith(("{", "[")):
             with contextlib.suppress(ValueError):
-                found |= credentials.recognized(json.loads(value))
-    return found
+                plain[name] = json.loads(value)
+    return credentials.recognized(plain)
 
 
 def learn(values: Iterable[str]) -> None:
@@ -372,39 +375,30 @@ def guard(namespace: dict[str, Any]) -> None:
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that returns, raises and logs no secret."""
-    run = functools.partial(_run, function, inspect.signature(function))
 
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return run(args, kwargs)
+        def arguments() -> Mapping[str, Any]:
+            try:
+                return signature.bind(*args, **kwargs).arguments
+            except TypeError:  # the function refuses them
+                return {**{str(index): arg for index, arg in enumerate(args)}, **kwargs}
 
-    # Salt sets `__low__` and `__env__` in the globals of the function that it calls: those of the
-    # module have to be the wrapper's too.
-    scope = function.__globals__
-    own = types.FunctionType(call.__code__, scope, function.__name__, None, call.__closure__)
-    wrapper = functools.wraps(function)(own)
-    wrapper.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
-    return wrapper
+        # Salt leaves what it knows of a state's call in the globals of what it calls: those here.
+        told = {name: globals()[name] for name in _OF_A_CALL if name in globals()}
+        with _during(_Call(arguments)):
+            try:
+                with func_globals_inject(function, **told):
+                    result = function(*args, **kwargs)
+                return scrub_data(result, arguments=not is_quiet(result))
+            except Exception as err:
+                scrub_exception(err)
+                raise
 
-
-def _run(
-    function: Callable[..., Any],
-    signature: inspect.Signature,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    def arguments() -> Mapping[str, Any]:
-        try:
-            return signature.bind(*args, **kwargs).arguments
-        except TypeError:  # the function refuses them
-            return {**{str(index): arg for index, arg in enumerate(args)}, **kwargs}
-
-    with _during(_Call(arguments)):
-        try:
-            result = function(*args, **kwargs)
-            return scrub_data(result, arguments=not is_quiet(result))
-        except Exception as err:
-            scrub_exception(err)
-            raise
+    call.__signature__ = signature  # type: ignore[attr-defined]
+    return call
 
 
 def is_quiet(result: Any) -> bool:

@@ -28,6 +28,7 @@ PUBLIC = {
     "infra_hosts": "addresses and numbers",
     "infra_listen": "a choice of three words",
     "infra_secrets_strict": "a switch",
+    "ca_name_constraints": "domains and networks",
     "ca_source": "a path",
     "portal_haproxy_logins": "names of machines",
     "certs": "paths of keys, which the formula makes",

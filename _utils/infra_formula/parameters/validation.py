@@ -243,6 +243,10 @@ def _misplaced_in_secrets(secrets: Any) -> list[str]:
         f"infra_secrets:{name}: expected below `infra`, where every minion finds it"
         for name in _FOR_ALL_MINIONS
         if name in merging.mapping(secrets)
+    ] + [
+        f"infra_secrets:{key!r}: expected a parameter, got {key!r}"
+        for key in merging.mapping(secrets)
+        if not isinstance(key, str)
     ]
 
 

@@ -5,7 +5,7 @@ What is there was verified when it came. Beside it ``partial`` holds what an int
 got so far; the next one goes on from there (HTTP range requests).
 
 An *item* is a mapping: ``url``; ``checksum`` (``sha256:…``, may be empty); ``size`` in bytes
-(0 for unknown); ``name``, for messages.
+(0 for unknown); ``name``, for messages; ``login`` (user and password), if it needs one.
 """
 
 from __future__ import annotations
@@ -284,7 +284,7 @@ def _transfer(
                     for digest in hashes:
                         digest.update(chunk)
         if not (size and have == size):
-            with session.get(item["url"], have) as (stream, status):
+            with session.get(item["url"], have, item.get("login")) as (stream, status):
                 if have and status != 206:
                     out.truncate(0)
                     hashes = [hashlib.new(d.name, usedforsecurity=False) for d in hashes]
