@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "8725fa01b28ab24737fc303598ef412f6505853f14420cef007acc8cedb46116"
+DIGEST = "2eee15196799bff3d43ff03281f079d76b138312cd1195b7584ff35227e5f3e8"

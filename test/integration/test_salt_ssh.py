@@ -38,9 +38,9 @@ def site(request, boot_lab, tmp_path_factory):
     lab = boot_lab(pillar=pillar, machines=machines, salt=request.param)
     admin = lab.machine("admin")
     for machine in lab.machines:
-        package = "openssh-client" if machine is admin else "openssh-server"
+        packages = ["openssh-server", "python3-cryptography"]
         machine.run(["apt-get", "update", "-q"])
-        machine.run([*INSTALL, package])
+        machine.run([*INSTALL, *(["openssh-client"] if machine is admin else packages)])
     admin.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/.ssh/id_ed25519"])
     key = admin.read("/root/.ssh/id_ed25519.pub")
     roster = {}

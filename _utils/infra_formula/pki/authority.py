@@ -34,7 +34,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from infra_formula import paths, redaction
@@ -330,9 +329,7 @@ def _arguments(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _is_usable(key: str) -> bool:
     try:
-        serialization.load_pem_private_key(
-            Path(key).read_bytes(), password=None, unsafe_skip_rsa_key_validation=True
-        )
+        pki_certificates.load_key(Path(key).read_bytes())
     except (OSError, TypeError, ValueError):
         return False
     return True
