@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 from authority import authority
-from lab import aptconf, paths
+from lab import aptconf, fleet, paths
 from lab.applied import Applied
 from machine_state import Before, differences, look, services
 from vendors import DISTRO
@@ -77,7 +77,14 @@ def site(boot_lab, pillar, salt_release, tmp_path_factory):
     (tree / "_utils").mkdir()  # the earlier release has none
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tree)  # noqa: S202
-    return Site(boot_lab("fleet", pillar=pillar, tree=tree, salt=salt_release), tree)
+    lab = boot_lab("fleet", pillar=pillar, tree=tree, salt=salt_release)
+    if salt_release:
+        # The earlier release issues certificates on 3006 and 3007 with this only.
+        for minion in lab.minions:
+            minion.write("/etc/salt/minion.d/features.conf", "features: {x509_v2: true}\n")
+            minion.run(["systemctl", "restart", "salt-minion"])
+        fleet.start(lab.minions, lab.master)
+    return Site(lab, tree)
 
 
 class Site:
