@@ -46,8 +46,8 @@ def built(
     key
         ``home`` (gpg's directory), ``uid``, ``secret_file``, ``passphrase_file``; all optional.
     transfer
-        ``connections`` (8), ``retries`` (4), ``timeout`` (30 s), ``proxy_env``, ``cache``,
-        ``state`` (directory of the solvers); all optional.
+        ``connections`` (8), ``retries`` (4), ``timeout`` (30 s), ``proxy_env``, ``cache`` (folder
+        of the solvers), ``state`` (folder of what must outlive it); all optional.
     force
         Look for newer versions although a complete repository is published.
 

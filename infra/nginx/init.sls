@@ -151,6 +151,13 @@ infra-nginx-logs-closed:
     - require:
       - infra_package: infra-nginx-package-installed
 
+# A request is in it with its query, which may hold a token.
+infra-nginx-error-log-closed:
+  infra_portal.log_closed:
+    - name: /var/log/nginx-error.log
+    - require:
+      - infra_portal: infra-nginx-portal-managed
+
 infra-nginx-logrotate-managed:
   file.managed:
     - name: /etc/logrotate.d/infra-nginx
