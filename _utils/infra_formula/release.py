@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "9ac3ad9e47417a82532db9e86131695464eb28a135952b52cdc2391cccfb84f1"
+DIGEST = "0e46b469ff65020586f1b4c3bbe4c912335a4645f87a481bb688131dd6099457"
