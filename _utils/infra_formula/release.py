@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "03d406ec155e2e66835daa073db993daa833412ddf106f4a1522e7c532bd28c0"
+DIGEST = "0b10079cb09a391ddf89a3ff054d9eb7b764e29673a893a543f979d89ef29efe"
