@@ -49,7 +49,7 @@ RIGHT = {
             "trusted": True,
         }
     ],
-    "repo_url_packages": [f"{URL}/x.deb"],
+    "repo_url_packages": [f"https://u:{CANARY}@10.10.10.30/x.deb"],
     "proxy_env": {"http_proxy": URL, "https_proxy": URL},
     "vmetrics_options": f"-remoteWrite.basicAuth.password={CANARY}",
     "vmetrics_scrape_jobs": [
@@ -177,7 +177,10 @@ def with_programs(value, program):
     return value
 
 
-def test_every_secret_parameter_is_planted():
+def test_every_secret_parameter_is_planted(modules):
+    # What is not valid is in no argument of a state.
+    pillar = {"infra": {**INFRA, **RIGHT}}
+    assert modules.infra_pillar.validate(pillar=pillar)["errors"] == []
     marked = {n for n, rule in merging.rules().items() if schema.has_secret(rule) and n != "nodes"}
     assert set(RIGHT) == marked
     text = json.dumps(RIGHT)
