@@ -1,6 +1,6 @@
 """Daemons of this formula: installed, configured, healthy, cleaned and switched off.
 
-A *daemon* is a row of ``infra/daemons.yaml`` filled in for this minion, see
+A *daemon* is a row of ``infra/components.yaml`` filled in for this minion, see
 ``infra_formula.daemon.model``.
 """
 
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def installed(

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def configured(
@@ -44,7 +46,7 @@ def configured(
     daemon
         Grafana.
     settings
-        See infra/grafana/settings.jinja.
+        See infra_formula.grafana.arguments.
     config
         The value of ``grafana_config``.
 

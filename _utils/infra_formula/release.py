@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "5ee44ef0e7c741bad9feb7dc3c1dd307cb9865c244b1dbcc544e0d5247abef15"
+DIGEST = "0e46b469ff65020586f1b4c3bbe4c912335a4645f87a481bb688131dd6099457"

@@ -32,6 +32,7 @@ from infra_formula.repository import (
     rpm_signatures,
     sealing,
     systems,
+    upstream_dates,
     upstream_keys,
 )
 
@@ -58,7 +59,9 @@ def build(
     folder = Path(releases.work(home, name))
     proxy_env = transfer.get("proxy_env") or {}
     cache = Path(transfer.get("cache") or _private_cache(), name)
-    found = [_resolve(minion, cache, target, proxy_env, force) for target in plan["targets"]]
+    state_folder = Path(transfer.get("state") or paths.STATE_DIR / "repo", name)
+    dates = state_folder / "upstream-dates.json"
+    found = [_resolve(minion, cache, target, proxy_env, force, dates) for target in plan["targets"]]
     _refuse_missing(found)
     fetched = _fetch(minion, home, name, folder, found, transfer)
     packages = [package for target in found for package in target["packages"]]
@@ -115,9 +118,18 @@ def outcome(
 
 
 def _resolve(
-    minion: Minion, cache: Path, target: dict[str, Any], proxy_env: dict[str, str], force: bool
+    minion: Minion,
+    cache: Path,
+    target: dict[str, Any],
+    proxy_env: dict[str, str],
+    force: bool,
+    dates: Path,
 ) -> dict[str, Any]:
-    """A target with the packages that it needs."""
+    """A target with the packages that it needs.
+
+    dates
+        Record of how new the indexes of the upstreams were.
+    """
     root = cache / target["id"]
     root.mkdir(parents=True, exist_ok=True)
     upstreams = [upstream_keys.with_key_files(minion, root, upstream, target, proxy_env, force)
@@ -132,11 +144,14 @@ def _resolve(
                 if u["url"].startswith("http")
             }
             answer = apt.resolve(str(root), upstreams, target["arch"], target["names"], proxies)
+            upstream_dates.refuse_older(dates, target["id"], upstream_dates.of_apt(root))
         elif target["names"]:
             proxies = {u["name"]: proxy_for(u["baseurls"][0], proxy_env) for u in upstreams}
             answer = dnf.resolve(
                 str(root), upstreams, target["arch"], target["releasever"], target["names"], proxies
             )
+            indexes_of_yum = upstream_dates.of_dnf(root, upstreams)
+            upstream_dates.refuse_older(dates, target["id"], indexes_of_yum)
     except CommandExecutionError as exc:
         raise CommandFailed(f"{target['id']}: {exc}") from exc
     packages = [
