@@ -349,7 +349,8 @@ def test_a_file_that_is_no_yaml_is_reported_by_its_line_and_not_by_its_text(
 
 def test_the_quotes_of_programs_hold_no_secret_of_the_file_that_they_refuse(refusing, caplog):
     jobs = RIGHT["vmetrics_scrape_jobs"]
-    config = scraping.config([], {}, "10s", "8s", jobs)
+    limits = {"register_sample_limit": 0, "register_label_limit": 0}
+    config = scraping.config([], limits, "10s", "8s", jobs)
     modules = blackbox.modules({"ca_bundle": "/x", "dns_name": "i"}, RIGHT["blackbox_modules"])
     alerts = {
         **{key: {} for key in ("severities", "route")},
