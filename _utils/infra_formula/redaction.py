@@ -29,6 +29,8 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from salt.utils.context import func_globals_inject
+
 from infra_formula import credentials
 
 PLACEHOLDER = "<secret>"
@@ -37,6 +39,7 @@ _SHORT = 8  # characters; a shorter value counts only as a word by itself
 _CUT = 8  # characters of a value that is cut off by an ellipsis
 _ENCODED = 8  # characters of a value in base64
 _LIFETIME = 4 * 3600.0  # seconds since the last use
+_OF_A_CALL = ("__low__", "__running__", "__lowstate__", "__instance_id__", "__env__")
 _ELLIPSES = ("…", "...")
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 
@@ -236,12 +239,13 @@ _CALL: ContextVar[_Call | None] = ContextVar("infra_formula_call", default=None)
 
 def _in_arguments(arguments: Mapping[str, Any]) -> set[str]:
     """Credentials in arguments; a JSON text, as the SLS pass long ones, counts as what it holds."""
-    found = credentials.recognized(dict(arguments))
-    for value in arguments.values():
+    plain: dict[str, Any] = {}
+    for name, value in arguments.items():
+        plain[name] = value
         if isinstance(value, str) and value.startswith(("{", "[")):
             with contextlib.suppress(ValueError):
-                found |= credentials.recognized(json.loads(value))
-    return found
+                plain[name] = json.loads(value)
+    return credentials.recognized(plain)
 
 
 def learn(values: Iterable[str]) -> None:
@@ -382,9 +386,12 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             except TypeError:  # the function refuses them
                 return {**{str(index): arg for index, arg in enumerate(args)}, **kwargs}
 
+        # Salt leaves what it knows of a state's call in the globals of what it calls: those here.
+        told = {name: globals()[name] for name in _OF_A_CALL if name in globals()}
         with _during(_Call(arguments)):
             try:
-                result = function(*args, **kwargs)
+                with func_globals_inject(function, **told):
+                    result = function(*args, **kwargs)
                 return scrub_data(result, arguments=not is_quiet(result))
             except Exception as err:
                 scrub_exception(err)

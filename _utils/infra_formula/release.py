@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "c1b09c8de7bcf97f7247389727cc4ece29518f51db58ec2d5cbfe793441915e8"
+DIGEST = "0e46b469ff65020586f1b4c3bbe4c912335a4645f87a481bb688131dd6099457"

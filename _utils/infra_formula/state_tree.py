@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from infra_formula import redaction
+from infra_formula import redaction, templates
 from infra_formula.daemon import arguments as daemon
 from infra_formula.dns import arguments as dns
 from infra_formula.firewall import arguments as firewall
@@ -42,7 +42,7 @@ def values(minion: Minion, parameters: Any, secrets: Any) -> dict[str, Any]:
         "grains": dict(minion.grains),
         "parameters": plain(parameters),
         "secrets": plain(secrets),
-        "environment": minion.opts.get("saltenv"),
+        "environment": minion.environment,
     }
     if _last.get("key") == key:
         redaction.learn(_last["secret_texts"])
@@ -58,6 +58,20 @@ def values(minion: Minion, parameters: Any, secrets: Any) -> dict[str, Any]:
         _last.update(key=copy.deepcopy(key), secret_texts=texts, result=result)
     found: dict[str, Any] = _last["result"]
     return found
+
+
+class Given:
+    """What :func:`values` returns, as attributes, with ``yaml`` and ``by_ssh``.
+
+    It holds the secrets of the pillar: it does not print them, and cannot be sent to a master.
+    """
+
+    def __init__(self, minion: Minion, parameters: Any, secrets: Any) -> None:
+        found = values(minion, parameters, secrets)
+        self.__dict__.update(found, by_ssh=False, yaml=templates.to_flow_yaml)
+
+    def __repr__(self) -> str:
+        return "<what the state tree is given>"
 
 
 def _pillars(key: dict[str, Any]) -> dict[str, Any]:

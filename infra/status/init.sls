@@ -1,5 +1,5 @@
 # What infra_status.services checks: the components of this minion.
-{%- from "infra/map.jinja" import infra, site, arguments, recorded, yaml with context %}
+{% from "infra/map.jinja" import infra, site, arguments, recorded, yaml with context %}
 
 include:
   - infra.pillar
@@ -36,7 +36,7 @@ infra-status-units-script-managed:
     - makedirs: true
     - require:
       - infra_pillar: infra-pillar-valid
-{%- for kind in ('service', 'timer') %}
+{% for kind in ('service', 'timer') %}
 
 infra-status-units-{{ kind }}-managed:
   file.managed:
@@ -53,7 +53,7 @@ infra-status-units-{{ kind }}-managed:
     - group: root
     - require:
       - file: infra-status-units-script-managed
-{%- endfor %}
+{% endfor %}
 
 infra-status-units-reloaded:
   module.run:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from infra_formula import credentials, redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.state import Plan, converge
+from salt.utils.context import func_globals_inject
 
 REPO = Path(__file__).resolve().parents[2]
 CANARY = "cAnArY-9a7f"
@@ -210,6 +211,17 @@ def test_the_secrets_of_a_call_are_dropped_at_its_end():
     assert redaction.guarded(call)(CANARY, f"a {CANARY}") == ["a <secret>"]
     assert redaction.scrub(f"{CANARY} one that was read") == f"{CANARY} one that was read"
     assert redaction._CALLS == []
+
+
+def test_a_guarded_state_knows_of_its_call_what_salt_tells_it(monkeypatch):
+    """Salt puts it into the globals of what it calls, which are not those of the state's module."""
+    here = {"__name__": "states_of_a_test"}
+    exec("def call(name):\n    return [name, __low__['__sls__']]", here)  # noqa: S102
+    redaction.guard(here)
+    for sls in ("infra.dns", "infra.ntp"):
+        with func_globals_inject(here["call"], __low__={"__sls__": sls}):
+            assert here["call"]("x") == ["x", sls]
+    assert "__low__" not in here
 
 
 # -- where text leaves -----------------------------------------------------------------------------
