@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "b0104d177cbe699611a567a6dce764e011fb277cc50f48aa243c0629e5604716"
+DIGEST = "24ca62a4d8b762e58f9817972b766beb0f269567158a17070e969c3879eab164"
