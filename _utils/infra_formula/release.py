@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "24ca62a4d8b762e58f9817972b766beb0f269567158a17070e969c3879eab164"
+DIGEST = "af8bc11481c26bd11159a172f49ccc9f3aaceed618434142454b4f5e782a4e38"

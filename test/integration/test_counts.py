@@ -15,8 +15,6 @@ PROGRAMS = {
     "systemctl": 2,  # one query for all units, and the last look of a run
     "chronyc": 2,
     "nft": 1,
-    "nginx": 1,  # its version
-    "prometheus-blackbox-exporter": 1,  # its flags
 }
 """At most so many runs of a program more than Salt itself has."""
 

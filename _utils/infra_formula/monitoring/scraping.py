@@ -6,7 +6,7 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
-from infra_formula import templates
+from infra_formula import program_facts, templates
 from infra_formula.daemon import checks, local_ports
 from infra_formula.daemon import configuration as daemon_configuration
 from infra_formula.daemon.model import Daemon
@@ -224,8 +224,7 @@ def without_unknown_limits(
     configuration, program, custom
         As for :func:`check`.
     """
-    job = {"job_name": "x", "static_configs": [{"targets": []}], _LABEL_LIMIT: 1}
-    if _refusal({"scrape_configs": [job]}, program) is None:
+    if _knows_limits(program):
         return configuration
     by_site = {job["job_name"] for job in custom or [] if _LABEL_LIMIT in job}
     jobs = [
@@ -233,6 +232,18 @@ def without_unknown_limits(
         for job in configuration["scrape_configs"]
     ]
     return {**configuration, "scrape_configs": jobs}
+
+
+def _knows_limits(program: str) -> bool:
+    known = program_facts.recall(program, _LABEL_LIMIT)
+    if known is not None:
+        return known == "known"
+    job = {"job_name": "x", "static_configs": [{"targets": []}], _LABEL_LIMIT: 1}
+    refusal = _refusal({"scrape_configs": [job]}, program)
+    # Another refusal may be of this moment, such as of a full disk.
+    if refusal is None or _LABEL_LIMIT in refusal:
+        program_facts.remember(program, _LABEL_LIMIT, "unknown" if refusal else "known")
+    return refusal is None
 
 
 def files(
