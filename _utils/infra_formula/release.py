@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "af8bc11481c26bd11159a172f49ccc9f3aaceed618434142454b4f5e782a4e38"
+DIGEST = "4533d6f1089aad5162f01da4e8af6efca3b56e047eb11902c4ab55e7709d699a"

@@ -110,7 +110,11 @@ def test_a_daemon_shows_its_flags_once_if_it_does_in_time(program, monkeypatch, 
 
 @pytest.mark.parametrize(
     ("refusal", "keeps", "runs"),
-    [("", True, 1), ("field label_limit not found", False, 1), ("no space left", False, 2)],
+    [
+        ("", True, 1),
+        ("fatal: cannot parse:\n  line 4: field label_limit not found", False, 1),
+        ("no space left", False, 2),
+    ],
 )
 def test_victoriametrics_is_asked_once_whether_it_knows_a_limit(
     program, monkeypatch, refusal, keeps, runs

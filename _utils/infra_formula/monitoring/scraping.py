@@ -239,11 +239,11 @@ def _knows_limits(program: str) -> bool:
     if known is not None:
         return known == "known"
     job = {"job_name": "x", "static_configs": [{"targets": []}], _LABEL_LIMIT: 1}
-    refusal = _refusal({"scrape_configs": [job]}, program)
+    accepted, output = _dry_run({"scrape_configs": [job]}, program)
     # Another refusal may be of this moment, such as of a full disk.
-    if refusal is None or _LABEL_LIMIT in refusal:
-        program_facts.remember(program, _LABEL_LIMIT, "unknown" if refusal else "known")
-    return refusal is None
+    if accepted or _LABEL_LIMIT in output:
+        program_facts.remember(program, _LABEL_LIMIT, "known" if accepted else "unknown")
+    return accepted
 
 
 def files(
@@ -390,13 +390,17 @@ def _only(configuration: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _refusal(configuration: dict[str, Any], program: str) -> str | None:
+    accepted, output = _dry_run(configuration, program)
+    return None if accepted else checks.extract_error_lines(output)
+
+
+def _dry_run(configuration: dict[str, Any], program: str) -> tuple[bool, str]:
+    """Whether VictoriaMetrics accepts a configuration, and what it says of one that it refuses."""
     argv = [program, "-promscrape.config={path}", "-promscrape.config.dryRun"]
     succeeded, output = checks.run_check(argv, CONFIGURATION, _yaml(configuration))
     # Newer releases skip a job that they cannot parse, log it, and succeed.
     skipped = [line for line in output.splitlines() if "skipping `scrape_config`" in line]
-    if succeeded and not skipped:
-        return None
-    return checks.extract_error_lines("\n".join(skipped) or output)
+    return succeeded and not skipped, "\n".join(skipped) or output
 
 
 # -- queries -------------------------------------------------------------------------------------
