@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def recorded(
     name: str,
@@ -52,7 +54,7 @@ def recorded(
         "timezones": timezones,
     }
     names = {kind: some for kind, some in kinds.items() if some}
-    minion = Minion(__salt__, __opts__, __grains__, __context__)
+    minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
     return state.converge(name, __opts__["test"], lambda: install_record.plan(minion, name, names))
 
 

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def authority(

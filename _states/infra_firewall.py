@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _component() -> str | None:
     return install_record.component_of(__low__.get("__sls__", ""))
@@ -69,7 +71,7 @@ def confined(
     added for others are removed. If no firewall drops by default, a table of nftables of this
     formula does; it never lets in what others drop.
     """
-    minion = Minion(__salt__, __opts__, __grains__, __context__)
+    minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
     return converge(
         name,
         __opts__["test"],

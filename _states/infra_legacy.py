@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
     """File sets may overwrite the files that Pigsty wrote in their places; each is backed up.
@@ -92,7 +94,7 @@ def tidied(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dic
             return Plan(comment="There was no takeover from Pigsty.")
         takeover.assume_overwritable({})
         rows = pigsty_takeover.substitute(legacy, parameters)["last"]
-        minion = Minion(__salt__, __opts__, __grains__, __context__)
+        minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
         found = pigsty_takeover.leftovers(minion, rows)
         return Plan(
             changes={path: f"removed: {why}" for path, why in found.items()},

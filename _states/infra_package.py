@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def mod_init(low: dict[str, Any]) -> bool:
     """Have the package lists read anew by the first state of a run that installs something."""
@@ -64,7 +66,7 @@ def _apply(
         arguments["pkgs"] = pkgs
     try:
         if not __opts__["test"]:
-            minion = Minion(__salt__, __opts__, __grains__, __context__)
+            minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
             install_record.add_packages(minion, component, pkgs or [name])
         ret: dict[str, Any] = __states__[f"pkg.{function}"](name=name, **arguments)
         if ret.get("changes"):

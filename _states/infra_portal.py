@@ -11,7 +11,7 @@ infra_formula.current()
 
 from infra_formula import redaction, state
 from infra_formula.minion import Minion
-from infra_formula.portal import configuration
+from infra_formula.portal import configuration, logs
 from infra_formula.registration import inventory
 from salt.exceptions import CommandExecutionError
 
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def _parsed(portal: dict[str, Any] | str) -> dict[str, Any]:
@@ -203,6 +205,15 @@ def sites_present(
         warnings=[f"{path} does not exist; put the site there" for path in elsewhere],
     )
     return state.converge(name, __opts__["test"], lambda: plan)
+
+
+def log_closed(name: str) -> dict[str, Any]:
+    """A log of nginx, and those of it that were rotated, are not readable by everybody.
+
+    name
+        Absolute path of the log.
+    """
+    return state.converge(name, __opts__["test"], lambda: logs.closed_plan(name))
 
 
 def serving(name: str, settings: dict[str, Any]) -> dict[str, Any]:

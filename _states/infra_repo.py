@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def built(
@@ -46,8 +48,8 @@ def built(
     key
         ``home`` (gpg's directory), ``uid``, ``secret_file``, ``passphrase_file``; all optional.
     transfer
-        ``connections`` (8), ``retries`` (4), ``timeout`` (30 s), ``proxy_env``, ``cache``,
-        ``state`` (directory of the solvers); all optional.
+        ``connections`` (8), ``retries`` (4), ``timeout`` (30 s), ``proxy_env``, ``cache`` (folder
+        of the solvers), ``state`` (folder of what must outlive it); all optional.
     force
         Look for newer versions although a complete repository is published.
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
     """No unit has restarted since it answered its health check in this run, nor waits to restart.
@@ -32,7 +34,7 @@ def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
     def compare() -> Plan:
         if __opts__["test"]:
             return Plan(comment="Restarts are counted in a real run only.")
-        minion = Minion(__salt__, __opts__, __grains__, __context__)
+        minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
         return Plan(comment=units.watch(minion, settle))
 
     return converge(name, __opts__["test"], compare)

@@ -1,12 +1,12 @@
 # Removal of all that this formula brought to this machine, component by component in reverse;
 # also of what is switched off now. How far it goes: infra_remove; see docs/removing.md.
-{%- from "infra/map.jinja" import infra, site, arguments, yaml with context %}
+{% from "infra/map.jinja" import infra, site, arguments, yaml with context %}
 
 include:
   - infra.safeguard
-{%- for component in site.components | reverse %}
+{% for component in site.components | reverse %}
   - infra.{{ component.name }}.clean
-{%- endfor %}
+{% endfor %}
 
 infra-clean-data-confirmed:
   infra_clean.confirmed:

@@ -1,6 +1,5 @@
 #!py
-"""What the SLS go by: infra/map.jinja renders this, with the pillar in `parameters` and `secrets`,
-on a minion that does not have this release yet.
+"""What the SLS go by: infra/map.jinja renders this, with the pillar in `parameters` and `secrets`.
 
 It syncs the library, modules and states first: `state.apply` does not by itself (only a highstate
 does), and a fresh minion has none. They come from the environment of the run. A minion that has
@@ -19,7 +18,7 @@ import sys
 import salt.fileclient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "4533d6f1089aad5162f01da4e8af6efca3b56e047eb11902c4ab55e7709d699a"
+DIGEST = "1bc57a41f569e79e5843d2b12dfaf42baf3ff55413ad9082cd3b3a8947dbb09f"
 
 
 def digest(cache):

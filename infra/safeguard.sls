@@ -1,5 +1,5 @@
 # Nothing is removed from a machine unless it was said so, for that one run.
-{%- from "infra/map.jinja" import infra, site, yaml with context %}
+{% from "infra/map.jinja" import infra, site, yaml with context %}
 
 include:
   - infra.sync

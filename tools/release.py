@@ -18,7 +18,7 @@ MAP = formula.ROOT / "infra" / "map.py"
 IMPORTED = formula.ROOT / "infra" / "map.jinja"
 _LINES = {
     MAP: re.compile(r'(?m)^(DIGEST = )"[0-9a-f]*"'),
-    IMPORTED: re.compile(r'(?m)^({%- set digest = )"[0-9a-f]*"'),
+    IMPORTED: re.compile(r'(?m)^({% set digest = )"[0-9a-f]*"'),
 }
 
 

@@ -14,6 +14,7 @@ _CREDENTIAL = (
     r"(?:pass|passwd|password|passphrase|pwd|token|secret|credentials?|authorization|cookie|license"
     r"|(?:api|access|account|secret|private|hmac)[-_.]?key)"
 )
+_ANY = re.compile(rf"{_CREDENTIAL}|auth|sig|PRIVATE KEY", re.IGNORECASE)
 _CREDENTIAL_NAME = re.compile(rf".*{_CREDENTIAL}", re.IGNORECASE | re.DOTALL)
 _SCHEME = r"(?:(?:basic|bearer|digest|token)\s+)?"
 _URL_PASSWORD = re.compile(r"[^\s/:@]*:[^\s/@]+@[^\s@]")
@@ -96,6 +97,8 @@ def recognized(value: Any) -> set[str]:
 
 
 def _recognized_in_text(text: str) -> set[str]:
+    if "@" not in text and not _ANY.search(text):
+        return set()
     found = {text} if "PRIVATE KEY-----" in text else set()
     for match in _USERINFO.finditer(text):
         user, colon, password = match["userinfo"].partition(":")

@@ -38,6 +38,7 @@ def run(
     cwd: str = "/",
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    umask: int = -1,
 ) -> Outcome:
     """Run a program to its end, in the C locale.
 
@@ -51,6 +52,8 @@ def run(
         Variables on top of this process's.
     timeout
         Seconds after which it is killed; its return code is 124 then, as with ``timeout(1)``.
+    umask
+        Permissions that files which it creates do not get; -1 for this process's.
 
     A process that the program leaves in the background may keep its outputs open; it is not waited
     for.
@@ -71,6 +74,7 @@ def run(
             bufsize=0,
             cwd=cwd,
             env=environment,
+            umask=umask,
         )
     except OSError as err:
         raise CommandFailed(f"{err.filename or command[0]}: {err.strerror}") from err

@@ -239,12 +239,13 @@ _CALL: ContextVar[_Call | None] = ContextVar("infra_formula_call", default=None)
 
 def _in_arguments(arguments: Mapping[str, Any]) -> set[str]:
     """Credentials in arguments; a JSON text, as the SLS pass long ones, counts as what it holds."""
-    found = credentials.recognized(dict(arguments))
-    for value in arguments.values():
+    plain: dict[str, Any] = {}
+    for name, value in arguments.items():
+        plain[name] = value
         if isinstance(value, str) and value.startswith(("{", "[")):
             with contextlib.suppress(ValueError):
-                found |= credentials.recognized(json.loads(value))
-    return found
+                plain[name] = json.loads(value)
+    return credentials.recognized(plain)
 
 
 def learn(values: Iterable[str]) -> None:

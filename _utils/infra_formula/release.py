@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "4533d6f1089aad5162f01da4e8af6efca3b56e047eb11902c4ab55e7709d699a"
+DIGEST = "1bc57a41f569e79e5843d2b12dfaf42baf3ff55413ad9082cd3b3a8947dbb09f"

@@ -42,7 +42,7 @@ def values(minion: Minion, parameters: Any, secrets: Any) -> dict[str, Any]:
         "grains": dict(minion.grains),
         "parameters": plain(parameters),
         "secrets": plain(secrets),
-        "environment": minion.opts.get("saltenv"),
+        "environment": minion.environment,
     }
     if _last.get("key") == key:
         redaction.learn(_last["secret_texts"])

@@ -1,6 +1,6 @@
 # Alertmanager: routes alerts to people; one mesh over all INFRA nodes.
-{%- from "infra/daemon/states.jinja" import installed, configured, running with context %}
-{%- from "infra/map.jinja" import arguments, daemons, yaml with context %}
+{% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% from "infra/map.jinja" import arguments, daemons, yaml with context %}
 
 include:
   - infra.daemon

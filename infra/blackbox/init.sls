@@ -1,6 +1,6 @@
 # Probes over ICMP, TCP, HTTP and DNS, asked for by VictoriaMetrics.
-{%- from "infra/daemon/states.jinja" import installed, configured, running with context %}
-{%- from "infra/map.jinja" import infra, arguments, daemons, yaml with context %}
+{% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% from "infra/map.jinja" import infra, arguments, daemons, yaml with context %}
 
 include:
   - infra.daemon

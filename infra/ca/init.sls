@@ -1,5 +1,5 @@
-{%- from "infra/map.jinja" import infra, site, recorded, yaml with context %}
-{%- set trusted = infra.ca_trust_dir ~ '/ca.crt' %}
+{% from "infra/map.jinja" import infra, site, recorded, yaml with context %}
+{% set trusted = infra.ca_trust_dir ~ '/ca.crt' %}
 
 include:
   - infra.pillar
@@ -43,13 +43,13 @@ infra-ca-authority-present:
     - name_constraints: {{ yaml(infra.ca_name_constraints) }}
     # The first INFRA node makes the CA; the others are given it, or have none of their own.
     - create: {{ yaml(infra.ca_create and site.makes_ca) }}
-{%- if infra.ca_crt and infra.ca_key %}
+{% if infra.ca_crt and infra.ca_key %}
     - certificate: {{ yaml(infra.ca_crt) }}
     - key: {{ yaml(infra.ca_key) }}
-{%- endif %}
-{%- if infra.ca_source %}
+{% endif %}
+{% if infra.ca_source %}
     - source: {{ yaml(infra.ca_source) }}
-{%- endif %}
+{% endif %}
     - require:
       - file: infra-ca-directory-present
 
@@ -78,7 +78,7 @@ infra-ca-trust-updated:
       - file: infra-ca-trust-linked
 
 # Certificates that the pillar's `certs` asks for: of components that this formula does not manage.
-{%- for name, specification in infra.certs.items() %}
+{% for name, specification in infra.certs.items() %}
 
 {{ yaml('infra-ca-certificate-' ~ name ~ '-issued') }}:
   infra_cert.issued:
@@ -88,30 +88,30 @@ infra-ca-trust-updated:
     - key: {{ yaml(specification.get('key')) }}
     - require:
       - infra_cert: infra-ca-authority-present
-{%- endfor %}
+{% endfor %}
 
 # What this machine's CA signed is renewed before it ends, every day anew, without master and pillar.
-{%- set config = opts['conf_file'].rpartition('/')[0] %}
-{%- set program = salt['cmd.which']('salt-call') or '/usr/bin/salt-call' %}
+{% set config = opts['conf_file'].rpartition('/')[0] %}
+{% set program = salt['cmd.which']('salt-call') or '/usr/bin/salt-call' %}
 
-{%- for kind in ('service', 'timer') %}
+{% for kind in ('service', 'timer') %}
 
 infra-ca-renewal-{{ kind }}-managed:
   file.managed:
     - name: /etc/systemd/system/infra-cert-renew.{{ kind }}
     - source: salt://infra/ca/files/infra-cert-renew.{{ kind }}
-{%- if kind == 'service' %}
+{% if kind == 'service' %}
     - template: jinja
     - context:
         program: {{ yaml(program) }}
         config: {{ yaml(config) }}
-{%- endif %}
+{% endif %}
     - mode: '0644'
     - user: root
     - group: root
     - require:
       - infra_pillar: infra-pillar-valid
-{%- endfor %}
+{% endfor %}
 
 infra-ca-renewal-units-reloaded:
   module.run:

@@ -1,9 +1,9 @@
 # Public certificates for the portal, got and renewed by certbot.
-{%- from "infra/map.jinja" import infra, arguments, recorded, yaml with context %}
-{%- set environment = arguments.certbot.environment %}
-{%- set drop_ins = '/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d' %}
-{%- set drop_in = drop_ins ~ '/infra.conf' %}
-{%- set timer = infra.certbot_unit ~ '.timer' %}
+{% from "infra/map.jinja" import infra, arguments, recorded, yaml with context %}
+{% set environment = arguments.certbot.environment %}
+{% set drop_ins = '/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d' %}
+{% set drop_in = drop_ins ~ '/infra.conf' %}
+{% set timer = infra.certbot_unit ~ '.timer' %}
 
 include:
   - infra.pillar
@@ -33,7 +33,7 @@ infra-certbot-hook-installed:
     - require:
       - infra_package: infra-certbot-package-installed
 
-{%- if infra.certbot_dns_credentials %}
+{% if infra.certbot_dns_credentials %}
 
 infra-certbot-credentials-managed:
   file.managed:
@@ -45,14 +45,14 @@ infra-certbot-credentials-managed:
     - show_changes: false
     - require:
       - infra_package: infra-certbot-package-installed
-{%- else %}
+{% else %}
 
 infra-certbot-credentials-absent:
   file.absent:
     - name: /etc/letsencrypt/infra-dns.ini
-{%- endif %}
+{% endif %}
 
-{%- if environment %}
+{% if environment %}
 
 # A file of its own, closed: an address of a proxy may hold a password, and units are for all to see.
 infra-certbot-environment-managed:
@@ -60,9 +60,9 @@ infra-certbot-environment-managed:
     - name: /etc/default/infra-certbot
     - contents:
       - '# Managed by Salt (infra formula)'
-{%- for variable, value in environment.items() %}
+{% for variable, value in environment.items() %}
       - {{ yaml(variable ~ '=' ~ value) }}
-{%- endfor %}
+{% endfor %}
     - mode: '0600'
     - user: root
     - group: root
@@ -82,14 +82,14 @@ infra-certbot-unit-extended:
     - makedirs: true
     - require:
       - file: infra-certbot-environment-managed
-{%- else %}
+{% else %}
 
 infra-certbot-unit-extended:
   file.absent:
     - names:
       - {{ drop_in }}
       - /etc/default/infra-certbot
-{%- endif %}
+{% endif %}
 
 infra-certbot-unit-hardened:
   file.managed:

@@ -1,5 +1,5 @@
 # dnsmasq: the names of the site.
-{%- from "infra/map.jinja" import infra, arguments, recorded, yaml with context %}
+{% from "infra/map.jinja" import infra, arguments, recorded, yaml with context %}
 
 include:
   - infra.pillar
@@ -30,11 +30,11 @@ infra-dns-user-present:
     - name: dnsmasq
     - system: true
     - createhome: false
-{%- if not salt['user.info']('dnsmasq') %}
+{% if not salt['user.info']('dnsmasq') %}
     - gid: dnsmasq
     - home: /var/lib/dnsmasq
     - shell: /usr/sbin/nologin
-{%- endif %}
+{% endif %}
     - groups: [dnsmasq]
     - remove_groups: false
     - require:
@@ -94,14 +94,14 @@ infra-dns-records-managed:
       - infra_dns: infra-dns-records-migrated
 
 # Queries through firewalld or ufw, where one of them runs.
-{%- if infra.node_firewall_mode == 'zone' %}
+{% if infra.node_firewall_mode == 'zone' %}
 
 infra-dns-firewall-open:
   infra_firewall.open:
     - ports:
       - {{ yaml(infra.dns_port ~ '/udp') }}
       - {{ yaml(infra.dns_port ~ '/tcp') }}
-{%- endif %}
+{% endif %}
 
 # dnsmasq reads its configuration only when it starts, so a change of it restarts it.
 
@@ -122,7 +122,7 @@ infra-dns-service-running:
     - require:
       - infra_service: infra-dns-service-current
 
-{%- for address in arguments.dns.listen %}
+{% for address in arguments.dns.listen %}
 
 {{ yaml('infra-dns-server-' ~ address ~ '-answering') }}:
   infra_dns.answering:
@@ -132,4 +132,4 @@ infra-dns-service-running:
     - port: {{ yaml(infra.dns_port) }}
     - require:
       - infra_service: infra-dns-service-running
-{%- endfor %}
+{% endfor %}

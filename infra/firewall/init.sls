@@ -1,6 +1,6 @@
 # Who has direct access to the services, past the portal: through firewalld or ufw where one of them
 # runs, else confined by a table of nftables; as infra/components.yaml says.
-{%- from "infra/map.jinja" import infra, site, arguments, yaml with context %}
+{% from "infra/map.jinja" import infra, site, arguments, yaml with context %}
 
 include:
   - infra.pillar

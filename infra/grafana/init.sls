@@ -1,7 +1,7 @@
 # Grafana: dashboards over metrics, logs and traces.
-{%- from "infra/map.jinja" import infra, arguments, daemons, recorded, yaml with context %}
-{%- from "infra/daemon/states.jinja" import installed, configured, running with context %}
-{%- set grafana = arguments.grafana %}
+{% from "infra/map.jinja" import infra, arguments, daemons, recorded, yaml with context %}
+{% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% set grafana = arguments.grafana %}
 
 include:
   - infra.daemon
@@ -9,7 +9,7 @@ include:
 
 # Grafana, and the packages of its plugins.
 {{ installed('grafana') }}
-{%- if infra.grafana_plugins %}
+{% if infra.grafana_plugins %}
 
 infra-grafana-plugins-installed:
   infra_package.installed:
@@ -19,7 +19,7 @@ infra-grafana-plugins-installed:
       - infra_daemon: infra-grafana-package-installed
     - require_in:
       - infra_daemon: infra-grafana-unit-configured
-{%- endif %}
+{% endif %}
 
 # Its settings, with secrets in files of their own; and the drop-in of its unit.
 
@@ -60,9 +60,9 @@ infra-grafana-datasources-managed:
   infra_grafana.datasources:
     - daemon: {{ yaml(daemons.grafana) }}
     - administrator: {{ yaml(grafana.administrator) }}
-{%- for option, value in grafana.data_sources.items() %}
+{% for option, value in grafana.data_sources.items() %}
     - {{ option }}: {{ yaml(value) }}
-{%- endfor %}
+{% endfor %}
     - site: {{ yaml(infra.grafana_datasources | tojson) }}
     - require:
       - infra_grafana: infra-grafana-administrator-known

@@ -1,7 +1,7 @@
-{%- from "infra/map.jinja" import infra, arguments, recorded, yaml with context %}
-{%- set folders = ['acme', 'logs', 'repos', 'schema', 'report'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
-{%- set directories = [] %}
-{%- for folder in folders %}{% do directories.append(infra.nginx_home ~ '/' ~ folder) %}{% endfor %}
+{% from "infra/map.jinja" import infra, arguments, recorded, yaml with context %}
+{% set folders = ['acme', 'logs', 'repos', 'schema', 'report'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
+{% set directories = [] %}
+{% for folder in folders %}{% do directories.append(infra.nginx_home ~ '/' ~ folder) %}{% endfor %}
 
 include:
   - infra.pillar
@@ -38,12 +38,12 @@ infra-nginx-user-present:
     - name: {{ yaml(infra.nginx_user) }}
     - system: true
     - createhome: false
-{#- An account that somebody else made is taken as it is. #}
-{%- if not salt['user.info'](infra.nginx_user) %}
+{# An account that somebody else made is taken as it is. #}
+{% if not salt['user.info'](infra.nginx_user) %}
     - gid: {{ yaml(infra.nginx_group) }}
     - home: /var/cache/nginx
     - shell: /usr/sbin/nologin
-{%- endif %}
+{% endif %}
     - groups: [{{ yaml(infra.nginx_group) }}]
     - remove_groups: false
     - require:
@@ -122,7 +122,7 @@ infra-nginx-certificate-directory-present:
     - require_in:
       - infra_portal: infra-nginx-portal-managed
 
-{%- if infra.nginx_sslmode != 'disable' %}
+{% if infra.nginx_sslmode != 'disable' %}
 
 infra-nginx-certificate-issued:
   infra_portal.certified:
@@ -139,7 +139,7 @@ infra-nginx-certificate-issued:
       - file: infra-nginx-certificate-directory-present
     - require_in:
       - infra_portal: infra-nginx-portal-managed
-{%- endif %}
+{% endif %}
 
 # What is asked for may hold a token, and nginx makes its logs readable by all.
 infra-nginx-logs-closed:
@@ -151,6 +151,13 @@ infra-nginx-logs-closed:
     - require:
       - infra_package: infra-nginx-package-installed
 
+# A request is in it with its query, which may hold a token.
+infra-nginx-error-log-closed:
+  infra_portal.log_closed:
+    - name: /var/log/nginx-error.log
+    - require:
+      - infra_portal: infra-nginx-portal-managed
+
 infra-nginx-logrotate-managed:
   file.managed:
     - name: /etc/logrotate.d/infra-nginx
@@ -160,21 +167,21 @@ infra-nginx-logrotate-managed:
     - group: root
 
 # HTTP and HTTPS through firewalld or ufw, where one of them runs; and what SELinux has to allow.
-{%- if infra.node_firewall_mode == 'zone' %}
+{% if infra.node_firewall_mode == 'zone' %}
 
 infra-nginx-firewall-open:
   infra_firewall.open:
     - ports:
       - {{ yaml(infra.nginx_port ~ '/tcp') }}
-{%- if infra.nginx_sslmode != 'disable' %}
+{% if infra.nginx_sslmode != 'disable' %}
       - {{ yaml(infra.nginx_ssl_port ~ '/tcp') }}
-{%- endif %}
-{%- endif %}
+{% endif %}
+{% endif %}
 
-{%- if grains.get('selinux', {}).get('enabled', false) %}
+{% if grains.get('selinux', {}).get('enabled', false) %}
 
-{%- set contexts = [] %}
-{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}{% do contexts.append(folder ~ '(/.*)?') %}{% endfor %}
+{% set contexts = [] %}
+{% for folder in (infra.nginx_home, infra.nginx_data) | unique %}{% do contexts.append(folder ~ '(/.*)?') %}{% endfor %}
 {{ recorded('nginx', 'nginx-selinux', {
      'booleans': ['httpd_can_network_connect', 'httpd_can_network_relay'],
      'contexts': contexts,
@@ -186,7 +193,7 @@ infra-nginx-selinux-tools-installed:
     - name: policycoreutils-python-utils
     - reload_modules: true
 
-{%- for boolean in ('httpd_can_network_connect', 'httpd_can_network_relay') %}
+{% for boolean in ('httpd_can_network_connect', 'httpd_can_network_relay') %}
 
 infra-nginx-selinux-{{ boolean }}-on:
   selinux.boolean:
@@ -195,9 +202,9 @@ infra-nginx-selinux-{{ boolean }}-on:
     - persist: true
     - require:
       - infra_package: infra-nginx-selinux-tools-installed
-{%- endfor %}
+{% endfor %}
 
-{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}
+{% for folder in (infra.nginx_home, infra.nginx_data) | unique %}
 
 {{ yaml('infra-nginx-selinux-' ~ folder ~ '-labelled') }}:
   selinux.fcontext_policy_present:
@@ -212,8 +219,8 @@ infra-nginx-selinux-{{ boolean }}-on:
     - recursive: true
     - onchanges:
       - selinux: {{ yaml('infra-nginx-selinux-' ~ folder ~ '-labelled') }}
-{%- endfor %}
-{%- endif %}
+{% endfor %}
+{% endif %}
 
 # Reloading is the configuration's own affair (infra.nginx); here nginx is started.
 

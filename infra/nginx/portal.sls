@@ -1,5 +1,5 @@
 # The portal's pages and configuration, with the registered minions. infra.register applies them alone.
-{%- from "infra/map.jinja" import infra, arguments, yaml with context %}
+{% from "infra/map.jinja" import infra, arguments, yaml with context %}
 
 include:
   - infra.register.inventory

@@ -1,5 +1,5 @@
 # What the site's CA signs is trusted here.
-{%- from "infra/map.jinja" import infra, site, recorded, yaml with context %}
+{% from "infra/map.jinja" import infra, site, recorded, yaml with context %}
 
 include:
   - infra.pillar
@@ -14,7 +14,7 @@ infra-node-ca-present:
     - wait: {{ yaml(infra.node_wait) }}
     - fingerprints: {{ yaml(infra.ca_fingerprint) }}
 
-{%- if grains['os_family'] == 'RedHat' %}
+{% if grains['os_family'] == 'RedHat' %}
 
 infra-node-ca-trust-installed:
   infra_package.installed:
@@ -22,7 +22,7 @@ infra-node-ca-trust-installed:
     - name: {{ yaml(infra.ca_trust_package) }}
     - require_in:
       - infra_node: infra-node-ca-linked
-{%- endif %}
+{% endif %}
 
 infra-node-ca-linked:
   infra_node.linked:

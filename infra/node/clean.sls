@@ -1,12 +1,12 @@
 # Removal: the machine finds names and packages as it did before.
-{%- from "infra/map.jinja" import infra, site, yaml with context %}
-{%- from "infra/clean.jinja" import removed with context %}
-{%- from "infra/ca/untrust.jinja" import untrusted with context %}
+{% from "infra/map.jinja" import infra, site, yaml with context %}
+{% from "infra/clean.jinja" import removed with context %}
+{% from "infra/ca/untrust.jinja" import untrusted with context %}
 
 include:
   - infra.safeguard
 {{ removed('node') }}
-{%- if 'config' in infra.infra_remove %}
+{% if 'config' in infra.infra_remove %}
 
 infra-node-hosts-removed:
   infra_resolver.hosts:
@@ -21,7 +21,7 @@ infra-node-resolver-told:
     - onchanges:
       - infra_clean: infra-node-config-removed
 
-{%- if not site.is_infra_node or not infra.repo_enabled %}
+{% if not site.is_infra_node or not infra.repo_enabled %}
 
 # Sources that were disabled are enabled again, then ours go.
 infra-node-repo-removed:
@@ -34,8 +34,8 @@ infra-node-repo-removed:
       - infra_clean: infra-clean-allowed
     - require_in:
       - infra_clean: infra-node-config-removed
-{%- endif %}
-{%- if not site.is_infra_node %}
+{% endif %}
+{% if not site.is_infra_node %}
 {{ untrusted('node') }}
-{%- endif %}
-{%- endif %}
+{% endif %}
+{% endif %}

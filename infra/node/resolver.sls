@@ -1,13 +1,13 @@
 # The name servers of the INFRA nodes are asked first; on an INFRA node, its own before the others.
-{%- from "infra/map.jinja" import infra, site, arguments, recorded, yaml with context %}
+{% from "infra/map.jinja" import infra, site, arguments, recorded, yaml with context %}
 
 include:
   - infra.pillar
-{%- if not site.is_infra_node %}
+{% if not site.is_infra_node %}
   - infra.node.repo
-{%- elif infra.dns_enabled %}
+{% elif infra.dns_enabled %}
   - infra.dns
-{%- endif %}
+{% endif %}
 
 {{ recorded('node', 'node-resolver', {'paths': [
      '/etc/systemd/resolved.conf.d/infra.conf',
@@ -21,9 +21,9 @@ infra-node-resolver-configured:
     - servers: {{ yaml(arguments.resolver_servers) }}
     - options: {{ yaml(infra.node_dns_options) }}
     - own: {{ yaml(arguments.own_addresses) }}
-{%- if site.is_infra_node and infra.dns_enabled %}
+{% if site.is_infra_node and infra.dns_enabled %}
     - require:
-{%- for address in arguments.dns.listen %}
+{% for address in arguments.dns.listen %}
       - infra_dns: {{ yaml('infra-dns-server-' ~ address ~ '-answering') }}
-{%- endfor %}
-{%- endif %}
+{% endfor %}
+{% endif %}

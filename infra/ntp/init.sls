@@ -1,6 +1,6 @@
 # chrony: the time, from the INFRA nodes first; on an INFRA node, for the site.
-{%- from "infra/map.jinja" import infra, site, arguments, recorded, yaml with context %}
-{%- set drop_ins = '/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d' %}
+{% from "infra/map.jinja" import infra, site, arguments, recorded, yaml with context %}
+{% set drop_ins = '/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d' %}
 
 include:
   - infra.pillar
@@ -46,13 +46,13 @@ infra-ntp-config-managed:
       - infra_package: infra-ntp-package-installed
 
 # Time through firewalld or ufw, where one of them runs and this machine serves it.
-{%- if infra.node_firewall_mode == 'zone' and site.is_infra_node %}
+{% if infra.node_firewall_mode == 'zone' and site.is_infra_node %}
 
 infra-ntp-firewall-open:
   infra_firewall.open:
     - ports:
       - 123/udp
-{%- endif %}
+{% endif %}
 
 # chronyd reads its configuration only when it starts, so a change of it restarts it.
 

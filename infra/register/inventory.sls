@@ -1,7 +1,7 @@
 # Which minions are registered here. What depends on it (targets, records, the portal and its pages)
 # requires it and is given the same settings. It is decided after the daemons have started: minions
 # that are applied at the same time have published their facts by then.
-{%- from "infra/map.jinja" import arguments, recorded, yaml with context %}
+{% from "infra/map.jinja" import arguments, recorded, yaml with context %}
 
 include:
   - infra.register.publish

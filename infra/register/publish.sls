@@ -1,12 +1,12 @@
 # Publishes this minion's facts to the mine: early in the run, so that INFRA nodes that are applied at
 # the same time find them there.
-{%- from "infra/map.jinja" import infra, site, arguments, yaml with context %}
+{% from "infra/map.jinja" import infra, site, arguments, yaml with context %}
 
 include:
   - infra.pillar
-{%- if site.is_infra_node %}
+{% if site.is_infra_node %}
   - infra.ca
-{%- endif %}
+{% endif %}
 
 infra-register-facts-published:
   infra_register.published:
@@ -15,8 +15,8 @@ infra-register-facts-published:
     - dns_names: {{ yaml([site.name] if infra.register_dns else []) }}
     - further: {{ yaml(infra.register) }}
     - towards: {{ yaml(site.addresses) }}
-{%- if site.is_infra_node %}
+{% if site.is_infra_node %}
     - ca: /etc/pki/ca.crt
     - require:
       - infra_cert: infra-ca-authority-present
-{%- endif %}
+{% endif %}

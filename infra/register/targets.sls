@@ -1,4 +1,4 @@
-{%- from "infra/map.jinja" import infra, arguments, yaml with context %}
+{% from "infra/map.jinja" import infra, arguments, yaml with context %}
 
 include:
   - infra.register.inventory

@@ -1,5 +1,5 @@
-{%- from "infra/map.jinja" import infra, arguments, yaml with context %}
-{%- set repo = arguments.repository %}
+{% from "infra/map.jinja" import infra, arguments, yaml with context %}
+{% set repo = arguments.repository %}
 
 include:
   - infra.webroot
@@ -15,10 +15,10 @@ infra-repo-archive-unpacked:
     - fingerprint: {{ yaml(infra.repo_archive_fingerprint) }}
     - unsigned: {{ yaml(infra.repo_archive_unsigned) }}
     - key: {{ yaml(repo.key) }}
-{#- Where Pigsty's users put it; not read where another path is named. #}
-{%- if infra.repo_archive == '/root/pkg.tgz' %}
+{# Where Pigsty's users put it; not read where another path is named. #}
+{% if infra.repo_archive == '/root/pkg.tgz' %}
     - fallback: /tmp/pkg.tgz
-{%- endif %}
+{% endif %}
     - optional: true
     - require:
       - sls: infra.webroot

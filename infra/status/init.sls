@@ -1,5 +1,5 @@
 # What infra_status.services checks: the components of this minion.
-{%- from "infra/map.jinja" import infra, site, arguments, recorded, yaml with context %}
+{% from "infra/map.jinja" import infra, site, arguments, recorded, yaml with context %}
 
 include:
   - infra.pillar
@@ -36,26 +36,26 @@ infra-status-units-script-managed:
     - makedirs: true
     - require:
       - infra_pillar: infra-pillar-valid
-{%- set script, folder = '/usr/local/lib/infra/unit-restarts', '/var/lib/infra/textfile' %}
-{%- set metrics, units = folder ~ '/infra_units.prom', arguments.status.units %}
-{#- One request to the master; a file.managed with a template takes two. #}
-{%- set service %}{% include "infra/status/files/infra-units.service" %}{% endset %}
-{%- for kind in ('service', 'timer') %}
+{% set script, folder = '/usr/local/lib/infra/unit-restarts', '/var/lib/infra/textfile' %}
+{% set metrics, units = folder ~ '/infra_units.prom', arguments.status.units %}
+{# One request to the master; a file.managed with a template takes two. #}
+{% set service %}{% include "infra/status/files/infra-units.service" %}{% endset %}
+{% for kind in ('service', 'timer') %}
 
 infra-status-units-{{ kind }}-managed:
   file.managed:
     - name: /etc/systemd/system/infra-units.{{ kind }}
-{%- if kind == 'service' %}
+{% if kind == 'service' %}
     - contents: {{ yaml(service) }}
-{%- else %}
+{% else %}
     - source: salt://infra/status/files/infra-units.{{ kind }}
-{%- endif %}
+{% endif %}
     - mode: '0644'
     - user: root
     - group: root
     - require:
       - file: infra-status-units-script-managed
-{%- endfor %}
+{% endfor %}
 
 infra-status-units-reloaded:
   module.run:

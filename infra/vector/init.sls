@@ -1,6 +1,6 @@
 # Vector: ships this machine's logs to every INFRA node.
-{%- from "infra/daemon/states.jinja" import installed, configured, running with context %}
-{%- from "infra/map.jinja" import infra, arguments, daemons, yaml with context %}
+{% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% from "infra/map.jinja" import infra, arguments, daemons, yaml with context %}
 
 include:
   - infra.daemon
@@ -13,9 +13,9 @@ infra-vector-sources-managed:
   infra_vector.managed:
     - name: /etc/vector
     - daemon: {{ yaml(daemons.vector) }}
-{%- for option, value in arguments.vector.items() %}
+{% for option, value in arguments.vector.items() %}
     - {{ option }}: {{ yaml(value) }}
-{%- endfor %}
+{% endfor %}
     - require:
       - infra_daemon: infra-vector-package-installed
 {{ configured('vector', ['infra_vector: infra-vector-sources-managed']) }}

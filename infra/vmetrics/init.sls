@@ -1,6 +1,6 @@
 # VictoriaMetrics: scrapes, stores and answers.
-{%- from "infra/daemon/states.jinja" import installed, configured, running with context %}
-{%- from "infra/map.jinja" import infra, site, arguments, daemons, recorded, yaml with context %}
+{% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% from "infra/map.jinja" import infra, site, arguments, daemons, recorded, yaml with context %}
 
 include:
   - infra.daemon
@@ -42,9 +42,9 @@ infra-vmetrics-scrape-managed:
   infra_scrape.managed:
     - name: {{ yaml(infra.infra_data) }}
     - daemon: {{ yaml(daemons.vmetrics) }}
-{%- for option, value in arguments.scraping.items() %}
+{% for option, value in arguments.scraping.items() %}
     - {{ option }}: {{ yaml(value) }}
-{%- endfor %}
+{% endfor %}
     - require:
       - infra_daemon: infra-vmetrics-package-installed
       - file: infra-vmetrics-targets-present

@@ -20,6 +20,7 @@ from infra_formula.fileset import contents, manifest
 from infra_formula.logs import vector
 from infra_formula.monitoring import alertmanager, blackbox, scraping
 from infra_formula.parameters import merging, schema, validation
+from infra_formula.portal import applied
 
 CANARY = "cAnArY-9a7f"
 URL = f"http://u:{CANARY}@10.10.10.30:9000"
@@ -254,6 +255,28 @@ def test_the_scrape_configuration_shows_neither_its_new_password_nor_the_one_bef
         assert CANARY not in text
     manifest.manifest_path("scrape").unlink()
     assert Path("/var/lib/infra") != paths.STATE_DIR
+
+
+def test_what_the_command_line_says_of_the_applied_portal_holds_no_secret(
+    modules, caplog, tmp_path, monkeypatch
+):
+    (chunk,) = (
+        c for c in chunks(modules, {"infra_portal": RIGHT["infra_portal"]})
+        if (c["state"], c["fun"]) == ("infra_portal", "managed")
+    )  # fmt: skip
+    portal = chunk["portal"]
+    portal = json.loads(portal) if isinstance(portal, str) else portal
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path)
+    (tmp_path / "manifest").mkdir()
+    applied.record(portal, chunk["settings"])
+    assert CANARY in applied.record_path().read_text()
+    redaction.forget()
+    found = seen(modules.infra_portal.render, caplog)
+    assert "conf.d/wiki.conf" in found
+    assert redaction.PLACEHOLDER in found
+    assert CANARY not in found
+    for function in ("diff", "entries", "validate"):
+        assert CANARY not in seen(getattr(modules.infra_portal, function), caplog)
 
 
 # -- pillar validation -----------------------------------------------------------------------------

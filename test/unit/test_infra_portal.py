@@ -151,7 +151,7 @@ def test_listeners_follow_mode_and_ports():
     assert "listen 8080;" in both
     assert "listen [::]:8443 ssl" in both
     assert "listen 80" not in re.sub("8080", "", both)
-    assert "Host $host:$server_port;" in both
+    assert "Host $portal_host:$server_port;" in both
     plain = text(proxy(), "wiki", nginx_sslmode="disable")
     assert "ssl" not in plain
     assert "[::]" not in text(proxy(), "wiki", {"ipv6": False})
@@ -168,7 +168,7 @@ def test_listeners_follow_mode_and_ports():
 )
 def test_redirect_to_https(entry, mode, redirects):
     body = text(proxy(**entry), "wiki", nginx_sslmode=mode, nginx_ssl_port=8443)
-    assert ("return 301 https://$host:8443$request_uri;" in body) is redirects
+    assert ("return 301 https://$portal_host:8443$request_uri;" in body) is redirects
     assert body.count("listen 80;") == 1
     assert body.count("server {") == 1 + redirects
 
@@ -177,7 +177,7 @@ def test_home_stays_on_plain_http_unless_it_asks():
     assert "return 301 https" not in text({}, "home", nginx_sslmode="enforce")
     asked = text({"home": {"enforce_https": True}}, "home")
     repo = asked[asked.index("location ^~ /pigsty/") : asked.index("location = /404")]
-    assert "return 301 https://$host$request_uri;" in asked
+    assert "return 301 https://$portal_host$request_uri;" in asked
     assert "301" not in repo
 
 
@@ -226,7 +226,9 @@ def test_limits_are_those_of_the_entry_or_the_default():
 @pytest.mark.parametrize(("hsts", "age"), [(True, 31536000), (600, 600)])
 def test_hsts_is_sent_over_tls_only(hsts, age):
     body = text(proxy(hsts=hsts), "wiki")
-    assert f"if ($https) {{\n        set $hsts 'max-age={age}';" in body
+    assert f"add_header Strict-Transport-Security $hsts_{age} always;" in body
+    shared = render(proxy(hsts=hsts))["conf.d/00-infra.conf"]["text"]
+    assert f"map $https $hsts_{age} {{\n    default '';\n    on      'max-age={age}';" in shared
     assert "Strict-Transport" not in text(proxy(), "wiki")
 
 

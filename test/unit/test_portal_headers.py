@@ -104,7 +104,7 @@ def judge(block: Block, headers: dict[str, str], target: str, oidc: bool) -> Non
         assert not console, what
         for name, value in FIXED.items():
             assert headers.get(name) == value, (what, name)
-        assert headers.get("x-forwarded-host", "").startswith("$host"), what
+        assert headers.get("x-forwarded-host", "").startswith("$portal_host"), what
         for name in REMOVED:
             if (name, target) != ("X-Auth-Request-Redirect", "http://_oauth2_proxy"):
                 assert headers.get(name.lower()) == "", (what, name)

@@ -1,5 +1,6 @@
 """States of the portal: what they change, what test=True leaves, and what they refuse."""
 
+import stat
 from pathlib import Path
 from unittest.mock import create_autospec
 
@@ -7,7 +8,7 @@ import portal_samples
 import pytest
 from infra_formula import paths
 from infra_formula.minion import Minion
-from infra_formula.portal import applied, configuration, http_client, rendering, server
+from infra_formula.portal import applied, configuration, http_client, logs, rendering, server
 from infra_formula.registration import inventory
 from infra_formula.uninstall import install_record
 from salt.exceptions import CommandExecutionError
@@ -196,11 +197,16 @@ def test_a_home_page_that_does_not_answer_is_unhealthy(root, monkeypatch, code, 
     assert result or f"http answers {code}" in ret["comment"]
 
 
+EMERG = "2026/11/28 12:00:00 [emerg] 17#17: "
+
+
 @pytest.fixture
 def error_log(monkeypatch, tmp_path):
     log = tmp_path / "error.log"
-    log.write_text("2026/11/28 [emerg] 1#1: bind() to 0.0.0.0:8099 failed (98: in use)\n")
+    log.write_text(EMERG + "bind() to 0.0.0.0:8099 failed (98: in use)\n")
     monkeypatch.setattr(server, "_ERROR_LOG", log)
+    (tmp_path / "pid").write_text("17\n")
+    monkeypatch.setattr(server, "_PID_FILE", tmp_path / "pid")
     return log
 
 
@@ -217,10 +223,48 @@ def test_an_error_of_this_reload_ends_the_wait(monkeypatch, error_log):
     before = server.error_log_size()
 
     def refuse(_port):
-        error_log.write_text(error_log.read_text() + "2026/11/28 [emerg] 1#1: unknown\n")
+        error_log.write_text(error_log.read_text() + EMERG + "unknown\n")
         return "old"
 
     double = create_autospec(server.served_hash, side_effect=refuse)
     monkeypatch.setattr(server, "served_hash", double)
     with pytest.raises(CommandExecutionError, match=r"on reload: .*unknown"):
         server.wait_until_served(80, "new", since=before)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        EMERG.replace("17#", "18#") + "bind() failed",
+        'x" ' + EMERG + "bind() failed",
+        EMERG + 'bind() failed" failed (2: No such file), client: 10.0.0.1, server: a.example',
+        '2026/11/28 12:00:00 [error] 18#18: *1 open() "/srv/[emerg]" failed (2: No such file)',
+    ],
+)
+def test_a_line_that_a_visitor_forges_ends_no_reload(monkeypatch, error_log, line):
+    """A server that is not of the formula may log a request with a line break as two lines."""
+    error_log.write_text(f"{line}\n")
+    answers = iter(["old", "old", "new"])
+    served = create_autospec(server.served_hash, side_effect=lambda _port: next(answers))
+    monkeypatch.setattr(server, "served_hash", served)
+    server.wait_until_served(80, "new", since=0)
+    assert served.call_count == 3
+
+
+def test_the_error_log_and_what_was_rotated_of_it_are_closed(tmp_path):
+    log = tmp_path / "nginx-error.log"
+    for name, mode in (("", 0o644), (".1", 0o604), (".2.gz", 0o600), (".3.gz", 0o640)):
+        path = tmp_path / f"nginx-error.log{name}"
+        path.write_text("GET /?token=x")
+        path.chmod(mode)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("of somebody else")
+    elsewhere.chmod(0o644)
+    (tmp_path / "nginx-error.log.4").symlink_to(elsewhere)
+    plan = logs.closed_plan(str(log))
+    assert list(plan.changes["mode"]) == [str(log), f"{log}.1"]
+    plan.apply()
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in sorted(tmp_path.glob("nginx*"))]
+    assert modes == [0o640, 0o600, 0o600, 0o640, 0o644]
+    assert logs.closed_plan(str(log)).changes == {}
+    assert logs.closed_plan(str(tmp_path / "none.log")).changes == {}

@@ -71,3 +71,15 @@ def test_no_pattern_ends_before_a_line_break():
         if pattern.endswith("$")
     ]
     assert wrong == []
+
+
+def test_line_breaks_do_not_depend_on_how_jinja_trims_blocks():
+    """With trim_blocks, ``{%-`` and ``{#-`` join lines of YAML."""
+    trimmed = {
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in TEMPLATES
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.lstrip().startswith(("{%-", "{#-")) and not line.rstrip().endswith("-%}")
+    }
+    # Its macros make one line, whatever is trimmed.
+    assert {line for line in trimmed if not line.startswith("orch/minion.jinja")} == set()

@@ -145,7 +145,7 @@ def _reload(minion: Minion, service: str) -> str:
     if not minion.call("service.status", service):
         return ""
     if service == "nginx":
-        tested = process.run(["nginx", "-t", "-q"])
+        tested = process.run(["nginx", "-t", "-q"], umask=0o027)  # it may create logs
         if tested["retcode"]:
             return f"nginx is not reloaded, it refuses its configuration: {tested['stderr']}"
     if not minion.call("service.reload", service):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from infra_formula import redaction
+from infra_formula import credentials, redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest
 from infra_formula.fileset.file_set import FileSet
@@ -48,6 +48,7 @@ def recorded() -> tuple[dict[str, Any], Settings]:
     path = record_path()
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        redaction.add(list(credentials.recognized(data["portal"])))
         return dict(data["portal"]), dict(data["settings"])
     except FileNotFoundError:
         raise CommandFailed(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from infra_formula.daemon import arguments as daemon_arguments
+from infra_formula.parameters import site
 from infra_formula.parameters.site import Site
 
 _PARAMETERS = (
     "admin_ip",
+    "dns_records",
     "nginx_sslmode",
     "nginx_port",
     "nginx_ssl_port",
@@ -50,6 +52,11 @@ def portal(here: Site) -> dict[str, Any]:
         "addresses": here.addresses,
         "closed_ports": daemon_arguments.closed_ports(here),
         "own_address": here.this_node["ip"] if here.this_node else None,
+        # Names and addresses by which an entry may lead to an INFRA node, and to which ports of it.
+        "own_addresses": [*here.grains.get("ipv4", []), *here.grains.get("ipv6", [])],
+        "own_names": [here.grains.get(name, "") for name in ("id", "host", "fqdn")],
+        "infra_names": [node["key"] for node in here.infra_nodes],
+        "tool_ports": {name: here[row["port"]] for name, row, _ in site.daemon_rows()},
         # Of the users, the portal has to know only if there are any.
         "nginx_users": bool(here["nginx_users"]),
     }

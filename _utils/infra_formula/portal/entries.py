@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from infra_formula.parameters import schema
+from infra_formula.portal import hosts
 
 Settings = dict[str, Any]
 """Parameters and facts that the portal depends on (see infra_formula.portal.arguments)."""
@@ -49,7 +50,6 @@ ENTRY = {
 """Rule of each attribute (see parameters/schema.py)."""
 
 HOME_DOMAIN = "i.pigsty"
-_HAS_LOGIN = ("grafana",)  # its own login page, so portal_auth adds none
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -67,6 +67,7 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     """
     if not isinstance(portal, dict):
         return schema.check("infra_portal", portal, {"type": "map"})
+    settings = hosts.with_portal(portal, settings)
     errors: list[str] = []
     if settings["nginx_port"] == settings["nginx_ssl_port"]:
         errors.append("nginx_ssl_port: expected another port than nginx_port")
@@ -135,23 +136,10 @@ def auth_method(key: str, entry: dict[str, Any], settings: Settings) -> str:
     if isinstance(auth, str):
         return auth
     if auth is None:
-        auth = bool(settings["portal_auth"]) and (key == "home" or _leads_to_tool(entry, settings))
+        auth = bool(settings["portal_auth"]) and (
+            key == "home" or hosts.leads_to_tool(entry, settings)
+        )
     return (settings["portal_auth"] or "basic") if auth else ""
-
-
-def _leads_to_tool(entry: dict[str, Any], settings: Settings) -> bool:
-    """Whether an endpoint is a web interface of an INFRA node that has no login of its own."""
-    ports = {
-        str(component["port"])
-        for name, component in settings["components"].items()
-        if component["port"] is not None and name not in _HAS_LOGIN
-    }
-    local = {"127.0.0.1", "[::1]", "localhost", settings["admin_ip"], *settings["addresses"]}
-    for endpoint in endpoints(entry):
-        host, _, port = str(endpoint).rpartition(":")
-        if host in local and port in ports:
-            return True
-    return False
 
 
 def _entry_problems(key: str, path: str, entry: dict[str, Any], settings: Settings) -> list[str]:

@@ -16,7 +16,7 @@ from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
-from infra_formula.portal import cards, entries
+from infra_formula.portal import cards, entries, raw_config
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import CERTIFICATE_DIR, View, served, views
 from infra_formula.registration import generated
@@ -100,6 +100,12 @@ def files(
         "acme_name": _ACME_NAME,
         "proxy_headers": _PROXY_HEADERS,
         "console_headers": _CONSOLE_HEADERS,
+        "raw_config": raw_config,
+        "included_text": _included_text,
+        "home_server": re.escape(all_views["home"]["domain"]),
+        "home_name": next((n for n in all_views["home"]["names"] if "*" not in n), ""),
+        "home_hosts": _home_hosts(all_views["home"], settings),
+        "hsts_ages": sorted({v["hsts"] for v in all_views.values() if v["hsts"] and v["tls"]}),
     }
     out: dict[str, File] = {}
 
@@ -133,6 +139,26 @@ def files(
     add(SHARED, "infra.conf.j2")
     add("nginx.conf", "nginx.conf.j2")
     return out
+
+
+def _home_hosts(home: View, settings: Settings) -> list[str]:
+    """The names and addresses that lead to the home page, as regular expressions for ``$host``."""
+    addresses = [settings["admin_ip"], settings["own_address"], *settings["addresses"]]
+    literals = [f"[{a}]" if ":" in a else a for a in addresses if a]
+    literals += ["127.0.0.1", "[::1]", "localhost"]
+    names = [re.escape(name).replace(r"\*", r"\S+") for name in home["names"]]
+    return [*dict.fromkeys([*names, *map(re.escape, literals)])]
+
+
+def _included_text(pattern: str) -> str:
+    """Text of the files that an ``include`` of raw directives names, without the formula's own."""
+    if pattern in (_PROXY_HEADERS, _CONSOLE_HEADERS):
+        return ""
+    try:
+        files = [path for path in sorted(Path(ROOT).glob(pattern)) if path.is_file()]
+    except (NotImplementedError, ValueError):  # an absolute path, or none
+        files = [Path(pattern)] if Path(pattern).is_file() else []
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
 
 
 def config_hash(shared: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from infra_formula.portal import entries
+from infra_formula.portal import entries, hosts
 from infra_formula.portal.entries import Settings
 
 View = dict[str, Any]
@@ -20,6 +20,7 @@ def views(portal: dict[str, Any], settings: Settings) -> dict[str, View]:
     ``home`` is added if it is missing. Entries without a domain have the ``kind`` ``unserved``.
     """
     portal = portal if "home" in portal else {"home": {}, **portal}
+    settings = hosts.with_portal(portal, settings)
     return {
         key: _view(key, entries.expand(entry, settings["admin_ip"]), settings)
         for key, entry in portal.items()
@@ -92,9 +93,9 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
 def _prefer_loopback(endpoint: str, settings: Settings) -> str:
     """The endpoint on loopback, if only this node itself may reach that port."""
     host, _, port = endpoint.rpartition(":")
-    if host == settings["own_address"] and port in map(str, settings["closed_ports"]):
-        return f"127.0.0.1:{port}"
-    return endpoint
+    if port not in map(str, settings["closed_ports"]) or host in ("127.0.0.1", "localhost"):
+        return endpoint
+    return f"127.0.0.1:{port}" if hosts.is_this_node(host, settings) else endpoint
 
 
 def _below(path: str) -> str:

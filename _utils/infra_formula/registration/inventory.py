@@ -446,12 +446,14 @@ def read_mine(minion: Minion) -> dict[str, Any]:
     """Facts of all minions from the mine, with the present ones of this minion.
 
     Without a master (``salt-call --local``) the mine has no other minions: those of the last run
-    count.
+    count, without machines of the pillar, which may be gone from it.
     """
     minion_id = minion.opts["id"]
     mine = dict(minion.call("mine.get", "*", facts.ALIAS))
     if minion.opts.get("file_client") == "local" and not set(mine) - {minion_id}:
-        mine = {i: {"contract": facts.CONTRACT, **f} for i, f in recorded(minion).items()}
+        last = recorded(minion)
+        others = _recorded_others()
+        mine = {i: {"contract": facts.CONTRACT, **f} for i, f in last.items() if i not in others}
     current = facts.current()
     if current.get("ip"):
         mine[minion_id] = current
@@ -465,6 +467,8 @@ def recorded(minion: Minion) -> dict[str, Facts]:
     """
     try:
         nodes = dict(json.loads(PATH.read_text(encoding="utf-8"))["nodes"])
+        if not all(isinstance(node, dict) for node in nodes.values()):
+            raise TypeError("expected facts of each machine")
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as err:
@@ -476,7 +480,15 @@ def recorded(minion: Minion) -> dict[str, Facts]:
             ) from None
         log.warning("%s is corrupt (%r). It is made again from the mine.", PATH, err)
         return {}
-    return nodes
+    return {i: f for i, f in nodes.items() if not facts.problems({"contract": facts.CONTRACT, **f})}
+
+
+def _recorded_others() -> list[str]:
+    """Machines of the pillar in the inventory of the last run."""
+    try:
+        return list(json.loads(PATH.read_text(encoding="utf-8")).get("others", []))
+    except FileNotFoundError:
+        return []
 
 
 def decide(minion: Minion, settings: dict[str, Any]) -> Decision:
@@ -495,20 +507,14 @@ def decide(minion: Minion, settings: dict[str, Any]) -> Decision:
     return decision
 
 
-def record(nodes: dict[str, Facts]) -> None:
-    """Record the inventory."""
-    atomic.write(PATH, json.dumps({"nodes": nodes}, indent=1, sort_keys=True), 0o644)
+def record(nodes: dict[str, Facts], others: Iterable[str] = ()) -> None:
+    """Record the inventory.
 
-
-class Authorities(TypedDict):
-    """CA certificates of the mine: minion id → PEM.
-
-    ``trusted``: those that the INFRA nodes publish. ``unverified``: those of minions that only
-    claim the address of an INFRA node, and those without an expected fingerprint.
+    others
+        Those in it that are machines of the pillar.
     """
-
-    trusted: dict[str, str]
-    unverified: dict[str, str]
+    data = {"nodes": nodes, "others": sorted(others)}
+    atomic.write(PATH, json.dumps(data, indent=1, sort_keys=True), 0o644)
 
 
 def authorities(
@@ -525,6 +531,17 @@ def authorities(
     publishes is trusted; what a minion at a node's address publishes only by its fingerprint.
     """
     return divided_authorities(minion.call("mine.get", "*", facts.ALIAS), nodes, fingerprints)
+
+
+class Authorities(TypedDict):
+    """CA certificates of the mine: minion id → PEM.
+
+    ``trusted``: those that the INFRA nodes publish. ``unverified``: those of minions that only
+    claim the address of an INFRA node, and those without an expected fingerprint.
+    """
+
+    trusted: dict[str, str]
+    unverified: dict[str, str]
 
 
 def divided_authorities(

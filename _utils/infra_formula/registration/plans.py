@@ -115,7 +115,7 @@ def accept(minion: Minion, settings: dict[str, Any]) -> Plan:
         changes=changes,
         comment=comment,
         would=f"The inventory would change. {comment}",
-        apply=partial(inventory.record, nodes),
+        apply=partial(inventory.record, nodes, settings["others"]),
         warnings=warnings,
     )
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 import calendar
 import email.utils
 import json
-import logging
 import re
 import time
 from pathlib import Path
 from typing import Any
 
+from infra_formula import redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 
 LIMIT = 500
 """Indexes whose dates are recorded; of more, those that were seen last."""
