@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.monitoring import alertmanager
 
 
@@ -59,3 +60,6 @@ def silences(port: int = 9059) -> list[dict[str, Any]]:
         salt infra-1 infra_alert.silences
     """
     return alertmanager.silences(port)
+
+
+redaction.guard(globals())

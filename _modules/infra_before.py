@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.uninstall import install_record
 
 
@@ -23,3 +24,6 @@ def record() -> dict[str, dict[str, dict[str, Any]]]:
         salt infra-1 infra_before.record
     """
     return install_record.record()
+
+
+redaction.guard(globals())

@@ -8,8 +8,9 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
-from infra_formula.pki import ca_backup, certificates, inventory, issuing
+from infra_formula.pki import authority, ca_backup, certificates, inventory, issuing
 
 __func_alias__ = {"list_": "list"}
 
@@ -145,6 +146,26 @@ def renew(name: str = "", force: bool = False) -> dict[str, str]:
     return issuing.renew(_minion(), name, force)
 
 
+def renew_ca(days: int = 7300) -> dict[str, Any]:
+    """Renew this machine's CA with the same key and name: what it issued stays valid.
+
+    days
+        Its life from now on.
+
+    Returns what :func:`describe` does, with ``fingerprint`` (SHA-256) and ``before``, the file with
+    the former certificate. Apply all minions afterwards, so that they trust the new one.
+
+    Raises SaltInvocationError for wrong arguments, CommandExecutionError without a usable CA.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_cert.renew_ca
+    """
+    return authority.renew_ca(_minion(), days)
+
+
 def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, str]:
     """Restore what :func:`backup` wrote. Apply the formula afterwards.
 
@@ -165,3 +186,6 @@ def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, s
         salt infra-1 infra_cert.restore /root/ca.backup passphrase_file=/root/ca.passphrase
     """
     return ca_backup.restore(path, passphrase_file, force)
+
+
+redaction.guard(globals())

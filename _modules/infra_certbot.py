@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.pki import certbot
 
 
@@ -80,3 +81,6 @@ def status() -> dict[str, dict[str, Any]]:
         salt infra-1 infra_certbot.status
     """
     return certbot.status()
+
+
+redaction.guard(globals())

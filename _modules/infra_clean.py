@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.uninstall import removal
 
@@ -32,3 +33,6 @@ def left() -> list[str]:
         salt infra-1 infra_clean.left
     """
     return removal.left(_minion())
+
+
+redaction.guard(globals())

@@ -6,7 +6,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import systemd
+from infra_formula import redaction, systemd
 from infra_formula.systemd import UnitState
 
 
@@ -28,3 +28,6 @@ def running(unit: str) -> UnitState:
         salt infra-1 infra_daemon.running vmetrics
     """
     return systemd.unit_state(unit)
+
+
+redaction.guard(globals())

@@ -6,6 +6,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.dns import client
 from infra_formula.dns import records as dns_records
 
@@ -61,3 +62,6 @@ def records(registrant: str | None = None) -> dict[str, dict[str, list[str]]]:
         salt infra-1 infra_dns.records node-1
     """
     return dns_records.served(registrant)
+
+
+redaction.guard(globals())

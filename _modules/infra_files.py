@@ -6,6 +6,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.fileset import root_only
 
 
@@ -27,3 +28,6 @@ def root_only_fault(path: str, links: bool = True) -> str:
         salt-call infra_files.root_only_fault /root/pkg.tgz
     """
     return root_only.fault(path, links)
+
+
+redaction.guard(globals())

@@ -6,6 +6,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.firewall import ports
 
 
@@ -34,3 +35,6 @@ def open_ports(firewall: str) -> list[str]:
         salt '*' infra_firewall.open_ports firewalld
     """
     return ports.open_ports(firewall)
+
+
+redaction.guard(globals())

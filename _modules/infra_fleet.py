@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.registration import events
 
@@ -47,3 +48,6 @@ def process_events() -> dict[str, Any]:
         salt-run state.orchestrate infra.orch.process_events
     """
     return events.process_events(_minion())
+
+
+redaction.guard(globals())

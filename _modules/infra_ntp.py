@@ -6,6 +6,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.ntp import chrony
 
 
@@ -24,3 +25,6 @@ def status() -> chrony.Status:
         salt '*' infra_ntp.status
     """
     return chrony.status()
+
+
+redaction.guard(globals())

@@ -9,6 +9,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction, release, state_tree
 from infra_formula.minion import Minion
 from infra_formula.parameters import validation
 
@@ -61,3 +62,37 @@ def validate(
     if found["errors"]:
         __context__["retcode"] = 1
     return {"valid": not found["errors"], **found}
+
+
+def site(
+    parameters: dict[str, Any], secrets: dict[str, Any] | None = None, digest: str = ""
+) -> Any:
+    """Report what the state tree makes of a pillar on this minion; nothing is changed.
+
+    parameters
+        The pillar ``infra``.
+    secrets
+        The pillar ``infra_secrets``.
+    digest
+        For the state tree (infra/map.jinja): digest of its release. The same is returned as an
+        object that neither prints nor leaves the process; None if this minion has another release.
+
+    Returns all parameters as they are merged for this minion (``parameters``), what the states of
+    each subject are given (``arguments``), and who is who. If the pillar is not valid, its
+    ``errors`` are in it, and all else is by the defaults. Secrets are not shown.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call --local infra_pillar.site '{infra_hosts: {10.10.10.10: {infra_seq: 1}}}'
+    """
+    minion = Minion(__salt__, __opts__, __grains__, __context__)
+    if not digest:
+        return state_tree.values(minion, parameters, secrets or {})
+    if digest != release.DIGEST:
+        return None
+    return state_tree.Given(minion, parameters, secrets or {})
+
+
+redaction.guard(globals())

@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.portal import applied
 
@@ -122,3 +123,6 @@ def validate(
         salt infra-1 infra_portal.validate '{wiki: {domain: wiki.pigsty, endpoint: "10.0.0.1:80"}}'
     """
     return applied.validate(portal, settings)
+
+
+redaction.guard(globals())

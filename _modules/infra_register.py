@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.registration import facts as own_facts
 from infra_formula.registration import inventory
@@ -59,3 +60,6 @@ def send() -> None:
         salt '*' infra_register.send
     """
     own_facts.send(_minion())
+
+
+redaction.guard(globals())

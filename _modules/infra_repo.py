@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.repository import offline_package, published
 
@@ -188,3 +189,6 @@ def verify(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
         salt '*' infra_repo.verify
     """
     return published.verify(name, home)
+
+
+redaction.guard(globals())

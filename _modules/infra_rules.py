@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.monitoring import vmalert
 
 
@@ -29,3 +30,6 @@ def firing(port: int = 8880) -> list[dict[str, Any]]:
         salt infra-1 infra_rules.firing
     """
     return vmalert.firing(port)
+
+
+redaction.guard(globals())

@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.monitoring import scraping
 
 
@@ -50,3 +51,6 @@ def status(port: int = 8428) -> list[dict[str, Any]]:
         salt infra-1 infra_scrape.status
     """
     return scraping.status(port)
+
+
+redaction.guard(globals())

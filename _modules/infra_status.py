@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.status import access as status_access
 from infra_formula.status import report
@@ -78,3 +79,6 @@ def table() -> str:
         salt-call --local infra_status.table
     """
     return report.table(_minion())
+
+
+redaction.guard(globals())

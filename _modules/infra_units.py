@@ -6,6 +6,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.daemon import units
 
 
@@ -21,3 +22,6 @@ def restarts_last_hour() -> dict[str, int]:
         salt '*' infra_units.restarts_last_hour
     """
     return units.restarts_last_hour()
+
+
+redaction.guard(globals())

@@ -11,6 +11,7 @@ import salt.minion
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.pigsty import conversion
 
@@ -70,3 +71,6 @@ def _master() -> Iterator[Minion]:
     finally:
         if hasattr(master, "destroy"):  # since Salt 3007
             master.destroy()
+
+
+redaction.guard(globals())

@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.daemon.model import Daemon
 from infra_formula.monitoring import alertmanager
 from infra_formula.state import converge
@@ -30,3 +31,6 @@ def managed(name: str, daemon: Daemon, settings: dict[str, Any]) -> dict[str, An
     The file contains secrets: its mode is 0600, and no difference of it is shown.
     """
     return converge(name, __opts__["test"], lambda: alertmanager.plan(daemon, settings))
+
+
+redaction.guard(globals())

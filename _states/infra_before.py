@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import state
+from infra_formula import redaction, state
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     __opts__: dict[str, Any]
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
+
+__env__ = ""  # the state's saltenv, which Salt sets during a call
 
 
 def recorded(
@@ -52,5 +54,8 @@ def recorded(
         "timezones": timezones,
     }
     names = {kind: some for kind, some in kinds.items() if some}
-    minion = Minion(__salt__, __opts__, __grains__, __context__)
+    minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
     return state.converge(name, __opts__["test"], lambda: install_record.plan(minion, name, names))
+
+
+redaction.guard(globals())

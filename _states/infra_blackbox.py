@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.daemon.model import Daemon
 from infra_formula.monitoring import blackbox
 from infra_formula.state import converge
@@ -35,3 +36,6 @@ def managed(
         The value of ``blackbox_modules``.
     """
     return converge(name, __opts__["test"], lambda: blackbox.plan(daemon, settings, custom))
+
+
+redaction.guard(globals())

@@ -11,7 +11,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import paths
+from infra_formula import paths, redaction
 from infra_formula.errors import InvalidInput
 from infra_formula.minion import Minion
 from infra_formula.pki import authority as pki_authority
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def authority(
@@ -39,6 +41,7 @@ def authority(
     certificate: str | None = None,
     key: str | None = None,
     source: str = "",
+    name_constraints: list[str] | None = None,
 ) -> dict[str, Any]:
     """A certificate authority exists; created if it is missing, never overwritten.
 
@@ -58,13 +61,24 @@ def authority(
     source
         Directory of this machine with ``ca.crt`` and ``ca.key``, read if pillar has no pair and the
         key is missing. Pigsty keeps the CA of its controller like that.
+    name_constraints
+        Domains and networks for which alone the certificates of a CA that is created are valid.
     """
     pair = None if certificate is None or key is None else (certificate, key)
     return converge(
         name,
         __opts__["test"],
         lambda: plans.plan_ca(
-            _minion(), name, private_key, common_name, days, create, pair, certificate, source
+            _minion(),
+            name,
+            private_key,
+            common_name,
+            days,
+            create,
+            pair,
+            certificate,
+            source,
+            name_constraints,
         ),
     )
 
@@ -84,11 +98,12 @@ def managed(
     usages: list[str] | None = None,
     reload: str = "",
     purpose: str = "",
+    key_mode: str = "0640",
 ) -> dict[str, Any]:
     """A certificate of the site's CA exists, with just these names, and does not expire soon.
 
     name, private_key
-        Absolute paths of the certificate (mode 0644) and its key (mode 0640).
+        Absolute paths of the certificate (mode 0644) and its key.
     signing_cert, signing_private_key
         The CA.
     common_name, organizational_unit
@@ -107,6 +122,9 @@ def managed(
         Service that the timer reloads after a renewal. In an apply, the service's own states do.
     purpose
         What it is for, in words.
+    key_mode
+        Mode of the key: 0640 for a service that reads it under its own account, 0600 for one that
+        reads it as root.
     """
     spec = {
         "private_key": private_key,
@@ -122,7 +140,7 @@ def managed(
         "renew_days": renew_days,
         "group": group,
         "cert_mode": "0644",
-        "key_mode": "0640",
+        "key_mode": key_mode,
         "reload": reload,
         "purpose": purpose,
     }
@@ -166,3 +184,6 @@ def trusted(name: str, bundle: str, command: str) -> dict[str, Any]:
         The program that makes the bundle.
     """
     return converge(name, __opts__["test"], lambda: plans.plan_trusted(name, bundle, command))
+
+
+redaction.guard(globals())

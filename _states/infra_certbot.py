@@ -9,6 +9,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.pki import certbot, certbot_requests
 from infra_formula.portal import views
 from salt.exceptions import CommandExecutionError
@@ -127,3 +128,6 @@ def _run(
         "result": result,
         "comment": comment,
     }
+
+
+redaction.guard(globals())

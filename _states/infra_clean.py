@@ -9,7 +9,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import systemd
+from infra_formula import redaction, systemd
 from infra_formula.errors import InvalidInput
 from infra_formula.fileset import manifest
 from infra_formula.fileset.file_set import FileSet
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 _REMOVED = "infra_clean.removed"
 
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def allowed(
@@ -331,3 +333,6 @@ def _report(ret: dict[str, Any], what: str, staying: list[str] | None = None) ->
     if __opts__["test"]:
         return {**ret, "result": None, "comment": f"{what}: would be removed{behind}"}
     return {**ret, "comment": f"{what}: removed{behind}"}
+
+
+redaction.guard(globals())

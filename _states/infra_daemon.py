@@ -1,6 +1,6 @@
 """Daemons of this formula: installed, configured, healthy, cleaned and switched off.
 
-A *daemon* is a row of ``infra/daemons.yaml`` filled in for this minion, see
+A *daemon* is a row of ``infra/components.yaml`` filled in for this minion, see
 ``infra_formula.daemon.model``.
 """
 
@@ -13,6 +13,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction, systemd
 from infra_formula.daemon import data_removal, health, installation, units
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def installed(
@@ -68,6 +71,8 @@ def installed(
     except CommandFailed as err:
         return {**ret, "comment": str(err)}
     done = __states__["pkg.installed"](name=name, pkgs=packages, install_recommends=False)
+    if done.get("changes"):
+        systemd.SNAPSHOT.drop()
     if not __opts__["test"]:
         install_record.add_package_changes(component, done.get("changes", {}))
     ret["changes"] = {**done.get("changes", {}), **({"masked": masked} if masked else {})}
@@ -159,3 +164,6 @@ def switched_off(name: str, daemons: list[dict[str, str]]) -> dict[str, Any]:
     """
     by_name = {daemon["name"]: daemon["unit"] for daemon in daemons}
     return converge(name, __opts__["test"], lambda: installation.switch_off_plan(by_name))
+
+
+redaction.guard(globals())

@@ -9,7 +9,7 @@ import salt.utils.path
 
 infra_formula.current()
 
-from infra_formula import state, templates
+from infra_formula import redaction, state, templates
 from infra_formula.daemon import units
 from infra_formula.dns import dnsmasq, migration
 from infra_formula.dns import records as dns_records
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def configured(
@@ -127,3 +129,6 @@ def answering(name: str, lines: list[str], admin_ip: str, port: int) -> dict[str
         return state.Plan(comment=f"{name}:{port} answers over UDP and TCP: {answered}.")
 
     return state.converge(name, __opts__["test"], check)
+
+
+redaction.guard(globals())

@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.repository import dpkg
 from infra_formula.state import converge
 
@@ -25,3 +26,6 @@ def finished(name: str, seconds: int = 900) -> dict[str, Any]:
     """
     test = __opts__["test"]
     return converge(name, test, lambda: dpkg.plan_finished(seconds, test))
+
+
+redaction.guard(globals())

@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.firewall import confinement
 from infra_formula.minion import Minion
 from infra_formula.state import converge
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     __low__: dict[str, Any]
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
+
+__env__ = ""  # the state's saltenv, which Salt sets during a call
 
 
 def _component() -> str | None:
@@ -68,9 +71,12 @@ def confined(
     added for others are removed. If no firewall drops by default, a table of nftables of this
     formula does; it never lets in what others drop.
     """
-    minion = Minion(__salt__, __opts__, __grains__, __context__)
+    minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
     return converge(
         name,
         __opts__["test"],
         lambda: confinement.plan_confined(minion, rows, nodes, site, mode, opens, _component()),
     )
+
+
+redaction.guard(globals())

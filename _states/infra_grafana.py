@@ -13,6 +13,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.daemon.model import Daemon
 from infra_formula.grafana import administrator as grafana_administrator
 from infra_formula.grafana import dashboards as grafana_dashboards
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def configured(
@@ -43,7 +46,7 @@ def configured(
     daemon
         Grafana.
     settings
-        See infra/grafana/settings.jinja.
+        See infra_formula.grafana.arguments.
     config
         The value of ``grafana_config``.
 
@@ -182,3 +185,6 @@ def shown(
         return Plan(comment=f"Grafana has {numbers}.")
 
     return converge(name, __opts__["test"], check)
+
+
+redaction.guard(globals())

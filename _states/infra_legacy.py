@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import systemd
+from infra_formula import redaction, systemd
 from infra_formula.fileset import originals, takeover
 from infra_formula.minion import Minion
 from infra_formula.state import Plan, converge
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     __opts__: dict[str, Any]
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
+
+__env__ = ""  # the state's saltenv, which Salt sets during a call
 
 
 def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def tidied(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dic
             return Plan(comment="There was no takeover from Pigsty.")
         takeover.assume_overwritable({})
         rows = pigsty_takeover.substitute(legacy, parameters)["last"]
-        minion = Minion(__salt__, __opts__, __grains__, __context__)
+        minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
         found = pigsty_takeover.leftovers(minion, rows)
         return Plan(
             changes={path: f"removed: {why}" for path, why in found.items()},
@@ -112,3 +114,6 @@ def _remove(paths: list[str]) -> None:
         removal.delete(path)
     if any("/systemd/" in path for path in paths):
         systemd.systemctl("daemon-reload")
+
+
+redaction.guard(globals())

@@ -9,6 +9,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.pki import authority as pki_authority
 from infra_formula.repository import client_plans
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def authority(
@@ -106,3 +109,6 @@ def linked(name: str, target: str) -> dict[str, Any]:
         comment = f"{target} does not exist; nothing to link."
         return {"name": name, "changes": {}, "result": True, "comment": comment}
     return __states__["file.symlink"](name, target=target, makedirs=True)
+
+
+redaction.guard(globals())

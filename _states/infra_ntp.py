@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import state, templates
+from infra_formula import redaction, state, systemd, templates
 from infra_formula.daemon import units
 from infra_formula.fileset import originals
 from infra_formula.minion import Minion
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def configured(name: str, unit: str, settings: chrony.Settings) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def configured(name: str, unit: str, settings: chrony.Settings) -> dict[str, Any
         return {**ret, "result": False, "comment": "; ".join(failed)}
     if set(no_steering) & set(ret["changes"]) and not __opts__["test"]:
         _minion().call("service.systemctl_reload")
+        systemd.SNAPSHOT.drop()
     steering = "It sets the clock." if steers else "It may not set the clock here (-x)."
     if ret["changes"] and __opts__["test"]:
         return {**ret, "result": None, "comment": f"chrony would be configured. {steering}"}
@@ -88,3 +91,6 @@ def synchronised(name: str, settings: chrony.Settings, unit: str, wait: int) -> 
         return state.Plan(comment=summary)
 
     return state.converge(name, __opts__["test"], check)
+
+
+redaction.guard(globals())

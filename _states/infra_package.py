@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction, systemd
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record
 from salt.exceptions import CommandExecutionError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     __states__: dict[str, Any]
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
+
+__env__ = ""  # the state's saltenv, which Salt sets during a call
 
 
 def mod_init(low: dict[str, Any]) -> bool:
@@ -63,11 +66,16 @@ def _apply(
         arguments["pkgs"] = pkgs
     try:
         if not __opts__["test"]:
-            minion = Minion(__salt__, __opts__, __grains__, __context__)
+            minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
             install_record.add_packages(minion, component, pkgs or [name])
         ret: dict[str, Any] = __states__[f"pkg.{function}"](name=name, **arguments)
+        if ret.get("changes"):
+            systemd.SNAPSHOT.drop()
         if not __opts__["test"]:
             install_record.add_package_changes(component, ret.get("changes", {}))
     except CommandExecutionError as err:
         return {"name": name, "changes": {}, "result": False, "comment": str(err)}
     return ret
+
+
+redaction.guard(globals())

@@ -9,7 +9,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import state
+from infra_formula import redaction, state
 from infra_formula.minion import Minion
 from infra_formula.portal import configuration, logs
 from infra_formula.registration import inventory
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def _parsed(portal: dict[str, Any] | str) -> dict[str, Any]:
@@ -77,6 +79,8 @@ def certified(
         group=settings["nginx_group"],
         reload="nginx",
         purpose="the portal",
+        # nginx's master reads it as root; its workers, which visitors talk to, cannot.
+        key_mode="0600",
     )
 
 
@@ -229,3 +233,6 @@ def serving(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         return state.Plan(comment=f"nginx serves configuration {served} on port {port}.")
 
     return state.converge(name, False, check)
+
+
+redaction.guard(globals())

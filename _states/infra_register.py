@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import state
+from infra_formula import redaction, state
 from infra_formula.minion import Minion
 from infra_formula.registration import plans
 
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def published(
@@ -102,3 +104,6 @@ def named(name: str, settings: dict[str, Any], port: int) -> dict[str, Any]:
     return state.converge(
         name, __opts__["test"], lambda: plans.names(_minion(), name, settings, port)
     )
+
+
+redaction.guard(globals())

@@ -12,6 +12,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.repository import plans
 from infra_formula.state import converge
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def built(
@@ -45,8 +48,8 @@ def built(
     key
         ``home`` (gpg's directory), ``uid``, ``secret_file``, ``passphrase_file``; all optional.
     transfer
-        ``connections`` (8), ``retries`` (4), ``timeout`` (30 s), ``proxy_env``, ``cache``
-        (directory of the solvers); all optional.
+        ``connections`` (8), ``retries`` (4), ``timeout`` (30 s), ``proxy_env``, ``cache`` (folder
+        of the solvers), ``state`` (folder of what must outlive it); all optional.
     force
         Look for newer versions although a complete repository is published.
 
@@ -167,3 +170,6 @@ def unused(name: str, home: str = "/www") -> dict[str, Any]:
         ``repo_name`` and ``repo_home``.
     """
     return converge(name, __opts__["test"], lambda: plans.plan_unused(_minion(), name, home))
+
+
+redaction.guard(globals())

@@ -9,7 +9,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import state
+from infra_formula import redaction, state
 from infra_formula.dns import resolver
 from salt.exceptions import SaltInvocationError
 
@@ -87,3 +87,6 @@ def hosts(name: str, lines: list[str], admin_ip: str) -> dict[str, Any]:
         hint = "if the file cannot be written, set node_write_etc_hosts: false"
         return {**ret, "comment": f"{ret['comment']}; {hint}"}
     return ret
+
+
+redaction.guard(globals())

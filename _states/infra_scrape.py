@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.daemon.model import Daemon
 from infra_formula.monitoring import scraping
 from infra_formula.state import Plan, converge
@@ -99,3 +100,6 @@ def certified(
         usages=["serverAuth", "clientAuth"],
         purpose="scraping over TLS",
     )
+
+
+redaction.guard(globals())

@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import systemd
+from infra_formula import redaction, systemd
 from infra_formula.daemon import started_files
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.state import converge
@@ -35,12 +35,13 @@ def running(name: str) -> dict[str, Any]:
     name
         Its name, without ``.service``.
 
-    One look at systemd tells it of a unit that does; Salt's own state takes six.
+    One query of systemd tells it of all units that do; Salt's own state takes six for each.
     """
-    shown = systemd.show([name], ["ActiveState", "UnitFileState"], must=False)[name]
+    shown = systemd.SNAPSHOT.show(name)
     if (shown.get("ActiveState"), shown.get("UnitFileState")) == ("active", "enabled"):
         comment = f"{name} runs and is enabled."
         return {"name": name, "changes": {}, "result": True, "comment": comment}
+    systemd.SNAPSHOT.drop()
     return __states__["service.running"](name, enable=True)
 
 
@@ -57,4 +58,8 @@ def off(name: str, file_set: str, root: str) -> dict[str, Any]:
     if not FileSet(file_set, root).remove(test=True):
         comment = f"{name} is not configured by this formula."
         return {"name": name, "changes": {}, "result": True, "comment": comment}
+    systemd.SNAPSHOT.drop()
     return __states__["service.dead"](name, enable=False)
+
+
+redaction.guard(globals())

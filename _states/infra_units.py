@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.daemon import units
 from infra_formula.minion import Minion
 from infra_formula.state import Plan, converge
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     __opts__: dict[str, Any]
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
+
+__env__ = ""  # the state's saltenv, which Salt sets during a call
 
 
 def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
@@ -31,7 +34,10 @@ def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
     def compare() -> Plan:
         if __opts__["test"]:
             return Plan(comment="Restarts are counted in a real run only.")
-        minion = Minion(__salt__, __opts__, __grains__, __context__)
+        minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
         return Plan(comment=units.watch(minion, settle))
 
     return converge(name, __opts__["test"], compare)
+
+
+redaction.guard(globals())

@@ -8,6 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
+from infra_formula import redaction
 from infra_formula.daemon.model import Daemon
 from infra_formula.logs import vector
 from infra_formula.minion import Minion
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
 
+__env__ = ""  # the state's saltenv, which Salt sets during a call
+
 
 def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__)
+    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def managed(
@@ -61,3 +64,6 @@ def managed(
         return vector.plan(_minion(), name, daemon, settings, sources, towards, urls, buffer)
 
     return converge(name, __opts__["test"], compare)
+
+
+redaction.guard(globals())

@@ -1,18 +1,18 @@
 # Removal of all that this formula brought to this machine, component by component in reverse;
 # also of what is switched off now. How far it goes: infra_remove; see docs/removing.md.
-{%- from "infra/map.jinja" import infra, site, arguments with context %}
+{% from "infra/map.jinja" import infra, site, arguments, yaml with context %}
 
 include:
   - infra.safeguard
-{%- for component in site.components | reverse %}
+{% for component in site.components | reverse %}
   - infra.{{ component.name }}.clean
-{%- endfor %}
+{% endfor %}
 
 infra-clean-data-confirmed:
   infra_clean.confirmed:
-    - data: {{ arguments.removal.data | tojson }}
-    - remove: {{ infra.infra_remove | tojson }}
-    - confirm: {{ infra.infra_remove_confirm | tojson }}
+    - data: {{ yaml(arguments.removal.data) }}
+    - remove: {{ yaml(infra.infra_remove) }}
+    - confirm: {{ yaml(infra.infra_remove_confirm) }}
     - order: 2
     - failhard: true
     - require:
@@ -20,8 +20,8 @@ infra-clean-data-confirmed:
 
 infra-clean-finished:
   infra_clean.finished:
-    - remove: {{ infra.infra_remove | tojson }}
-    - data: {{ arguments.removal.data | tojson }}
+    - remove: {{ yaml(infra.infra_remove) }}
+    - data: {{ yaml(arguments.removal.data) }}
     - order: last
     # Under test=True a refusal does not end the run.
     - require:

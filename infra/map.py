@@ -18,7 +18,7 @@ import sys
 import salt.fileclient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "08192101400ab2b27936942701fb9da117601d0de146962f8f73715530878f59"
+DIGEST = "0e46b469ff65020586f1b4c3bbe4c912335a4645f87a481bb688131dd6099457"
 
 
 def digest(cache):
@@ -88,8 +88,9 @@ def run():
     import infra_formula
 
     infra_formula.current()
-    from infra_formula import state_tree
+    from infra_formula import state_tree, templates
     from infra_formula.minion import Minion
 
     minion = Minion(__salt__, __opts__, __grains__)
-    return {**state_tree.values(minion, parameters, secrets), "by_ssh": by_ssh}
+    values = state_tree.values(minion, parameters, secrets)
+    return {**values, "by_ssh": by_ssh, "yaml": templates.to_flow_yaml}

@@ -1,13 +1,13 @@
 # The library, modules and states are this release's: infra/map.py synced them while it was rendered,
 # so that test=True has them too. Under salt-ssh the target gets them here.
-{%- from "infra/map.jinja" import site with context %}
+{% from "infra/map.jinja" import site, yaml with context %}
 
 infra-sync-modules-loaded:
-{%- if site.by_ssh %}
+{% if site.by_ssh %}
   infra_library.synced:
-    - environment: {{ saltenv | tojson }}
+    - environment: {{ yaml(saltenv) }}
     - reload_modules: true
-{%- else %}
+{% else %}
   test.nop:
-{%- endif %}
+{% endif %}
     - order: first

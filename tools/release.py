@@ -1,7 +1,7 @@
 """The digest of what Salt syncs to minions, by which an apply knows that it has it already.
 
-Salt asks its master for the hash of each file, at each apply. A digest in `infra/map.py`, and
-in the library, takes the place of some 200 such requests.
+Salt asks its master for the hash of each file, at each apply. A digest in `infra/map.py` and
+`infra/map.jinja`, and in the library, takes the place of some 200 such requests.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from tools import formula
 FOLDERS = ("_modules", "_states", "_utils")
 RELEASE = formula.ROOT / "_utils" / "infra_formula" / "release.py"
 MAP = formula.ROOT / "infra" / "map.py"
-_LINE = re.compile(r'(?m)^DIGEST = "[0-9a-f]*"')
+IMPORTED = formula.ROOT / "infra" / "map.jinja"
+_LINES = {
+    MAP: re.compile(r'(?m)^(DIGEST = )"[0-9a-f]*"'),
+    IMPORTED: re.compile(r'(?m)^({% set digest = )"[0-9a-f]*"'),
+}
 
 
 def digest() -> str:
@@ -32,14 +36,16 @@ def digest() -> str:
 def files() -> dict[Path, str]:
     """Return the text of each file that holds the digest.
 
-    Raises ValueError if infra/map.py has no line for it.
+    Raises ValueError if a file below infra/ has no line for it.
     """
     current = digest()
-    text, count = _LINE.subn(f'DIGEST = "{current}"', MAP.read_text("utf-8"))
-    if count != 1:
-        raise ValueError("infra/map.py: expected one line that sets the digest")
     head = '"""The digest of this release; written by `make generate`."""\n\n'
-    return {RELEASE: f'{head}DIGEST = "{current}"\n', MAP: text}
+    texts = {RELEASE: f'{head}DIGEST = "{current}"\n'}
+    for path, line in _LINES.items():
+        texts[path], count = line.subn(rf'\g<1>"{current}"', path.read_text("utf-8"))
+        if count != 1:
+            raise ValueError(f"{path.name}: expected one line that sets the digest")
+    return texts
 
 
 def stale() -> list[str]:

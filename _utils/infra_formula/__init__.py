@@ -32,6 +32,11 @@ def _on_disk() -> dict[str, tuple[int, int, int, int] | None]:
 _LOADED = _on_disk()
 
 
+def loaded_files() -> list[tuple[str, tuple[int, int, int, int] | None]]:
+    """Files of the library as they were when it was imported: inode, size and times of each."""
+    return sorted(_LOADED.items())
+
+
 def current() -> None:
     """Forget the library if its files have changed; the next import takes them from disk."""
     if _on_disk() != _LOADED:

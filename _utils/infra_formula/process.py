@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import selectors
@@ -11,9 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
+from infra_formula import redaction
 from infra_formula.errors import CommandFailed
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 
 # cron starts programs with /usr/bin:/bin; nginx, dnsmasq and nft are in the others.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

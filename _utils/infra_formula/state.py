@@ -8,6 +8,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
+from infra_formula import redaction
+
 
 def _nothing() -> None:
     return None
@@ -55,7 +57,7 @@ def converge(name: str, test: bool, compare: Callable[[], Plan]) -> dict[str, An
 
     Returns ``name``, ``result``, ``changes``, ``comment``, and ``warnings`` if there are any. An
     error of the library or of Salt is a failed result with its message; after it, no change is
-    reported.
+    reported. Nothing of it shows a secret of the run.
     """
     warnings: list[str] = []
     sub_states: list[dict[str, Any]] = []
@@ -80,4 +82,5 @@ def converge(name: str, test: bool, compare: Callable[[], Plan]) -> dict[str, An
         ret["sub_state_run"] = [
             {**sub, "result": None} if test and sub["changes"] else sub for sub in sub_states
         ]
-    return ret
+    shown: dict[str, Any] = redaction.scrub_data(ret, arguments=not redaction.is_quiet(ret))
+    return shown

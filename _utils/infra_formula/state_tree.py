@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from infra_formula import redaction, templates
 from infra_formula.daemon import arguments as daemon
 from infra_formula.dns import arguments as dns
 from infra_formula.firewall import arguments as firewall
@@ -13,6 +14,7 @@ from infra_formula.minion import Minion
 from infra_formula.monitoring import arguments as monitoring
 from infra_formula.ntp import arguments as ntp
 from infra_formula.parameters import merging, site, validation
+from infra_formula.parameters import secrets as secret_parameters
 from infra_formula.parameters.site import Site
 from infra_formula.pki import arguments as pki
 from infra_formula.portal import arguments as portal
@@ -33,22 +35,52 @@ def values(minion: Minion, parameters: Any, secrets: Any) -> dict[str, Any]:
 
     If the pillar is not valid, its ``errors`` are in the result, and all else is by the defaults:
     every SLS can be rendered then, and none of its states runs.
+
+    From now on, nothing of this run shows a secret of the pillars.
     """
     key = {
         "grains": dict(minion.grains),
         "parameters": plain(parameters),
         "secrets": plain(secrets),
-        "environment": minion.opts.get("saltenv"),
+        "environment": minion.environment,
     }
-    if _last.get("key") != key:
+    if _last.get("key") == key:
+        redaction.learn(_last["secret_texts"])
+    else:
+        texts = _secret_texts(**_pillars(key))
+        redaction.learn(texts)
+        try:
+            result = _values(minion, **_pillars(key))
+        except Exception as err:
+            redaction.scrub_exception(err)
+            raise
         # A copy: whoever called may change what he has.
-        _last.update(key=copy.deepcopy(key), result=_values(minion, **_pillars(key)))
-    result: dict[str, Any] = _last["result"]
-    return result
+        _last.update(key=copy.deepcopy(key), secret_texts=texts, result=result)
+    found: dict[str, Any] = _last["result"]
+    return found
+
+
+class Given:
+    """What :func:`values` returns, as attributes, with ``yaml`` and ``by_ssh``.
+
+    It holds the secrets of the pillar: it does not print them, and cannot be sent to a master.
+    """
+
+    def __init__(self, minion: Minion, parameters: Any, secrets: Any) -> None:
+        found = values(minion, parameters, secrets)
+        self.__dict__.update(found, by_ssh=False, yaml=templates.to_flow_yaml)
+
+    def __repr__(self) -> str:
+        return "<what the state tree is given>"
 
 
 def _pillars(key: dict[str, Any]) -> dict[str, Any]:
     return {"parameters": key["parameters"], "secrets": key["secrets"]}
+
+
+def _secret_texts(parameters: Any, secrets: Any) -> frozenset[str]:
+    rules = merging.rules()
+    return frozenset().union(*(secret_parameters.texts(rules, p) for p in (parameters, secrets)))
 
 
 def _values(minion: Minion, parameters: Any, secrets: Any) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypedDict
 
@@ -11,6 +12,30 @@ from infra_formula import process
 from infra_formula.errors import CommandFailed
 
 _SUFFIXES = (".service", ".timer", ".socket")
+
+
+SNAPSHOT_PROPERTIES = (
+    "ActiveState", "SubState", "MainPID", "InvocationID", "NeedDaemonReload", "UnitFileState",
+    "ActiveEnterTimestampMonotonic",
+)  # fmt: skip
+"""Properties that a snapshot has of each unit."""
+
+_UNITS = (
+    "alertmanager.service", "blackbox_exporter.service", "chrony.service", "chronyd.service",
+    "dnsmasq.service", "grafana-server.service", "infra-cert-renew.timer", "certbot.timer",
+    "certbot-renew.timer", "infra-firewall.service", "infra-units.timer", "nginx.service",
+    "nginx_exporter.service", "node_exporter.service", "vector.service", "vlogs.service",
+    "vmalert.service", "vmalert_logs.service", "vmetrics.service", "vtraces.service",
+)  # fmt: skip
+"""Units that an apply looks at. One that is missing here takes a query of its own, no more."""
+
+_SNAPSHOT_SECONDS = 30.0  # for which an answer is used at most
+_RUNNING = Path("/run/systemd/units")  # a link for each invocation of a unit
+_RELOADED = Path("/run/systemd/systemd-units-load")  # written when systemd reads its units
+_ETC = Path("/etc/systemd/system")
+_UNIT_FOLDERS = (_ETC, Path("/run/systemd/system"), Path("/usr/lib/systemd/system"))
+
+_Traces = tuple[tuple[int, int], ...]
 
 
 class UnitState(TypedDict):
@@ -38,7 +63,11 @@ def systemctl(*words: str, must: bool = True) -> None:
 
     Raises CommandFailed that quotes it.
     """
-    outcome = process.run(["systemctl", *words])
+    SNAPSHOT.drop()
+    try:
+        outcome = process.run(["systemctl", *words])
+    finally:
+        SNAPSHOT.drop()
     if must and outcome["retcode"]:
         raise CommandFailed(f"systemctl {' '.join(words)}: {outcome['stderr']}")
 
@@ -81,14 +110,96 @@ def _parse(block: str) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
+class Snapshot:
+    """What systemd reported of the formula's units, by one query for all of them.
+
+    An answer is used again only if it gives no reason to act: the unit is active, and systemd has
+    read its present files. It is forgotten by any action on a unit (:func:`systemctl`), by
+    :meth:`drop`, and whenever files show that a unit was started, stopped, written or enabled, or
+    that systemd read its units again, whoever did it.
+    """
+
+    def __init__(self) -> None:
+        self._answers: dict[str, tuple[_Traces, dict[str, str]]] = {}
+        self._until = 0.0
+
+    def show(self, unit: str) -> dict[str, str]:
+        """Report the :data:`SNAPSHOT_PROPERTIES` of a unit; nothing if systemd does not answer.
+
+        unit
+            Its name, with or without ``.service``.
+        """
+        name = unit_name(unit)
+        if time.monotonic() > self._until:
+            self.drop()
+        known = self._answers.get(name)
+        if known is not None and known[0] == _traces(name):
+            return known[1]
+        alone = self._answers or not _RUNNING.is_dir()
+        names = {name} if alone else {name, *_present()}
+        # Before the query: what happens meanwhile makes its answer a past one.
+        traces = {name: _traces(name) for name in names}
+        if not self._answers:
+            self._until = time.monotonic() + _SNAPSHOT_SECONDS
+        answers = show(names, SNAPSHOT_PROPERTIES, must=False)
+        for other, answer in answers.items():
+            before = traces[other]
+            needs_nothing = (answer.get("ActiveState"), answer.get("NeedDaemonReload"))
+            if before and needs_nothing == ("active", "no"):
+                self._answers[other] = (before, answer)
+        return answers[name]
+
+    def drop(self) -> None:
+        """Forget every answer: a unit was acted upon, or may have been."""
+        self._answers.clear()
+
+
+SNAPSHOT = Snapshot()
+"""The one of this process, for functions that only look."""
+
+
+def _present() -> list[str]:
+    """The formula's units that this machine has."""
+    folders = (_ETC / "multi-user.target.wants", *_UNIT_FOLDERS)
+    return [name for name in _UNITS if any((folder / name).exists() for folder in folders)]
+
+
+def _traces(unit: str) -> _Traces:
+    """Inode and time of each file that changes with a unit; nothing if they do not show it."""
+    if not _RUNNING.is_dir():
+        return ()
+    return tuple(_trace(path) for path in _traced(unit))
+
+
+def _traced(unit: str) -> Iterator[Path]:
+    yield _RUNNING
+    yield _RELOADED
+    for folder in _UNIT_FOLDERS:
+        yield folder
+        yield folder / unit
+        try:
+            yield from sorted((folder / f"{unit}.d").iterdir())
+        except OSError:
+            continue
+    for target in ("multi-user.target.wants", "timers.target.wants"):
+        yield _ETC / target
+
+
+def _trace(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_ino, status.st_mtime_ns)
+
+
 def unit_state(unit: str) -> UnitState:
     """State of a unit.
 
     unit
         Its name without ``.service``.
     """
-    names = ("ActiveState", "SubState", "MainPID", "InvocationID", "NeedDaemonReload")
-    shown = show([unit], names, must=False)[unit]
+    shown = SNAPSHOT.show(unit)
     pid = int(shown.get("MainPID") or 0)
     return {
         "active": shown.get("ActiveState") == "active",

@@ -6,12 +6,14 @@ A copy in the site's own file roots takes the place of a served file.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jinja2
 import salt.utils.yaml
 
+from infra_formula import compiled
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.contents import MANAGED_BY
 from infra_formula.minion import Minion
@@ -60,9 +62,35 @@ def render(
 
     Raises InvalidInput for a template that is broken.
     """
+    loader = jinja2.DictLoader({**(imports or {}), path: text})
+    environment = make_environment(loader, square_brackets=square_brackets)
+    environment.filters["tojson"] = _to_json
+    environment.filters.update(filters or {})
+    try:
+        return environment.get_template(path).render(values)
+    except jinja2.TemplateError as err:
+        raise InvalidInput(f"{path}: {err}") from err
+
+
+def make_environment(
+    loader: jinja2.BaseLoader,
+    *,
+    autoescape: bool = False,
+    square_brackets: bool = False,
+) -> jinja2.Environment:
+    """Make the environment of templates, each of which is compiled once.
+
+    loader
+        Loads them by name.
+    autoescape
+        Whether values are escaped for HTML.
+    square_brackets
+        As for :func:`render`.
+    """
     left, right = "[]" if square_brackets else "{}"
-    environment = jinja2.Environment(  # noqa: S701 (configuration, not pages)
-        loader=jinja2.DictLoader(imports or {}),
+    return jinja2.Environment(
+        loader=loader,
+        autoescape=autoescape,  # noqa: S701 (most are configuration, not pages)
         undefined=jinja2.StrictUndefined,
         variable_start_string=left * 2,
         variable_end_string=right * 2,
@@ -73,13 +101,12 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        bytecode_cache=compiled.CACHE,
     )
-    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
-    environment.filters.update(filters or {})
-    try:
-        return environment.from_string(text).render(values)
-    except jinja2.TemplateError as err:
-        raise InvalidInput(f"{path}: {err}") from err
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 class SaltLoader(jinja2.BaseLoader):
@@ -109,3 +136,24 @@ def to_yaml(data: object) -> str:
         data, default_flow_style=False, sort_keys=False, allow_unicode=True, width=4096
     )
     return str(text)
+
+
+_ESCAPES = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..|\\.|\x7f")
+
+
+def to_flow_yaml(data: object) -> str:
+    """Data as YAML on one line, with any character in its strings.
+
+    JSON is YAML, but for what is beyond U+FFFF: JSON writes it as two surrogates, which YAML does
+    not know, and YAML as ``\\U0001f600``. A surrogate by itself is no character: it becomes U+FFFD.
+    """
+    return _ESCAPES.sub(_yaml_escape, json.dumps(data, default=str))
+
+
+def _yaml_escape(found: re.Match[str]) -> str:
+    escape = found[0]
+    if escape == "\x7f":
+        return "\\x7f"
+    if len(escape) == 12:
+        return f"\\U{ord(json.loads(chr(34) + escape + chr(34))):08x}"
+    return "\\ufffd" if len(escape) == 6 else escape

@@ -1,5 +1,5 @@
 # Removal; see infra/clean.jinja.
-{%- from "infra/clean.jinja" import removed with context %}
+{% from "infra/clean.jinja" import removed with context %}
 
 include:
   - infra.safeguard

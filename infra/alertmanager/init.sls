@@ -1,6 +1,6 @@
 # Alertmanager: routes alerts to people; one mesh over all INFRA nodes.
-{%- from "infra/daemon/states.jinja" import installed, configured, running with context %}
-{%- from "infra/map.jinja" import arguments, daemons with context %}
+{% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% from "infra/map.jinja" import arguments, daemons, yaml with context %}
 
 include:
   - infra.daemon
@@ -12,8 +12,8 @@ include:
 infra-alertmanager-receivers-managed:
   infra_alert.managed:
     - name: /etc/alertmanager.yml
-    - daemon: {{ daemons.alertmanager | tojson }}
-    - settings: {{ arguments.alertmanager | tojson }}
+    - daemon: {{ yaml(daemons.alertmanager) }}
+    - settings: {{ yaml(arguments.alertmanager) }}
     - require:
       - infra_daemon: infra-alertmanager-package-installed
 {{ configured('alertmanager', ['infra_alert: infra-alertmanager-receivers-managed']) }}

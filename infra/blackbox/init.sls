@@ -1,6 +1,6 @@
 # Probes over ICMP, TCP, HTTP and DNS, asked for by VictoriaMetrics.
-{%- from "infra/daemon/states.jinja" import installed, configured, running with context %}
-{%- from "infra/map.jinja" import infra, arguments, daemons with context %}
+{% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% from "infra/map.jinja" import infra, arguments, daemons, yaml with context %}
 
 include:
   - infra.daemon
@@ -10,9 +10,9 @@ include:
 infra-blackbox-modules-managed:
   infra_blackbox.managed:
     - name: /etc/blackbox.yml
-    - daemon: {{ daemons.blackbox | tojson }}
-    - settings: {{ arguments.blackbox | tojson }}
-    - custom: {{ infra.blackbox_modules | tojson }}
+    - daemon: {{ yaml(daemons.blackbox) }}
+    - settings: {{ yaml(arguments.blackbox) }}
+    - custom: {{ yaml(infra.blackbox_modules) }}
     - require:
       - infra_daemon: infra-blackbox-package-installed
 {{ configured('blackbox', ['infra_blackbox: infra-blackbox-modules-managed']) }}

@@ -1,5 +1,5 @@
-{%- from "infra/map.jinja" import infra, site, recorded with context %}
-{%- set trusted = infra.ca_trust_dir ~ '/ca.crt' %}
+{% from "infra/map.jinja" import infra, site, recorded, yaml with context %}
+{% set trusted = infra.ca_trust_dir ~ '/ca.crt' %}
 
 include:
   - infra.pillar
@@ -38,17 +38,18 @@ infra-ca-authority-present:
   infra_cert.authority:
     - name: /etc/pki/ca.crt
     - private_key: /etc/pki/ca/ca.key
-    - common_name: {{ infra.ca_cn | tojson }}
-    - days: {{ infra.ca_days | tojson }}
+    - common_name: {{ yaml(infra.ca_cn) }}
+    - days: {{ yaml(infra.ca_days) }}
+    - name_constraints: {{ yaml(infra.ca_name_constraints) }}
     # The first INFRA node makes the CA; the others are given it, or have none of their own.
-    - create: {{ (infra.ca_create and site.makes_ca) | tojson }}
-{%- if infra.ca_crt and infra.ca_key %}
-    - certificate: {{ infra.ca_crt | tojson }}
-    - key: {{ infra.ca_key | tojson }}
-{%- endif %}
-{%- if infra.ca_source %}
-    - source: {{ infra.ca_source | tojson }}
-{%- endif %}
+    - create: {{ yaml(infra.ca_create and site.makes_ca) }}
+{% if infra.ca_crt and infra.ca_key %}
+    - certificate: {{ yaml(infra.ca_crt) }}
+    - key: {{ yaml(infra.ca_key) }}
+{% endif %}
+{% if infra.ca_source %}
+    - source: {{ yaml(infra.ca_source) }}
+{% endif %}
     - require:
       - file: infra-ca-directory-present
 
@@ -57,11 +58,11 @@ infra-ca-authority-present:
 infra-ca-trust-installed:
   infra_package.installed:
     - component: ca
-    - name: {{ infra.ca_trust_package | tojson }}
+    - name: {{ yaml(infra.ca_trust_package) }}
 
 infra-ca-trust-linked:
   file.symlink:
-    - name: {{ trusted | tojson }}
+    - name: {{ yaml(trusted) }}
     - target: /etc/pki/ca.crt
     - makedirs: true
     - require:
@@ -70,30 +71,30 @@ infra-ca-trust-linked:
 infra-ca-trust-updated:
   infra_cert.trusted:
     - name: /etc/pki/ca.crt
-    - bundle: {{ infra.ca_bundle | tojson }}
-    - command: {{ infra.ca_trust_command | tojson }}
+    - bundle: {{ yaml(infra.ca_bundle) }}
+    - command: {{ yaml(infra.ca_trust_command) }}
     - require:
       - infra_cert: infra-ca-authority-present
       - file: infra-ca-trust-linked
 
 # Certificates that the pillar's `certs` asks for: of components that this formula does not manage.
-{%- for name, specification in infra.certs.items() %}
+{% for name, specification in infra.certs.items() %}
 
-{{ ('infra-ca-certificate-' ~ name ~ '-issued') | tojson }}:
+{{ yaml('infra-ca-certificate-' ~ name ~ '-issued') }}:
   infra_cert.issued:
-    - name: {{ name | tojson }}
-    - given: {{ dict({'expire': infra.cert_validity}, **specification) | tojson }}
-    - cert: {{ specification.get('crt') | tojson }}
-    - key: {{ specification.get('key') | tojson }}
+    - name: {{ yaml(name) }}
+    - given: {{ yaml(dict({'expire': infra.cert_validity}, **specification)) }}
+    - cert: {{ yaml(specification.get('crt')) }}
+    - key: {{ yaml(specification.get('key')) }}
     - require:
       - infra_cert: infra-ca-authority-present
-{%- endfor %}
+{% endfor %}
 
 # What this machine's CA signed is renewed before it ends, every day anew, without master and pillar.
-{%- set config = opts['conf_file'].rpartition('/')[0] %}
-{%- set program = salt['cmd.which']('salt-call') or '/usr/bin/salt-call' %}
+{% set config = opts['conf_file'].rpartition('/')[0] %}
+{% set program = salt['cmd.which']('salt-call') or '/usr/bin/salt-call' %}
 
-{%- for kind in ('service', 'timer') %}
+{% for kind in ('service', 'timer') %}
 
 infra-ca-renewal-{{ kind }}-managed:
   file.managed:
@@ -101,14 +102,14 @@ infra-ca-renewal-{{ kind }}-managed:
     - source: salt://infra/ca/files/infra-cert-renew.{{ kind }}
     - template: jinja
     - context:
-        program: {{ program | tojson }}
-        config: {{ config | tojson }}
+        program: {{ yaml(program) }}
+        config: {{ yaml(config) }}
     - mode: '0644'
     - user: root
     - group: root
     - require:
       - infra_pillar: infra-pillar-valid
-{%- endfor %}
+{% endfor %}
 
 infra-ca-renewal-units-reloaded:
   module.run:

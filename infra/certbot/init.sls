@@ -1,9 +1,9 @@
 # Public certificates for the portal, got and renewed by certbot.
-{%- from "infra/map.jinja" import infra, arguments, recorded with context %}
-{%- set environment = arguments.certbot.environment %}
-{%- set drop_ins = '/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d' %}
-{%- set drop_in = drop_ins ~ '/infra.conf' %}
-{%- set timer = infra.certbot_unit ~ '.timer' %}
+{% from "infra/map.jinja" import infra, arguments, recorded, yaml with context %}
+{% set environment = arguments.certbot.environment %}
+{% set drop_ins = '/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d' %}
+{% set drop_in = drop_ins ~ '/infra.conf' %}
+{% set timer = infra.certbot_unit ~ '.timer' %}
 
 include:
   - infra.pillar
@@ -19,7 +19,7 @@ include:
 infra-certbot-package-installed:
   infra_package.installed:
     - component: certbot
-    - pkgs: {{ arguments.certbot_packages | tojson }}
+    - pkgs: {{ yaml(arguments.certbot_packages) }}
 
 # What certbot's own timer needs to renew as we issue, and what it has to tell of it.
 infra-certbot-hook-installed:
@@ -33,26 +33,26 @@ infra-certbot-hook-installed:
     - require:
       - infra_package: infra-certbot-package-installed
 
-{%- if infra.certbot_dns_credentials %}
+{% if infra.certbot_dns_credentials %}
 
 infra-certbot-credentials-managed:
   file.managed:
     - name: /etc/letsencrypt/infra-dns.ini
-    - contents: {{ infra.certbot_dns_credentials | tojson }}
+    - contents: {{ yaml(infra.certbot_dns_credentials) }}
     - mode: '0600'
     - user: root
     - group: root
     - show_changes: false
     - require:
       - infra_package: infra-certbot-package-installed
-{%- else %}
+{% else %}
 
 infra-certbot-credentials-absent:
   file.absent:
     - name: /etc/letsencrypt/infra-dns.ini
-{%- endif %}
+{% endif %}
 
-{%- if environment %}
+{% if environment %}
 
 # A file of its own, closed: an address of a proxy may hold a password, and units are for all to see.
 infra-certbot-environment-managed:
@@ -60,9 +60,9 @@ infra-certbot-environment-managed:
     - name: /etc/default/infra-certbot
     - contents:
       - '# Managed by Salt (infra formula)'
-{%- for variable, value in environment.items() %}
-      - {{ (variable ~ '=' ~ value) | tojson }}
-{%- endfor %}
+{% for variable, value in environment.items() %}
+      - {{ yaml(variable ~ '=' ~ value) }}
+{% endfor %}
     - mode: '0600'
     - user: root
     - group: root
@@ -82,18 +82,18 @@ infra-certbot-unit-extended:
     - makedirs: true
     - require:
       - file: infra-certbot-environment-managed
-{%- else %}
+{% else %}
 
 infra-certbot-unit-extended:
   file.absent:
     - names:
       - {{ drop_in }}
       - /etc/default/infra-certbot
-{%- endif %}
+{% endif %}
 
 infra-certbot-unit-hardened:
   file.managed:
-    - name: {{ ('/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra-hardening.conf') | tojson }}
+    - name: {{ yaml('/etc/systemd/system/' ~ infra.certbot_unit ~ '.service.d/infra-hardening.conf') }}
     - source: salt://infra/certbot/files/certbot.service.conf
     - mode: '0644'
     - user: root
@@ -113,9 +113,9 @@ infra-certbot-units-reloaded:
 
 infra-certbot-certificates-managed:
   infra_certbot.managed:
-    - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ arguments.portal | tojson }}
-    - request: {{ arguments.certbot | tojson }}
+    - portal: {{ yaml(infra.infra_portal | tojson) }}
+    - settings: {{ yaml(arguments.portal) }}
+    - request: {{ yaml(arguments.certbot) }}
     - require:
       - file: infra-certbot-hook-installed
       - file: infra-certbot-credentials-{{ 'managed' if infra.certbot_dns_credentials else 'absent' }}
@@ -124,7 +124,7 @@ infra-certbot-certificates-managed:
 
 infra-certbot-timer-running:
   infra_service.running:
-    - name: {{ timer | tojson }}
+    - name: {{ yaml(timer) }}
     - require:
       - file: infra-certbot-hook-installed
       - file: infra-certbot-credentials-{{ 'managed' if infra.certbot_dns_credentials else 'absent' }}

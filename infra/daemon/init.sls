@@ -1,9 +1,9 @@
 # What the daemons share: group infra, their accounts, the data directory and its link /infra.
-{%- from "infra/map.jinja" import infra, site, arguments, recorded with context %}
-{%- set users = arguments.daemons.users %}
-{%- set folders = ['conf', 'tmp', 'bin', 'rules', 'targets'] %}
-{%- set directories = [] %}
-{%- for folder in folders %}{% do directories.append(infra.infra_data ~ '/' ~ folder) %}{% endfor %}
+{% from "infra/map.jinja" import infra, site, arguments, recorded, yaml with context %}
+{% set users = arguments.daemons.users %}
+{% set folders = ['conf', 'tmp', 'bin', 'rules', 'targets'] %}
+{% set directories = [] %}
+{% for folder in folders %}{% do directories.append(infra.infra_data ~ '/' ~ folder) %}{% endfor %}
 
 include:
   - infra.pillar
@@ -22,7 +22,7 @@ infra-daemon-group-present:
     - require:
       - infra_pillar: infra-pillar-valid
 
-{%- for user in users %}
+{% for user in users %}
 
 # An account that a package made is taken as it is; only its membership is seen to.
 infra-daemon-user-{{ user }}-present:
@@ -31,24 +31,24 @@ infra-daemon-user-{{ user }}-present:
     - usergroup: true
     - system: true
     - createhome: false
-    {%- if not salt['user.info'](user) %}
-    - home: {{ {'vector': '/var/lib/vector', 'grafana': '/usr/share/grafana'}.get(user, infra.infra_data) | tojson }}
+    {% if not salt['user.info'](user) %}
+    - home: {{ yaml({'vector': '/var/lib/vector', 'grafana': '/usr/share/grafana'}.get(user, infra.infra_data)) }}
     - shell: /usr/sbin/nologin
-    {%- endif %}
+    {% endif %}
     - groups: [infra]
     - remove_groups: false
     - require:
       - group: infra-daemon-group-present
-{%- endfor %}
+{% endfor %}
 
 # A switch that is turned off turns the service off, too. Its data stays.
 
 infra-daemon-others-off:
   infra_daemon.switched_off:
-    - daemons: {{ arguments.daemons.disabled | tojson }}
+    - daemons: {{ yaml(arguments.daemons.disabled) }}
     - require:
       - infra_pillar: infra-pillar-valid
-{%- for service in arguments.daemons.disabled_services %}
+{% for service in arguments.daemons.disabled_services %}
 
 infra-{{ service.name }}-service-off:
   infra_service.off:
@@ -57,7 +57,7 @@ infra-{{ service.name }}-service-off:
     - root: {{ service.root }}
     - require:
       - infra_pillar: infra-pillar-valid
-{%- endfor %}
+{% endfor %}
 
 # Where a job of yours may leave metrics for the node exporter (files named *.prom).
 infra-daemon-textfile-directory-present:
@@ -70,11 +70,11 @@ infra-daemon-textfile-directory-present:
     - require:
       - group: infra-daemon-group-present
 
-{%- if site.is_infra_node %}
+{% if site.is_infra_node %}
 
 infra-daemon-data-present:
   file.directory:
-    - name: {{ infra.infra_data | tojson }}
+    - name: {{ yaml(infra.infra_data) }}
     - user: root
     - group: infra
     # The group enters, and no more: root writes to folders in it, which nobody may exchange.
@@ -83,22 +83,22 @@ infra-daemon-data-present:
     - require:
       - group: infra-daemon-group-present
 
-{%- if infra.infra_data != '/infra' %}
+{% if infra.infra_data != '/infra' %}
 
 infra-daemon-data-linked:
   file.symlink:
     - name: /infra
-    - target: {{ infra.infra_data | tojson }}
+    - target: {{ yaml(infra.infra_data) }}
     - require:
       - file: infra-daemon-data-present
-{%- endif %}
+{% endif %}
 
 infra-daemon-directories-present:
   file.directory:
-    - names: {{ directories | tojson }}
+    - names: {{ yaml(directories) }}
     - user: root
     - group: infra
     - mode: '0750'
     - require:
       - file: infra-daemon-data-present
-{%- endif %}
+{% endif %}

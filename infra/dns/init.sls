@@ -1,5 +1,5 @@
 # dnsmasq: the names of the site.
-{%- from "infra/map.jinja" import infra, arguments, recorded with context %}
+{% from "infra/map.jinja" import infra, arguments, recorded, yaml with context %}
 
 include:
   - infra.pillar
@@ -30,11 +30,11 @@ infra-dns-user-present:
     - name: dnsmasq
     - system: true
     - createhome: false
-{%- if not salt['user.info']('dnsmasq') %}
+{% if not salt['user.info']('dnsmasq') %}
     - gid: dnsmasq
     - home: /var/lib/dnsmasq
     - shell: /usr/sbin/nologin
-{%- endif %}
+{% endif %}
     - groups: [dnsmasq]
     - remove_groups: false
     - require:
@@ -43,7 +43,7 @@ infra-dns-user-present:
 infra-dns-package-installed:
   infra_package.installed:
     - component: dns
-    - name: {{ infra.dns_package | tojson }}
+    - name: {{ yaml(infra.dns_package) }}
     - require:
       - user: infra-dns-user-present
 
@@ -73,9 +73,9 @@ infra-dns-directories-present:
 infra-dns-config-managed:
   infra_dns.configured:
     - name: /etc/dnsmasq.conf
-    - settings: {{ arguments.dns | tojson }}
-    - upstream: {{ infra.dns_upstream | tojson }}
-    - own: {{ arguments.own_addresses | tojson }}
+    - settings: {{ yaml(arguments.dns) }}
+    - upstream: {{ yaml(infra.dns_upstream) }}
+    - own: {{ yaml(arguments.own_addresses) }}
     - require:
       - file: infra-dns-directories-present
 
@@ -87,21 +87,21 @@ infra-dns-records-migrated:
 
 infra-dns-records-managed:
   infra_dns.records:
-    - lines: {{ infra.dns_records | tojson }}
-    - admin_ip: {{ infra.admin_ip | tojson }}
-    - port: {{ infra.dns_port | tojson }}
+    - lines: {{ yaml(infra.dns_records) }}
+    - admin_ip: {{ yaml(infra.admin_ip) }}
+    - port: {{ yaml(infra.dns_port) }}
     - require:
       - infra_dns: infra-dns-records-migrated
 
 # Queries through firewalld or ufw, where one of them runs.
-{%- if infra.node_firewall_mode == 'zone' %}
+{% if infra.node_firewall_mode == 'zone' %}
 
 infra-dns-firewall-open:
   infra_firewall.open:
     - ports:
-      - {{ (infra.dns_port ~ '/udp') | tojson }}
-      - {{ (infra.dns_port ~ '/tcp') | tojson }}
-{%- endif %}
+      - {{ yaml(infra.dns_port ~ '/udp') }}
+      - {{ yaml(infra.dns_port ~ '/tcp') }}
+{% endif %}
 
 # dnsmasq reads its configuration only when it starts, so a change of it restarts it.
 
@@ -122,14 +122,14 @@ infra-dns-service-running:
     - require:
       - infra_service: infra-dns-service-current
 
-{%- for address in arguments.dns.listen %}
+{% for address in arguments.dns.listen %}
 
-{{ ('infra-dns-server-' ~ address ~ '-answering') | tojson }}:
+{{ yaml('infra-dns-server-' ~ address ~ '-answering') }}:
   infra_dns.answering:
-    - name: {{ address | tojson }}
-    - lines: {{ infra.dns_records[:20] | tojson }}
-    - admin_ip: {{ infra.admin_ip | tojson }}
-    - port: {{ infra.dns_port | tojson }}
+    - name: {{ yaml(address) }}
+    - lines: {{ yaml(infra.dns_records[:20]) }}
+    - admin_ip: {{ yaml(infra.admin_ip) }}
+    - port: {{ yaml(infra.dns_port) }}
     - require:
       - infra_service: infra-dns-service-running
-{%- endfor %}
+{% endfor %}

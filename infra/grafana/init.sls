@@ -1,7 +1,7 @@
 # Grafana: dashboards over metrics, logs and traces.
-{%- from "infra/map.jinja" import infra, arguments, daemons, recorded with context %}
-{%- from "infra/daemon/states.jinja" import installed, configured, running with context %}
-{%- set grafana = arguments.grafana %}
+{% from "infra/map.jinja" import infra, arguments, daemons, recorded, yaml with context %}
+{% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% set grafana = arguments.grafana %}
 
 include:
   - infra.daemon
@@ -9,26 +9,26 @@ include:
 
 # Grafana, and the packages of its plugins.
 {{ installed('grafana') }}
-{%- if infra.grafana_plugins %}
+{% if infra.grafana_plugins %}
 
 infra-grafana-plugins-installed:
   infra_package.installed:
     - component: grafana
-    - pkgs: {{ infra.grafana_plugins | tojson }}
+    - pkgs: {{ yaml(infra.grafana_plugins) }}
     - require:
       - infra_daemon: infra-grafana-package-installed
     - require_in:
       - infra_daemon: infra-grafana-unit-configured
-{%- endif %}
+{% endif %}
 
 # Its settings, with secrets in files of their own; and the drop-in of its unit.
 
 infra-grafana-settings-managed:
   infra_grafana.configured:
     - name: /etc/grafana/grafana.ini
-    - daemon: {{ daemons.grafana | tojson }}
-    - settings: {{ grafana.settings | tojson }}
-    - config: {{ infra.grafana_config | tojson }}
+    - daemon: {{ yaml(daemons.grafana) }}
+    - settings: {{ yaml(grafana.settings) }}
+    - config: {{ yaml(infra.grafana_config) }}
     - require:
       - infra_daemon: infra-grafana-package-installed
 {{ configured('grafana', ['infra_grafana: infra-grafana-settings-managed']) }}
@@ -38,9 +38,9 @@ infra-grafana-settings-managed:
 
 infra-grafana-administrator-known:
   infra_grafana.administrator:
-    - name: {{ infra.grafana_admin_username | tojson }}
-    - daemon: {{ daemons.grafana | tojson }}
-    - password: {{ infra.grafana_admin_password | tojson }}
+    - name: {{ yaml(infra.grafana_admin_username) }}
+    - daemon: {{ yaml(daemons.grafana) }}
+    - password: {{ yaml(infra.grafana_admin_password) }}
     - require:
       - infra_daemon: infra-grafana-service-healthy
 
@@ -49,7 +49,7 @@ infra-grafana-administrator-known:
 
 infra-grafana-dashboards-directory-present:
   file.directory:
-    - name: {{ grafana.directory | tojson }}
+    - name: {{ yaml(grafana.directory) }}
     - user: root
     - group: infra
     - mode: '0750'
@@ -58,41 +58,41 @@ infra-grafana-dashboards-directory-present:
 
 infra-grafana-datasources-managed:
   infra_grafana.datasources:
-    - daemon: {{ daemons.grafana | tojson }}
-    - administrator: {{ grafana.administrator | tojson }}
-{%- for option, value in grafana.data_sources.items() %}
-    - {{ option }}: {{ value | tojson }}
-{%- endfor %}
-    - site: {{ infra.grafana_datasources | tojson | tojson }}
+    - daemon: {{ yaml(daemons.grafana) }}
+    - administrator: {{ yaml(grafana.administrator) }}
+{% for option, value in grafana.data_sources.items() %}
+    - {{ option }}: {{ yaml(value) }}
+{% endfor %}
+    - site: {{ yaml(infra.grafana_datasources | tojson) }}
     - require:
       - infra_grafana: infra-grafana-administrator-known
 
 infra-grafana-dashboards-managed:
   infra_grafana.dashboards:
-    - name: {{ grafana.directory | tojson }}
-    - daemon: {{ daemons.grafana | tojson }}
-    - administrator: {{ grafana.administrator | tojson }}
-    - site: {{ infra.grafana_dashboards | tojson | tojson }}
-    - dirs: {{ infra.grafana_dashboard_dirs | tojson }}
+    - name: {{ yaml(grafana.directory) }}
+    - daemon: {{ yaml(daemons.grafana) }}
+    - administrator: {{ yaml(grafana.administrator) }}
+    - site: {{ yaml(infra.grafana_dashboards | tojson) }}
+    - dirs: {{ yaml(infra.grafana_dashboard_dirs) }}
     - require:
       - file: infra-grafana-dashboards-directory-present
       - infra_grafana: infra-grafana-datasources-managed
 
 infra-grafana-providers-managed:
   infra_grafana.providers:
-    - name: {{ grafana.directory | tojson }}
-    - daemon: {{ daemons.grafana | tojson }}
-    - administrator: {{ grafana.administrator | tojson }}
+    - name: {{ yaml(grafana.directory) }}
+    - daemon: {{ yaml(daemons.grafana) }}
+    - administrator: {{ yaml(grafana.administrator) }}
     - own: [infra, node]
-    - site: {{ (infra.grafana_dashboards | length > 0) | tojson }}
-    - dirs: {{ infra.grafana_dashboard_dirs | tojson }}
+    - site: {{ yaml(infra.grafana_dashboards | length > 0) }}
+    - dirs: {{ yaml(infra.grafana_dashboard_dirs) }}
     - require:
       - infra_grafana: infra-grafana-dashboards-managed
 
 infra-grafana-content-shown:
   infra_grafana.shown:
-    - name: {{ grafana.directory | tojson }}
-    - daemon: {{ daemons.grafana | tojson }}
-    - administrator: {{ grafana.administrator | tojson }}
+    - name: {{ yaml(grafana.directory) }}
+    - daemon: {{ yaml(daemons.grafana) }}
+    - administrator: {{ yaml(grafana.administrator) }}
     - require:
       - infra_grafana: infra-grafana-providers-managed

@@ -1,7 +1,7 @@
-{%- from "infra/map.jinja" import infra, arguments, recorded with context %}
-{%- set folders = ['acme', 'logs', 'repos', 'schema', 'report'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
-{%- set directories = [] %}
-{%- for folder in folders %}{% do directories.append(infra.nginx_home ~ '/' ~ folder) %}{% endfor %}
+{% from "infra/map.jinja" import infra, arguments, recorded, yaml with context %}
+{% set folders = ['acme', 'logs', 'repos', 'schema', 'report'] + ([] if infra.repo_enabled else [infra.repo_name]) %}
+{% set directories = [] %}
+{% for folder in folders %}{% do directories.append(infra.nginx_home ~ '/' ~ folder) %}{% endfor %}
 
 include:
   - infra.pillar
@@ -30,21 +30,21 @@ include:
 
 infra-nginx-group-present:
   group.present:
-    - name: {{ infra.nginx_group | tojson }}
+    - name: {{ yaml(infra.nginx_group) }}
     - system: true
 
 infra-nginx-user-present:
   user.present:
-    - name: {{ infra.nginx_user | tojson }}
+    - name: {{ yaml(infra.nginx_user) }}
     - system: true
     - createhome: false
-{#- An account that somebody else made is taken as it is. #}
-{%- if not salt['user.info'](infra.nginx_user) %}
-    - gid: {{ infra.nginx_group | tojson }}
+{# An account that somebody else made is taken as it is. #}
+{% if not salt['user.info'](infra.nginx_user) %}
+    - gid: {{ yaml(infra.nginx_group) }}
     - home: /var/cache/nginx
     - shell: /usr/sbin/nologin
-{%- endif %}
-    - groups: [{{ infra.nginx_group | tojson }}]
+{% endif %}
+    - groups: [{{ yaml(infra.nginx_group) }}]
     - remove_groups: false
     - require:
       - group: infra-nginx-group-present
@@ -67,7 +67,7 @@ infra-nginx-unit-hardened:
 infra-nginx-package-installed:
   infra_package.installed:
     - component: nginx
-    - pkgs: {{ arguments.nginx.packages | tojson }}
+    - pkgs: {{ yaml(arguments.nginx.packages) }}
     - require:
       - user: infra-nginx-user-present
       - module: infra-nginx-unit-hardened
@@ -78,9 +78,9 @@ infra-nginx-package-installed:
 
 infra-nginx-home-directories-present:
   file.directory:
-    - names: {{ directories | tojson }}
+    - names: {{ yaml(directories) }}
     - user: root
-    - group: {{ infra.nginx_group | tojson }}
+    - group: {{ yaml(infra.nginx_group) }}
     - mode: '0755'
     - makedirs: true
     - require:
@@ -89,14 +89,14 @@ infra-nginx-home-directories-present:
 
 infra-nginx-sites-present:
   infra_portal.sites_present:
-    - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ arguments.portal | tojson }}
+    - portal: {{ yaml(infra.infra_portal | tojson) }}
+    - settings: {{ yaml(arguments.portal) }}
     - require:
       - file: infra-nginx-home-directories-present
 
 infra-nginx-ca-published:
   file.symlink:
-    - name: {{ (infra.nginx_home ~ '/ca.crt') | tojson }}
+    - name: {{ yaml(infra.nginx_home ~ '/ca.crt') }}
     - target: /etc/pki/ca.crt
     # Pigsty has a copy there; infra_before kept one of that.
     - force: true
@@ -114,7 +114,7 @@ infra-nginx-certificate-directory-present:
       - /etc/nginx/conf.d/cert
       - /etc/nginx/conf.d/haproxy
     - user: root
-    - group: {{ infra.nginx_group | tojson }}
+    - group: {{ yaml(infra.nginx_group) }}
     - mode: '0750'
     - makedirs: true
     - require:
@@ -122,31 +122,31 @@ infra-nginx-certificate-directory-present:
     - require_in:
       - infra_portal: infra-nginx-portal-managed
 
-{%- if infra.nginx_sslmode != 'disable' %}
+{% if infra.nginx_sslmode != 'disable' %}
 
 infra-nginx-certificate-issued:
   infra_portal.certified:
     - name: /etc/nginx/conf.d/cert/pigsty.crt
     - private_key: /etc/nginx/conf.d/cert/pigsty.key
-    - portal: {{ infra.infra_portal | tojson | tojson }}
-    - settings: {{ arguments.portal | tojson }}
+    - portal: {{ yaml(infra.infra_portal | tojson) }}
+    - settings: {{ yaml(arguments.portal) }}
     - signing_cert: /etc/pki/ca.crt
     - signing_private_key: /etc/pki/ca/ca.key
-    - days: {{ infra.nginx_cert_validity | tojson }}
-    - renew_days: {{ infra.cert_renew_days | tojson }}
+    - days: {{ yaml(infra.nginx_cert_validity) }}
+    - renew_days: {{ yaml(infra.cert_renew_days) }}
     - require:
       - infra_cert: infra-ca-authority-present
       - file: infra-nginx-certificate-directory-present
     - require_in:
       - infra_portal: infra-nginx-portal-managed
-{%- endif %}
+{% endif %}
 
 # What is asked for may hold a token, and nginx makes its logs readable by all.
 infra-nginx-logs-closed:
   file.directory:
     - name: /var/log/nginx
     - user: root
-    - group: {{ infra.nginx_group | tojson }}
+    - group: {{ yaml(infra.nginx_group) }}
     - mode: '0750'
     - require:
       - infra_package: infra-nginx-package-installed
@@ -167,21 +167,21 @@ infra-nginx-logrotate-managed:
     - group: root
 
 # HTTP and HTTPS through firewalld or ufw, where one of them runs; and what SELinux has to allow.
-{%- if infra.node_firewall_mode == 'zone' %}
+{% if infra.node_firewall_mode == 'zone' %}
 
 infra-nginx-firewall-open:
   infra_firewall.open:
     - ports:
-      - {{ (infra.nginx_port ~ '/tcp') | tojson }}
-{%- if infra.nginx_sslmode != 'disable' %}
-      - {{ (infra.nginx_ssl_port ~ '/tcp') | tojson }}
-{%- endif %}
-{%- endif %}
+      - {{ yaml(infra.nginx_port ~ '/tcp') }}
+{% if infra.nginx_sslmode != 'disable' %}
+      - {{ yaml(infra.nginx_ssl_port ~ '/tcp') }}
+{% endif %}
+{% endif %}
 
-{%- if grains.get('selinux', {}).get('enabled', false) %}
+{% if grains.get('selinux', {}).get('enabled', false) %}
 
-{%- set contexts = [] %}
-{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}{% do contexts.append(folder ~ '(/.*)?') %}{% endfor %}
+{% set contexts = [] %}
+{% for folder in (infra.nginx_home, infra.nginx_data) | unique %}{% do contexts.append(folder ~ '(/.*)?') %}{% endfor %}
 {{ recorded('nginx', 'nginx-selinux', {
      'booleans': ['httpd_can_network_connect', 'httpd_can_network_relay'],
      'contexts': contexts,
@@ -193,7 +193,7 @@ infra-nginx-selinux-tools-installed:
     - name: policycoreutils-python-utils
     - reload_modules: true
 
-{%- for boolean in ('httpd_can_network_connect', 'httpd_can_network_relay') %}
+{% for boolean in ('httpd_can_network_connect', 'httpd_can_network_relay') %}
 
 infra-nginx-selinux-{{ boolean }}-on:
   selinux.boolean:
@@ -202,25 +202,25 @@ infra-nginx-selinux-{{ boolean }}-on:
     - persist: true
     - require:
       - infra_package: infra-nginx-selinux-tools-installed
-{%- endfor %}
+{% endfor %}
 
-{%- for folder in (infra.nginx_home, infra.nginx_data) | unique %}
+{% for folder in (infra.nginx_home, infra.nginx_data) | unique %}
 
-{{ ('infra-nginx-selinux-' ~ folder ~ '-labelled') | tojson }}:
+{{ yaml('infra-nginx-selinux-' ~ folder ~ '-labelled') }}:
   selinux.fcontext_policy_present:
-    - name: {{ (folder ~ '(/.*)?') | tojson }}
+    - name: {{ yaml(folder ~ '(/.*)?') }}
     - sel_type: httpd_sys_content_t
     - require:
       - infra_package: infra-nginx-selinux-tools-installed
 
-{{ ('infra-nginx-selinux-' ~ folder ~ '-applied') | tojson }}:
+{{ yaml('infra-nginx-selinux-' ~ folder ~ '-applied') }}:
   selinux.fcontext_policy_applied:
-    - name: {{ folder | tojson }}
+    - name: {{ yaml(folder) }}
     - recursive: true
     - onchanges:
-      - selinux: {{ ('infra-nginx-selinux-' ~ folder ~ '-labelled') | tojson }}
-{%- endfor %}
-{%- endif %}
+      - selinux: {{ yaml('infra-nginx-selinux-' ~ folder ~ '-labelled') }}
+{% endfor %}
+{% endif %}
 
 # Reloading is the configuration's own affair (infra.nginx); here nginx is started.
 
@@ -232,7 +232,7 @@ infra-nginx-service-running:
 
 infra-nginx-portal-serving:
   infra_portal.serving:
-    - settings: {{ arguments.portal | tojson }}
+    - settings: {{ yaml(arguments.portal) }}
     - require:
       - infra_service: infra-nginx-service-running
       - infra_portal: infra-nginx-pages-managed

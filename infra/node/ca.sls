@@ -1,5 +1,5 @@
 # What the site's CA signs is trusted here.
-{%- from "infra/map.jinja" import infra, site, recorded with context %}
+{% from "infra/map.jinja" import infra, site, recorded, yaml with context %}
 
 include:
   - infra.pillar
@@ -9,24 +9,24 @@ include:
 infra-node-ca-present:
   infra_node.authority:
     - name: /etc/pki/ca.crt
-    - nodes: {{ site.infra_nodes | tojson }}
-    - given: {{ infra.ca_crt | tojson }}
-    - wait: {{ infra.node_wait | tojson }}
-    - fingerprints: {{ infra.ca_fingerprint | tojson }}
+    - nodes: {{ yaml(site.infra_nodes) }}
+    - given: {{ yaml(infra.ca_crt) }}
+    - wait: {{ yaml(infra.node_wait) }}
+    - fingerprints: {{ yaml(infra.ca_fingerprint) }}
 
-{%- if grains['os_family'] == 'RedHat' %}
+{% if grains['os_family'] == 'RedHat' %}
 
 infra-node-ca-trust-installed:
   infra_package.installed:
     - component: node
-    - name: {{ infra.ca_trust_package | tojson }}
+    - name: {{ yaml(infra.ca_trust_package) }}
     - require_in:
       - infra_node: infra-node-ca-linked
-{%- endif %}
+{% endif %}
 
 infra-node-ca-linked:
   infra_node.linked:
-    - name: {{ (infra.ca_trust_dir ~ '/ca.crt') | tojson }}
+    - name: {{ yaml(infra.ca_trust_dir ~ '/ca.crt') }}
     - target: /etc/pki/ca.crt
     - require:
       - infra_node: infra-node-ca-present
@@ -35,8 +35,8 @@ infra-node-ca-linked:
 infra-node-ca-trusted:
   infra_cert.trusted:
     - name: /etc/pki/ca.crt
-    - bundle: {{ infra.ca_bundle | tojson }}
-    - command: {{ infra.ca_trust_command | tojson }}
+    - bundle: {{ yaml(infra.ca_bundle) }}
+    - command: {{ yaml(infra.ca_trust_command) }}
     - require:
       - infra_node: infra-node-ca-present
       - infra_node: infra-node-ca-linked

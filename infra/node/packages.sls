@@ -1,23 +1,23 @@
 # Packages that every minion has.
-{%- from "infra/map.jinja" import infra, site with context %}
+{% from "infra/map.jinja" import infra, site, yaml with context %}
 
 include:
   - infra.pillar
-{%- if not site.is_infra_node or not infra.repo_enabled %}
+{% if not site.is_infra_node or not infra.repo_enabled %}
   - infra.node.repo
-{%- endif %}
+{% endif %}
 
-{%- if infra.node_default_packages %}
+{% if infra.node_default_packages %}
 
 infra-node-packages-installed:
   infra_package.installed:
     - component: node
-    - pkgs: {{ infra.node_default_packages | tojson }}
-{%- endif %}
-{%- if infra.node_packages %}
+    - pkgs: {{ yaml(infra.node_default_packages) }}
+{% endif %}
+{% if infra.node_packages %}
 
 infra-node-packages-latest:
   infra_package.latest:
     - component: node
-    - pkgs: {{ infra.node_packages | tojson }}
-{%- endif %}
+    - pkgs: {{ yaml(infra.node_packages) }}
+{% endif %}

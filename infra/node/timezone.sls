@@ -1,13 +1,13 @@
-{%- from "infra/map.jinja" import infra, recorded with context %}
+{% from "infra/map.jinja" import infra, recorded, yaml with context %}
 
 include:
   - infra.pillar
 
-{%- if infra.node_timezone %}
+{% if infra.node_timezone %}
 {{ recorded('node', 'node-timezone', {'timezones': [infra.node_timezone]}) }}
 
 infra-node-timezone-set:
   timezone.system:
-    - name: {{ infra.node_timezone | tojson }}
+    - name: {{ yaml(infra.node_timezone) }}
     - utc: true
-{%- endif %}
+{% endif %}

@@ -1,5 +1,5 @@
 # Metrics of this machine.
-{%- from "infra/daemon/states.jinja" import daemon_states with context %}
+{% from "infra/daemon/states.jinja" import daemon_states with context %}
 
 include:
   - infra.daemon

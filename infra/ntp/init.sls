@@ -1,6 +1,6 @@
 # chrony: the time, from the INFRA nodes first; on an INFRA node, for the site.
-{%- from "infra/map.jinja" import infra, site, arguments, recorded with context %}
-{%- set drop_ins = '/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d' %}
+{% from "infra/map.jinja" import infra, site, arguments, recorded, yaml with context %}
+{% set drop_ins = '/etc/systemd/system/' ~ infra.ntp_unit ~ '.service.d' %}
 
 include:
   - infra.pillar
@@ -20,11 +20,11 @@ include:
 infra-ntp-package-installed:
   infra_package.installed:
     - component: ntp
-    - name: {{ infra.ntp_package | tojson }}
+    - name: {{ yaml(infra.ntp_package) }}
 
 infra-ntp-unit-hardened:
   file.managed:
-    - name: {{ (drop_ins ~ '/infra-hardening.conf') | tojson }}
+    - name: {{ yaml(drop_ins ~ '/infra-hardening.conf') }}
     - source: salt://infra/ntp/files/chrony.service.conf
     - user: root
     - group: root
@@ -39,45 +39,45 @@ infra-ntp-unit-hardened:
 
 infra-ntp-config-managed:
   infra_ntp.configured:
-    - name: {{ infra.ntp_config | tojson }}
-    - unit: {{ infra.ntp_unit | tojson }}
-    - settings: {{ arguments.ntp | tojson }}
+    - name: {{ yaml(infra.ntp_config) }}
+    - unit: {{ yaml(infra.ntp_unit) }}
+    - settings: {{ yaml(arguments.ntp) }}
     - require:
       - infra_package: infra-ntp-package-installed
 
 # Time through firewalld or ufw, where one of them runs and this machine serves it.
-{%- if infra.node_firewall_mode == 'zone' and site.is_infra_node %}
+{% if infra.node_firewall_mode == 'zone' and site.is_infra_node %}
 
 infra-ntp-firewall-open:
   infra_firewall.open:
     - ports:
       - 123/udp
-{%- endif %}
+{% endif %}
 
 # chronyd reads its configuration only when it starts, so a change of it restarts it.
 
 infra-ntp-service-current:
   infra_service.current:
-    - name: {{ infra.ntp_unit | tojson }}
+    - name: {{ yaml(infra.ntp_unit) }}
     - files:
-      - {{ infra.ntp_config | tojson }}
-      - {{ (drop_ins ~ '/infra.conf') | tojson }}
+      - {{ yaml(infra.ntp_config) }}
+      - {{ yaml(drop_ins ~ '/infra.conf') }}
       - /etc/default/infra-chrony
-      - {{ (drop_ins ~ '/infra-hardening.conf') | tojson }}
+      - {{ yaml(drop_ins ~ '/infra-hardening.conf') }}
     - require:
       - file: infra-ntp-unit-hardened
       - infra_ntp: infra-ntp-config-managed
 
 infra-ntp-service-running:
   infra_service.running:
-    - name: {{ infra.ntp_unit | tojson }}
+    - name: {{ yaml(infra.ntp_unit) }}
     - require:
       - infra_service: infra-ntp-service-current
 
 infra-ntp-time-synchronised:
   infra_ntp.synchronised:
-    - settings: {{ arguments.ntp | tojson }}
-    - unit: {{ infra.ntp_unit | tojson }}
-    - wait: {{ infra.node_wait | tojson }}
+    - settings: {{ yaml(arguments.ntp) }}
+    - unit: {{ yaml(infra.ntp_unit) }}
+    - wait: {{ yaml(infra.node_wait) }}
     - require:
       - infra_service: infra-ntp-service-running

@@ -9,31 +9,31 @@
 #               batch  how many clients at a time, a number or a share (25%)
 #               tgt    which minions, a compound expression ('*')
 #               test   true: only report what would change
-{%- from "infra/orch/minion.jinja" import host_target with context %}
-{%- set given = salt['pillar.get']('infra_deploy', {}) %}
-{%- set infra = salt['pillar.get']('infra', {}) %}
-{%- set steps = ['infra', 'clients', 'register'] %}
-{%- set first = given.get('from', 'infra') %}
-{%- if first not in steps %}
+{% from "infra/orch/minion.jinja" import host_target with context %}
+{% set given = salt['pillar.get']('infra_deploy', {}) %}
+{% set infra = salt['pillar.get']('infra', {}) %}
+{% set steps = ['infra', 'clients', 'register'] %}
+{% set first = given.get('from', 'infra') %}
+{% if first not in steps %}
   {{- raise('infra_deploy.from: expected one of ' ~ steps | join(', ') ~ ', got ' ~ first) }}
-{%- endif %}
-{%- if not infra.get('infra_hosts') %}
+{% endif %}
+{% if not infra.get('infra_hosts') %}
   {{- raise('infra_hosts: expected at least one INFRA node; assign the pillar `infra` to the master, too: top.sls, \'*\'') }}
-{%- endif %}
-{%- set steps = steps[steps.index(first):] %}
-{%- set hosts = [] %}
-{%- for key, host in infra.infra_hosts.items() %}
-  {%- do hosts.append({'seq': host.infra_seq, 'tgt': host_target(key),
+{% endif %}
+{% set steps = steps[steps.index(first):] %}
+{% set hosts = [] %}
+{% for key, host in infra.infra_hosts.items() %}
+  {% do hosts.append({'seq': host.infra_seq, 'tgt': host_target(key),
       'first': host.get('ip', key) == infra.get('admin_ip', '10.10.10.10')}) %}
-{%- endfor %}
-{%- set all = '( ' ~ hosts | map(attribute='tgt') | join(' or ') ~ ' )' %}
-{%- set whom = given.get('tgt', '*') %}
-{%- set test = given.get('test', false) %}
-{%- set ordered = hosts | selectattr('first') | list + (hosts | rejectattr('first') | sort(attribute='seq') | list) %}
-{%- set done = [] %}
+{% endfor %}
+{% set all = '( ' ~ hosts | map(attribute='tgt') | join(' or ') ~ ' )' %}
+{% set whom = given.get('tgt', '*') %}
+{% set test = given.get('test', false) %}
+{% set ordered = hosts | selectattr('first') | list + (hosts | rejectattr('first') | sort(attribute='seq') | list) %}
+{% set done = [] %}
 
-{%- if 'infra' in steps %}
-{%- for host in ordered %}
+{% if 'infra' in steps %}
+{% for host in ordered %}
 
 {{ ('infra-orch-' ~ host.tgt ~ '-applied') | tojson }}:
   salt.state:
@@ -43,15 +43,15 @@
     - queue: 100
     - test: {{ test | tojson }}
     - failhard: true
-{%- if done %}
+{% if done %}
     - require:
       - salt: {{ done[-1] | tojson }}
-{%- endif %}
-{%- do done.append('infra-orch-' ~ host.tgt ~ '-applied') %}
-{%- endfor %}
-{%- endif %}
+{% endif %}
+{% do done.append('infra-orch-' ~ host.tgt ~ '-applied') %}
+{% endfor %}
+{% endif %}
 
-{%- if 'clients' in steps %}
+{% if 'clients' in steps %}
 
 infra-orch-clients-applied:
   salt.state:
@@ -63,12 +63,12 @@ infra-orch-clients-applied:
     - test: {{ test | tojson }}
     - expect_minions: false
     - failhard: true
-{%- if done %}
+{% if done %}
     - require:
       - salt: {{ done[-1] | tojson }}
-{%- endif %}
-{%- do done.append('infra-orch-clients-applied') %}
-{%- endif %}
+{% endif %}
+{% do done.append('infra-orch-clients-applied') %}
+{% endif %}
 
 infra-orch-clients-registered:
   salt.state:
@@ -78,7 +78,7 @@ infra-orch-clients-registered:
     - queue: 100
     - test: {{ test | tojson }}
     - failhard: true
-{%- if done %}
+{% if done %}
     - require:
       - salt: {{ done[-1] | tojson }}
-{%- endif %}
+{% endif %}

@@ -2,14 +2,14 @@
 # By hand, to go on with what a stop of the master interrupted:
 #   salt-run state.orchestrate infra.orch.process_events
 # The library and its module are synced to the master while this is rendered, so that an upgrade needs no command.
-{%- set synced = salt['saltutil.sync_utils'](refresh=false) + salt['saltutil.sync_modules'](refresh=false) %}
+{% set synced = salt['saltutil.sync_utils'](refresh=false) + salt['saltutil.sync_modules'](refresh=false) %}
 
 infra-orch-modules-loaded:
   test.nop:
     - order: first
-{%- if synced %}
+{% if synced %}
     - reload_modules: true
-{%- endif %}
+{% endif %}
 
 infra-orch-events-processed:
   module.run:

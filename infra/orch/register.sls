@@ -1,14 +1,14 @@
 # The INFRA nodes update their inventory from the mine.
 #   salt-run state.orchestrate infra.orch.register
-{%- from "infra/orch/minion.jinja" import host_target with context %}
-{%- set infra = salt['pillar.get']('infra', {}) %}
-{%- if not infra.get('infra_hosts') %}
+{% from "infra/orch/minion.jinja" import host_target with context %}
+{% set infra = salt['pillar.get']('infra', {}) %}
+{% if not infra.get('infra_hosts') %}
   {{- raise('infra_hosts: expected at least one INFRA node; assign the pillar `infra` to the master, too: top.sls, \'*\'') }}
-{%- endif %}
-{%- set hosts = [] %}
-{%- for key in infra.infra_hosts %}
-  {%- do hosts.append(host_target(key)) %}
-{%- endfor %}
+{% endif %}
+{% set hosts = [] %}
+{% for key in infra.infra_hosts %}
+  {% do hosts.append(host_target(key)) %}
+{% endfor %}
 
 infra-orch-machines-registered:
   salt.state:

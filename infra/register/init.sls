@@ -1,17 +1,17 @@
 # What the INFRA nodes make of the mine: scrape targets, names, sub-paths and cards of the portal.
-{%- from "infra/map.jinja" import infra, site with context %}
+{% from "infra/map.jinja" import infra, site with context %}
 
 include:
   - infra.register.publish
-{%- if site.is_infra_node %}
+{% if site.is_infra_node %}
   - infra.register.inventory
-  {%- if infra.vmetrics_enabled %}
+  {% if infra.vmetrics_enabled %}
   - infra.register.targets
-  {%- endif %}
-  {%- if infra.dns_enabled %}
+  {% endif %}
+  {% if infra.dns_enabled %}
   - infra.register.names
-  {%- endif %}
-  {%- if infra.nginx_enabled %}
+  {% endif %}
+  {% if infra.nginx_enabled %}
   - infra.nginx.portal
-  {%- endif %}
-{%- endif %}
+  {% endif %}
+{% endif %}

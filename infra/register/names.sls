@@ -1,4 +1,4 @@
-{%- from "infra/map.jinja" import infra, arguments with context %}
+{% from "infra/map.jinja" import infra, arguments, yaml with context %}
 
 include:
   - infra.register.inventory
@@ -6,7 +6,7 @@ include:
 infra-register-names-managed:
   infra_register.named:
     - name: register-names
-    - settings: {{ arguments.registration | tojson }}
-    - port: {{ infra.dns_port | tojson }}
+    - settings: {{ yaml(arguments.registration) }}
+    - port: {{ yaml(infra.dns_port) }}
     - require:
       - infra_register: infra-register-inventory-managed

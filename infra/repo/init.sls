@@ -1,5 +1,5 @@
-{%- from "infra/map.jinja" import infra, arguments with context %}
-{%- set repo = arguments.repository %}
+{% from "infra/map.jinja" import infra, arguments, yaml with context %}
+{% set repo = arguments.repository %}
 
 include:
   - infra.webroot
@@ -8,26 +8,26 @@ include:
 
 infra-repo-archive-unpacked:
   infra_repo.unpacked:
-    - name: {{ repo.name | tojson }}
-    - home: {{ repo.home | tojson }}
-    - archive: {{ infra.repo_archive | tojson }}
-    - checksum: {{ infra.repo_archive_checksum | tojson }}
-    - fingerprint: {{ infra.repo_archive_fingerprint | tojson }}
-    - unsigned: {{ infra.repo_archive_unsigned | tojson }}
-    - key: {{ repo.key | tojson }}
-{#- Where Pigsty's users put it; not read where another path is named. #}
-{%- if infra.repo_archive == '/root/pkg.tgz' %}
+    - name: {{ yaml(repo.name) }}
+    - home: {{ yaml(repo.home) }}
+    - archive: {{ yaml(infra.repo_archive) }}
+    - checksum: {{ yaml(infra.repo_archive_checksum) }}
+    - fingerprint: {{ yaml(infra.repo_archive_fingerprint) }}
+    - unsigned: {{ yaml(infra.repo_archive_unsigned) }}
+    - key: {{ yaml(repo.key) }}
+{# Where Pigsty's users put it; not read where another path is named. #}
+{% if infra.repo_archive == '/root/pkg.tgz' %}
     - fallback: /tmp/pkg.tgz
-{%- endif %}
+{% endif %}
     - optional: true
     - require:
       - sls: infra.webroot
 
 infra-repo-archive-used:
   infra_repo.used:
-    - name: {{ repo.name | tojson }}
-    - home: {{ repo.home | tojson }}
-    - exclusive: {{ infra.repo_remove | tojson }}
+    - name: {{ yaml(repo.name) }}
+    - home: {{ yaml(repo.home) }}
+    - exclusive: {{ yaml(infra.repo_remove) }}
     - optional: true
     - require:
       - infra_repo: infra-repo-archive-unpacked
@@ -35,16 +35,16 @@ infra-repo-archive-used:
 infra-repo-tools-installed:
   infra_package.installed:
     - component: repo
-    - pkgs: {{ arguments.repository_tools | tojson }}
+    - pkgs: {{ yaml(arguments.repository_tools) }}
     - require:
       - infra_repo: infra-repo-archive-used
 
 # What an archive without signatures held could be used, but not signed, before gpg was there.
 infra-repo-archive-signed:
   infra_repo.signed:
-    - name: {{ repo.name | tojson }}
-    - home: {{ repo.home | tojson }}
-    - key: {{ repo.key | tojson }}
+    - name: {{ yaml(repo.name) }}
+    - home: {{ yaml(repo.home) }}
+    - key: {{ yaml(repo.key) }}
     - require:
       - infra_package: infra-repo-tools-installed
 
@@ -52,28 +52,28 @@ infra-repo-archive-signed:
 
 infra-repo-packages-published:
   infra_repo.built:
-    - name: {{ repo.name | tojson }}
-    - home: {{ repo.home | tojson }}
-    - request: {{ repo.request | tojson }}
-    - key: {{ repo.key | tojson }}
-    - transfer: {{ repo.transfer | tojson }}
-    - force: {{ infra.repo_build | tojson }}
+    - name: {{ yaml(repo.name) }}
+    - home: {{ yaml(repo.home) }}
+    - request: {{ yaml(repo.request) }}
+    - key: {{ yaml(repo.key) }}
+    - transfer: {{ yaml(repo.transfer) }}
+    - force: {{ yaml(infra.repo_build) }}
     - require:
       - infra_package: infra-repo-tools-installed
       - infra_repo: infra-repo-archive-signed
 
 infra-repo-definitions-published:
   infra_repo.defined:
-    - name: {{ repo.name | tojson }}
-    - home: {{ repo.home | tojson }}
-    - endpoints: {{ repo.endpoints | tojson }}
+    - name: {{ yaml(repo.name) }}
+    - home: {{ yaml(repo.home) }}
+    - endpoints: {{ yaml(repo.endpoints) }}
     - require:
       - infra_repo: infra-repo-packages-published
 
 infra-repo-packages-used:
   infra_repo.used:
-    - name: {{ repo.name | tojson }}
-    - home: {{ repo.home | tojson }}
-    - exclusive: {{ infra.repo_remove | tojson }}
+    - name: {{ yaml(repo.name) }}
+    - home: {{ yaml(repo.home) }}
+    - exclusive: {{ yaml(infra.repo_remove) }}
     - require:
       - infra_repo: infra-repo-packages-published

@@ -1,5 +1,5 @@
 # What infra_status.services checks: the components of this minion.
-{%- from "infra/map.jinja" import infra, site, arguments, recorded with context %}
+{% from "infra/map.jinja" import infra, site, arguments, recorded, yaml with context %}
 
 include:
   - infra.pillar
@@ -19,7 +19,7 @@ include:
 infra-status-components-known:
   file.managed:
     - name: /var/lib/infra/status.json
-    - contents: {{ arguments.status.components | tojson | tojson }}
+    - contents: {{ yaml(arguments.status.components | tojson) }}
     - user: root
     - group: root
     - mode: '0644'
@@ -36,7 +36,7 @@ infra-status-units-script-managed:
     - makedirs: true
     - require:
       - infra_pillar: infra-pillar-valid
-{%- for kind in ('service', 'timer') %}
+{% for kind in ('service', 'timer') %}
 
 infra-status-units-{{ kind }}-managed:
   file.managed:
@@ -47,13 +47,13 @@ infra-status-units-{{ kind }}-managed:
         script: /usr/local/lib/infra/unit-restarts
         folder: /var/lib/infra/textfile
         metrics: /var/lib/infra/textfile/infra_units.prom
-        units: {{ arguments.status.units | tojson }}
+        units: {{ yaml(arguments.status.units) }}
     - mode: '0644'
     - user: root
     - group: root
     - require:
       - file: infra-status-units-script-managed
-{%- endfor %}
+{% endfor %}
 
 infra-status-units-reloaded:
   module.run:
@@ -74,7 +74,7 @@ infra-status-units-timer-running:
 infra-status-reach-known:
   file.managed:
     - name: /var/lib/infra/reach.json
-    - contents: {{ {'rows': arguments.firewall.access, 'nodes': site.other_addresses, 'site': infra.node_firewall_intranet} | tojson | tojson }}
+    - contents: {{ yaml({'rows': arguments.firewall.access, 'nodes': site.other_addresses, 'site': infra.node_firewall_intranet} | tojson) }}
     - user: root
     - group: root
     - mode: '0644'

@@ -1,6 +1,6 @@
 # Vector: ships this machine's logs to every INFRA node.
-{%- from "infra/daemon/states.jinja" import installed, configured, running with context %}
-{%- from "infra/map.jinja" import infra, arguments, daemons with context %}
+{% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% from "infra/map.jinja" import infra, arguments, daemons, yaml with context %}
 
 include:
   - infra.daemon
@@ -12,10 +12,10 @@ include:
 infra-vector-sources-managed:
   infra_vector.managed:
     - name: /etc/vector
-    - daemon: {{ daemons.vector | tojson }}
-{%- for option, value in arguments.vector.items() %}
-    - {{ option }}: {{ value | tojson }}
-{%- endfor %}
+    - daemon: {{ yaml(daemons.vector) }}
+{% for option, value in arguments.vector.items() %}
+    - {{ option }}: {{ yaml(value) }}
+{% endfor %}
     - require:
       - infra_daemon: infra-vector-package-installed
 {{ configured('vector', ['infra_vector: infra-vector-sources-managed']) }}
@@ -23,7 +23,7 @@ infra-vector-sources-managed:
 # Where Pigsty's Vector ran as root, ours has to go on with what that wrote.
 infra-vector-data-owned:
   infra_legacy.owned:
-    - name: {{ infra.vector_data | tojson }}
+    - name: {{ yaml(infra.vector_data) }}
     - user: vector
     - require:
       - file: infra-vector-directory-present

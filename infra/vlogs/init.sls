@@ -1,5 +1,5 @@
 # VictoriaLogs: takes logs in, keeps them and answers.
-{%- from "infra/daemon/states.jinja" import daemon_states with context %}
+{% from "infra/daemon/states.jinja" import daemon_states with context %}
 
 include:
   - infra.daemon

@@ -1,32 +1,32 @@
 # vmalert: evaluates the rules, over metrics and, where vlogs is on, over logs.
-{%- from "infra/daemon/states.jinja" import installed, configured, running with context %}
-{%- from "infra/map.jinja" import infra, arguments, daemons with context %}
-{%- set evaluators = ['vmalert'] + (['vmalert_logs'] if infra.vlogs_enabled else []) %}
+{% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% from "infra/map.jinja" import infra, arguments, daemons, yaml with context %}
+{% set evaluators = ['vmalert'] + (['vmalert_logs'] if infra.vlogs_enabled else []) %}
 
 include:
   - infra.daemon
   - infra.daemon.stable
-{%- for name in evaluators %}
+{% for name in evaluators %}
 {{ installed(name) }}
-{%- endfor %}
+{% endfor %}
 
 # The rules, checked by vmalert itself; and the one or two vmalerts that evaluate them.
 
 infra-vmalert-rules-managed:
   infra_rules.managed:
-    - name: {{ (infra.infra_data ~ '/rules') | tojson }}
+    - name: {{ yaml(infra.infra_data ~ '/rules') }}
     - daemons:
-{%- for name in evaluators %}
-      - {{ daemons[name] | tojson }}
-{%- endfor %}
-    - settings: {{ arguments.rules | tojson }}
-    - custom: {{ infra.vmalert_rules | tojson }}
-    - logs: {{ infra.vmalert_logs_rules | tojson }}
+{% for name in evaluators %}
+      - {{ yaml(daemons[name]) }}
+{% endfor %}
+    - settings: {{ yaml(arguments.rules) }}
+    - custom: {{ yaml(infra.vmalert_rules) }}
+    - logs: {{ yaml(infra.vmalert_logs_rules) }}
     - require:
       - infra_daemon: infra-vmalert-package-installed
-{%- for name in evaluators %}
+{% for name in evaluators %}
 {{ configured(name, ['infra_rules: infra-vmalert-rules-managed']) }}
-{%- endfor %}
-{%- for name in evaluators %}
+{% endfor %}
+{% for name in evaluators %}
 {{ running(name) }}
-{%- endfor %}
+{% endfor %}

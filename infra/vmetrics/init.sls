@@ -1,6 +1,6 @@
 # VictoriaMetrics: scrapes, stores and answers.
-{%- from "infra/daemon/states.jinja" import installed, configured, running with context %}
-{%- from "infra/map.jinja" import infra, site, arguments, daemons, recorded with context %}
+{% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% from "infra/map.jinja" import infra, site, arguments, daemons, recorded, yaml with context %}
 
 include:
   - infra.daemon
@@ -17,11 +17,11 @@ infra-vmetrics-certificate-issued:
     - private_key: /etc/pki/infra.key
     - signing_cert: /etc/pki/ca.crt
     - signing_private_key: /etc/pki/ca/ca.key
-    - common_name: {{ site.address | tojson }}
-    - hosts: {{ ['localhost', grains['id']] | tojson }}
-    - addresses: {{ ['127.0.0.1', site.address] | unique | list | tojson }}
-    - days: {{ infra.cert_validity | tojson }}
-    - renew_days: {{ infra.cert_renew_days | tojson }}
+    - common_name: {{ yaml(site.address) }}
+    - hosts: {{ yaml(['localhost', grains['id']]) }}
+    - addresses: {{ yaml(['127.0.0.1', site.address] | unique | list) }}
+    - days: {{ yaml(infra.cert_validity) }}
+    - renew_days: {{ yaml(infra.cert_renew_days) }}
     - group: infra
     - require:
       - infra_cert: infra-ca-authority-present
@@ -31,7 +31,7 @@ infra-vmetrics-certificate-issued:
 
 infra-vmetrics-targets-present:
   file.directory:
-    - names: {{ arguments.target_directories | tojson }}
+    - names: {{ yaml(arguments.target_directories) }}
     - user: root
     - group: infra
     - mode: '0750'
@@ -40,11 +40,11 @@ infra-vmetrics-targets-present:
 
 infra-vmetrics-scrape-managed:
   infra_scrape.managed:
-    - name: {{ infra.infra_data | tojson }}
-    - daemon: {{ daemons.vmetrics | tojson }}
-{%- for option, value in arguments.scraping.items() %}
-    - {{ option }}: {{ value | tojson }}
-{%- endfor %}
+    - name: {{ yaml(infra.infra_data) }}
+    - daemon: {{ yaml(daemons.vmetrics) }}
+{% for option, value in arguments.scraping.items() %}
+    - {{ option }}: {{ yaml(value) }}
+{% endfor %}
     - require:
       - infra_daemon: infra-vmetrics-package-installed
       - file: infra-vmetrics-targets-present

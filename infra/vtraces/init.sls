@@ -1,5 +1,5 @@
 # VictoriaTraces: takes traces in over OTLP, keeps them and answers, also as Jaeger.
-{%- from "infra/daemon/states.jinja" import daemon_states with context %}
+{% from "infra/daemon/states.jinja" import daemon_states with context %}
 
 include:
   - infra.daemon

@@ -19,6 +19,8 @@ VALUES = {
     "exporter_metrics_path": "/metrics",
     "patroni_ssl_enabled": False,
     "redis_exporter_port": 9121,
+    "register_sample_limit": 100000,
+    "register_label_limit": 60,
     "minio_scheme": "http",
 }
 ALERT = {
@@ -49,11 +51,29 @@ def victoriametrics(request):
 
 def scrape(program, custom=None):
     made = scraping.config(own_jobs(), VALUES, "10s", "8s", custom)
+    made = scraping.without_unknown_limits(made, program, custom)
     scraping.check(made, program, custom)
+    return made
 
 
-def test_victoriametrics_accepts_our_jobs(victoriametrics):
-    scrape(victoriametrics)
+def test_victoriametrics_accepts_our_jobs_with_their_limits(victoriametrics):
+    made = {job["job_name"]: job for job in scrape(victoriametrics)["scrape_configs"]}
+    assert made["node"]["sample_limit"] == 100000
+    # Debian's releases have no label_limit; they drop series of more than 30 or 40 labels.
+    known = "label_limit" in made["node"]
+    probe = {"scrape_configs": [{"job_name": "x", "static_configs": [], "label_limit": 1}]}
+    if known:
+        scraping.check(probe, victoriametrics)
+    else:
+        with pytest.raises(CommandFailed, match="refuses the scrape configuration"):
+            scraping.check(probe, victoriametrics)
+
+
+def test_a_limit_of_the_sites_own_is_not_taken_away(victoriametrics):
+    custom = [{"job_name": "app", "targets": "app", "label_limit": 9}]
+    made = scraping.config([], VALUES, "10s", "8s", custom)
+    kept = scraping.without_unknown_limits(made, victoriametrics, custom)
+    assert kept["scrape_configs"][0]["label_limit"] == 9
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
+import salt.loader
 import salt.state
 import vector_samples
 import vrl
@@ -198,7 +199,7 @@ def test_what_follows_the_inventory_is_applied_once_after_it_and_alone_by_infra_
         ]
         assert arguments[0] == arguments[1]
         settings = arguments[0]["settings" if state == "infra_register" else "registration"]
-        assert set(settings) >= {"nodes", "reserved", "others", "dns_records"}
+        assert set(settings) >= {"nodes", "reserved", "others", "domains", "networks", "assigned"}
     installs = [c["__id__"] for c in alone if c["__id__"].startswith("infra-nginx-")]
     assert installs == ["infra-nginx-pages-managed", "infra-nginx-portal-managed"]
 
@@ -267,3 +268,16 @@ def test_the_map_is_golden(loaders, modules, formula_roots, platform, packaging)
         text = json.dumps(shown, indent=1, sort_keys=True)
         path.write_text(text + "\n", encoding="utf-8")
     assert shown == json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_minion_that_has_the_release_makes_no_renderer_for_each_sls(
+    loaders, modules, monkeypatch
+):
+    """A renderer takes longer than the rest of an SLS, and a request to the master."""
+    given = {"infra": pillar(loaders, "upstream")["infra"]}
+    before = low(modules, "infra", given)  # syncs what is not synced
+    made = []
+    render = salt.loader.render
+    monkeypatch.setattr(salt.loader, "render", lambda *a, **k: made.append(a) or render(*a, **k))
+    assert low(modules, "infra", given) == before
+    assert len(made) <= 2  # the compiler's own

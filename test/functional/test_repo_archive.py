@@ -448,7 +448,10 @@ def foreign_archive(build, modules, minion, spec, second_key, tmp_path):
     """A good archive that was signed with another key."""
     home = str(tmp_path / "foreign")
     repository.build(
-        minion, {**spec, "home": home}, key=second_key, transfer={"cache": str(tmp_path / "cache")}
+        minion,
+        {**spec, "home": home},
+        key=second_key,
+        transfer={"cache": str(tmp_path / "cache"), "state": str(tmp_path / "state")},
     )
     packed = modules.infra_repo.pack("pigsty", home, folder=str(tmp_path / "out"))
     return packed["archive"], modules.infra_repo.status("pigsty", home)["signature"]["key"]

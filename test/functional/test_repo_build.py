@@ -189,7 +189,7 @@ def test_one_byte_changed_is_named_and_refused_and_repaired(
             home=home,
             request=spec,
             key=repo_key,
-            transfer={"cache": str(tmp_path / "cache")},
+            transfer={"cache": str(tmp_path / "cache"), "state": str(tmp_path / "state")},
         )
         assert ret.result is True, ret.comment
         assert rel in ret.comment
@@ -254,7 +254,7 @@ def test_the_users_own_key_is_used_with_its_passphrase(
         minion,
         spec,
         key={"home": home, "secret_file": str(secret), "passphrase_file": str(phrase)},
-        transfer={"cache": str(tmp_path / "cache")},
+        transfer={"cache": str(tmp_path / "cache"), "state": str(tmp_path / "state")},
     )
     status = modules.infra_repo.status("pigsty", spec["home"])
     assert status["signature"] == {"key": key.fingerprint, "problems": []}
@@ -324,6 +324,7 @@ def test_everything_goes_through_the_proxy_that_is_asked_for(
     entry = {**spec["upstream"][0], "baseurl": "http://upstream.invalid stable main"}
     transfer = {
         "cache": str(tmp_path / "cache"),
+        "state": str(tmp_path / "state"),
         "retries": 0,
         "proxy_env": {"http_proxy": upstream.url, "no_proxy": "localhost,*.pigsty"},
     }

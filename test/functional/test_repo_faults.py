@@ -3,10 +3,13 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -286,7 +289,11 @@ def test_kill_9_and_run_again(stage, build, modules, loaders, spec, upstream, re
     arguments = {
         "request": spec,
         "key": repo_key,
-        "transfer": {"cache": str(tmp_path / "cache"), "connections": 1},
+        "transfer": {
+            "cache": str(tmp_path / "cache"),
+            "state": str(tmp_path / "state"),
+            "connections": 1,
+        },
     }
     child = subprocess.run(
         [sys.executable, "-c", _CHILD]
@@ -424,7 +431,12 @@ def test_a_damaged_secret_key_is_named_and_nothing_is_published(
     damage, home, modules, minion, spec, tmp_path
 ):
     def build(*packages):
-        transfer = {"cache": str(tmp_path / "cache"), "retries": 1, "timeout": 10}
+        transfer = {
+            "cache": str(tmp_path / "cache"),
+            "state": str(tmp_path / "state"),
+            "retries": 1,
+            "timeout": 10,
+        }
         asked = {**spec, "packages": list(packages)}
         return repository.build(minion, asked, key={"home": str(home)}, transfer=transfer)["path"]
 
@@ -448,3 +460,18 @@ def test_a_key_whose_making_was_interrupted_is_made_anew(home, modules):
     key = signing.key(str(home))
     assert signing.key(str(home)) == key
     assert [path.name for path in home.parent.iterdir()] == ["gnupg"]
+
+
+def test_an_older_signed_index_is_refused_without_a_cache_too(
+    build, upstream, upstream_key, published, tmp_path
+):
+    record = tmp_path / "state/pigsty/upstream-dates.json"
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+    shutil.rmtree(tmp_path / "cache")
+    apt_upstream(upstream.root, upstream_key, moment=time.time() - 86400)
+    with pytest.raises(CommandExecutionError, match="serve an older state again"):
+        build(force=True)
+    published()
+    shutil.rmtree(tmp_path / "cache")
+    apt_upstream(upstream.root, upstream_key)
+    build(force=True)

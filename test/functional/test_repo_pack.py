@@ -271,7 +271,7 @@ def test_a_complete_folder_is_taken_as_it_is_and_a_damaged_one_is_built_anew(
         "home": home,
         "request": {**spec, "home": home},
         "key": repo_key,
-        "transfer": {"cache": str(tmp_path / "cache")},
+        "transfer": {"cache": str(tmp_path / "cache"), "state": str(tmp_path / "state")},
     }
     before = {p: p.read_bytes() for p in folder.iterdir()}
     ret = states.infra_repo.built(**arguments)
@@ -303,7 +303,7 @@ def test_a_damaged_one_that_cannot_be_built_anew_is_not_called_complete(
     upstream.close()
     ret = states.infra_repo.built(
         name="pigsty", home=spec["home"], request=spec, key=repo_key,
-        transfer={"cache": str(tmp_path / "cache"), "retries": 0},
+        transfer={"cache": str(tmp_path / "cache"), "state": str(tmp_path / "state"), "retries": 0},
     )  # fmt: skip
     assert ret.result is False
     assert not (real / "repo_complete").exists()

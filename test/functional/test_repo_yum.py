@@ -1,6 +1,7 @@
 """A yum repository for EL, built on Debian from signed and unsigned upstreams, and used by dnf."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -64,7 +65,12 @@ def yum_spec(yum, upstream_key, tmp_path):
 @pytest.fixture
 def build_yum(minion, yum_spec, repo_key, tmp_path):
     def call(force=False, **changes):
-        transfer = {"cache": str(tmp_path / "cache"), "retries": 1, "timeout": 10}
+        transfer = {
+            "cache": str(tmp_path / "cache"),
+            "state": str(tmp_path / "state"),
+            "retries": 1,
+            "timeout": 10,
+        }
         return repository.build(
             minion, {**yum_spec, **changes}, key=repo_key, transfer=transfer, force=force
         )
@@ -235,3 +241,19 @@ def test_apt_and_yum_repositories_from_one_build(build_yum, modules, yum_spec, s
     assert result["packages"] == 9
     files = client_sources.client_files("pigsty", yum_spec["home"], ["http://10.10.10.10"])
     assert {"pigsty.repo", "pigsty.sources", "pigsty-trixie.sources"} <= set(files)
+
+
+def test_an_older_index_is_refused_with_a_cache_and_without(build_yum, yum, upstream_key, tmp_path):
+    build_yum()
+    for keep_cache in (True, False):
+        if not keep_cache:
+            shutil.rmtree(tmp_path / "cache")
+        index = ["createrepo_c", "--quiet", "--no-database", "--set-timestamp-to-revision",
+                 "--revision=1500000000", yum.root]  # fmt: skip
+        run(*index)
+        repomd = Path(yum.root, "repodata", "repomd.xml")
+        upstream_key.detach(repomd, f"{repomd}.asc")
+        with pytest.raises(CommandExecutionError, match="serve an older state again"):
+            build_yum(force=True)
+    yum_upstream(yum.root, upstream_key)
+    build_yum(force=True)

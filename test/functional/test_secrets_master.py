@@ -120,3 +120,26 @@ def test_one_pillar_for_all_warns_on_the_client_and_is_refused_where_strict(mini
     assert state["result"] is False
     assert CANARY not in repr(state)
     assert applied(cli, "infra-1")["result"] is True
+
+
+def planted_at(folder):
+    return [p for p in Path(folder).rglob("*") if p.is_file() and CANARY.encode() in p.read_bytes()]
+
+
+def test_the_job_cache_of_the_master_has_no_secret_of_an_apply_but_those_that_are_asked_for(
+    minions, master, pillar_root
+):
+    """What docs/security.md says of `state.show_low_sls`, and of what Salt itself holds."""
+    _, cli = minions
+    write(pillar_root)
+    jobs = Path(master.config["cachedir"], "jobs")
+    applied(cli, "infra-1")
+    assert any(path.is_file() for path in jobs.rglob("*"))
+    assert planted_at(jobs) == []
+    assert cli.run("state.show_low_sls", "infra.nginx", minion_tgt="infra-1").returncode == 0
+    assert planted_at(jobs)
+    # The pillars of minions are in the master's cache, whatever is asked.
+    others = [p for p in planted_at(master.config["cachedir"]) if jobs not in p.parents]
+    folders = {path.relative_to(master.config["cachedir"]).parts[0] for path in others}
+    assert folders <= {"minions", "pillar"}  # of Salt 3007 and of 3008
+    assert {path.stat().st_mode & 0o777 for path in others} == {0o600}

@@ -4,17 +4,14 @@ The whole disk is looked at before the first apply and after the last; one lab g
 tests of this file in their order. The programs are Debian's own.
 """
 
-import fnmatch
 import json
-from pathlib import Path
 
 import pytest
-import yaml
 from lab.suites import MachineSpec
+from machine_state import Before, services
 from vendors import DISTRO
 
 pytestmark = pytest.mark.soak
-HERE = Path(__file__).parent
 ALLOWED = {"infra_safeguard": False}
 EVERYTHING = {**ALLOWED, "infra_remove": ["service", "config", "package", "data"]}
 PILLAR = {
@@ -35,7 +32,6 @@ PILLAR = {
     "repo_extra_packages": [],
 }
 CHRONY = "# somebody's own\npool 10.10.10.1 iburst\n"
-UNITS = ["systemctl", "list-units", "--all", "--no-legend", "--plain", "--state=active,failed"]
 
 
 class Site:
@@ -44,9 +40,7 @@ class Site:
     def __init__(self, lab):
         self.lab = lab
         self.infra, self.node = lab.machine("infra-1"), lab.machine("node-1")
-        self.before = {m.name: look(m) for m in lab.machines}
-        self.units = {m.name: services(m) for m in lab.machines}
-        self.accounts = {m.name: accounts(m) for m in lab.machines}
+        self.before = {m.name: Before(m) for m in lab.machines}
 
     def salt(self, target, state, test=False, **infra):
         """Apply a state; returns the states that ran, by their ids."""
@@ -54,26 +48,6 @@ class Site:
         done = machine.apply(state, test=test, pillar={"infra": infra}, check=False)
         assert not done.errors, done.errors
         return {state["__id__"]: state for state in done.values()}
-
-
-def look(machine):
-    """All that lies on a machine's disk (see footprint.py)."""
-    script = (HERE / "footprint.py").read_text(encoding="utf-8")
-    lines = machine.run(["python3", "-"], input=script).stdout.splitlines()
-    return dict(json.loads(line) for line in lines)
-
-
-def accounts(machine):
-    kinds = ("passwd", "group")
-    return {(k, line.split(":")[0]) for k in kinds
-            for line in machine.read(f"/etc/{k}").splitlines()}  # fmt: skip
-
-
-def services(machine):
-    """Units that run, but for one that systemd starts for whoever asks it, and ends by itself."""
-    lines = machine.run(UNITS).stdout.splitlines()
-    units = {line.split()[0] for line in lines}
-    return {u for u in units if u.endswith((".service", ".timer"))} - {"systemd-timedated.service"}
 
 
 def failed(states):
@@ -195,14 +169,7 @@ def test_everything_removed_it_is_the_machine_of_before(applied, name):
     ]
     applied.lab.net([*ask, f"http://{machine.address}:9100/"])
     machine.run(["sh", "-c", "systemctl stop 'run-*.service'"])
-    assert services(machine) == applied.units[name]
+    assert services(machine) == applied.before[name].units
     if name == "node-1":
         assert machine.read("/etc/chrony/chrony.conf") == CHRONY
-    before, after = applied.before[name], look(machine)
-    differs = {p for p in before | after if before.get(p) != after.get(p)}
-    reasons = yaml.safe_load((HERE / "removed.yaml").read_text(encoding="utf-8"))
-    explained = {p for row in reasons for pattern in row["paths"]
-                 for p in differs if fnmatch.fnmatchcase(p, pattern)}  # fmt: skip
-    assert sorted(differs - explained) == []
-    left = {f"{kind}:{who}" for kind, who in accounts(machine) - applied.accounts[name]}
-    assert left <= {who for row in reasons for who in row.get("accounts", [])}
+    assert applied.before[name].left() == []

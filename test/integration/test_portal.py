@@ -201,9 +201,14 @@ def test_private_keys_are_closed(portal):
         "/etc/pki/ca 700 root root",
         "/etc/pki/ca/ca.key 600 root root",
         "/etc/pki/ca.crt 644 root root",
-        "/etc/nginx/conf.d/cert/pigsty.key 640 root nginx",
+        "/etc/nginx/conf.d/cert/pigsty.key 600 root nginx",
         "/etc/nginx/conf.d 750 root nginx",
     ]
+    for key in ("/etc/nginx/conf.d/cert/pigsty.key", "/etc/pki/ca/ca.key", "/etc/pki/infra.key"):
+        as_worker = ["setpriv", "--reuid=nginx", "--regid=nginx", "--init-groups", "cat", key]
+        told = portal.machine.run(as_worker, check=False)
+        assert told.returncode != 0, key
+        assert "PRIVATE KEY" not in told.stdout
 
 
 def test_stub_status_is_for_this_machine_only(portal):

@@ -7,6 +7,7 @@ and renamed at the end, so that what has the name is whole.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform as host_platform
 import re
 import subprocess
@@ -27,12 +28,13 @@ KEEP_SECONDS = 7 * 24 * 3600
 LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
 
-def ensure(platform: Platform, progress: Progress) -> Path:
+def ensure(platform: Platform, progress: Progress, salt: str | None = None) -> Path:
     """Return the root file system of a platform, built first if it is not there.
 
     Args:
         platform: the platform.
         progress: told what is being done.
+        salt: a release of Salt, `3006`; INFRA_SALT's, or the one of the tests, if not given.
 
     Returns:
         The folder, which must not be written to.
@@ -43,7 +45,8 @@ def ensure(platform: Platform, progress: Progress) -> Path:
     require()
     sources = aptconf.for_release(platform.release)
     images = paths.cache() / "images"
-    image = images / f"{platform.name}-{_key(platform, sources)}"
+    requirement = _salt_requirement(salt)
+    image = images / f"{platform.name}-{_key(platform, sources, requirement)}"
     used = images / f"{image.name}.used"
     if image.is_dir():
         used.touch()
@@ -56,7 +59,7 @@ def ensure(platform: Platform, progress: Progress) -> Path:
         work = images / f"{platform.name}.building"
         with log.open("w") as output:
             try:
-                _build(platform, sources, work, output, lock.fileno(), progress)
+                _build(platform, sources, requirement, work, output, lock.fileno(), progress)
             except subprocess.CalledProcessError as error:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
                 raise LabError(f"{platform.name} could not be built ({log}):\n{tail}") from error
@@ -75,6 +78,7 @@ def archives(platform: str) -> Path:
 def _build(
     platform: Platform,
     sources: list[aptconf.Source],
+    requirement: str,
     work: Path,
     output: IO[str],
     lock: int,
@@ -107,7 +111,7 @@ def _build(
     (root / "etc/apt/sources.list").unlink(missing_ok=True)
 
     progress(f"{platform.name}: installing Salt (a minute, once)")
-    (work / "requirements.txt").write_text(_salt_requirement())
+    (work / "requirements.txt").write_text(requirement)
     binds = {RECIPE: "image", work / "requirements.txt": "requirements.txt", **_pip_binds()}
     name = f"build.{platform.name}"
     command = container.start(
@@ -134,10 +138,10 @@ def _build(
         (root / "etc" / name).unlink(missing_ok=True)
 
 
-def _key(platform: Platform, sources: list[aptconf.Source]) -> str:
+def _key(platform: Platform, sources: list[aptconf.Source], requirement: str) -> str:
     """Return a digest of everything that goes into an image, dates excepted."""
     digest = hashlib.sha256()
-    parts = [platform.release, host_platform.machine(), _salt_requirement()]
+    parts = [platform.release, host_platform.machine(), requirement]
     for part in parts:
         digest.update(part.encode())
     for path in [Path(__file__), *sorted(RECIPE.iterdir())]:
@@ -158,8 +162,11 @@ def _files(sources: list[aptconf.Source]) -> Iterator[tuple[str, bytes]]:
             yield str(certificate), certificate.read_bytes()
 
 
-def _salt_requirement() -> str:
-    """Return the line of the tests' requirements that pins Salt: machines have the same."""
+def _salt_requirement(salt: str | None) -> str:
+    """Return pip's requirement of Salt: the tests' own one, unless another release is given."""
+    salt = salt or os.environ.get("INFRA_SALT")
+    if salt:
+        return f"salt=={salt}.*\n"
     requirements = paths.CHECKOUT / "test" / "requirements.txt"
     for line in requirements.read_text().splitlines():
         if re.match(r"salt\b(?!-)", line):

@@ -61,6 +61,7 @@ class Lab:
         tree: Path | None = None,
         machines: Sequence[MachineSpec] | None = None,
         master: str | None = None,
+        salt: str | None = None,
         progress: Progress = silent,
     ) -> Lab:
         """Boot the machines of a suite.
@@ -76,6 +77,8 @@ class Lab:
             machines: what to boot instead of the suite's machines; a master of the suite's that is
                 nothing else is booted with them.
             master: which of `machines` runs the salt-master, in the place of the suite's.
+            salt: the machines' release of Salt, `3006`; INFRA_SALT's, or the tests' own one, if not
+                given.
             progress: told what is being done.
 
         Returns:
@@ -109,7 +112,7 @@ class Lab:
         try:
             with lab.timed("image"):
                 for key in sorted({record.platform, *(spec.platform for spec in wanted)} - {""}):
-                    record.images[key] = str(image.ensure(kitchen.platform(key), progress))
+                    record.images[key] = str(image.ensure(kitchen.platform(key), progress, salt))
             with lab.timed("boot"):
                 if content is None:
                     lab._boot(wanted, chosen.pillar, progress, chosen.secrets)

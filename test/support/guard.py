@@ -7,7 +7,7 @@ import functools
 from pathlib import Path
 
 import pytest
-from infra_formula import process
+from infra_formula import process, systemd
 from infra_formula.fileset import atomic, file_set, originals
 
 CHANGING = {
@@ -32,6 +32,9 @@ def machine_is_left_alone():
         _guard(patch, originals, "restore", refuse)
         _guard(patch, file_set.FilePlan, "apply", lambda plan, **_: refuse(plan.file_set.root))
         _guard(patch, file_set.FileSet, "remove", _check_removal)
+        # The units of this machine are none of a test's.
+        patch.setattr(systemd, "SNAPSHOT", systemd.Snapshot())
+        patch.setattr(systemd, "_RUNNING", Path("/nonexistent"))
         yield
 
 

@@ -67,7 +67,12 @@ def spec(upstream, upstream_key, tmp_path):
 @pytest.fixture
 def build(minion, spec, repo_key, tmp_path):
     def call(force=False, retries=1, timeout=10, **changes):
-        transfer = {"cache": str(tmp_path / "cache"), "retries": retries, "timeout": timeout}
+        transfer = {
+            "cache": str(tmp_path / "cache"),
+            "state": str(tmp_path / "state"),
+            "retries": retries,
+            "timeout": timeout,
+        }
         return repository.build(
             minion, {**spec, **changes}, key=repo_key, transfer=transfer, force=force
         )

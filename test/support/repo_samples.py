@@ -110,7 +110,7 @@ class Key:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-def apt_upstream(root, key, suite="stable", fields=()):
+def apt_upstream(root, key, suite="stable", fields=(), moment=None):
     """Index and sign a folder with packages as an apt repository."""
     root = Path(root)
     text = run("apt-ftparchive", "packages", "pool", cwd=root)
@@ -129,7 +129,7 @@ def apt_upstream(root, key, suite="stable", fields=()):
             digest = hashlib.sha256(data).hexdigest()
             sums.append(f" {digest} {len(data)} main/binary-{arch}/{name}")
     release = root / "dists" / suite / "Release"
-    date = time.strftime("%a, %d %b %Y %H:%M:%S UTC", time.gmtime())
+    date = time.strftime("%a, %d %b %Y %H:%M:%S UTC", time.gmtime(moment))
     head = [f"Suite: {suite}", f"Codename: {suite}", f"Date: {date}",
             "Architectures: amd64 arm64", "Components: main", *fields]  # fmt: skip
     release.write_text("\n".join([*head, "SHA256:", *sums]) + "\n")

@@ -28,6 +28,7 @@ def machine(monkeypatch):
         (systemd, "journal"): "",
         (local_ports, "request"): (200, "good 1\nreloads_total 4\n"),
         (local_ports, "listeners"): {7},
+        (local_ports, "listens"): False,
         (local_ports, "process_name"): "nginx",
     }
     double(monkeypatch, time, "sleep")
@@ -56,6 +57,13 @@ def test_a_daemon_is_healthy_if_its_own_process_answers(machine, answers, proble
     for name, answer in answers.items():
         machine[name].return_value = answer
     assert health.health_problem(DAEMON) == problem
+
+
+def test_no_other_process_is_looked_at_if_the_daemon_itself_listens(machine):
+    machine["listens"].return_value = True
+    assert health.health_problem(DAEMON) == ""
+    machine["listens"].assert_called_once_with(7, 8428)
+    machine["listeners"].assert_not_called()
 
 
 def test_a_restart_waits_until_the_daemon_is_healthy(machine):

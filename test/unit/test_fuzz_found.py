@@ -49,7 +49,7 @@ def test_a_parser_that_lets_an_error_through_is_found(fuzz):
 def test_the_seed_of_the_pillar_s_target_is_a_valid_pillar(fuzz):
     targets = sys.modules["targets"]
     found = targets.validation.check(targets.MINION, targets.PILLAR, all_minions=True)
-    assert found == {"errors": [], "warnings": []}
+    assert found["errors"] == []
 
 
 def test_the_pillar_s_target_gets_past_the_check_of_types(fuzz, monkeypatch):

@@ -25,7 +25,7 @@ class Authority:
         self.folder = folder
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.path, self.key_path = self.write(
-            "ca", self.issue("ca", self.key, [], [], 100), self.key
+            "ca", self.issue("ca", self.key, [], [], 10000), self.key
         )
 
     def issue(self, name, key, names, addresses, days):

@@ -22,8 +22,10 @@ from infra_formula.pki import ca_backup as infra_cert_backup
 from infra_formula.pki import certificates as infra_cert
 from infra_formula.pki import inventory, issuing
 from salt.exceptions import CommandExecutionError, SaltInvocationError
+from support import portal_samples
 
 from _states import infra_cert as cert_state
+from _states import infra_portal as portal_state
 from _states import infra_scrape as scrape_state
 
 from .test_infra_cert import Authority
@@ -182,7 +184,9 @@ def test_a_ca_is_created_once_and_its_key_is_closed(site, test):
     assert cert.subject.rfc4514_string() == "CN=site-ca,OU=ca,O=pigsty"
     constraints = cert.extensions.get_extension_for_class(x509.BasicConstraints)
     assert (constraints.critical, constraints.value.ca) == (True, True)
-    assert constraints.value.path_length == 1
+    assert constraints.value.path_length == 0
+    with pytest.raises(x509.ExtensionNotFound):
+        cert.extensions.get_extension_for_class(x509.NameConstraints)
     assert infra_cert.pair_fault(*paths_of_ca) is None
     before = tree(folder)
     again = cert_state.authority(*paths_of_ca, "site-ca", 3650)
@@ -262,7 +266,10 @@ def test_what_is_about_to_end_is_renewed_and_served(site):
 
 def test_when_a_renewal_is_due_is_told_as_a_metric(site):
     site.managed()
-    (line,) = [x for x in issuing.metrics_path().read_text().splitlines() if x[0] != "#"]
+    lines = [x for x in issuing.metrics_path().read_text().splitlines() if x[0] != "#"]
+    (line,) = [x for x in lines if "leaf.crt" in x]
+    (of_ca,) = [x for x in lines if "ca.crt" in x]
+    assert 9634 < (int(of_ca.rpartition(" ")[2]) - time.time()) / 86400 < 9636
     told, _, moment = line.partition(" ")
     assert told == f'infra_certificate_renewal_seconds{{path="{site.pki / "leaf.crt"}"}}'
     assert 366 < (int(moment) - time.time()) / 86400 <= 367
@@ -514,3 +521,58 @@ def test_it_is_valid_by_a_clock_that_is_a_day_behind():
     begin = datetime.datetime.strptime(infra_cert_sign.validity_start(), "%Y-%m-%d %H:%M:%S")
     now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
     assert now - begin > datetime.timedelta(days=1)
+
+
+class TestKeyOfThePortal:
+    """nginx's master reads the key as root, so that its workers need not."""
+
+    @pytest.fixture
+    def portal(self, site, monkeypatch):
+        monkeypatch.setattr(
+            portal_state, "__states__", {"infra_cert.managed": cert_state.managed}, raising=False
+        )
+        monkeypatch.setattr(
+            portal_state, "__grains__", {"ip_interfaces": {"eth0": ["10.0.0.1"]}}, raising=False
+        )
+
+        def apply():
+            return portal_state.certified(
+                str(site.pki / "pigsty.crt"),
+                str(site.pki / "pigsty.key"),
+                {"home": {"domain": "i.pigsty"}},
+                portal_samples.settings(nginx_group=GROUP, admin_ip="10.0.0.1"),
+                str(site.pki / "ca.crt"),
+                str(site.pki / "ca/ca.key"),
+                "397d",
+                30,
+            )
+
+        return apply
+
+    def test_nobody_but_root_can_read_it(self, site, portal):
+        assert portal()["result"] is True
+        assert mode(site.pki / "pigsty.key") == 0o600
+        assert mode(site.pki / "pigsty.crt") == 0o644
+        assert portal()["changes"] == {}
+
+    def test_an_upgrade_changes_the_mode_and_nothing_else(self, site, portal):
+        portal()
+        crt, key = site.pki / "pigsty.crt", site.pki / "pigsty.key"
+        key.chmod(0o640)
+        record = infra_cert_sign.recorded()
+        infra_cert_sign.record(str(crt), {**record[str(crt)], "key_mode": "0640"})
+        before = crt.read_bytes(), key.read_bytes(), crt.stat().st_mtime_ns, key.stat().st_mtime_ns
+        site.run.reset_mock()
+        done = portal()
+        assert done["result"] is True
+        assert set(done["changes"]) == {str(key), str(infra_cert_sign.record_path())}
+        assert done["changes"][str(key)].startswith("0640 ")
+        after = crt.read_bytes(), key.read_bytes(), crt.stat().st_mtime_ns, key.stat().st_mtime_ns
+        assert after == before
+        assert mode(key) == 0o600
+        site.run.assert_not_called()
+        site.reload.assert_not_called()
+        assert portal()["changes"] == {}
+        # The timer keeps the mode when it renews.
+        issuing.renew(site.minion, str(crt), force=True)
+        assert mode(key) == 0o600

@@ -135,9 +135,7 @@ def test_a_call_that_a_daemon_needs_is_taken_off_the_list_of_denied_calls():
 
 def test_every_row_names_what_it_needs():
     for name, row in ROWS.items():
-        missing = {"title", "unit", "user", "switch", "port", "health", "version", "flags"} - set(
-            row
-        )
+        missing = {"title", "unit", "user", "port", "health", "version", "flags"} - set(row)
         assert not missing, name
 
 

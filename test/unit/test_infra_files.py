@@ -390,10 +390,10 @@ def test_what_it_keeps_of_a_replaced_file_is_whole_or_not_there(root, monkeypatc
         target.write_text("thei")
         full()
 
-    monkeypatch.setattr(shutil, "copy2", half)
-    with pytest.raises(CommandExecutionError, match="No space"):
-        put(root, {"foreign.conf": text("ours")}, replace=("foreign.conf",))
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copy2", half)
+        with pytest.raises(CommandExecutionError, match="No space"):
+            put(root, {"foreign.conf": text("ours")}, replace=("foreign.conf",))
     put(root, {"foreign.conf": text("ours")}, replace=("foreign.conf",))
     FileSet("set", root).remove()
     assert tree(root) == {"foreign.conf": "theirs"}

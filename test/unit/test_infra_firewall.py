@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from infra_formula import paths, process, systemd
 from infra_formula.daemon import local_ports
+from infra_formula.errors import CommandFailed
 from infra_formula.firewall import admission, confinement, entitlements
 from infra_formula.firewall import nftables as nft
 from infra_formula.firewall import ports as firewall
@@ -304,7 +305,7 @@ def test_a_firewall_is_one_that_drops_what_it_does_not_know(
     monkeypatch, tmp_path, rules, ipv6, legacy, found
 ):
     Rules(monkeypatch, tmp_path, rules, ipv6, legacy)
-    assert admission.default_drop_firewall() == found
+    assert admission.default_drop_firewall(nft.Reading()) == found
 
 
 def test_rules_of_iptables_that_cannot_be_followed_leave_it_open_who_gets_in(monkeypatch, tmp_path):
@@ -325,7 +326,7 @@ def test_a_firewalld_whose_zone_takes_everything_is_none(monkeypatch, target, fo
         "firewall-cmd --permanent --zone=public --get-target": (0, target),
     }
     Machine(monkeypatch, answers)
-    assert admission.default_drop_firewall() == found
+    assert admission.default_drop_firewall(nft.Reading()) == found
 
 
 # -- the table as a state
@@ -336,7 +337,7 @@ class Confined:
 
     def __init__(self, monkeypatch, tmp_path):
         self.firewall = self.guard = self.fault = None
-        self.live, self.noted, self.calls = None, {}, []
+        self.live, self.noted, self.calls, self.looks = None, {}, [], []
         self.root = tmp_path / "etc"
         monkeypatch.setattr(confinement, "ROOT", str(self.root))
         monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
@@ -352,14 +353,14 @@ class Confined:
         monkeypatch.setattr(state, "__low__", {"__sls__": "infra.firewall"}, raising=False)
         functions = {
             firewall.active: lambda: self.firewall,
-            admission.default_drop_firewall: lambda: self.guard,
+            admission.default_drop_firewall: lambda _: self.guard,
             firewall.ssh_ports: lambda rows: self.locked_out,
             firewall.open_ports: lambda _: self.ports,
             firewall.open_port: lambda _, rule: self.ports.append(rule),
             firewall.close_port: lambda _, rule: self.ports.remove(rule),
             nft.unavailable: lambda: self.fault if self.has_nft else "nft is not installed",
-            nft.check: lambda text: None,
-            nft.ruleset: lambda: [],
+            nft.check: self.check,
+            nft.ruleset: self.ruleset,
             nft.managed_table: lambda _: self.live or [],
             systemd.unit_state: lambda unit: {"active": self.active},
             systemd.systemctl: self.systemctl,
@@ -380,6 +381,15 @@ class Confined:
     def note(self, component, entries):
         for kind, names in entries.items():
             self.noted.setdefault(component, {}).setdefault(kind, {}).update(names)
+
+    def ruleset(self):
+        self.looks.append("ruleset")
+        if self.fault:
+            raise CommandFailed("nft list ruleset: no")
+        return []
+
+    def check(self, _text):
+        self.looks.append("check")
 
     def install(self, name, **_options):
         assert (name, state.__opts__["test"]) == ("nftables", False)
@@ -427,8 +437,10 @@ def test_a_bare_machine_is_told_the_truth_and_confined_once(confined):
         }
     }
     for test in (True, False):
+        confined.looks.clear()
         again = confined.apply(test=test)
         assert (again["changes"], again["result"]) == ({}, True)
+        assert confined.looks == ["ruleset"]  # one call of nft
 
 
 @pytest.mark.parametrize("live", [None, [{"text": "somebody's own"}]])
@@ -510,7 +522,9 @@ def test_ssh_is_never_confined(monkeypatch, tmp_path):
     confined = Confined(monkeypatch, tmp_path)
     listeners = {2222: {7}, 8428: {8}, 9: {1}}
     names = {7: "sshd", 8: "victoria-metric", 1: "systemd"}
-    monkeypatch.setattr(local_ports, "listeners", lambda port: listeners.get(port, set()))
+    monkeypatch.setattr(
+        local_ports, "listeners_by_port", lambda ports: {p: listeners.get(p, set()) for p in ports}
+    )
     monkeypatch.setattr(firewall, "_process_name", names.get)
     rows = [{"service": "x", "ports": [f"{n}/tcp" for n in (22, 2222, 8428, 9, 80)]}]
     assert locked_out(rows) == ["22/tcp (x)", "2222/tcp (x)", "9/tcp (x)"]

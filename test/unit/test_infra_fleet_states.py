@@ -33,6 +33,14 @@ SETTINGS = {
     "others": {},
     "dns_records": [],
     "admin_ip": "10.10.10.10",
+    "portal_names": [],
+    "domains": None,
+    "networks": ["10.0.0.0/8"],
+    "assigned": {},
+    "cluster": "nodes",
+    "components": [],
+    "own_id": "infra-1",
+    "own_addresses": [],
 }
 FACTS = {"ip": "10.10.10.21", "ins": "node-1", "cls": "nodes", "targets": [{"job": "ping"}]}
 PEM = "-----BEGIN CERTIFICATE-----\n" + "QUJD" * 20 + "\n-----END CERTIFICATE-----\n"
@@ -222,6 +230,26 @@ def test_without_a_master_nobody_is_forgotten(world):
     world.context.clear()
     world.opts["file_client"] = "remote"
     assert register_state.inventory("x", SETTINGS)["changes"] == {"left": ["infra-1", "node-1"]}
+
+
+def test_without_a_master_a_machine_that_left_the_pillar_is_forgotten(world):
+    world.opts["file_client"] = "local"
+    settings = {**SETTINGS, "others": {"switch-1": {"ip": "10.10.10.250"}}}
+    assert register(world, {}, settings)["changes"] == {"joined": ["switch-1"]}
+    assert register(world, {}, settings)["changes"] == {}
+    assert register(world, {})["changes"] == {"left": ["switch-1"]}
+
+
+def test_each_minion_has_one_warning_of_bounded_length(world):
+    names = [f"x{n}.example.com" for n in range(150)]
+    loud = {**FACTS, "contract": 1, "dns": [{"address": "10.10.10.21", "names": names}]}
+    mine = {"node-1": loud} | {f"evil-{n}": {"contract": 1} for n in range(100)}
+    told = register(world, mine)
+    refused = [w for w in told["warnings"] if w.startswith("refused: ")]
+    assert len(refused) == 41
+    assert refused[-1] == "refused: 61 more minions"
+    assert max(len(w) for w in told["warnings"]) < 1000
+    assert len(told["comment"]) < 1000
 
 
 def test_an_infra_host_that_no_minion_has_is_named(world):

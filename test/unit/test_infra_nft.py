@@ -233,3 +233,37 @@ def test_a_ruleset_that_cannot_be_read_is_an_error(program, code, said):
     program.update(retcode=code, stdout=said)
     with pytest.raises(CommandExecutionError, match="nft list ruleset"):
         nft.ruleset()
+
+
+def words_of(run):
+    return [call.args[0][1:] for call in run.mock_calls]
+
+
+def test_what_is_loaded_is_read_by_one_call_and_only_if_it_is_needed(program):
+    program.update(stdout='{"nftables": [{"metainfo": {}}]}')
+    reading = nft.Reading()
+    process.run.assert_not_called()
+    for _ in range(2):
+        assert (reading.fault, reading.rules) == (None, [{"metainfo": {}}])
+    assert words_of(process.run) == [["--json", "list", "ruleset"]]
+
+
+def test_a_machine_that_nft_cannot_be_used_on_has_no_rules_and_a_reason(program, monkeypatch):
+    program.update(retcode=1, stderr="Operation not permitted\n")
+    reading = nft.Reading()
+    assert (reading.rules, reading.fault) == (
+        [],
+        "nft cannot be used here: Operation not permitted",
+    )
+    assert words_of(process.run) == [["--json", "list", "ruleset"], ["list", "tables"]]
+    monkeypatch.setattr(nft.salt.utils.path, "which", lambda name: None)
+    reading = nft.Reading()
+    assert (reading.rules, reading.fault) == ([], "nft is not installed")
+    assert process.run.call_count == 2
+
+
+def test_an_nft_that_lists_tables_but_no_rules_is_an_error(program):
+    program.update(stdout="JSON support not compiled-in")
+    for name in ("fault", "rules"):
+        with pytest.raises(CommandExecutionError, match="nft list ruleset"):
+            getattr(nft.Reading(), name)

@@ -23,6 +23,14 @@ SETTINGS = {
     "others": {},
     "dns_records": ["${admin_ip} p.pigsty # the portal", "not a record"],
     "admin_ip": "10.10.10.10",
+    "portal_names": ["i.pigsty"],
+    "domains": None,
+    "networks": ["10.0.0.0/8", "fd00::/16"],
+    "assigned": {},
+    "cluster": "nodes",
+    "components": ["vmetrics", "nginx"],
+    "own_id": "infra-1",
+    "own_addresses": ["10.10.10.10", "127.0.0.1", "172.17.0.1", "10.10.10.3"],
 }
 OTHER_PEM = "-----BEGIN CERTIFICATE-----\n" + "RVZJ" * 20 + "\n-----END CERTIFICATE-----\n"
 PEM = "-----BEGIN CERTIFICATE-----\n" + "QUJD" * 20 + "\n-----END CERTIFICATE-----\n"
@@ -170,17 +178,20 @@ def test_an_instance_name_is_taken_once_and_a_minion_id_is_its_minions():
         ("p.pigsty", "dns_records"),
         ("x.apps.pigsty", "dns_wildcards"),
         ("node-22", "the minion node-22"),
-        ("db.cluster", "node-21's"),
+        ("db.pigsty", "node-21's"),
     ],
 )
 def test_a_name_of_somebody_else_is_dropped_and_the_rest_taken(name, owner):
     first = facts(21)
-    first["dns"].append({"address": "10.10.10.99", "names": ["db.cluster"]})
+    first["dns"].append({"address": "10.10.10.99", "names": ["db.pigsty"]})
+    before = accept({"node-21": first, "node-22": facts(22)})["nodes"]
     evil = facts(66, ins="zz")
-    evil["dns"].append({"address": "10.10.10.66", "names": [name, "mine.own"]})
-    found = accept({"node-21": first, "node-22": facts(22), "zz": evil})
+    evil["dns"].append({"address": "10.10.10.66", "names": [name, "mine.pigsty"]})
+    found = accept({"aa": evil | {"ins": "aa"}, "node-21": first, "node-22": facts(22)}, before)
+    assert found["nodes"]["aa"]["dns"][-1]["names"] == ["mine.pigsty"]
+    found = accept({"node-21": first, "node-22": facts(22), "zz": evil}, before)
     assert owner in found["refused"]["zz"][0]
-    assert found["nodes"]["zz"]["dns"][-1]["names"] == ["mine.own"]
+    assert found["nodes"]["zz"]["dns"][-1]["names"] == ["mine.pigsty"]
     assert found["nodes"]["node-21"]["dns"] == first["dns"]
 
 
@@ -386,6 +397,19 @@ def test_infra_hosts_as_a_whole(hosts, said):
 )
 def test_infra_hosts_that_are_well(hosts):
     assert infra_hosts.hosts_problems(hosts, "10.10.10.10") == []
+
+
+def test_domains_and_networks_are_checked():
+    fine = {"register_domains": ["pigsty", "pg-*", "*.corp.example"]}
+    fine["register_networks"] = ["10.0.0.0/8"]
+    assert own_facts.pillar_problems(fine) == []
+    found = own_facts.pillar_problems(
+        {"register_domains": ["", "*", ".x", "a b"], "register_networks": ["10.0.0.1/8", "x"]}
+    )
+    assert [e.split(":")[0] for e in found] == [
+        *(f"register_domains[{n}]" for n in range(4)),
+        *(f"register_networks[{n}]" for n in range(2)),
+    ]
 
 
 def test_what_pillar_publishes_is_checked_before_it_is():

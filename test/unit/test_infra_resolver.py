@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from infra_formula import paths
+from infra_formula import paths, process
 from infra_formula.dns import resolver
 from support.doubles import double
 
@@ -189,7 +189,7 @@ def test_the_owner_of_resolv_conf_gets_a_drop_in_and_is_reloaded(
     machine, monkeypatch, owner, command
 ):
     outcome = {"retcode": 0, "stdout": "", "stderr": ""}
-    run = double(monkeypatch, resolver.process, "run", return_value=outcome)
+    run = double(monkeypatch, process, "run", return_value=outcome)
     double(monkeypatch, resolver, "owner", return_value=owner)
     (machine / "uplink").write_text("nameserver 9.9.9.9\n")
     infra_resolver.__opts__["test"] = True
@@ -209,7 +209,7 @@ def test_a_drop_in_that_cannot_be_reloaded_is_taken_back_so_that_the_next_run_tr
     machine, monkeypatch
 ):
     outcome = {"retcode": 1, "stdout": "", "stderr": "busy"}
-    run = double(monkeypatch, resolver.process, "run", return_value=outcome)
+    run = double(monkeypatch, process, "run", return_value=outcome)
     double(monkeypatch, resolver, "owner", return_value="NetworkManager")
     for _ in range(2):
         ret = infra_resolver.configured(*GIVEN)

@@ -16,6 +16,8 @@ VALUES = {
     "exporter_metrics_path": "/metrics",
     "patroni_ssl_enabled": True,
     "redis_exporter_port": 9121,
+    "register_sample_limit": 100000,
+    "register_label_limit": 60,
     "minio_scheme": "https",
 }
 SETTINGS = {
@@ -47,6 +49,26 @@ def test_every_job_finds_its_targets_in_files():
         assert job["file_sd_configs"] == [{"files": [f"/infra/targets/{folder}/*.yml"]}]
         assert "targets" not in job
         assert "when" not in job
+
+
+def test_every_job_in_which_minions_register_has_limits():
+    custom = [
+        {"job_name": "app", "targets": "app"},
+        {"job_name": "big", "targets": "big", "sample_limit": 9, "label_limit": 8},
+        {"job_name": "static", "static_configs": [{"targets": ["10.0.0.1:1"]}]},
+    ]
+    found = {n: (j.get("sample_limit"), j.get("label_limit")) for n, j in jobs(custom).items()}
+    without = {"infra", "probe", "static"}
+    assert {name for name, limits in found.items() if limits == (None, None)} == without
+    assert found.pop("big") == (9, 8)
+    assert set(found.values()) == {(100000, 60), (None, None)}
+    off = jobs(register_sample_limit=0, register_label_limit=0)
+    assert not any("sample_limit" in job or "label_limit" in job for job in off.values())
+
+
+def test_no_job_believes_what_its_targets_say_they_are():
+    """With honor_labels a target could name itself by another's ins, cls and ip."""
+    assert [name for name, job in jobs().items() if job.get("honor_labels")] == []
 
 
 def test_ports_are_those_of_the_parameters():

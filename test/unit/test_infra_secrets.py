@@ -6,6 +6,7 @@ import pytest
 import salt.utils.dictupdate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from infra_formula import credentials
 from infra_formula.grafana import settings as grafana_settings
 from infra_formula.parameters import schema as infra_schema
 from infra_formula.parameters import secrets as infra_secrets
@@ -27,6 +28,7 @@ PUBLIC = {
     "infra_hosts": "addresses and numbers",
     "infra_listen": "a choice of three words",
     "infra_secrets_strict": "a switch",
+    "ca_name_constraints": "domains and networks",
     "ca_source": "a path",
     "portal_haproxy_logins": "names of machines",
     "certs": "paths of keys, which the formula makes",
@@ -159,12 +161,13 @@ NOT_HELD = [
 
 @pytest.mark.parametrize("value", HELD, ids=repr)
 def test_a_secret_is_recognized(value):
-    assert infra_secrets.holds_credentials(value)
+    assert credentials.holds_credentials(value)
+    assert credentials.recognized(value)
 
 
 @pytest.mark.parametrize("value", NOT_HELD, ids=repr)
 def test_what_is_harmless_is_not_taken_for_a_secret(value):
-    assert not infra_secrets.holds_credentials(value)
+    assert not credentials.holds_credentials(value)
 
 
 NAMES = [
@@ -189,14 +192,14 @@ def test_a_secret_is_recognized_however_deep_it_lies(name, around, key):
     value = {name: CANARY}
     for kind in around:
         value = [value, 1] if kind == "list" else {key: value, "other": 1}
-    assert infra_secrets.holds_credentials(value)
+    assert credentials.holds_credentials(value)
 
 
 @given(st.sampled_from(NAMES), PLAIN, PLAIN)
 def test_a_flag_and_an_address_with_a_secret_are_recognized(name, prefix, value):
-    assert infra_secrets.holds_credentials(f"--{prefix}.{name}={value}")
-    assert infra_secrets.holds_credentials(f"--a=b -{prefix}.{name} {value}")
-    assert infra_secrets.holds_credentials(f"-remoteWrite.url=https://{prefix}:{value}@h.example/x")
+    assert credentials.holds_credentials(f"--{prefix}.{name}={value}")
+    assert credentials.holds_credentials(f"--a=b -{prefix}.{name} {value}")
+    assert credentials.holds_credentials(f"-remoteWrite.url=https://{prefix}:{value}@h.example/x")
 
 
 @given(
@@ -205,7 +208,7 @@ def test_a_flag_and_an_address_with_a_secret_are_recognized(name, prefix, value)
 )
 def test_what_grafana_keeps_in_a_file_of_its_own_is_a_secret_here(key, value):
     if grafana_settings.is_secret(key, value):
-        assert infra_secrets.holds_credentials({"section": {key: value}})
+        assert credentials.holds_credentials({"section": {key: value}})
 
 
 # -- one pillar, divided ---------------------------------------------------------------------------

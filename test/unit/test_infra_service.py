@@ -95,7 +95,7 @@ def test_what_is_remembered_may_be_damaged(machine):
 def test_a_unit_that_runs_and_is_enabled_is_looked_at_once_and_left_alone(
     monkeypatch, shown, left_alone
 ):
-    show = create_autospec(systemd.show, return_value={"x": shown})
+    show = create_autospec(systemd.show, return_value={"x.service": shown})
     monkeypatch.setattr(systemd, "show", show)
     calls = []
 

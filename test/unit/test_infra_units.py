@@ -236,8 +236,8 @@ def test_a_test_run_looks_at_nothing(monkeypatch):
 
 
 def test_what_answered_is_recorded_with_its_invocation(monkeypatch):
-    observe = create_autospec(infra_units.observe, return_value={"nginx": {"invocation": "z"}})
-    monkeypatch.setattr(infra_units, "observe", observe)
+    show = create_autospec(systemd.show, return_value={"nginx.service": {"InvocationID": "z"}})
+    monkeypatch.setattr(systemd, "show", show)
     minion = Minion()
     assert infra_units.healthy(minion) == {}
     infra_units.record_healthy(minion, "nginx")

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.util
+import json
 import re
 import shutil
 import sys
@@ -12,7 +13,10 @@ from pathlib import Path
 import infra_formula
 import pytest
 import salt.config
+import salt.payload
+from infra_formula.release import DIGEST
 
+from _modules import infra_pillar
 from _states import infra_library
 from tools import formula, release
 
@@ -200,3 +204,43 @@ def test_what_salt_loads_takes_the_library_that_is_on_disk(path):
         call = lines.index("infra_formula.current()")
         assert [n.lineno < tree.body[call].lineno for n in of_library].count(True) == 1
         assert "import infra_formula" in lines[:call]
+
+
+def test_a_digest_stands_in_what_every_sls_imports():
+    """By it a minion knows, without a request of its own, that it has this release."""
+    assert f'digest = "{release.digest()}"' in release.IMPORTED.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def pillar_module(monkeypatch):
+    grains = {"id": "infra-1", "os_family": "Debian", "os": "Debian", "osmajorrelease": 12}
+    grains |= {"cpuarch": "x86_64", "ipv4": ["10.10.10.10"], "ipv6": []}
+    monkeypatch.setattr(infra_pillar, "__grains__", grains, raising=False)
+    for name in ("__salt__", "__opts__", "__context__"):
+        monkeypatch.setattr(infra_pillar, name, {}, raising=False)
+    return infra_pillar
+
+
+SECRET = "hunter2-hunter2"  # noqa: S105
+SITE = ({"infra_hosts": {"10.10.10.10": {"infra_seq": 1}}}, {"grafana_admin_password": SECRET})
+
+
+def test_what_the_state_tree_is_given_neither_prints_nor_leaves_the_process(pillar_module):
+    found = pillar_module.site(*SITE, digest=DIGEST)
+    assert found.parameters["grafana_admin_password"] == SECRET
+    assert (found.is_infra_node, found.by_ssh, found.errors) == (True, False, [])
+    assert found.yaml(["a"]).strip() == '["a"]'
+    assert SECRET not in f"{found} {found!r}"
+    for send in (json.dumps, salt.payload.dumps):
+        with pytest.raises(TypeError):
+            send(found)
+
+
+def test_what_a_person_is_told_of_it_has_no_secret(pillar_module):
+    found = pillar_module.site(*SITE)
+    assert found["parameters"]["admin_ip"] == "10.10.10.10"
+    assert SECRET not in json.dumps(found)
+
+
+def test_a_minion_with_another_release_answers_nothing(pillar_module):
+    assert pillar_module.site(*SITE, digest="0" * 64) is None

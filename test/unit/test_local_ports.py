@@ -4,6 +4,7 @@ import os
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from infra_formula.daemon import local_ports
@@ -80,6 +81,46 @@ def test_the_process_that_listens_is_found():
         assert local_ports.listeners(port) == {os.getpid()}
         assert local_ports.get_json(port, "/", "Prog") == [1]
     assert local_ports.listeners(port) == set()
+
+
+def test_listeners_on_several_ports_are_found_by_one_look_at_the_processes(monkeypatch):
+    looks = []
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, mask: looks.append(mask) or glob(self, mask))
+    with serving() as (one, _), serving() as (other, _):
+        found = local_ports.listeners_by_port({one, other, 1})
+        assert found == {one: {os.getpid()}, other: {os.getpid()}, 1: set()}
+    assert len(looks) == 1
+    assert local_ports.listeners_by_port({one}) == {one: set()}
+    assert len(looks) == 1  # nobody listens: no process is looked at
+
+
+def test_whether_a_process_listens_is_told_of_that_process_alone():
+    with serving() as (port, _):
+        assert local_ports.listens(os.getpid(), port)
+        assert not local_ports.listens(os.getppid(), port)
+        assert not local_ports.listens(2**22 + 1, port)
+    assert not local_ports.listens(os.getpid(), port)
+
+
+def test_the_tables_of_the_kernel_are_read_once_while_sockets_stay_open(monkeypatch):
+    reads = []
+    read_text = Path.read_text
+
+    def counted(self, *args, **options):
+        reads.append(str(self))
+        return read_text(self, *args, **options)
+
+    monkeypatch.setattr(local_ports, "_known", {})
+    monkeypatch.setattr(Path, "read_text", counted)
+    with serving() as (one, _), serving() as (other, _):
+        for port in (one, other, one):
+            assert local_ports.listens(os.getpid(), port)
+        assert reads == ["/proc/net/tcp", "/proc/net/tcp6"]
+        with serving() as (third, _):  # it began to listen afterwards
+            assert local_ports.listens(os.getpid(), third)
+    for port in (one, other, third):  # their sockets are known, and closed
+        assert not local_ports.listens(os.getpid(), port)
 
 
 def test_a_process_that_is_gone_has_no_name():

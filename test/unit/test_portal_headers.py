@@ -94,7 +94,7 @@ def check(files: dict) -> int:
 
 def judge(block: Block, headers: dict[str, str], target: str, oidc: bool) -> None:
     what = f"{block.title()} → {target}"
-    console = target.startswith("http://haproxy-")
+    console = target.startswith("http://_haproxy_")
     if block.effective("proxy_pass_request_headers") == [["off"]]:
         sent = {name for name, value in headers.items() if value}
         allowed = {"host", "connection"} | ({"content-type", "authorization"} if console else set())
@@ -230,7 +230,7 @@ def test_only_two_macros_and_the_pages_of_machines_write_proxy_pass():
 def test_the_pages_of_machines_hide_what_a_browser_obeys():
     files = rendered({}, **EXTRAS, **OIDC)
     root = parse(files)
-    pages = [b for b in root.proxied() if b.own("proxy_pass")[0][0].startswith("http://haproxy-")]
+    pages = [b for b in root.proxied() if b.own("proxy_pass")[0][0].startswith("http://_haproxy_")]
     assert len(pages) == len(EXTRAS["haproxy"])
     for page in pages:
         hidden = {words[0].lower() for words in page.effective("proxy_hide_header")}

@@ -77,6 +77,14 @@ REGISTRATION = {
     "others": {"lb-1": {"ip": "10.10.10.30", "haproxy": 9101}},
     "dns_records": [],
     "admin_ip": "10.10.10.10",
+    "portal_names": [],
+    "domains": None,
+    "networks": ["10.0.0.0/8"],
+    "assigned": {},
+    "cluster": "nodes",
+    "components": [],
+    "own_id": "infra-1",
+    "own_addresses": [],
 }
 
 

@@ -246,3 +246,28 @@ def test_a_fingerprint_that_the_catalogue_adds_does_not_build_a_repository_again
     later = {**pinned, "fingerprint_since": "2026.12"}
     assert catalogue.plan(request(upstream=[later]))["fingerprint"] == before
     assert catalogue.plan(request(upstream=[pinned]))["fingerprint"] != before
+
+
+RELEASED = {
+    "d12.x86_64": "e6bb23c14a3ab1a6039bd82bcf8618f480bdb3a8d265cb5ee580be1968541325",
+    "el9.x86_64": "0c9bdea0f9391caf7dd47bbe0b177f83ec656782b8f57d0ec2b211add085f8b5",
+    "u24.aarch64": "6964d6be94d5ae07a16cb347671b32310e75ddf3eded58bceec9b15849a4acb2",
+}
+"""What release 2026.11 (d49a589) computes of its catalogue, which had seven fingerprints."""
+
+
+@pytest.mark.parametrize("target", RELEASED)
+def test_an_upgrade_does_not_build_a_repository_of_the_catalogue_again(target):
+    known = [entry for entry in CATALOGUE if "gpgkey" in entry or "signed_by" in entry]
+    found = catalogue.plan(
+        {
+            "name": "pigsty",
+            "home": "/www",
+            "targets": [target],
+            "modules": "infra,node,pgsql",
+            "packages": ["x"],
+            "variables": {"admin_ip": "10.10.10.10"},
+            "upstream": known,
+        }
+    )
+    assert found["fingerprint"] == RELEASED[target]

@@ -7,8 +7,10 @@ import tempfile
 from pathlib import Path
 
 import salt.utils.path
+import salt.utils.yaml
+import yaml
 
-from infra_formula import process
+from infra_formula import credentials, process, redaction
 
 _TIMEOUT = 30  # seconds
 _QUOTED_LINES = 6
@@ -38,8 +40,8 @@ def run_check(argv: list[str], name: str, text: str) -> tuple[bool, str]:
     text
         Content of the file. It may be secret: only root can read the copy, and it is not logged.
 
-    Returns whether the program succeeded, and its output. A program that is not installed yet
-    counts as one that succeeded.
+    Returns whether the program succeeded, and its output without the secrets of the file. A
+    program that is not installed yet counts as one that succeeded.
     """
     if not salt.utils.path.which(argv[0]):
         return True, ""
@@ -49,7 +51,17 @@ def run_check(argv: list[str], name: str, text: str) -> tuple[bool, str]:
         command = [word.replace("{path}", str(path)) for word in argv]
         outcome = process.run(command, cwd=folder, timeout=_TIMEOUT)
     output = f"{outcome['stderr']}\n{outcome['stdout']}"
+    output = redaction.Scrubber(_secrets(text)).text(output)
     return outcome["retcode"] == 0, output.replace(str(path), name)
+
+
+def _secrets(text: str) -> set[str]:
+    """Credentials in a file, which the program that refuses it may quote in part."""
+    found = credentials.recognized(text)
+    try:
+        return found | credentials.recognized(salt.utils.yaml.safe_load(text))
+    except yaml.YAMLError:
+        return found
 
 
 def refusal(argv: list[str], name: str, text: str) -> str | None:
@@ -70,10 +82,10 @@ def extract_error_lines(output: str, last: bool = False) -> str:
     last
         Of many lines, quote the last ones: a journal ends with the reason why a unit failed.
 
-    Returns them as one line.
+    Returns them as one line, without secrets.
     """
     distinct: dict[str, str] = {}
-    for line in filter(None, map(str.strip, output.splitlines())):
+    for line in filter(None, map(str.strip, redaction.scrub(output).splitlines())):
         text = _TIMESTAMP.sub("", line)
         if last:
             distinct.pop(text, None)  # it counts at its last place

@@ -59,6 +59,7 @@ def wait_until_healthy(daemon: Daemon, seconds: float = 30.0, since: str = "-5mi
         problem = health_problem(daemon)
         if not problem:
             return
+        systemd.SNAPSHOT.drop()
         looping = systemd.restarts(daemon["unit"]) >= _CRASH_LOOP
         if time.monotonic() > deadline or (looping and "active/running" not in problem):
             raise CommandFailed(f"{daemon['unit']}: {problem}{_diagnosis(daemon, since)}")
@@ -80,6 +81,8 @@ def health_problem(daemon: Daemon, timeout: float = 3.0) -> str:
         return (
             f"{answer} from port {daemon['port']}{daemon['health']}; its unit is {state['state']}"
         )
+    if local_ports.listens(state["pid"], daemon["port"]):
+        return ""
     owners = local_ports.listeners(daemon["port"])
     if owners and state["pid"] not in owners and not systemd.has_process(daemon["unit"], owners):
         return f"another program answers on port {daemon['port']}"

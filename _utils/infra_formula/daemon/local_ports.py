@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,28 +66,67 @@ def get_json(port: int, path: str, program: str, timeout: float = 3.0) -> Any:
 
 def listeners(port: int) -> set[int]:
     """Processes of this machine that listen on a TCP port."""
-    sockets = set()
+    return listeners_by_port([port])[port]
+
+
+def listeners_by_port(ports: Iterable[int]) -> dict[int, set[int]]:
+    """Processes of this machine that listen on TCP ports, by one look at all processes.
+
+    Returns each of the ports → process ids.
+    """
+    found: dict[int, set[int]] = {port: set() for port in ports}
+    sockets = {socket: port for socket, port in _listening().items() if port in found}
+    if sockets:
+        for folder in Path("/proc").glob("[0-9]*"):
+            for socket in _open_files(folder.name) & sockets.keys():
+                found[sockets[socket]].add(int(folder.name))
+    return found
+
+
+_known: dict[str, int] = {}
+"""Sockets that listened when the kernel's tables were read last → port."""
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether a process itself listens on a TCP port; looks at no other process.
+
+    The kernel takes milliseconds to write its table of sockets. One that it had once is still the
+    same as long as a process has it open; the table is read again if no such socket is known.
+    """
+    files = _open_files(str(pid))
+    if not any(_known.get(file) == port for file in files):
+        _known.clear()
+        _known.update(_listening())
+    return any(_known.get(file) == port for file in files)
+
+
+def _listening() -> dict[str, int]:
+    """Sockets that listen, as ``/proc/PID/fd`` names them → TCP port."""
+    found = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
         except OSError:
             continue
         for row in rows:
-            fields = row.split()
-            if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port:
-                sockets.add(f"socket:[{fields[9]}]")
-    return _owners(sockets) if sockets else set()
+            fields = row.split(None, 10)
+            if fields[3] == "0A":
+                found[f"socket:[{fields[9]}]"] = int(fields[1].rsplit(":", 1)[1], 16)
+    return found
 
 
-def _owners(sockets: set[str]) -> set[int]:
-    pids = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(os.readlink(fd) in sockets for fd in (folder / "fd").iterdir()):
-                pids.add(int(folder.name))
-        except OSError:  # it ended meanwhile
-            continue
-    return pids
+def _open_files(pid: str) -> set[str]:
+    found = set()
+    try:
+        with os.scandir(f"/proc/{pid}/fd") as files:
+            for file in files:
+                try:
+                    found.add(os.readlink(file.path))
+                except OSError:  # it was closed meanwhile
+                    continue
+    except OSError:  # the process ended
+        pass
+    return found
 
 
 def process_name(pid: int) -> str:

@@ -1,4 +1,4 @@
-"""What the library knows of a daemon: a row of ``infra/daemons.yaml`` filled in for this minion."""
+"""What the library knows of a daemon: a row of ``infra/components.yaml``, filled in."""
 
 from __future__ import annotations
 

@@ -77,7 +77,9 @@ def record_healthy(minion: Minion, unit: str) -> None:
     unit
         Its name, without ``.service``.
     """
-    minion.context.setdefault(_HEALTHY, {})[unit] = observe([unit])[unit]["invocation"]
+    shown = systemd.SNAPSHOT.show(unit)
+    invocation = shown["InvocationID"] if shown else observe([unit])[unit]["invocation"]
+    minion.context.setdefault(_HEALTHY, {})[unit] = invocation
 
 
 def healthy(minion: Minion) -> dict[str, str]:

@@ -14,9 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-import salt.utils.path
-
-from infra_formula import process, templates
+from infra_formula import systemd, templates
 from infra_formula.dns import client, records, resolver
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.file_set import FilePlan, FileSet
@@ -237,10 +235,7 @@ def reload_and_verify(
     """
     if minion.call("service.status", "dnsmasq"):
         # Not `reload`: a unit that others wrote need not have it; Pigsty's has not.
-        words = ["kill", "--kill-who=main", "--signal=SIGHUP", "dnsmasq"]
-        outcome = process.run([salt.utils.path.which("systemctl") or "systemctl", *words])
-        if outcome["retcode"]:
-            raise CommandFailed(f"systemctl {' '.join(words)}: {outcome['stderr']}")
+        systemd.systemctl("kill", "--kill-who=main", "--signal=SIGHUP", "dnsmasq")
         client.wait_for(present, absent, port=port)
     _RELOAD_PENDING.unlink(missing_ok=True)
 

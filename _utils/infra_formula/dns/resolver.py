@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from infra_formula import process
+from infra_formula import systemd
 from infra_formula.dns import records
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import atomic
@@ -28,8 +28,8 @@ DROPINS = {
 }
 """Owners of resolv.conf, and the file that gives each our nameservers."""
 _RELOAD = {
-    "systemd-resolved": ["systemctl", "restart", "systemd-resolved"],
-    "NetworkManager": ["systemctl", "reload", "NetworkManager"],
+    "systemd-resolved": ("restart", "systemd-resolved"),
+    "NetworkManager": ("reload", "NetworkManager"),
 }
 _UPLINKS = ("/run/systemd/resolve/resolv.conf", "/run/NetworkManager/no-stub-resolv.conf")
 _LIMIT = 3  # glibc reads the first three nameservers only
@@ -281,11 +281,9 @@ def reload() -> None:
 
     Raises CommandFailed if it cannot.
     """
-    command = _RELOAD.get(owner())
-    if command:
-        outcome = process.run(command)
-        if outcome["retcode"]:
-            raise CommandFailed(f"{' '.join(command)}: {outcome['stderr']}")
+    words = _RELOAD.get(owner())
+    if words:
+        systemd.systemctl(*words)
 
 
 def _read(path: Path) -> str:

@@ -25,6 +25,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from infra_formula import credentials, redaction
+
 File = Mapping[str, Any]
 
 MANAGED_BY = "Managed by Salt (infra formula)"
@@ -98,15 +100,21 @@ def attribute_difference(path: Path, file: File) -> str:
 
 
 def difference(before: tuple[str, bytes] | None, file: File) -> str:
-    """Unified difference between what is at a path and what should be there."""
+    """Unified difference between what is at a path and what should be there.
+
+    Without content where a credential is recognized in either: the former one may be in use
+    elsewhere.
+    """
     if file.get("secret"):
-        return "<secret>"
+        return redaction.PLACEHOLDER
     if "link" in file:
         return f"→ {file['link']}"
     if before is None:
         return "created"
-    old = before[1].decode("utf-8", "replace").splitlines()
-    new = file["text"].splitlines()
+    former = before[1].decode("utf-8", "replace")
+    if credentials.holds_credentials(former) or credentials.holds_credentials(file["text"]):
+        return redaction.PLACEHOLDER
+    old, new = former.splitlines(), redaction.scrub(file["text"]).splitlines()
     lines = list(difflib.unified_diff(old, new, "before", "after", lineterm=""))
     if len(lines) > _DIFF_LINES:
         lines = [*lines[:_DIFF_LINES], f"… {len(lines) - _DIFF_LINES} more lines"]

@@ -16,8 +16,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from salt.exceptions import CommandExecutionError
-
 from infra_formula import paths
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import atomic, contents, manifest, originals, staging, takeover
@@ -277,10 +275,10 @@ class FilePlan:
             if reload is not None:
                 reload()
             manifest.write(name, Manifest(root, after, False, directories))
-        except (CommandExecutionError, OSError):
+        except Exception:
             undo()
             # On a full disk the manifest stays pending: the next run reloads again.
-            with contextlib.suppress(CommandExecutionError, OSError):
+            with contextlib.suppress(Exception):
                 if reload is not None:
                     reload()
                 manifest.write(name, Manifest(root, before, False, directories))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra_formula import paths
+from infra_formula import paths, redaction
 from infra_formula.fileset import atomic, contents
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 
 _OTHER_FILES = ("portal-entries", "portal-cards")
 _OTHER_PREFIX = "cleaned-"

@@ -20,8 +20,11 @@ _LEGACY = "/proc/net/ip{}_tables_names"
 _INTERFACES = "/proc/net/if_inet6"
 
 
-def default_drop_firewall() -> str | None:
+def default_drop_firewall(nft: nftables.Reading) -> str | None:
     """The firewall of this machine, without the managed table, that drops what no rule allows.
+
+    nft
+        What nftables has loaded.
 
     Returns ``firewalld``, ``ufw``, ``nftables``, ``iptables``, or None where there is none, or
     where it lets in by default.
@@ -38,9 +41,9 @@ def default_drop_firewall() -> str | None:
     versions = (4, 6) if _has_ipv6() else (4,)
     if all(_iptables_drops(version) for version in versions):
         return "iptables"
-    if nftables.unavailable():
+    if nft.fault:
         return None
-    rules = nftables.other_tables(nftables.ruleset())
+    rules = nftables.other_tables(nft.rules)
     if all(_nftables_drops(rules, version) or _iptables_drops(version) for version in versions):
         return "nftables"
     return None
@@ -155,15 +158,15 @@ def current() -> tuple[str, Callable[[str, int, str], bool | None]]:
     The function answers from the rules in force: True, False, or None if that is unknown.
     """
     firewall = ports.active()
-    nft = nftables.unavailable() is None
-    rules = nftables.ruleset() if nft else []
+    nft = nftables.Reading()
+    rules = nft.rules
     status = ""
     if firewall == "ufw":
         status = ports.run_firewall("ufw", "status", "verbose")
         # Its rules are iptables', which its own words tell better.
         rules = [item for item in rules if not _is_of_iptables(item)]
     zone, services = "", {}
-    if firewall == "firewalld" and not nft:
+    if firewall == "firewalld" and nft.fault:
         # It speaks to the kernel itself; what it says of its zone is as near as one gets.
         zone = ports.run_firewall("firewall-cmd", "--list-all")
         names = (_zone_line(zone, "services") or "").split()
@@ -180,8 +183,9 @@ def current() -> tuple[str, Callable[[str, int, str], bool | None]]:
     names = [firewall] if firewall else []
     if nftables.managed_table(rules):
         names.append("table inet infra")
-    if not names and default_drop_firewall():
-        names.append(str(default_drop_firewall()))
+    if not names:
+        dropping = default_drop_firewall(nft)
+        names = [dropping] if dropping else []
 
     def admits(source: str, port: int, protocol: str) -> bool | None:
         version = ipaddress.ip_address(source).version
@@ -190,7 +194,7 @@ def current() -> tuple[str, Callable[[str, int, str], bool | None]]:
             found.append(ufw_admits(status, source, port, protocol))
         elif _legacy_rules(version) not in ([], ["-P INPUT ACCEPT"]):
             found.append(None)
-        if firewall == "firewalld" and not nft:
+        if firewall == "firewalld" and nft.fault:
             found.append(firewalld_admits(zone, services, source, port, protocol))
         return False if False in found else None if None in found else True
 

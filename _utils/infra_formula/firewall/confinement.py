@@ -76,14 +76,15 @@ def plan_confined(
     """
     firewall = ports.active()
     parts = [_plan_rules(firewall, rows, component)] if firewall and opens else []
-    dropping = admission.default_drop_firewall()
+    nft = nftables.Reading()
+    dropping = admission.default_drop_firewall(nft)
     confined, warnings = entitlements.confinable(rows, nodes, site)
     if dropping or mode == "off" or not confined:
         reason = dropping or ("infra_firewall is off" if mode == "off" else "nothing to confine")
         parts.append(_plan_no_table(reason))
     else:
         parts.append(Plan(warnings=warnings))
-        parts.append(_plan_table(minion, confined, mode, component))
+        parts.append(_plan_table(minion, confined, mode, component, nft))
     return _joined(parts)
 
 
@@ -155,7 +156,11 @@ def _plan_rules(firewall: str, rows: list[dict[str, Any]], component: str | None
 
 
 def _plan_table(
-    minion: Minion, rows: list[dict[str, Any]], mode: str, component: str | None
+    minion: Minion,
+    rows: list[dict[str, Any]],
+    mode: str,
+    component: str | None,
+    nft: nftables.Reading,
 ) -> Plan:
     """Load the table now and at each start of the machine."""
     ssh = ports.ssh_ports(rows)
@@ -166,11 +171,13 @@ def _plan_table(
         )
     files = _files(minion, rows)
     installed = salt.utils.path.which("nft") is not None
-    fault = _fault(files) if installed else None
+    if installed and nft.fault:
+        return _plan_unconfined(nft.fault, mode)
+    files_plan = FileSet("firewall", ROOT, replace=files).plan(files)
+    reason = _load_reason(files_plan.has_changes, _state(files, nft) if installed else None)
+    fault = _refusal(files) if installed and reason else None
     if fault:
         return _plan_unconfined(fault, mode)
-    files_plan = FileSet("firewall", ROOT, replace=files).plan(files)
-    reason = _load_reason(files_plan.has_changes, _state(files) if installed else None)
     changes: dict[str, Any] = {} if installed else {_PACKAGE: "would be installed"}
     if reason:
         changes = {**changes, **files_plan.diff, _TABLE: f"loaded: {reason}"}
@@ -194,7 +201,8 @@ def _plan_table(
             files_plan.apply(reload=_load)
         else:
             _load()
-        atomic.write(_record(), json.dumps(_state(files), sort_keys=True) + "\n", 0o644)
+        state = _state(files, nftables.Reading())
+        atomic.write(_record(), json.dumps(state, sort_keys=True) + "\n", 0o644)
         return None
 
     confined = f"{_TABLE} confines {_port_list(rows)}."
@@ -215,11 +223,10 @@ def _files(minion: Minion, rows: list[dict[str, Any]]) -> dict[str, File]:
     return files
 
 
-def _fault(files: dict[str, File]) -> str | None:
+def _refusal(files: dict[str, File]) -> str | None:
     """Why nft cannot load the table; None if it can."""
-    fault = nftables.unavailable()
-    refused = None if fault else nftables.check(files[_RULES]["text"])
-    return f"nft refuses {_TABLE}: {refused}" if refused else fault
+    refused = nftables.check(files[_RULES]["text"])
+    return f"nft refuses {_TABLE}: {refused}" if refused else None
 
 
 def _load_reason(files_differ: bool, state: dict[str, Any] | None) -> str:
@@ -231,12 +238,10 @@ def _load_reason(files_differ: bool, state: dict[str, Any] | None) -> str:
     return "" if state == _recorded() else "it was changed"
 
 
-def _state(files: dict[str, File]) -> dict[str, Any]:
+def _state(files: dict[str, File], nft: nftables.Reading) -> dict[str, Any]:
     """Digests of the file and of the loaded table, whose wording depends on nft's release."""
-    table = None
-    if nftables.unavailable() is None:
-        rules = nftables.managed_table(nftables.ruleset())
-        table = _digest(json.dumps(rules, sort_keys=True)) if rules else None
+    rules = nftables.managed_table(nft.rules)
+    table = _digest(json.dumps(rules, sort_keys=True)) if rules else None
     return {"file": _digest(files[_RULES]["text"]), "table": table}
 
 
@@ -264,13 +269,14 @@ def _install(
     try:
         # No other state may have refreshed the package lists in this run.
         changes = minion.call("pkg.install", _PACKAGE, install_recommends=False, refresh=True)
+        systemd.SNAPSHOT.drop()
     except CommandExecutionError as err:
         if component:
             install_record.forget(component, "packages", [_PACKAGE])
         return {}, f"{_PACKAGE} cannot be installed: {err}"
     if component:
         install_record.add_package_changes(component, changes)
-    return changes, _fault(files)
+    return changes, nftables.Reading().fault or _refusal(files)
 
 
 def _plan_unconfined(fault: str, mode: str) -> Plan:

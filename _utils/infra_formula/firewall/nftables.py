@@ -12,6 +12,7 @@ table of connections that is full would drop other connections, SSH among them.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
 import tempfile
@@ -101,8 +102,35 @@ def _collapsed(sources: Iterable[str]) -> list[str]:
 
 
 # -- what runs -----------------------------------------------------------------------------------
+class Reading:
+    """What nftables of this machine has loaded, read once and only if it is needed."""
+
+    @functools.cached_property
+    def fault(self) -> str | None:
+        """Why nftables cannot be used on this machine; None if it can."""
+        return unavailable() if salt.utils.path.which("nft") is None else self._read[1]
+
+    @functools.cached_property
+    def rules(self) -> list[dict[str, Any]]:
+        """The loaded ruleset; nothing if nftables cannot be used.
+
+        Raises CommandFailed if nftables can be used, but does not report its rules.
+        """
+        return [] if self.fault else self._read[0]
+
+    @functools.cached_property
+    def _read(self) -> tuple[list[dict[str, Any]], str | None]:
+        try:
+            return ruleset(), None
+        except CommandFailed:
+            fault = unavailable()
+            if fault is None:
+                raise
+            return [], fault
+
+
 def unavailable() -> str | None:
-    """Why nftables cannot be used on this machine; None where it can."""
+    """Why nftables cannot be used on this machine; None if it can."""
     if salt.utils.path.which("nft") is None:
         return "nft is not installed"
     outcome = _nft("list", "tables")

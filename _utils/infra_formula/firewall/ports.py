@@ -128,14 +128,14 @@ def ssh_ports(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     rows
         See the module's own description.
     """
+    confined = [(row, port, int(port.partition("/")[0])) for row in rows for port in row["ports"]]
+    listeners = local_ports.listeners_by_port({number for _, _, number in confined})
     found = []
-    for row in rows:
-        for port in row["ports"]:
-            number = int(port.partition("/")[0])
-            names = {_process_name(pid) for pid in local_ports.listeners(number)}
-            # systemd itself listens for sshd where it starts it for each connection.
-            if number == _SSH or names & {"sshd", "dropbear", "systemd"}:
-                found.append(f"{port} ({row['service']})")
+    for row, port, number in confined:
+        names = {_process_name(pid) for pid in listeners[number]}
+        # systemd itself listens for sshd where it starts it for each connection.
+        if number == _SSH or names & {"sshd", "dropbear", "systemd"}:
+            found.append(f"{port} ({row['service']})")
     return found
 
 

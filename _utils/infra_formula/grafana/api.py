@@ -7,6 +7,7 @@ import json
 from typing import Any, TypedDict
 from urllib.parse import quote
 
+from infra_formula import redaction
 from infra_formula.daemon import health, local_ports
 from infra_formula.errors import CommandFailed
 
@@ -60,7 +61,10 @@ def require(
     code, answer = call(administrator, path, method, body)
     if code == 200:
         return answer
-    message = answer.get("message") or "" if isinstance(answer, dict) else str(answer)[:200]
+    if isinstance(answer, dict):
+        message = answer.get("message") or ""
+    else:
+        message = redaction.scrub(str(answer))[:200]
     raise CommandFailed(f"{method} {PREFIX}{path}: {code or 'no answer'} {message}".rstrip())
 
 

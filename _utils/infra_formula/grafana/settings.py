@@ -82,7 +82,7 @@ def files(
     """Render ``grafana.ini`` and the files of its secrets, as a file set below ``/etc/grafana``.
 
     settings
-        Values for the template, see infra/grafana/settings.jinja.
+        Values for the template, see :mod:`infra_formula.grafana.arguments`.
     config
         The value of ``grafana_config``: section → key → value; overrides the template's.
     template

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from infra_formula import templates
+from infra_formula import redaction, templates
 from infra_formula.daemon import checks, configuration, local_ports
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed
@@ -153,6 +153,7 @@ def plan(daemon: Daemon, settings: dict[str, Any]) -> Plan:
     settings
         See :func:`config`.
     """
+    redaction.add(settings["receivers"], settings["global"])
     rendered = files(config(settings))
     difference = configuration.compare("alertmanager", "/etc", rendered, replace=rendered)
     if difference.has_changes:
@@ -224,12 +225,11 @@ def _index(settings: dict[str, Any], name: str, amtool: str) -> str:
 
 def _refusal(content: dict[str, Any], amtool: str) -> str | None:
     argv = [amtool, "check-config", "{path}"]
-    lines = checks.refusal(argv, "alertmanager.yml", templates.to_yaml(content))
-    if lines is None:
+    succeeded, output = checks.run_check(argv, "alertmanager.yml", templates.to_yaml(content))
+    if succeeded:
         return None
-    for secret in sorted(secrets(content), key=len, reverse=True):
-        lines = lines.replace(secret, "<secret>")
-    return f"amtool refuses it: {lines}"
+    output = redaction.Scrubber(secrets(content)).text(output)
+    return f"amtool refuses it: {checks.extract_error_lines(output)}"
 
 
 # -- queries -------------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ def infra_targets(here: Site) -> dict[str, Any]:
 def scraping(here: Site) -> dict[str, Any]:
     """Arguments of ``infra_scrape.managed``."""
     keys = ("blackbox_enabled", "blackbox_port", "exporter_metrics_path", "patroni_ssl_enabled")
-    values = {key: here[key] for key in (*keys, "redis_exporter_port")}
+    limits = ("register_sample_limit", "register_label_limit")
+    values = {key: here[key] for key in (*keys, "redis_exporter_port", *limits)}
     return {
         "jobs": load("scrape_jobs"),
         "values": {**values, "minio_scheme": "https" if here["minio_https"] else "http"},

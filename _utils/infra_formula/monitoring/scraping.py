@@ -17,6 +17,9 @@ from infra_formula.state import Plan
 CONFIGURATION = "prometheus.yml"
 _TARGETS = "/infra/targets"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_INFRA_JOBS = ("infra", "probe")  # no minion registers targets of these
+_SAMPLE_LIMIT = "sample_limit"
+_LABEL_LIMIT = "label_limit"
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -35,7 +38,8 @@ def config(
     jobs
         ``infra/vmetrics/jobs.yaml``.
     values
-        Values for the names in the jobs.
+        Values for the names in the jobs; and the parameters ``register_sample_limit`` and
+        ``register_label_limit``, 0 for none, of jobs in which minions register targets.
     interval, timeout
         Durations like ``10s``.
     custom
@@ -57,6 +61,10 @@ def _job(job: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     if isinstance(job.get("targets"), str):
         pattern = f"{_TARGETS}/{job['targets']}/*.yml"
         filled["file_sd_configs"] = [{"files": [pattern]}, *filled.get("file_sd_configs", [])]
+        if job["job_name"] not in _INFRA_JOBS:
+            for limit in (_SAMPLE_LIMIT, _LABEL_LIMIT):
+                if values[f"register_{limit}"]:
+                    filled.setdefault(limit, values[f"register_{limit}"])
     return filled
 
 
@@ -191,6 +199,10 @@ def plan(
     rendered = files(configuration, targets)
     difference = daemon_configuration.compare("scrape", root, rendered, [CONFIGURATION])
     if CONFIGURATION in {*difference.create, *difference.change}:
+        configuration = without_unknown_limits(configuration, daemon["program"], custom)
+        rendered = files(configuration, targets)
+        difference = daemon_configuration.compare("scrape", root, rendered, [CONFIGURATION])
+    if CONFIGURATION in {*difference.create, *difference.change}:
         check(configuration, daemon["program"], custom)
     return daemon_configuration.plan(
         difference,
@@ -200,6 +212,27 @@ def plan(
         # It reads files of targets by itself.
         read_at_start=[CONFIGURATION],
     )
+
+
+def without_unknown_limits(
+    configuration: dict[str, Any], program: str, custom: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """A configuration without the label limits that the formula sets, if the program has none.
+
+    VictoriaMetrics up to 1.112 refuses the whole file for an unknown key.
+
+    configuration, program, custom
+        As for :func:`check`.
+    """
+    job = {"job_name": "x", "static_configs": [{"targets": []}], _LABEL_LIMIT: 1}
+    if _refusal({"scrape_configs": [job]}, program) is None:
+        return configuration
+    by_site = {job["job_name"] for job in custom or [] if _LABEL_LIMIT in job}
+    jobs = [
+        {k: v for k, v in job.items() if k != _LABEL_LIMIT or job["job_name"] in by_site}
+        for job in configuration["scrape_configs"]
+    ]
+    return {**configuration, "scrape_configs": jobs}
 
 
 def files(

@@ -311,8 +311,7 @@ def wait_until_healthy(settings: Settings, unit: str, start_seconds: float) -> s
 
 def _timeout(unit: str, start_seconds: float, seconds: float = 30.0) -> float:
     """Seconds to wait; more while the unit has just been started."""
-    entered = "ActiveEnterTimestampMonotonic"
-    started = systemd.show([unit], [entered], must=False)[unit].get(entered, "")
+    started = systemd.SNAPSHOT.show(unit).get("ActiveEnterTimestampMonotonic", "")
     age = time.monotonic() - int(started) / 1e6 if started.isdigit() else start_seconds
     return max(seconds, start_seconds - age)
 

@@ -23,7 +23,7 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
 ``either``
     A list of rules, one of which has to hold.
 ``secret``
-    True: the value is a secret; ``maybe``: it may hold one (see ``secrets.holds_credentials``).
+    True: the value is a secret; ``maybe``: it may hold one (see :mod:`infra_formula.credentials`).
     No message quotes it then.
 ``clients``
     True for a secret that machines need which are no INFRA nodes.
@@ -34,7 +34,7 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
 
 What else a rule holds (``about``) is for people, and passed over.
 
-Every function here is pure: no file, no command, no pillar.
+No function here reads a file, a command or the pillar.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
+
+from infra_formula import redaction
 
 # Spelled out: without regard to case, Python takes U+017F for an s and U+212A for a K.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -59,8 +61,8 @@ _SHOWN = 60
 
 
 def show(value: Any) -> str:
-    """A value as an error message quotes it: its repr, cut to a readable length."""
-    text = repr(value)
+    """A value as an error message quotes it: its repr without secrets, cut to a readable length."""
+    text = redaction.scrub(repr(value))
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 

@@ -5,65 +5,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
+from infra_formula import credentials
 from infra_formula.parameters import schema
 
 Rules = dict[str, Any]
-
-_CREDENTIAL = (
-    r"(?:pass|passwd|password|passphrase|pwd|token|secret|credentials?|authorization|cookie|license"
-    r"|(?:api|access|account|secret|private|hmac)[-_.]?key)"
-)
-_CREDENTIAL_NAME = re.compile(rf".*{_CREDENTIAL}", re.IGNORECASE | re.DOTALL)
-_URL_PASSWORD = re.compile(r"[^\s/:@]*:[^\s/@]+@[^\s@]")
-_IN_TEXT = re.compile(
-    # name: value, name=value; --flag value; nginx: proxy_set_header Name value, set $name value
-    rf"""(?:[\w.$-]*{_CREDENTIAL}["']?\s*[:=]
-    |-{{1,2}}[\w.-]*{_CREDENTIAL}[ ]
-    |\b(?:\w+_set_header|\w+_param|set)\s+["'$]*[\w-]*{_CREDENTIAL}["']?\s)
-    \s*(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;,]+)""",
-    re.IGNORECASE | re.VERBOSE,
-)
-
-
-def holds_credentials(value: Any) -> bool:
-    """Whether a secret is recognized in a value.
-
-    value
-        Text, or a list or a dictionary of anything.
-
-    True for a URL with a password, a private key, and for a flag, a header or a setting whose name
-    ends in ``password``, ``token``, ``secret``, ``credentials``, ``api_key`` or the like, unless it
-    is empty or refers to a file or a variable.
-    """
-    if isinstance(value, dict):
-        return any(
-            holds_credentials(item)
-            or holds_credentials(key)
-            or (_CREDENTIAL_NAME.fullmatch(str(key)) is not None and _is_credential(item))
-            for key, item in value.items()
-        )
-    if isinstance(value, (list, tuple)):
-        return any(map(holds_credentials, value))
-    if not isinstance(value, str):
-        return False
-    return (
-        "PRIVATE KEY-----" in value
-        or _URL_PASSWORD.search(value) is not None
-        or any(_is_credential(found["value"].strip("\"'")) for found in _IN_TEXT.finditer(value))
-    )
-
-
-def _is_credential(value: Any) -> bool:
-    """Whether the value beside a credential's name is one: no file, no variable, not empty."""
-    if isinstance(value, (list, tuple)):
-        return any(map(_is_credential, value))
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return False
-    return bool(str(value).strip()) and not str(value).startswith(("/", "file:", "$"))
 
 
 def split(rules: Rules, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
@@ -87,7 +35,7 @@ def _split(rule: dict[str, Any], value: Any, path: str) -> tuple[Any, Any, list[
     is_default = "default" in rule and value == rule["default"]
     if value in (None, "", [], {}) or rule.get("clients") or is_default:
         return value, None, []
-    if mark is True or (mark == "maybe" and holds_credentials(value)):
+    if mark is True or (mark == "maybe" and credentials.holds_credentials(value)):
         return None, value, [path]
     inner = _inner(rule, value)
     if isinstance(value, list):
@@ -137,6 +85,41 @@ def is_secret(rules: Rules, keys: list[Any]) -> bool:
         if rule.get("secret"):
             return True
     return bool(keys) and schema.has_secret(rule)
+
+
+def texts(rules: Rules, values: Any) -> set[str]:
+    """The secrets in parameters, as texts.
+
+    rules
+        Rule of each parameter by its name.
+    values
+        The parameters, valid or not. Where one that may hold secrets is not valid, all of it is
+        secret. A default is none.
+    """
+    return _texts({"type": "map", "keys": rules}, values)
+
+
+def _texts(rule: dict[str, Any], value: Any) -> set[str]:
+    if value in (None, "", [], {}) or ("default" in rule and value == rule["default"]):
+        return set()
+    mark = rule.get("secret")
+    plain = {key: part for key, part in rule.items() if key != "secret"}
+    if mark is True:
+        return credentials.all_texts(value)
+    if mark == "maybe":
+        is_valid = not schema.check("", value, plain)
+        found = credentials.recognized(value)
+        return found if is_valid else found | credentials.all_texts(value, is_named=False)
+    if not isinstance(value, (dict, list)):
+        if schema.has_secret(rule) and schema.check("", value, plain):
+            return credentials.all_texts(value, is_named=False)
+        return credentials.recognized(value) if schema.has_secret(rule) else set()
+    inner = _inner(rule, value)
+    if not inner(0) and "keys" not in rule and schema.has_secret(rule):
+        # A list in place of a dictionary, or the other way round.
+        return credentials.recognized(value) | credentials.all_texts(value, is_named=False)
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    return set().union(*(_texts(inner(key), item) for key, item in pairs))
 
 
 # -- messages ------------------------------------------------------------------------------------

@@ -243,6 +243,10 @@ def _misplaced_in_secrets(secrets: Any) -> list[str]:
         f"infra_secrets:{name}: expected below `infra`, where every minion finds it"
         for name in _FOR_ALL_MINIONS
         if name in merging.mapping(secrets)
+    ] + [
+        f"infra_secrets:{key!r}: expected a parameter, got {key!r}"
+        for key in merging.mapping(secrets)
+        if not isinstance(key, str)
     ]
 
 
@@ -265,7 +269,10 @@ def _render(minion: Minion, path: str) -> Any:
     try:
         return minion.call("slsutil.renderer", path=path, default_renderer="jinja|yaml")
     except Exception as err:  # Salt's renderers raise whatever their libraries do
-        raise InvalidInput(f"{path}: {err}") from err
+        # Behind the reason, Salt quotes the lines around it: they may be secrets.
+        reason = str(err).partition("\n\n---")[0]
+    # Not within the block: the exception there holds the text of the file.
+    raise InvalidInput(f"{path}: {reason}")
 
 
 def _with_any_of(data: Any, name: str, *keys: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from infra_formula.pigsty import inventory as inventories
 from infra_formula.pigsty import modules, report, values
 from infra_formula.pigsty.hosts import Hosts
 from infra_formula.pigsty.inventory import Inventory, Variable
+from infra_formula.registration import hosts as infra_hosts
 
 SECRETS_FILE = "infra_secrets.sls"
 """Name of the file for the secrets, beside that for the rest."""
@@ -137,6 +138,7 @@ class _Conversion:
         self.parameters["infra_hosts"] = {
             self.hosts.key(host): {"infra_seq": seq} for host, seq in self.infra.items()
         }
+        self.notes += infra_hosts.hosts_warnings(self.parameters)
         for name in self.rules:
             if name not in ("infra_hosts", "nodes", "register", "register_others"):
                 self._parameter(name)

@@ -29,7 +29,6 @@ import datetime
 import grp
 import ipaddress
 import json
-import logging
 import os
 import re
 from pathlib import Path
@@ -38,14 +37,14 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from infra_formula import paths
+from infra_formula import paths, redaction
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
 from infra_formula.parameters import schema
 from infra_formula.pki import certificates as pki_certificates
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 _RENEW_DAYS = 30
 _TOLERANCE = datetime.timedelta(days=2)
 _NAME = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9._-]{0,250}[A-Za-z0-9])?")
@@ -69,6 +68,11 @@ def problems(parameters: dict[str, Any]) -> list[str]:
             specification({**with_defaults(name, given), "key": ""}, "")
         except SaltInvocationError as err:
             errors.append(f"certs.{name}.{err}")
+    errors += [
+        f"ca_name_constraints[{index}]: expected a domain or a network, got {schema.show(text)}"
+        for index, text in enumerate(parameters.get("ca_name_constraints") or [])
+        if not _is_network(text) and schema.domain_problem(text.removeprefix("."))
+    ]
     pem = parameters.get("ca_crt")
     if pem and pki_certificates.fingerprint(pem) not in ("", *expected) and expected:
         errors.append("ca_fingerprint: expected the fingerprint of ca_crt, got that of another CA")
@@ -182,7 +186,9 @@ def issue(minion: Minion, name: str, spec: dict[str, Any]) -> list[str]:
     for path in (spec["signing_cert"], spec["signing_private_key"]):
         if not Path(path).is_file():
             raise CommandFailed(f"{name} cannot be signed: there is no {path}")
-    fault = pki_certificates.time_fault(spec["signing_cert"])
+    fault = pki_certificates.time_fault(spec["signing_cert"]) or (
+        pki_certificates.constraint_fault(spec["signing_cert"], spec)
+    )
     if fault:
         raise CommandFailed(f"{name} cannot be signed: {fault}")
     key, written = spec["private_key"], []
@@ -201,7 +207,14 @@ def issue(minion: Minion, name: str, spec: dict[str, Any]) -> list[str]:
     return [*written, name]
 
 
-def create_ca(minion: Minion, name: str, private_key: str, common_name: str, days: int) -> None:
+def create_ca(
+    minion: Minion,
+    name: str,
+    private_key: str,
+    common_name: str,
+    days: int,
+    name_constraints: list[str] | None = None,
+) -> None:
     """Create a CA; a key that exists is used.
 
     name, private_key
@@ -210,10 +223,18 @@ def create_ca(minion: Minion, name: str, private_key: str, common_name: str, day
         CN of its subject.
     days
         Its life.
+    name_constraints
+        Domains and networks for which alone its certificates are valid; none for any.
     """
     if not Path(private_key).exists():
         text = minion.call("x509.create_private_key", algo="rsa", keysize=4096)
         write_file(private_key, text, "0600")
+    extensions: dict[str, Any] = {}
+    if name_constraints:
+        extensions["nameConstraints"] = {
+            "critical": True,
+            "permitted": permitted_names(name_constraints),
+        }
     text = minion.call(
         "x509.create_certificate",
         signing_private_key=private_key,
@@ -221,13 +242,61 @@ def create_ca(minion: Minion, name: str, private_key: str, common_name: str, day
         CN=common_name,
         O="pigsty",
         OU="ca",
-        basicConstraints="critical, CA:TRUE, pathlen:1",
+        # It signs certificates of servers and clients, and no further CA.
+        basicConstraints="critical, CA:TRUE, pathlen:0",
         keyUsage="critical, keyCertSign, cRLSign, digitalSignature",
         subjectKeyIdentifier="hash",
         not_before=validity_start(),
         days_valid=days,
+        **extensions,
     )
     write_file(name, text, "0644")
+
+
+def permitted_names(name_constraints: list[str]) -> list[str]:
+    """Name constraints as X.509 writes them, with this machine's own loopback names; pure.
+
+    name_constraints
+        Domains, each with its sub-domains, and networks.
+    """
+    networks = [text for text in name_constraints if _is_network(text)]
+    domains = [text for text in name_constraints if not _is_network(text)]
+    found = [f"DNS:{domain.removeprefix('*.').removeprefix('.')}" for domain in domains]
+    if domains:
+        found.append("DNS:localhost")
+    found += [f"IP:{ipaddress.ip_network(network)}" for network in networks]
+    if networks:
+        found += ["IP:127.0.0.0/8", "IP:::1/128"]
+    return list(dict.fromkeys(found))
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def renew_ca(minion: Minion, days: int) -> dict[str, Any]:
+    """Renew the CA with the same key and name; see ``infra_cert.renew_ca``."""
+    name, key = str(paths.ca_certificate()), str(paths.ca_key())
+    for path in (name, key):
+        if not Path(path).is_file():
+            raise CommandFailed(f"The CA cannot be renewed: there is no {path}")
+    fault = pki_certificates.pair_fault(name, key)
+    if fault:
+        raise CommandFailed(f"The CA cannot be renewed: {fault}")
+    if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 36500:
+        raise InvalidInput(f"days: expected 1 to 36500, got {days!r}")
+    before = Path(name).read_text(encoding="utf-8")
+    text = pki_certificates.renewed_ca(name, key, days)
+    stamp = datetime.datetime.now().strftime("%Y%m%dT%H%M%S")
+    aside = f"{name}.before-{stamp}"
+    write_file(aside, before, "0644")
+    write_file(name, text, "0644")
+    return {**pki_certificates.describe(name), "fingerprint": pki_certificates.fingerprint(text),
+            "before": aside}  # fmt: skip
 
 
 def validity_start() -> str:
@@ -252,7 +321,10 @@ def _arguments(spec: dict[str, Any]) -> dict[str, Any]:
         "subjectKeyIdentifier": "hash",
         "authorityKeyIdentifier": "keyid:always",
         "not_before": validity_start(),
-        "days_valid": spec["days"],
+        # Nothing is valid longer than the CA.
+        "days_valid": max(
+            1, min(spec["days"], pki_certificates.whole_days_left(spec["signing_cert"]))
+        ),
     }
 
 

@@ -10,20 +10,19 @@ Entries of ``infra_portal`` that have the same ``certbot`` name share one certif
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from infra_formula import paths, process
+from infra_formula import paths, process, redaction
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import root_only
 from infra_formula.pki import certbot_record, certbot_requests
 from infra_formula.pki import certificates as pki_certificates
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 REASONS = ("unspecified", "keycompromise", "affiliationchanged", "superseded",
            "cessationofoperation")  # fmt: skip
 """Reasons for a revocation that certbot knows (``certbot --help revoke``)."""

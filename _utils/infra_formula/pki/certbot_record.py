@@ -5,15 +5,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
-from infra_formula import paths
+from infra_formula import paths, redaction
 from infra_formula.fileset import atomic
 from infra_formula.pki import certbot_requests
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 
 _FIRST_WAIT = 3600
 _LONGEST_WAIT = 86400

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from infra_formula import paths
+from infra_formula import paths, redaction
 
 _LATE = 0.25
 """Part of its life that a certificate has left when certbot's timer (a third, or 30 of 90 days) has
@@ -190,7 +190,7 @@ def extract_error(output: str) -> str:
               "Plugins selected", "Please see the logfile")  # fmt: skip
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     message = [line for line in lines if not line.startswith(boring)]
-    return " ".join(message or lines)[:2000]
+    return redaction.scrub(" ".join(message or lines))[:2000]
 
 
 def credentials_path() -> Path:

@@ -7,6 +7,7 @@ signed, and what is written down of it, is in the module ``authority``.
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,9 @@ def leaf_fault(name: str, spec: dict[str, Any]) -> str | None:
         return "its names changed"
     if description["usages"] and not set(spec["usages"]) <= set(description["usages"]):
         return f"it is not for {' and '.join(spec['usages'])}"
-    if description["days_left"] < spec["renew_days"]:
+    if description["days_left"] < spec["renew_days"] and _can_be_longer(
+        description["days_left"], spec["signing_cert"]
+    ):
         return f"it ends in {description['days_left']} days"
     early = time_fault(name)
     if early:
@@ -160,6 +163,103 @@ def leaf_fault(name: str, spec: dict[str, Any]) -> str | None:
     except (ValueError, TypeError, InvalidSignature, OSError):
         return f"it is not of the CA {spec['signing_cert']}"
     return None
+
+
+def constraint_fault(ca: str, spec: dict[str, Any]) -> str | None:
+    """Why a CA may not sign for the names of a specification; None where it may.
+
+    ca
+        Absolute path of its certificate.
+
+    Programs refuse a certificate with any name outside of the name constraints of its CA.
+    """
+    try:
+        value = load(ca).extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return None
+    permitted = value.permitted_subtrees or []
+    domains = [n.value.lstrip(".").lower() for n in permitted if isinstance(n, x509.DNSName)]
+    networks = [
+        ipaddress.ip_network(str(n.value)) for n in permitted if isinstance(n, x509.IPAddress)
+    ]
+    # Without a DNS name, programs take the common name for one.
+    names = spec["names"] or [spec["common_name"]]
+    outside = [
+        name
+        for name in names
+        if domains and not any(name.lower() == d or name.lower().endswith(f".{d}") for d in domains)
+    ]
+    outside += [
+        address
+        for address in spec["addresses"]
+        if networks and not any(ipaddress.ip_address(address) in network for network in networks)
+    ]
+    if not outside:
+        return None
+    allowed = ", ".join([*domains, *map(str, networks)])
+    return f"{', '.join(outside)}: outside of the name constraints of {ca} ({allowed})"
+
+
+def is_renewal(former: str, pem: str) -> bool:
+    """Whether a certificate is another one renewed: the same name and key, and a later start.
+
+    former, pem
+        PEM texts.
+    """
+    try:
+        one, other = (x509.load_pem_x509_certificate(text.encode()) for text in (former, pem))
+    except ValueError:
+        return False
+    return (
+        one.subject == other.subject
+        and _spki(one.public_key()) == _spki(other.public_key())
+        and one.not_valid_before_utc < other.not_valid_before_utc
+    )
+
+
+def whole_days_left(path: str) -> int:
+    """Whole days until a certificate ends; negative afterwards."""
+    return (load(path).not_valid_after_utc - datetime.datetime.now(datetime.timezone.utc)).days
+
+
+def renewed_ca(ca: str, key: str, days: int) -> str:
+    """A CA certificate with the same key, name and name constraints, and a new life, as PEM.
+
+    ca, key
+        Absolute paths.
+    days
+        Its life from now on.
+
+    What the former certificate signed is valid with this one as well.
+    """
+    former, private = load(ca), _private_key(key)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    # Early enough for clocks that are behind, and later than the former one: see is_renewal.
+    start = max(
+        now - datetime.timedelta(days=2),
+        former.not_valid_before_utc + datetime.timedelta(seconds=1),
+    )
+    builder = (
+        x509.CertificateBuilder(former.issuer, former.subject, former.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+    for extension in former.extensions:
+        value = extension.value
+        if isinstance(value, x509.BasicConstraints):
+            value = x509.BasicConstraints(ca=True, path_length=0)
+        builder = builder.add_extension(value, extension.critical)
+    renewed = builder.sign(private, hashes.SHA256())
+    return renewed.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _can_be_longer(days_left: float, ca: str) -> bool:
+    """Whether a new certificate would be valid longer than one that ends in some days."""
+    try:
+        return days_left <= 0 or whole_days_left(ca) > days_left
+    except (OSError, ValueError):
+        return True
 
 
 # -- reading -------------------------------------------------------------------------------------

@@ -107,6 +107,9 @@ def publish_metrics() -> None:
     for path, spec in authority.recorded().items():
         if Path(path).exists():
             due[path] = _end_time(path) - spec["renew_days"] * 86400
+    ca = str(paths.ca_certificate())
+    if Path(ca).exists() and Path(paths.ca_key()).exists():
+        due[ca] = _ca_renewal_time(ca)
     atomic.write(metrics_path(), metrics(due), 0o644)
 
 
@@ -125,6 +128,12 @@ def metrics(due: dict[str, float]) -> str:
         quoted = path.replace("\\", "\\\\").replace('"', '\\"')
         lines.append(f'{name}{{path="{quoted}"}} {moment:.0f}')
     return "\n".join(lines) + "\n"
+
+
+def _ca_renewal_time(ca: str) -> float:
+    """When somebody should renew the CA: a year before its end, or a tenth of its life."""
+    life = float(certificates.describe(ca)["days"])
+    return _end_time(ca) - min(365.0, life / 10) * 86400
 
 
 def _end_time(path: str) -> float:

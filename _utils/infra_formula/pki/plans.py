@@ -9,7 +9,7 @@ from typing import Any
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
-from infra_formula import process
+from infra_formula import process, redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import contents, root_only
 from infra_formula.minion import Minion
@@ -29,20 +29,33 @@ def plan_ca(
     pair: CertificateAndKey | None,
     expected: str | None,
     source: str,
+    name_constraints: list[str] | None = None,
 ) -> Plan:
     """Plan to have a CA: created or put in place if it is missing, never overwritten.
 
     See the state ``infra_cert.authority``.
     """
+    redaction.add(pair[1] if pair else None)
     present = {path: Path(path).exists() for path in (name, private_key)}
     if all(present.values()):
-        fault = certificates.pair_fault(name, private_key) or certificates.time_fault(name)
+        fault = certificates.pair_fault(name, private_key)
         if fault:
             raise CommandFailed(f"The CA is not usable: {fault}")
-        if expected is not None and not _is_same(Path(name).read_text(), expected):
+        present_text = Path(name).read_text(encoding="utf-8")
+        if expected is not None and certificates.is_renewal(present_text, expected):
+            return Plan(
+                changes={name: "renewed"},
+                comment=f"{name} was replaced by ca_crt, the same CA with a new life.",
+                would=f"{name} would be replaced by ca_crt, the same CA with a new life.",
+                apply=lambda: authority.write_file(name, expected, "0644"),
+            )
+        if expected is not None and not _is_same(present_text, expected):
             raise CommandFailed(
                 f"{name} is another CA than ca_crt in pillar; move one of them away"
             )
+        fault = certificates.time_fault(name)
+        if fault:
+            raise CommandFailed(f"The CA is not usable: {fault}")
         return Plan(comment=f"The CA {name} is up to date.")
     if expected is None and source:
         pair = _read_pair(source)
@@ -67,7 +80,9 @@ def plan_ca(
         changes={name: "created"},
         comment=f"The CA {name} was created.",
         would=f"The CA {name} would be created.",
-        apply=lambda: authority.create_ca(minion, name, private_key, common_name, days),
+        apply=lambda: authority.create_ca(
+            minion, name, private_key, common_name, days, name_constraints
+        ),
     )
 
 

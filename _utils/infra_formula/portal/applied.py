@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import socket
 import time
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from infra_formula import credentials, redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest
 from infra_formula.fileset.file_set import FileSet
@@ -21,7 +21,7 @@ from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import View, served, views
 from infra_formula.registration import inventory
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 
 _SHOWN = ("kind", "domain", "names", "endpoints", "scheme", "path", "tls", "redirect")
 
@@ -48,6 +48,7 @@ def recorded() -> tuple[dict[str, Any], Settings]:
     path = record_path()
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        redaction.add(list(credentials.recognized(data["portal"])))
         return dict(data["portal"]), dict(data["settings"])
     except FileNotFoundError:
         raise CommandFailed(

@@ -9,7 +9,6 @@ records.
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
+from infra_formula import redaction
 from infra_formula.fileset import manifest
 from infra_formula.portal import http_client
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 
 
 TOOLS = {

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from infra_formula import redaction
 from infra_formula.daemon import units
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic
@@ -64,6 +65,7 @@ def plan(
     registered
         The inventory: minion id → accepted facts.
     """
+    redaction.add(list(users.values()))
     files = rendering.rendered(minion, portal, settings, registered)
     files.update(htpasswd.files(users, settings["nginx_group"], rendering.ROOT))
     replace = (*_PACKAGE_DEFAULTS, *(_unmanaged(files) if clean else ()))

@@ -131,14 +131,7 @@ def render(context: Mapping[str, Any], loader: jinja2.BaseLoader) -> dict[str, s
     faults = list(_link_faults(context))
     if faults:
         raise InvalidInput("\n".join(faults))
-    environment = jinja2.Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates.make_environment(loader, autoescape=True)
     style, script = (
         _plain(loader.get_source(environment, name)[0]) for name in ("pages.css", "pages.js")
     )

@@ -20,7 +20,7 @@ from infra_formula.portal import cards, entries, raw_config
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import CERTIFICATE_DIR, View, served, views
 from infra_formula.registration import generated
-from infra_formula.templates import SaltLoader
+from infra_formula.templates import SaltLoader, make_environment
 
 ROOT = "/etc/nginx"
 TEMPLATES = "salt://infra/nginx/files"
@@ -90,14 +90,7 @@ def files(
 
     Raises InvalidInput for a template that is missing or broken, naming the entry.
     """
-    environment = jinja2.Environment(
-        loader=loader,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - nginx's syntax, not HTML; values are checked beforehand
-    )
+    environment = make_environment(loader)
     all_views = views(portal, settings)
     http2 = "directive" if tuple(facts["nginx_version"]) >= _HTTP2_DIRECTIVE else "listen"
     common: dict[str, Any] = {

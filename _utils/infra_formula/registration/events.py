@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import time
 from typing import Any, NamedTuple
 
 import salt.client
 import salt.key
 
+from infra_formula import redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
 from infra_formula.registration.facts import ALIAS
 from infra_formula.registration.spool import Spool, is_accepted
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 
 
 GATHER = 3

@@ -7,7 +7,6 @@ pillar) has a file in ``/var/lib/infra/register.d``; the facts are those files t
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 import socket
@@ -18,6 +17,8 @@ from typing import Any
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
+from infra_formula.registration import canonical, domains
+from infra_formula.registration.canonical import host_address, is_dns_name, is_name
 
 Facts = dict[str, Any]
 
@@ -34,11 +35,14 @@ JOBS = (
 )
 """Jobs that a minion may have targets in; ``infra`` and ``probe`` belong to the INFRA nodes."""
 
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 _LABEL = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _RESERVED_LABELS = ("ip", "cls", "ins", "job", "instance")
-_MAX_ITEMS = 200  # targets or records of one minion; more is a mistake or an attack
+_MAX_ITEMS = 200  # targets, records or names of one minion; more is a mistake or an attack
+_MAX_VALUES = 10_000
+_MAX_DEPTH = 6
+_MAX_LENGTH = 200_000  # characters of all texts together; a CA certificate has a few thousand
+_MAX_NUMBER = 2**53
 _PEM = re.compile(
     r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]{64,16000}-----END CERTIFICATE-----\n?"
 )
@@ -67,7 +71,10 @@ def problems(facts: Any) -> list[str]:
     Returns one message per error, each beginning with the key path.
     """
     if not isinstance(facts, dict):
-        return [f"expected a dictionary, got {_show(facts)}"]
+        return [f"expected a dictionary, got a {type(facts).__name__}"]
+    excess = _excess(facts)
+    if excess:
+        return [excess]
     if facts.get("contract") != CONTRACT:
         return [f"contract: expected {CONTRACT}, got {_show(facts.get('contract'))}"]
     known = ("contract", "ip", "ins", "cls", "infra_seq", "ca", "haproxy", "targets", "dns")
@@ -98,6 +105,28 @@ def problems(facts: Any) -> list[str]:
             if fault:
                 errors.append(f"{key}[{index}]{fault}")
     return errors
+
+
+def _excess(facts: dict[Any, Any]) -> str | None:
+    """Why facts are too large to look at; None if they are not."""
+    values, length = 0, 0
+    level: list[Any] = [facts]
+    for _depth in range(_MAX_DEPTH):
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                below += [*value, *value.values()]
+            elif isinstance(value, (list, tuple, set, frozenset)):
+                below += value
+            elif isinstance(value, (str, bytes)):
+                length += len(value)
+            elif isinstance(value, int) and abs(value) > _MAX_NUMBER:
+                return "expected numbers of at most 2^53"
+            values += 1
+            if values + len(below) > _MAX_VALUES or length > _MAX_LENGTH:
+                return f"expected at most {_MAX_VALUES} values and {_MAX_LENGTH} characters"
+        level = below
+    return f"expected at most {_MAX_DEPTH} levels of values" if level else None
 
 
 def target_problem(target: Any) -> str | None:
@@ -132,52 +161,11 @@ def _record_problem(record: Any) -> str | None:
         return f".address: expected the address of a machine, got {_show(record['address'])}"
     names = record["names"]
     if not isinstance(names, list) or not 1 <= len(names) <= _MAX_ITEMS:
-        return f".names: expected a list of names, got {_show(names)}"
+        return f".names: expected a list of at most {_MAX_ITEMS} names, got {_show(names)}"
     for name in names:
         if not is_dns_name(name):
             return f".names: expected a DNS name, got {_show(name)}"
     return None
-
-
-def is_dns_name(name: Any) -> bool:
-    """Whether a value is a valid DNS name for a record."""
-    return (
-        isinstance(name, str)
-        and len(name) <= 253
-        and re.fullmatch(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?", name) is not None
-        and ".." not in name
-        and not re.fullmatch(r"[0-9.]+", name)
-    )
-
-
-def host_address(text: Any) -> str | None:
-    """An IP address of a machine, normalized; None if the value is not one.
-
-    Loopback, link-local, multicast and unspecified addresses are refused: an INFRA node that took
-    one from a minion would scrape, or show, itself.
-    """
-    if not isinstance(text, str) or "%" in text:
-        return None
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    mapped = getattr(address, "ipv4_mapped", None)
-    for one in (address, mapped):
-        if one is not None and (
-            one.is_loopback
-            or one.is_link_local
-            or one.is_multicast
-            or one.is_unspecified
-            or one == ipaddress.ip_address("255.255.255.255")
-        ):
-            return None
-    return str(address)
-
-
-def is_name(value: Any) -> bool:
-    """Whether a value is a valid id, instance, cluster or publisher name."""
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None and ".." not in value
 
 
 def _is_port(value: Any) -> bool:
@@ -190,14 +178,19 @@ def _show(value: Any) -> str:
 
 
 def pillar_problems(parameters: dict[str, Any]) -> list[str]:
-    """Validate the parameters ``register`` and ``register_others``.
+    """Validate the parameters of registration: ``register`` and those that begin with it.
 
     parameters
         The dictionary below ``infra:``.
 
     Returns one message per error, each beginning with the key path.
     """
-    errors = []
+    errors = domains.problems(parameters.get("register_domains"))
+    for index, network in enumerate(parameters.get("register_networks") or []):
+        if not canonical.networks([network]):
+            errors.append(
+                f"register_networks[{index}]: expected a network like 10.0.0.0/8, got {network!r}"
+            )
     base = {"contract": CONTRACT, "ip": "192.0.2.1", "ins": "x", "cls": "x"}
     for parameter in ("register", "register_others"):
         values = parameters.get(parameter)

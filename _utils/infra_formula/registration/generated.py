@@ -7,6 +7,7 @@ from typing import Any
 
 from infra_formula.dns.records import Record
 from infra_formula.fileset.contents import MANAGED_BY, File
+from infra_formula.registration import canonical
 from infra_formula.registration.facts import Facts
 
 _HEADER = f"# {MANAGED_BY}. Changes here are overwritten.\n"
@@ -73,7 +74,7 @@ def page_nodes(nodes: dict[str, Facts], admin_ip: str) -> list[dict[str, Any]]:
             "name": facts["ins"],
             "address": facts["ip"],
             "cluster": facts["cls"],
-            "admin": facts["ip"] == admin_ip,
+            "admin": facts["ip"] == (canonical.host_address(admin_ip) or admin_ip),
             "links": [
                 {"name": "HAProxy", "url": f"/haproxy/{facts['ins']}/"}
                 for _ in range(facts["haproxy"] is not None)

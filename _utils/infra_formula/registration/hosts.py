@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from infra_formula.registration.facts import host_address
+from infra_formula.registration import canonical
+from infra_formula.registration.canonical import host_address
 
 
 def hosts_problems(hosts: Any, admin_ip: str) -> list[str]:
@@ -38,7 +39,7 @@ def hosts_problems(hosts: Any, admin_ip: str) -> list[str]:
         ip = str(host.get("ip") or (key if is_address else admin_ip))
         if address_or_none(ip) is not None and host_address(ip) is None:
             errors.append(f"{path}: expected the address of a machine, got {ip}")
-        first = owners.setdefault(ip, str(key))
+        first = owners.setdefault(str(canonical.address(ip) or ip), str(key))
         if first != str(key):
             errors.append(f"{path}: {ip} is the address of {first} too")
     return errors

@@ -6,26 +6,29 @@ one, or a claim to what belongs to another minion, is refused and reported; the 
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypedDict
 
+from infra_formula import redaction
 from infra_formula.dns import records as dns_records
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
-from infra_formula.registration import facts, hosts
+from infra_formula.registration import canonical, domains, facts, hosts
 from infra_formula.registration.facts import Facts
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 
 PATH = Path("/var/lib/infra/register.json")
 _RUN = "infra_register.run"
 _RESERVED_IDS = ("default", "master")  # names of files in /etc/hosts.d
+_SERVICES = ("portal", "dns", "repo")  # instances of probes, beside those of components
+_DNS_KINDS = ("name", "name6")
+Claim = tuple[str, str]
+"""What one minion alone can have: its kind, and its value in the canonical form."""
 
 
 class Decision(TypedDict):
@@ -45,41 +48,53 @@ def accept(
     """Decide which facts of the mine are accepted.
 
     mine
-        Minion id → facts. The master vouches for the id; everything else is data from an
-        unexternal minion.
+        Minion id → facts. The master vouches for the id; everything else is data from an untrusted
+        minion.
     settings
-        ``nodes`` (the INFRA nodes, each ``key``, ``ip`` and ``seq``), ``reserved`` (name → its
-        owner: names of the portal, wildcards, aliases), ``jobs`` (further ones that are scraped),
-        ``others`` (facts of machines that are not minions, from pillar), ``dns_records`` and
-        ``admin_ip``.
+        What infra/register/settings.jinja makes: ``nodes`` (the INFRA nodes, each ``key``, ``ip``
+        and ``seq``), ``own_id`` and ``own_addresses`` (of this machine), ``components`` (names),
+        ``portal_names``, ``reserved`` (name → its owner), ``dns_records``, ``admin_ip``, ``jobs``
+        (further ones that are scraped), ``domains`` and ``networks`` (where names and addresses may
+        lie), ``cluster`` (that of minions with no other; None: unknown), ``assigned`` (``nodes`` of
+        the pillar: what differs on single minions) and ``others`` (facts of machines that are not
+        minions).
     before
-        The inventory of the last run: its claims to addresses and names come first.
+        The inventory of the last run: its claims come before new ones.
+
+    Each claim to an address, an instance or a name has one owner, whatever the order of the ids:
+    the minion of that id; a machine of the pillar; who the pillar gives it to; who had it in the
+    last run; the only one that claims it. If several new minions claim the same, none has it.
     """
-    nodes: dict[str, Facts] = {}
+    external = {str(k): facts.external_host(k, v) for k, v in settings["others"].items()}
+    rules = _Rules(settings, before or {}, [*mine, *external])
     refused: dict[str, list[str]] = {}
     candidates: dict[str, Facts] = {}
-    external = {str(k): facts.external_host(k, v) for k, v in settings.get("others", {}).items()}
-    for minion_id, value in {**mine, **external}.items():
+    for minion_id, value in sorted({**mine, **external}.items(), key=lambda item: str(item[0])):
         published = _unwrap(value)
         errors = _id_problems(minion_id) or facts.problems(published)
+        if not errors:
+            candidate = _normalize(published)
+            error = rules.identity_problem(minion_id, candidate, minion_id in external)
+            errors = [error] if error else []
         if errors:
-            refused[str(minion_id)[:100]] = errors
-        else:
-            candidates[minion_id] = _normalize(minion_id, published, settings["jobs"], refused)
-    before = before or {}
-    # Machines of the pillar first, then those of the last run, then new ones.
-    order = sorted(candidates, key=lambda i: (i not in external, i not in before, i))
-    claims = _Claims(settings, set(mine) | set(external))
-    rivals = _rivals(candidates, before, external)
-    for minion_id in order:
-        candidate = candidates[minion_id]
-        reason = claims.identity(minion_id, candidate) or rivals.get(minion_id)
-        reasons = [reason] if reason else claims.names(minion_id, candidate)
+            refused[_shown(minion_id)] = errors
+            continue
+        candidates[minion_id] = candidate
+        reasons = rules.drop_invalid(minion_id, candidate, minion_id in external)
+        if reasons:
+            refused[minion_id] = reasons
+    owners = _owners(candidates, set(external), before or {}, rules)
+    nodes: dict[str, Facts] = {}
+    for minion_id, candidate in candidates.items():
+        reason = _identity_taken(minion_id, candidate, owners)
+        if reason:
+            refused[minion_id] = [reason]
+            continue
+        nodes[minion_id] = candidate
+        reasons = _drop_taken(minion_id, candidate, owners)
         if reasons:
             refused.setdefault(minion_id, []).extend(reasons)
-        if not reason:
-            nodes[minion_id] = candidate
-    return {"nodes": dict(sorted(nodes.items())), "refused": dict(sorted(refused.items()))}
+    return {"nodes": nodes, "refused": dict(sorted(refused.items()))}
 
 
 def _unwrap(value: Any) -> Any:
@@ -88,129 +103,340 @@ def _unwrap(value: Any) -> Any:
 
 
 def _id_problems(minion_id: Any) -> list[str]:
-    if not facts.is_name(minion_id):
+    if not canonical.is_name(minion_id):
         return ["expected a minion id of letters, digits, dots, hyphens and underscores"]
-    if minion_id in _RESERVED_IDS:
+    if canonical.name(minion_id) in _RESERVED_IDS:
         return [f"a minion cannot be registered under the id {minion_id!r}"]
     return []
 
 
-def _normalize(
-    minion_id: str, published: Facts, jobs: Iterable[str], refused: dict[str, list[str]]
-) -> Facts:
-    """Facts with normalized addresses, without targets of jobs that are not scraped."""
-    known = {*facts.JOBS, *jobs}
-    targets = []
-    for target in published.get("targets", []):
-        if target["job"] in known:
-            targets.append(target)
-        else:
-            reason = f"target of the job {target['job']!r}, which is not scraped here"
-            refused.setdefault(minion_id, []).append(reason)
+def _normalize(published: Facts) -> Facts:
+    """Facts with addresses in their canonical form, and no other keys than the inventory has."""
     return {
-        "ip": str(facts.host_address(published["ip"])),
+        "ip": str(canonical.host_address(published["ip"])),
         "ins": published["ins"],
         "cls": published["cls"],
         "infra_seq": published.get("infra_seq"),
         "haproxy": published.get("haproxy"),
-        "targets": targets,
+        "targets": list(published.get("targets", [])),
         "dns": [
-            {"address": str(facts.host_address(r["address"])), "names": list(r["names"])}
+            {"address": str(canonical.host_address(r["address"])), "names": list(r["names"])}
             for r in published.get("dns", [])
         ],
     }
 
 
-def _rivals(
-    candidates: dict[str, Facts], before: dict[str, Facts], external: dict[str, Facts]
-) -> dict[str, str]:
-    """New minions that claim the same address or instance name: all are refused."""
-    out: dict[str, str] = {}
-    for key in ("ip", "ins"):
-        claims: dict[str, list[str]] = {}
-        for minion_id, candidate in candidates.items():
-            value = candidate[key]
-            if minion_id not in external and before.get(minion_id, {}).get(key) != value:
-                claims.setdefault(value, []).append(minion_id)
-        for value, who in claims.items():
-            # An instance name that is the id of one of them belongs to that one.
-            losers = [w for w in who if w != value] if key == "ins" and value in who else who
-            for minion_id in losers if len(who) > 1 else ():
-                others = ", ".join(sorted(w for w in who if w != minion_id))
-                out.setdefault(minion_id, f"{key}: {value!r} is claimed by {others} too")
-    return out
+def _shown(minion_id: Any) -> str:
+    return (ascii(minion_id)[1:-1] if isinstance(minion_id, str) else ascii(minion_id))[:100]
 
 
-class _Claims:
-    """Owners of addresses and names, as minions are accepted one by one."""
+def _address_key(node: dict[str, Any]) -> str | None:
+    """The address that the key of an INFRA node is; None if it is a minion id."""
+    return canonical.host_address(node["key"])
 
-    def __init__(self, settings: dict[str, Any], minion_ids: set[Any]) -> None:
-        self.addresses: dict[str, str] = {}
-        self.instances: dict[str, str] = {}
-        self.hosts: dict[tuple[str, int], tuple[str, str]] = {}
+
+class _Rules:
+    """What one minion's facts have to be, whatever others publish."""
+
+    def __init__(
+        self, settings: dict[str, Any], before: dict[str, Facts], ids: Iterable[Any]
+    ) -> None:
+        self.before = before
+        self.namesakes: dict[str, list[str]] = {}
+        for minion_id in sorted({i for i in ids if not _id_problems(i)}):
+            self.namesakes.setdefault(canonical.name(minion_id), []).append(minion_id)
         served, _faults = dns_records.parse(settings["dns_records"], settings["admin_ip"])
         self.reserved = {name: "dns_records" for record in served for name in record["names"]}
-        self.reserved |= {str(n).lower(): str(o) for n, o in settings["reserved"].items()}
+        self.reserved |= {canonical.name(str(n)): str(o) for n, o in settings["reserved"].items()}
         self.wildcards = {n[1:]: o for n, o in self.reserved.items() if n.startswith("*.")}
-        self.minion_ids = {i for i in minion_ids if isinstance(i, str)}
-        self.lower_ids = {i.lower(): i for i in self.minion_ids}
-        self.by_ip = {node["ip"]: node for node in settings["nodes"]}
-        self.by_key = {node["key"]: node for node in settings["nodes"]}
+        self.jobs = {*facts.JOBS, *settings["jobs"]}
+        self.domains = settings["domains"]
+        if self.domains is None:
+            self.domains = domains.site_domains(settings["portal_names"])
+        self.networks = canonical.networks(settings["networks"])
+        self.nodes = [
+            {**node, "ip": canonical.host_address(node["ip"]) or node["ip"]}
+            for node in settings["nodes"]
+        ]
+        self.by_ip = {node["ip"]: node for node in self.nodes}
+        self.by_key = {node["key"]: node for node in self.nodes}
+        self.own_id = settings["own_id"]
+        self.own_addresses = {canonical.host_address(a) for a in settings["own_addresses"]}
+        components = (*settings["components"], *_SERVICES)
+        self.component_instances = {
+            f"{component}-{node['seq']}" for component in components for node in self.nodes
+        }
+        self.assigned = {
+            canonical.host_address(key) or key: _Assigned(values)
+            for key, values in settings["assigned"].items()
+            if isinstance(values, dict)
+        }
+        self.members: dict[str, set[str]] = {}
+        for key, assigned in self.assigned.items() if settings["cluster"] is not None else ():
+            for cluster in assigned.clusters - {settings["cluster"]}:
+                self.members.setdefault(cluster, set()).add(key)
 
-    def identity(self, minion_id: str, candidate: Facts) -> str | None:
-        """Claim a minion's address and instance name; returns why that is refused."""
-        ip, instance = candidate["ip"], candidate["ins"]
-        sequence = candidate["infra_seq"]
-        owner = self.addresses.get(ip)
-        if owner is not None:
-            return f"ip: {ip!r} is {owner}'s; delete the key of the one that is gone"
+    def identity_problem(self, minion_id: str, candidate: Facts, external: bool) -> str | None:
+        """Why a minion is not accepted at all; None if it may be."""
+        ip, sequence = candidate["ip"], candidate["infra_seq"]
         node = self.by_ip.get(ip)
-        if node is not None and node["key"] not in (ip, minion_id):
+        if node is not None and minion_id != node["key"] and ip != _address_key(node):
             return f"ip: {ip!r} is that of the INFRA node {node['key']}"
         if minion_id in self.by_key and self.by_key[minion_id]["ip"] != ip:
             return f"ip: expected {self.by_key[minion_id]['ip']}, as in infra_hosts, got {ip}"
         if sequence is not None and (node is None or node["seq"] != sequence):
             return f"infra_seq: {minion_id} at {ip} is no INFRA node of that number in infra_hosts"
-        owner = self.instances.get(instance)
-        if owner is None and instance != minion_id and instance in self.minion_ids:
-            owner = instance
-        if owner is not None:
-            return f"ins: {instance!r} is {owner}'s"
-        self.addresses[ip] = minion_id
-        self.instances[instance] = minion_id
+        if external:
+            return None
+        if node is None and ip in self.own_addresses and minion_id != self.own_id:
+            return f"ip: {ip!r} is an address of this INFRA node"
+        if node is None and not self._is_of_the_site(minion_id, ip, ip):
+            return f"ip: {ip!r} is in no network of the site (register_networks)"
+        if not self._may_claim_instance(minion_id, ip, candidate["ins"]):
+            return f"ins: {candidate['ins']!r} is that of a component of an INFRA node"
+        if not self._may_join(minion_id, ip, candidate["cls"]):
+            return f"cls: {candidate['cls']!r} is assigned to others (nodes)"
         return None
 
-    def names(self, minion_id: str, candidate: Facts) -> list[str]:
-        """Claim a minion's DNS names and drop those of others; returns the reasons."""
+    def drop_invalid(self, minion_id: str, candidate: Facts, external: bool) -> list[str]:
+        """Drop targets and records that a minion may not have; returns the reasons."""
         reasons = []
+        targets = []
+        for target in candidate["targets"]:
+            fault = self._target_problem(minion_id, candidate["ip"], target, external)
+            if fault:
+                reasons.append(fault)
+            else:
+                targets.append(target)
         records = []
         for record in candidate["dns"]:
+            fault = None if external else self._record_problem(minion_id, candidate["ip"], record)
+            if fault:
+                reasons.append(fault)
+                continue
             names = []
             for name in record["names"]:
-                reason = self._name(minion_id, name, record["address"])
-                if reason:
-                    reasons.append(reason)
+                fault = self._name_problem(minion_id, candidate["ip"], name, external)
+                if fault:
+                    reasons.append(f"dns: {name!r} {fault}")
                 else:
                     names.append(name)
             if names:
                 records.append({"address": record["address"], "names": names})
-        candidate["dns"] = records
+        candidate["targets"], candidate["dns"] = targets, records
         return reasons
 
-    def _name(self, minion_id: str, name: str, address: str) -> str | None:
+    def _target_problem(
+        self, minion_id: str, ip: str, target: dict[str, Any], external: bool
+    ) -> str | None:
+        if target["job"] not in self.jobs:
+            return f"target of the job {target['job']!r}, which is not scraped here"
+        instance, cluster = target.get("ins"), target.get("cls")
+        if external:
+            return None
+        if instance is not None and not self._may_claim_instance(minion_id, ip, instance):
+            return f"targets: ins: {instance!r} is that of a component of an INFRA node"
+        if cluster is not None and not self._may_join(minion_id, ip, cluster):
+            return f"targets: cls: {cluster!r} is assigned to others (nodes)"
+        return None
+
+    def _record_problem(self, minion_id: str, ip: str, record: dict[str, Any]) -> str | None:
+        address = record["address"]
+        node = self.by_ip.get(address)
+        if node is not None and address != ip:
+            return f"dns: {address!r} is the address of the INFRA node {node['key']}"
+        if node is None and not self._is_of_the_site(minion_id, ip, address):
+            return f"dns: {address!r} is in no network of the site (register_networks)"
+        return None
+
+    def _name_problem(self, minion_id: str, ip: str, name: str, external: bool) -> str | None:
         owner = self.reserved.get(name)
         if owner is None and self.wildcards:
             owner = next((o for suffix, o in self.wildcards.items() if name.endswith(suffix)), None)
         if owner is not None:
-            return f"dns: {name!r} is that of {owner}"
-        namesake = self.lower_ids.get(name)
-        if namesake not in (None, minion_id):
-            return f"dns: {name!r} is the name of the minion {namesake}"
-        version = ipaddress.ip_address(address).version
-        first, present = self.hosts.setdefault((name, version), (minion_id, address))
-        if first != minion_id:
-            return f"dns: {name!r} is {first}'s"
-        return None if present == address else f"dns: {name!r} is already {present}"
+            return f"is that of {owner}"
+        same = self.namesakes.get(name, [])
+        if same and minion_id not in same:
+            return f"is the name of the minion {same[0]}"
+        if external:
+            return None
+        assigned = {name for given in self._given(minion_id, ip) for name in given.names}
+        return domains.problem(name, minion_id, assigned, self.domains)
+
+    def _given(self, minion_id: str, ip: str) -> list[_Assigned]:
+        return [self.assigned[key] for key in (minion_id, ip) if key in self.assigned]
+
+    def _is_of_the_site(self, minion_id: str, ip: str, text: str) -> bool:
+        if any(text in given.addresses for given in self._given(minion_id, ip)):
+            return True
+        parsed = canonical.address(text)
+        return parsed is not None and canonical.is_in(parsed, self.networks)
+
+    def _may_claim_instance(self, minion_id: str, ip: str, instance: str) -> bool:
+        key = canonical.name(instance)
+        return (
+            key not in self.component_instances
+            or key == canonical.name(minion_id)
+            or any(key in given.instances for given in self._given(minion_id, ip))
+        )
+
+    def _may_join(self, minion_id: str, ip: str, cluster: str) -> bool:
+        members = self.members.get(cluster)
+        return (
+            members is None
+            or bool(members & {minion_id, ip})
+            or cluster in _clusters(self.before.get(minion_id, {}))
+        )
+
+    def claims_assigned(self, minion_id: str) -> set[Claim]:
+        """What the pillar gives to the minion of this id."""
+        given = self.assigned.get(minion_id)
+        if given is None:
+            return set()
+        claims = {("ip", address) for address in given.own_addresses}
+        claims |= {("ins", instance) for instance in given.instances}
+        return claims | {(kind, name) for kind in _DNS_KINDS for name in given.names}
+
+
+class _Assigned:
+    """What the pillar says of one minion (its entry in ``nodes``); wrong types are left out."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        publishers = [p for p in _mapping(values.get("register")).values() if isinstance(p, dict)]
+        targets = [t for p in publishers for t in _list(p.get("targets")) if isinstance(t, dict)]
+        records = [r for p in publishers for r in _list(p.get("dns")) if isinstance(r, dict)]
+        nodename = [values["nodename"]] if isinstance(values.get("nodename"), str) else []
+        own = [canonical.host_address(values.get("node_ip"))]
+        listed = [name for r in records for name in _list(r.get("names"))]
+        instances = [
+            *nodename,
+            *(t.get("ins") for t in targets),
+            *(p.get("ins") for p in publishers),
+        ]
+        clusters = [values.get("node_cluster"), *(t.get("cls") for t in targets)]
+        self.own_addresses = {a for a in own if a is not None}
+        self.addresses = {canonical.host_address(r.get("address")) for r in records} | set(own)
+        self.names = {canonical.name(n) for n in [*nodename, *listed] if isinstance(n, str)}
+        self.instances = {canonical.name(i) for i in instances if isinstance(i, str)}
+        self.clusters = {c for c in clusters if isinstance(c, str)}
+
+
+def _mapping(value: Any) -> dict[Any, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _clusters(candidate: Facts) -> set[str]:
+    targets = candidate.get("targets", [])
+    return {c for c in [candidate.get("cls"), *(t.get("cls") for t in targets)] if c is not None}
+
+
+# -- claims --------------------------------------------------------------------------------------
+
+
+def _claims(candidate: Facts) -> dict[Claim, str]:
+    """What a minion claims for itself alone → the address of the record, for a name."""
+    claims = {("ip", canonical.host_address(candidate["ip"]) or candidate["ip"]): ""}
+    for instance in (candidate["ins"], *(t.get("ins") for t in candidate["targets"])):
+        if instance is not None:
+            claims["ins", canonical.name(instance)] = ""
+    for record in candidate["dns"]:
+        for name in record["names"]:
+            claims.setdefault((_dns_kind(record["address"]), name), record["address"])
+    return claims
+
+
+def _dns_kind(address: str) -> str:
+    return _DNS_KINDS[":" in address]
+
+
+def _owners(
+    candidates: dict[str, Facts],
+    external: set[str],
+    before: dict[str, Facts],
+    rules: _Rules,
+) -> dict[Claim, list[str]]:
+    """Claim → its owner; or all who claim it, if nobody owns it."""
+    by_claim: dict[Claim, dict[str, str]] = {}
+    for minion_id, candidate in candidates.items():
+        for claim, address in _claims(candidate).items():
+            by_claim.setdefault(claim, {})[minion_id] = address
+    recorded = {i: set(_claims(before[i])) for i in candidates if i in before}
+    assigned = {i: rules.claims_assigned(i) for i in candidates}
+    owners: dict[Claim, list[str]] = {}
+    for claim, addresses in by_claim.items():
+        kind, value = claim
+        same = rules.namesakes.get(value, []) if kind != "ip" else []
+        # Of ids that differ only by case, each has the same right to the name.
+        claimants = [i for i in addresses if not same or i in same]
+        tiers = (
+            same if len(same) == 1 else [],
+            [i for i in claimants if i in external],
+            [i for i in claimants if claim in assigned[i]],
+            [i for i in claimants if claim in recorded.get(i, ())],
+        )
+        first = next((tier[0] for tier in tiers if tier), None)
+        if first is None and kind in _DNS_KINDS and claimants and len(set(addresses.values())) == 1:
+            # Members of a cluster may each register its name.
+            first = min(claimants)
+        owners[claim] = (claimants or sorted(same)) if first is None else [first]
+    return owners
+
+
+def _identity_taken(minion_id: str, candidate: Facts, owners: dict[Claim, list[str]]) -> str | None:
+    """Why a minion cannot have the address or the instance that it claims; None if it can."""
+    for key, value in (("ip", candidate["ip"]), ("ins", canonical.name(candidate["ins"]))):
+        owner = owners[key, value]
+        if owner == [minion_id]:
+            continue
+        if len(owner) > 1:
+            others = ", ".join(o for o in owner if o != minion_id)
+            return f"{key}: {candidate[key]!r} is claimed by {_shortened(others)} too"
+        hint = "; delete the key of the one that is gone" if key == "ip" else ""
+        return f"{key}: {candidate[key]!r} is {owner[0]}'s{hint}"
+    return None
+
+
+def _drop_taken(minion_id: str, candidate: Facts, owners: dict[Claim, list[str]]) -> list[str]:
+    """Drop instances of targets and DNS names that others own; returns the reasons."""
+    reasons = []
+    targets = []
+    for target in candidate["targets"]:
+        owner = owners["ins", canonical.name(target.get("ins") or candidate["ins"])]
+        if owner == [minion_id]:
+            targets.append(target)
+        else:
+            reasons.append(f"targets: ins: {target['ins']!r} {_whose(minion_id, owner)}")
+    records = []
+    first: dict[Claim, str] = {}
+    for record in candidate["dns"]:
+        names = []
+        for name in record["names"]:
+            claim = (_dns_kind(record["address"]), name)
+            address = first.setdefault(claim, record["address"])
+            if owners[claim] != [minion_id]:
+                reasons.append(f"dns: {name!r} {_whose(minion_id, owners[claim])}")
+            elif address != record["address"]:
+                reasons.append(f"dns: {name!r} is already {address}")
+            else:
+                names.append(name)
+        if names:
+            records.append({"address": record["address"], "names": names})
+    candidate["targets"], candidate["dns"] = targets, records
+    return reasons
+
+
+def _whose(minion_id: str, owner: list[str]) -> str:
+    if len(owner) == 1:
+        return f"is {owner[0]}'s"
+    return f"is claimed by {_shortened(', '.join(o for o in owner if o != minion_id))} too"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 120 else f"{text[:119]}…"
 
 
 # -- on an INFRA node ----------------------------------------------------------------------------
@@ -220,12 +446,14 @@ def read_mine(minion: Minion) -> dict[str, Any]:
     """Facts of all minions from the mine, with the present ones of this minion.
 
     Without a master (``salt-call --local``) the mine has no other minions: those of the last run
-    count.
+    count, without machines of the pillar, which may be gone from it.
     """
     minion_id = minion.opts["id"]
     mine = dict(minion.call("mine.get", "*", facts.ALIAS))
     if minion.opts.get("file_client") == "local" and not set(mine) - {minion_id}:
-        mine = {i: {"contract": facts.CONTRACT, **f} for i, f in recorded(minion).items()}
+        last = recorded(minion)
+        others = _recorded_others()
+        mine = {i: {"contract": facts.CONTRACT, **f} for i, f in last.items() if i not in others}
     current = facts.current()
     if current.get("ip"):
         mine[minion_id] = current
@@ -239,6 +467,8 @@ def recorded(minion: Minion) -> dict[str, Facts]:
     """
     try:
         nodes = dict(json.loads(PATH.read_text(encoding="utf-8"))["nodes"])
+        if not all(isinstance(node, dict) for node in nodes.values()):
+            raise TypeError("expected facts of each machine")
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as err:
@@ -250,7 +480,15 @@ def recorded(minion: Minion) -> dict[str, Facts]:
             ) from None
         log.warning("%s is corrupt (%r). It is made again from the mine.", PATH, err)
         return {}
-    return nodes
+    return {i: f for i, f in nodes.items() if not facts.problems({"contract": facts.CONTRACT, **f})}
+
+
+def _recorded_others() -> list[str]:
+    """Machines of the pillar in the inventory of the last run."""
+    try:
+        return list(json.loads(PATH.read_text(encoding="utf-8")).get("others", []))
+    except FileNotFoundError:
+        return []
 
 
 def decide(minion: Minion, settings: dict[str, Any]) -> Decision:
@@ -269,20 +507,14 @@ def decide(minion: Minion, settings: dict[str, Any]) -> Decision:
     return decision
 
 
-def record(nodes: dict[str, Facts]) -> None:
-    """Record the inventory."""
-    atomic.write(PATH, json.dumps({"nodes": nodes}, indent=1, sort_keys=True), 0o644)
+def record(nodes: dict[str, Facts], others: Iterable[str] = ()) -> None:
+    """Record the inventory.
 
-
-class Authorities(TypedDict):
-    """CA certificates of the mine: minion id → PEM.
-
-    ``trusted``: those that the INFRA nodes publish. ``unverified``: those of minions that only
-    claim the address of an INFRA node, and those without an expected fingerprint.
+    others
+        Those in it that are machines of the pillar.
     """
-
-    trusted: dict[str, str]
-    unverified: dict[str, str]
+    data = {"nodes": nodes, "others": sorted(others)}
+    atomic.write(PATH, json.dumps(data, indent=1, sort_keys=True), 0o644)
 
 
 def authorities(
@@ -301,6 +533,17 @@ def authorities(
     return divided_authorities(minion.call("mine.get", "*", facts.ALIAS), nodes, fingerprints)
 
 
+class Authorities(TypedDict):
+    """CA certificates of the mine: minion id → PEM.
+
+    ``trusted``: those that the INFRA nodes publish. ``unverified``: those of minions that only
+    claim the address of an INFRA node, and those without an expected fingerprint.
+    """
+
+    trusted: dict[str, str]
+    unverified: dict[str, str]
+
+
 def divided_authorities(
     mine: dict[str, Any], nodes: list[dict[str, Any]], fingerprints: list[str]
 ) -> Authorities:
@@ -313,7 +556,7 @@ def divided_authorities(
         if is_named:
             who = [node["key"]]
         else:
-            who = [i for i, f in valid.items() if facts.host_address(f["ip"]) == node["ip"]]
+            who = [i for i, f in valid.items() if canonical.host_address(f["ip"]) == node["ip"]]
         for minion_id in who:
             pem = valid.get(minion_id, {}).get("ca")
             if not pem:

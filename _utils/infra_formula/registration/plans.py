@@ -10,11 +10,12 @@ from infra_formula.dns import dnsmasq
 from infra_formula.errors import InvalidInput
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
-from infra_formula.registration import facts, generated, inventory
+from infra_formula.registration import canonical, facts, generated, inventory
 from infra_formula.registration.facts import Facts
 from infra_formula.state import Plan
 
 _LIST_LIMIT = 40
+_REASONS = 5  # of one minion that a warning names
 
 
 def publish(
@@ -30,7 +31,7 @@ def publish(
     data = dict(data)
     if infra_nodes is not None and not data.get("ip"):
         data["ip"] = facts.address_towards(infra_nodes)
-    names = [name for name in map(str.lower, dns_names) if facts.is_dns_name(name)]
+    names = [name for name in map(str.lower, dns_names) if canonical.is_dns_name(name)]
     if names:
         data["dns"] = [{"address": data["ip"], "names": names}, *data.get("dns", [])]
     if ca is not None and Path(ca).is_file():
@@ -85,16 +86,21 @@ def accept(minion: Minion, settings: dict[str, Any]) -> Plan:
     decision = inventory.decide(minion, settings)
     nodes, refused = decision["nodes"], decision["refused"]
     addresses = {node["ip"] for node in nodes.values()}
-    warnings = [f"refused: {who}: {reason}" for who in refused for reason in refused[who]]
+    warnings = [
+        f"refused: {who}: {_first(refused[who], _REASONS, '; ')}"
+        for who in list(refused)[:_LIST_LIMIT]
+    ]
+    if len(refused) > _LIST_LIMIT:
+        warnings.append(f"refused: {len(refused) - _LIST_LIMIT} more minions")
     warnings += [
         f"missing: infra_hosts[{node['key']!r}]: no minion with the address {node['ip']} is "
         "registered"
         for node in settings["nodes"]
-        if node["ip"] not in addresses
+        if (canonical.host_address(node["ip"]) or node["ip"]) not in addresses
     ]
     comment = f"{len(nodes)} machines are registered."
     if refused:
-        comment += f" Facts of {len(refused)} are refused: {', '.join(sorted(refused))}."
+        comment += f" Facts of {len(refused)} are refused: {_first(sorted(refused))}."
     kinds = {
         "joined": sorted(set(nodes) - set(before)),
         "left": sorted(set(before) - set(nodes)),
@@ -109,9 +115,15 @@ def accept(minion: Minion, settings: dict[str, Any]) -> Plan:
         changes=changes,
         comment=comment,
         would=f"The inventory would change. {comment}",
-        apply=partial(inventory.record, nodes),
+        apply=partial(inventory.record, nodes, settings["others"]),
         warnings=warnings,
     )
+
+
+def _first(items: list[str], limit: int = _LIST_LIMIT, separator: str = ", ") -> str:
+    """The first of some items, and how many there are besides."""
+    more = [f"{len(items) - limit} more"] if len(items) > limit else []
+    return separator.join([*items[:limit], *more])
 
 
 def targets(minion: Minion, root: str, settings: dict[str, Any], group: str) -> Plan:

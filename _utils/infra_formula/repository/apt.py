@@ -18,7 +18,8 @@ from urllib.parse import unquote
 
 from infra_formula import process
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.repository import systems
+from infra_formula.fileset import atomic
+from infra_formula.repository import logins, systems
 
 ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 _LOCK_SECONDS = 60
@@ -29,7 +30,8 @@ def sources_text(upstreams: list[dict[str, Any]], arch: str) -> str:
     """Sources in deb822 format.
 
     upstreams
-        ``name``, ``url``, ``suite``, ``components``, and ``keyring`` (path) or ``trusted``.
+        ``name``, ``url`` (without a login), ``suite``, ``components``, and ``keyring`` (path) or
+        ``trusted``.
     arch
         Debian's name of the architecture.
     """
@@ -64,6 +66,8 @@ def config_text(root: str, arch: str, proxies: dict[str, str] | None = None) -> 
     """
     lines = [
         f'Dir "{root}/";',
+        # Nobody else can enter its directory.
+        'APT::Sandbox::User "root";',
         f'Dir::State::status "{root}/var/lib/dpkg/status";',
         f'APT::Architecture "{arch}";',
         f'APT::Architectures {{ "{arch}"; }};',
@@ -80,7 +84,7 @@ def config_text(root: str, arch: str, proxies: dict[str, str] | None = None) -> 
     ]
     for host, proxy in sorted((proxies or {}).items()):
         if not re.fullmatch(r"DIRECT|https?://[^\s\"'\\;{}]+", proxy):
-            raise InvalidInput(f"proxy_env: expected the URL of a proxy, got {proxy!r}")
+            raise InvalidInput("proxy_env: expected the URL of a proxy, without blanks or quotes")
         lines += [f'Acquire::{kind}::Proxy::{host} "{proxy}";' for kind in ("http", "https")]
     return "\n".join(lines) + "\n"
 
@@ -173,7 +177,14 @@ def resolve(
         )
     debian = systems.ARCHES[arch]
     base = Path(root).resolve()
-    _make_root(base, sources_text(upstreams, debian), config_text(str(base), debian, proxies))
+    _make_root(
+        base,
+        {
+            "etc/apt/sources.list.d/upstream.sources": sources_text(upstreams, debian),
+            "etc/apt/auth.conf.d/upstream.conf": logins.apt_text(upstreams),
+            "apt.conf": config_text(str(base), debian, proxies),
+        },
+    )
     apt = _Apt(base, timeout)
 
     answer = apt.run("apt-get", "update", "-q")
@@ -229,8 +240,9 @@ class _Apt:
         return process.run(argv, env=self.env, timeout=self.timeout)
 
 
-def _make_root(base: Path, sources: str, config: str) -> None:
+def _make_root(base: Path, files: dict[str, str]) -> None:
     for folder in (
+        "etc/apt/auth.conf.d",
         "etc/apt/sources.list.d",
         "etc/apt/preferences.d",
         "etc/apt/apt.conf.d",
@@ -241,8 +253,9 @@ def _make_root(base: Path, sources: str, config: str) -> None:
     ):
         (base / folder).mkdir(parents=True, exist_ok=True)
     (base / "var/lib/dpkg/status").write_text("", encoding="utf-8")
-    (base / "etc/apt/sources.list.d/upstream.sources").write_text(sources, encoding="utf-8")
-    (base / "apt.conf").write_text(config, encoding="utf-8")
+    for rel, text in files.items():
+        # Logins of upstreams and proxies are in two of them.
+        atomic.write(base / rel, text, 0o600)
 
 
 def _complaints(stderr: str) -> list[str]:

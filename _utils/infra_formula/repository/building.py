@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from salt.exceptions import CommandExecutionError
 
-from infra_formula import paths
+from infra_formula import credentials, paths
 from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
 from infra_formula.repository import (
@@ -25,12 +25,14 @@ from infra_formula.repository import (
     dnf,
     fetching,
     indexes,
+    logins,
     marker,
     package_store,
     releases,
     rpm_signatures,
     sealing,
     systems,
+    upstream_dates,
     upstream_keys,
 )
 
@@ -56,8 +58,10 @@ def build(
     home, name = plan["home"], plan["name"]
     folder = Path(releases.work(home, name))
     proxy_env = transfer.get("proxy_env") or {}
-    cache = Path(transfer.get("cache") or paths.CACHE_DIR / "repo", name)
-    found = [_resolve(minion, cache, target, proxy_env, force) for target in plan["targets"]]
+    cache = Path(transfer.get("cache") or _private_cache(), name)
+    state_folder = Path(transfer.get("state") or paths.STATE_DIR / "repo", name)
+    dates = state_folder / "upstream-dates.json"
+    found = [_resolve(minion, cache, target, proxy_env, force, dates) for target in plan["targets"]]
     _refuse_missing(found)
     fetched = _fetch(minion, home, name, folder, found, transfer)
     packages = [package for target in found for package in target["packages"]]
@@ -81,6 +85,13 @@ def build(
         path = releases.publish(home, name, str(stage))
     package_store.sweep(home, name)
     return outcome(path, info, before, True, fetched)
+
+
+def _private_cache() -> Path:
+    """Directory of the solvers, which nobody but root can enter: they have logins in it."""
+    paths.CACHE_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+    paths.CACHE_DIR.chmod(0o700)
+    return paths.CACHE_DIR / "repo"
 
 
 def outcome(
@@ -107,9 +118,18 @@ def outcome(
 
 
 def _resolve(
-    minion: Minion, cache: Path, target: dict[str, Any], proxy_env: dict[str, str], force: bool
+    minion: Minion,
+    cache: Path,
+    target: dict[str, Any],
+    proxy_env: dict[str, str],
+    force: bool,
+    dates: Path,
 ) -> dict[str, Any]:
-    """A target with the packages that it needs."""
+    """A target with the packages that it needs.
+
+    dates
+        Record of how new the indexes of the upstreams were.
+    """
     root = cache / target["id"]
     root.mkdir(parents=True, exist_ok=True)
     upstreams = [upstream_keys.with_key_files(minion, root, upstream, target, proxy_env, force)
@@ -124,15 +144,23 @@ def _resolve(
                 if u["url"].startswith("http")
             }
             answer = apt.resolve(str(root), upstreams, target["arch"], target["names"], proxies)
+            upstream_dates.refuse_older(dates, target["id"], upstream_dates.of_apt(root))
         elif target["names"]:
             proxies = {u["name"]: proxy_for(u["baseurls"][0], proxy_env) for u in upstreams}
             answer = dnf.resolve(
                 str(root), upstreams, target["arch"], target["releasever"], target["names"], proxies
             )
+            indexes_of_yum = upstream_dates.of_dnf(root, upstreams)
+            upstream_dates.refuse_older(dates, target["id"], indexes_of_yum)
     except CommandExecutionError as exc:
         raise CommandFailed(f"{target['id']}: {exc}") from exc
     packages = [
-        {**package, "target": target["id"], "path": _path(target, package["file"])}
+        {
+            **package,
+            "login": logins.of_url(package["url"], upstreams),
+            "target": target["id"],
+            "path": _path(target, package["file"]),
+        }
         for package in answer["packages"]
     ]
     for entry in target["urls"]:
@@ -192,7 +220,9 @@ def _fetch(
 ) -> int:
     """Have every package in the store; sets ``sha256`` and ``size`` of each. Returns the bytes."""
     alias_file = folder / "cache" / "alias.json"
-    alias = contents.read_json(str(alias_file))
+    # A former release had logins in these addresses.
+    former = contents.read_json(str(alias_file))
+    alias = {credentials.redact_urls(key, "").replace("//@", "//"): former[key] for key in former}
     packages = [package for target in found for package in target["packages"]]
     for package in packages:
         kind, _, digits = package["checksum"].partition(":")
@@ -210,6 +240,7 @@ def _fetch(
             "checksum": package["checksum"],
             "size": package["size"],
             "name": package["file"],
+            "login": package.get("login"),
         }
         for package in to_fetch.values()
     ]

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from infra_formula.errors import InvalidInput
 from infra_formula.parameters import schema
-from infra_formula.repository import request_rules, systems
+from infra_formula.repository import logins, request_rules, systems
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PACKAGE = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9+._:~*?-]*(=[A-Za-z0-9+._:~-]+)?")
@@ -118,6 +118,7 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
         {**target, "upstreams": [_decisive(upstream) for upstream in target["upstreams"]]}
         for target in targets
     ]
+    decisive = logins.without(decisive)
     text = json.dumps([result["keep"], request.get("key_file") or "", decisive], sort_keys=True)
     return {**result, "fingerprint": hashlib.sha256(text.encode()).hexdigest()}
 
@@ -304,26 +305,33 @@ def _upstream(
         "trusted": bool(entry.get("trusted")),
     }
     parts = address.split()
+    bare, found = logins.separate(parts if info["family"] == "rpm" else parts[:1])
+    parts = bare if info["family"] == "rpm" else [*bare, *parts[1:]]
+    fault = logins.problem(bare, found, info["family"])
+    if fault:
+        errors.append(f"{where}.baseurl: {fault}")
+    if found:
+        common["logins"] = found
     for url in parts if info["family"] == "rpm" else parts[:1]:
         if urlsplit(url).scheme not in ("http", "https", "file"):
             errors.append(f"{where}.baseurl: expected an http, https or file URL, got {url!r}")
-    if not _ADDRESS.fullmatch(address):
+    if not _ADDRESS.fullmatch(" ".join(parts)):
         # It goes into configuration files of apt and dnf.
-        errors.append(f"{where}.baseurl: {address!r} has characters that no address has")
+        errors.append(f"{where}.baseurl: {' '.join(parts)!r} has characters that no address has")
     if info["family"] == "rpm":
         if entry.get("minor") and "minor_release" in variables:
             parts = [p.replace("$releasever", str(variables["minor_release"])) for p in parts]
         return {**common, "baseurls": parts, "meta": entry.get("meta") or {}}
     flat = len(parts) == 2 and parts[1].endswith("/")
     if len(parts) < 3 and not flat:
-        errors.append(f"{where}.baseurl: expected 'URL suite components', got {address!r}")
+        errors.append(f"{where}.baseurl: expected 'URL suite components', got {' '.join(parts)!r}")
     return {**common, "url": parts[0] if parts else "", "suite": "".join(parts[1:2]),
             "components": parts[2:]}  # fmt: skip
 
 
 def _urls(
     items: list[Any], family: str, region: str, variables: dict[str, Any], errors: list[str]
-) -> list[dict[str, str]]:
+) -> list[dict[str, Any]]:
     found = []
     for index, item in enumerate(items):
         entry = {"url": item} if isinstance(item, str) else item
@@ -331,6 +339,7 @@ def _urls(
         if region == "china":
             url = url.replace("//repo.pigsty.io/", "//repo.pigsty.cc/")
         where = f"repo_url_packages[{index}]"
+        (url,), login = logins.separate([url])
         errors += _checksum_problems(where, {**entry, "url": url})
         if urlsplit(url).scheme not in ("http", "https", "file"):
             errors.append(f"{where}: expected an http, https or file URL, got {url!r}")
@@ -344,7 +353,8 @@ def _urls(
         kind = name.rpartition(".")[2]
         if kind in ("deb", "rpm") and kind != family:
             continue
-        found.append({"url": url, "name": name, "checksum": checksum or ""})
+        package: dict[str, Any] = {"url": url, "name": name, "checksum": checksum or ""}
+        found.append({**package, "login": login[url]} if login else package)
     return found
 
 

@@ -17,9 +17,10 @@ from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.pki import authority, certificates
 from infra_formula.registration import inventory
-from infra_formula.repository import catalogue, client_trust, other_sources, plans, signing
+from infra_formula.repository import catalogue, client_trust, logins, other_sources, plans, signing
 from infra_formula.state import Plan
 
+_APT_LOGINS = "/etc/apt/auth.conf.d"
 _GRACE = 30.0  # seconds
 
 
@@ -149,7 +150,7 @@ def plan_repository(
     See the state ``infra_node.repository``.
     """
     folder, suffix = plans.sources_directory(minion.grains["os_family"])
-    files = {} if request is None else _upstreams(minion, request, suffix, test)
+    files, login_files = ({}, {}) if request is None else _upstreams(minion, request, suffix, test)
     faults = _add_definitions(minion, files, nodes, ports, folder, suffix, wait, test)
     if nodes and len(faults) == len(nodes) and not _is_defined(nodes, ports, folder, suffix):
         if test:
@@ -157,6 +158,8 @@ def plan_repository(
         raise CommandFailed(f"no repository within {wait} s: {'; '.join(faults)}")
     plan = FileSet("client-repo", folder).plan(files)
     plan.refuse_unmanaged()
+    login_plan = FileSet("client-repo-logins", _APT_LOGINS).plan(login_files)
+    login_plan.refuse_unmanaged()
     managed = [Path(rel).name for rel in files]
     disable = exclusive and bool(files)
     switched = other_sources.switch(not disable, managed, test=True)
@@ -164,6 +167,8 @@ def plan_repository(
     sources = ", ".join(node["ip"] for node in nodes) or "its own sources"
 
     def apply() -> None:
+        if login_plan.has_changes:
+            login_plan.apply()
         plan.apply()
         other_sources.switch(not disable, managed)
         try:
@@ -176,7 +181,11 @@ def plan_repository(
             warnings[:] = [f"The machine's own sources cannot be read: {err}"]
 
     return Plan(
-        changes={**plan.diff, **dict.fromkeys(switched, "disabled" if disable else "enabled")},
+        changes={
+            **plan.diff,
+            **login_plan.diff,
+            **dict.fromkeys(switched, "disabled" if disable else "enabled"),
+        },
         comment=f"This machine installs from {sources}.",
         would=f"This machine would install from {sources}.",
         apply=apply,
@@ -184,11 +193,14 @@ def plan_repository(
     )
 
 
-def _upstreams(minion: Minion, request: dict[str, Any], suffix: str, test: bool) -> dict[str, File]:
-    """Definitions of the upstreams that this machine fits, as files of a set."""
+def _upstreams(
+    minion: Minion, request: dict[str, Any], suffix: str, test: bool
+) -> tuple[dict[str, File], dict[str, File]]:
+    """The upstreams that this machine fits: their definitions, and apt's files of their logins."""
     plan = catalogue.plan(request)["targets"][0]
     folder = "/etc/apt/keyrings" if suffix == "sources" else str(paths.PKI / "rpm-gpg")
     files: dict[str, File] = {}
+    login_files: dict[str, File] = {}
     for upstream in plan["upstreams"]:
         # Under test=True, a key that has to be fetched first is not.
         key = f"{folder}/infra-{upstream['name']}.asc"
@@ -197,8 +209,13 @@ def _upstreams(minion: Minion, request: dict[str, Any], suffix: str, test: bool)
             if plan["family"] == "deb" and key not in ("", upstream["signed_by"]):
                 key = signing.for_apt(key)
         text = client_trust.upstream_text(upstream, plan["family"], key)
-        files[f"infra-{upstream['name']}.{suffix}"] = {"text": text}
-    return files
+        rel = f"infra-{upstream['name']}.{suffix}"
+        files[rel] = {"text": text}
+        if plan["family"] == "deb":
+            login_files.update(logins.apt_file(upstream))
+        elif upstream.get("logins"):
+            files[rel] = {"text": text, "mode": "0600", "secret": True}
+    return files, login_files
 
 
 def _for_target(upstream: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+from infra_formula import credentials
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
-from infra_formula.repository import client_sources, signing
+from infra_formula.repository import client_sources, connections, logins, signing
 
 _LARGEST = 200_000  # bytes; a definition is a few kB
 
@@ -164,6 +165,7 @@ def upstream_text(upstream: dict[str, Any], family: str, key: str) -> str:
     meta = {
         "name": f"{upstream['name']} $releasever - $basearch",
         "baseurl": "\n          ".join(upstream["baseurls"]),
+        **logins.dnf_options(upstream),
         "enabled": 1,
         "gpgcheck": 0 if upstream["trusted"] else 1,
         "repo_gpgcheck": 0 if upstream["trusted"] else 1,
@@ -205,6 +207,10 @@ def upstream_key(minion: Minion, upstream: dict[str, Any], folder: str) -> str:
     if upstream["signed_by"]:
         data = Path(upstream["signed_by"]).read_bytes()
     for url in upstream["gpgkey"]:
+        if credentials.userinfo(url):
+            # Salt's cache has the address in the name of the file.
+            data += connections.read(url)
+            continue
         cached = minion.call("cp.cache_file", url)
         if not cached:
             raise CommandFailed(f"{url}: the key of {upstream['name']} cannot be fetched")

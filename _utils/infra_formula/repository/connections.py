@@ -10,6 +10,7 @@ import random
 import ssl
 import time
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -126,8 +127,12 @@ class Session:
         self.open.clear()
 
     @contextlib.contextmanager
-    def get(self, url: str, offset: int) -> Any:
-        """Ask for a file from an offset on: a stream, and the status of the answer."""
+    def get(self, url: str, offset: int, login: Sequence[str] | None = None) -> Any:
+        """Ask for a file from an offset on: a stream, and the status of the answer.
+
+        A login is sent to the host of the URL, and to none that it redirects to.
+        """
+        owner = _host(url)
         if urlsplit(url).scheme == "file":
             try:
                 with Path(unquote(urlsplit(url).path)).open("rb") as stream:
@@ -137,7 +142,7 @@ class Session:
                 raise FinalError("there is no such file") from exc
             return
         for _hop in range(REDIRECTS + 1):
-            response = self._ask(url, offset)
+            response = self._ask(url, offset, login if _host(url) == owner else None)
             if response.status in _REDIRECT_STATUS:
                 response.read()
                 target = urljoin(url, response.headers.get("Location", ""))
@@ -156,7 +161,9 @@ class Session:
             return
         raise FinalError(f"more than {REDIRECTS} redirections, the last one to {url}")
 
-    def _ask(self, url: str, offset: int) -> http.client.HTTPResponse:
+    def _ask(
+        self, url: str, offset: int, login: Sequence[str] | None = None
+    ) -> http.client.HTTPResponse:
         parts = urlsplit(url)
         proxy = proxy_for(url, self.proxy_env)
         key = (parts.scheme, parts.netloc, proxy)
@@ -172,6 +179,8 @@ class Session:
         if offset:
             headers["Range"] = f"bytes={offset}-"
         headers.update(_credentials(parts, proxy if parts.scheme == "http" else ""))
+        if login:
+            headers["Authorization"] = _basic(*login)
         try:
             self.open[key].request("GET", path, headers=headers)
             return self.open[key].getresponse()
@@ -180,15 +189,23 @@ class Session:
             if fresh:
                 raise
             # The server had closed an idle connection: that is no failure.
-            return self._ask(url, offset)
+            return self._ask(url, offset, login)
+
+
+def _host(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
 def _credentials(parts: Any, proxy: str) -> dict[str, str]:
     found = {}
     for header, where in (("Authorization", parts), ("Proxy-Authorization", urlsplit(proxy))):
         if where.username:
-            pair = f"{unquote(where.username)}:{unquote(where.password or '')}"
-            found[header] = "Basic " + b64encode(pair.encode()).decode()
+            found[header] = _basic(unquote(where.username), unquote(where.password or ""))
     return found
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from infra_formula import process
 from infra_formula.errors import CommandFailed
+from infra_formula.repository import logins
 
 
 def interpreter(dnf: str = "") -> str:
@@ -52,7 +53,8 @@ def resolve(
     """The packages wanted, and all that they need, as dnf's solver finds them.
 
     upstreams
-        ``name``, ``baseurls``, ``keys`` (files), ``trusted``, ``meta`` (dnf's own options).
+        ``name``, ``baseurls``, ``logins``, ``keys`` (files), ``trusted``, ``meta`` (dnf's own
+        options).
     releasever
         Value of ``$releasever``.
     names
@@ -77,6 +79,7 @@ def resolve(
                 "baseurl": upstream["baseurls"],
                 "gpgkey": [Path(key).as_uri() for key in upstream["keys"]],
                 "options": options(upstream),
+                "login": logins.dnf_options(upstream),
                 "proxy": (proxies or {}).get(upstream["name"], ""),
             }
             for upstream in upstreams

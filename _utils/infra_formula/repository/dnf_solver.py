@@ -47,6 +47,8 @@ def _solve(request: dict[str, Any]) -> dict[str, Any]:
         repo.gpgkey = wanted["gpgkey"]
         repo.skip_if_unavailable = False
         repo.metadata_expire = 0
+        for key, value in wanted["login"].items():
+            setattr(repo, key, value)
         if wanted["proxy"]:
             repo.proxy = wanted["proxy"]
         for key, value in wanted["options"].items():

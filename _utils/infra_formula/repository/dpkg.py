@@ -7,7 +7,6 @@ configured; apt then refuses everything until they are.
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import struct
 import time
@@ -15,11 +14,11 @@ from pathlib import Path
 
 import salt.utils.path
 
-from infra_formula import process
+from infra_formula import process, redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.state import Plan
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 ADMIN = Path("/var/lib/dpkg")
 _LOCKS = ("lock-frontend", "lock")
 _FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on 64-bit Linux

@@ -5,14 +5,13 @@ What is there was verified when it came. Beside it ``partial`` holds what an int
 got so far; the next one goes on from there (HTTP range requests).
 
 An *item* is a mapping: ``url``; ``checksum`` (``sha256:…``, may be empty); ``size`` in bytes
-(0 for unknown); ``name``, for messages.
+(0 for unknown); ``name``, for messages; ``login`` (user and password), if it needs one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import logging
 import queue
 import shutil
 import socket
@@ -23,11 +22,12 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from infra_formula import redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
 from infra_formula.repository import connections, package_store
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 SLOWEST = 1024
 """Bytes per second below which an upstream counts as hung."""
 
@@ -284,7 +284,7 @@ def _transfer(
                     for digest in hashes:
                         digest.update(chunk)
         if not (size and have == size):
-            with session.get(item["url"], have) as (stream, status):
+            with session.get(item["url"], have, item.get("login")) as (stream, status):
                 if have and status != 206:
                     out.truncate(0)
                     hashes = [hashlib.new(d.name, usedforsecurity=False) for d in hashes]

@@ -19,6 +19,7 @@ from infra_formula.repository import (
     catalogue,
     contents,
     lock,
+    logins,
     marker,
     releases,
     sealing,
@@ -49,6 +50,7 @@ def pack(
                 f"{Path(home, name)}: not complete, so it is not packed:\n"
                 + "\n".join(state["problems"] or ["there is no repository"])
             )
+        logins.refuse_published(state["info"].get("upstreams", []), str(Path(home, name)))
         real = Path(state["path"])
         if not archive:
             targets = state["info"].get("targets") or [systems.this_target(minion)]

@@ -6,11 +6,11 @@ One INFRA node builds a repository for any number of operating systems and archi
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 from typing import Any
 
+from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.repository import (
     building,
@@ -22,7 +22,7 @@ from infra_formula.repository import (
     signatures,
 )
 
-log = logging.getLogger(__name__)
+log = redaction.logger(__name__)
 
 
 # -- building ------------------------------------------------------------------------------------

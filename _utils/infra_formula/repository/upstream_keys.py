@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from salt.exceptions import CommandExecutionError
 
+from infra_formula import redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
@@ -76,7 +77,7 @@ def _key_file(
             data = _key_data(minion, source, proxy_env)
             file = Path(signing.keyring(data, str(root / "keys" / tag), expected)[0])
     except (CommandExecutionError, OSError) as exc:
-        raise CommandFailed(f"{where}: {parameter} {source[:80]}: {exc}") from exc
+        raise CommandFailed(f"{where}: {parameter} {redaction.scrub(source)[:80]}: {exc}") from exc
     return str(file)
 
 

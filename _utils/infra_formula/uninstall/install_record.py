@@ -178,10 +178,14 @@ def missing_from_record(component: str, names: Kinds) -> dict[str, list[str]]:
 def add(component: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
     """Add to the record of a component; what it has already stays."""
     everything = record()
+    added = False
     for kind, names in entries.items():
         for name, was in names.items():
-            everything.setdefault(component, {}).setdefault(kind, {}).setdefault(name, was)
-    _write(everything)
+            known = everything.setdefault(component, {}).setdefault(kind, {})
+            added = added or name not in known
+            known.setdefault(name, was)
+    if added:
+        _write(everything)
 
 
 def forget(component: str, kind: str, names: Iterable[str]) -> None:
