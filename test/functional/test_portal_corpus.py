@@ -343,7 +343,8 @@ ENCODED = (
 )  # fmt: skip
 REDIRECTING = [
     *((HOME, p) for p in ("/", "/ui/vmetrics/", "/ui/vmetrics", "/%75i/vlogs/", "/ui//haproxy/",
-                          "/pigsty", "/files", "/haproxy", "/vmetrics", "/plain/")),
+                          "/pigsty", "/files", "/haproxy", "/vmetrics", "/plain/", "/moved/")),
+    ("plain.pigsty", "/moved/"), ("site.pigsty", "/moved/"),
     ("basic.pigsty", "/"), ("oidc.pigsty", "/"), ("site.pigsty", "/files"), ("site.pigsty", "/"),
     ("vault.pigsty", "/open-files"), ("a.wild.pigsty", "/"),
 ]  # fmt: skip

@@ -60,6 +60,9 @@ location ~ ^/alias/(.*)$ {{
 location = /exact/.env {{
     root {files};
 }}
+location /moved/ {{
+    rewrite ^/moved/(.*)$ /$1 permanent;
+}}
 location /said {{
     add_header X-Said yes;
     return 200 said;
