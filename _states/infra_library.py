@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     __salt__: dict[str, Any]
 
 
-def synced(name: str, environment: str) -> dict[str, Any]:
+def synced(name: str, environment: str, files: str = "") -> dict[str, Any]:
     """The library, modules and states are those of the run's environment.
 
     name
         Of the state only.
     environment
         The salt environment that the run takes its files from.
+    files
+        Directory of the formula's templates, which the library reads on the target. salt-ssh sends
+        a target those files only that the arguments of its states name.
 
     Under ``test=True`` too they are synced: this fills a cache only.
     """

@@ -6,6 +6,7 @@ infra-sync-modules-loaded:
 {% if site.by_ssh %}
   infra_library.synced:
     - environment: {{ yaml(saltenv) }}
+    - files: salt://infra
     - reload_modules: true
 {% else %}
   test.nop:

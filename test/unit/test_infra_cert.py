@@ -5,8 +5,9 @@ import ipaddress
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from infra_formula.pki import certificates as infra_cert
 from infra_formula.pki import inventory
@@ -137,3 +138,37 @@ def test_whom_nginx_serves_a_certificate_for(tmp_path):
         str(conf / "cert" / "pigsty.crt"): ["a"],
         "/etc/o.crt": ["own"],
     }
+
+
+class OldCertificate:
+    """A certificate as cryptography 38 has it, which Debian 12 ships."""
+
+    def __init__(self, cert):
+        self.issuer, self.signature = cert.issuer, cert.signature
+        self.tbs_certificate_bytes = cert.tbs_certificate_bytes
+        self.signature_hash_algorithm = cert.signature_hash_algorithm
+        self.not_valid_before = cert.not_valid_before_utc.replace(tzinfo=None)
+        self.not_valid_after = cert.not_valid_after_utc.replace(tzinfo=None)
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ec", "ed25519"])
+def test_certificates_are_verified_with_a_cryptography_of_a_distribution(kind):
+    keys = {
+        "rsa": lambda: rsa.generate_private_key(65537, 2048),
+        "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
+        "ed25519": ed25519.Ed25519PrivateKey.generate,
+    }
+    digest = None if kind == "ed25519" else hashes.SHA256()
+    key, other = keys[kind](), keys[kind]()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")])
+    begin = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+    end = begin + datetime.timedelta(days=9)
+    signed, foreign = (
+        x509.CertificateBuilder(name, name, each.public_key(), 1, begin, end).sign(each, digest)
+        for each in (key, other)
+    )
+    old = OldCertificate(signed)
+    infra_cert.verify_issued_by(old, signed)
+    with pytest.raises(InvalidSignature):
+        infra_cert.verify_issued_by(old, foreign)
+    assert (infra_cert.not_before(old), infra_cert.not_after(old)) == (begin, end)

@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
+import salt.config
 import salt.modules.systemd_service as salt_service
 import salt.modules.x509_v2 as salt_x509
 from cryptography import x509
@@ -576,3 +577,21 @@ class TestKeyOfThePortal:
         # The timer keeps the mode when it renews.
         issuing.renew(site.minion, str(crt), force=True)
         assert mode(key) == 0o600
+
+
+def test_a_minion_without_salt_s_x509_signs_all_the_same(tmp_path):
+    """Salt 3006 and 3007 load no x509 by their defaults."""
+    opts = salt.config.minion_config(None)
+    bare = Minion({}, {**opts, "cachedir": str(tmp_path), "extension_modules": str(tmp_path)})
+    key = tmp_path / "ca.key"
+    key.write_text(infra_cert_sign._x509(bare, "create_private_key", algo="rsa", keysize=2048))
+    text = infra_cert_sign._x509(
+        bare,
+        "create_certificate",
+        signing_private_key=str(key),
+        private_key=str(key),
+        CN="ca",
+        basicConstraints="critical, CA:TRUE",
+        days_valid=3,
+    )
+    assert text.startswith("-----BEGIN CERTIFICATE-----")

@@ -3,12 +3,14 @@
 import base64
 import html
 import importlib
+import inspect
 import json
 import logging
 import pkgutil
 import shlex
 import time
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import quote, quote_plus
 
 import infra_formula
@@ -418,3 +420,14 @@ def test_ordinary_words_are_secret_only_where_a_secret_is_expected():
 def test_user_and_password_of_a_url_are_separated_from_it(url, bare, user):
     assert credentials.without_userinfo(url) == bare
     assert credentials.userinfo(url) == user
+
+
+def test_what_salt_sets_in_the_globals_of_a_function_reaches_the_module():
+    """``__low__`` and ``__env__`` of a state; Salt sets them where the function it calls looks."""
+    module = ModuleType("infra_guarded")
+    module.redaction = redaction
+    source = "def state(name):\n    return {'name': name, 'changes': {}, 'comment': __env__}\n"
+    exec(source + "redaction.guard(globals())", module.__dict__)  # noqa: S102
+    with func_globals_inject(module.state, __env__="dev"):
+        assert module.state("some")["comment"] == "dev"
+    assert list(inspect.signature(module.state).parameters) == ["name"]

@@ -34,7 +34,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
+import salt.loader
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from infra_formula import paths, redaction
@@ -197,10 +197,10 @@ def issue(minion: Minion, name: str, spec: dict[str, Any]) -> list[str]:
             if not folder.exists():
                 folder.mkdir(parents=True, mode=0o755)
         if not _is_usable(key):
-            text = minion.call("x509.create_private_key", algo="rsa", keysize=2048)
+            text = _x509(minion, "create_private_key", algo="rsa", keysize=2048)
             write_file(key, text, spec["key_mode"], spec["group"])
             written.append(key)
-        text = minion.call("x509.create_certificate", private_key=key, **_arguments(spec))
+        text = _x509(minion, "create_certificate", private_key=key, **_arguments(spec))
         write_file(name, text, spec["cert_mode"], spec["group"])
     except OSError as err:
         raise CommandFailed(f"{name} cannot be written: {err}") from err
@@ -227,7 +227,7 @@ def create_ca(
         Domains and networks for which alone its certificates are valid; none for any.
     """
     if not Path(private_key).exists():
-        text = minion.call("x509.create_private_key", algo="rsa", keysize=4096)
+        text = _x509(minion, "create_private_key", algo="rsa", keysize=4096)
         write_file(private_key, text, "0600")
     extensions: dict[str, Any] = {}
     if name_constraints:
@@ -235,8 +235,9 @@ def create_ca(
             "critical": True,
             "permitted": permitted_names(name_constraints),
         }
-    text = minion.call(
-        "x509.create_certificate",
+    text = _x509(
+        minion,
+        "create_certificate",
         signing_private_key=private_key,
         private_key=private_key,
         CN=common_name,
@@ -299,6 +300,18 @@ def renew_ca(minion: Minion, days: int) -> dict[str, Any]:
             "before": aside}  # fmt: skip
 
 
+def _x509(minion: Minion, function: str, **arguments: Any) -> Any:
+    """Call Salt's x509, the one that uses cryptography.
+
+    Salt 3006 and 3007 load it only where ``features`` of the minion's configuration have
+    ``x509_v2``; without M2Crypto they have no x509 at all then.
+    """
+    if f"x509.{function}" in minion.salt:
+        return minion.call(f"x509.{function}", **arguments)
+    loaded = salt.loader.raw_mod(dict(minion.opts), "x509_v2", minion.salt)
+    return loaded[f"x509_v2.{function}"](**arguments)
+
+
 def validity_start() -> str:
     """Start of validity for a certificate issued now, early enough for clocks that are behind."""
     moment = datetime.datetime.now(datetime.timezone.utc) - _TOLERANCE
@@ -330,9 +343,7 @@ def _arguments(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _is_usable(key: str) -> bool:
     try:
-        serialization.load_pem_private_key(
-            Path(key).read_bytes(), password=None, unsafe_skip_rsa_key_validation=True
-        )
+        pki_certificates.load_key(Path(key).read_bytes())
     except (OSError, TypeError, ValueError):
         return False
     return True

@@ -14,6 +14,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from infra_formula.errors import CommandFailed
@@ -23,6 +24,21 @@ _USAGES = {"serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
 
 
 # -- what certificates say -----------------------------------------------------------------------
+def not_before(cert: x509.Certificate) -> datetime.datetime:
+    """When a certificate becomes valid, in UTC."""
+    # A target of salt-ssh has the distribution's cryptography, which may be older than 42.
+    if hasattr(cert, "not_valid_before_utc"):
+        return cert.not_valid_before_utc
+    return cert.not_valid_before.replace(tzinfo=datetime.timezone.utc)
+
+
+def not_after(cert: x509.Certificate) -> datetime.datetime:
+    """When a certificate ends, in UTC."""
+    if hasattr(cert, "not_valid_after_utc"):
+        return cert.not_valid_after_utc
+    return cert.not_valid_after.replace(tzinfo=datetime.timezone.utc)
+
+
 def describe(path: str) -> dict[str, Any]:
     """What a PEM certificate says of itself (the first of a chain); see ``infra_cert.describe``."""
     cert = load(path)
@@ -36,14 +52,14 @@ def describe(path: str) -> dict[str, Any]:
         usage = list(cert.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
         usage = []
-    life = cert.not_valid_after_utc - cert.not_valid_before_utc
-    left = cert.not_valid_after_utc - datetime.datetime.now(datetime.timezone.utc)
+    life = not_after(cert) - not_before(cert)
+    left = not_after(cert) - datetime.datetime.now(datetime.timezone.utc)
     return {
         "subject": cert.subject.rfc4514_string(),
         "issuer": cert.issuer.rfc4514_string(),
         "names": names,
         "addresses": addresses,
-        "not_after": cert.not_valid_after_utc.isoformat(),
+        "not_after": not_after(cert).isoformat(),
         "days": round(life.total_seconds() / 86400, 2),
         "days_left": round(left.total_seconds() / 86400, 2),
         "usages": [word for word, oid in _USAGES.items() if oid in usage],
@@ -112,10 +128,10 @@ def time_fault(path: str) -> str | None:
     """
     cert, now = load(path), datetime.datetime.now(datetime.timezone.utc)
     clock = f"the clock says {now:%Y-%m-%d %H:%M} UTC"
-    if now < cert.not_valid_before_utc:
-        return f"{path} is valid only from {cert.not_valid_before_utc.isoformat()}; {clock}"
-    if now > cert.not_valid_after_utc:
-        return f"{path} ended at {cert.not_valid_after_utc.isoformat()}; {clock}"
+    if now < not_before(cert):
+        return f"{path} is valid only from {not_before(cert).isoformat()}; {clock}"
+    if now > not_after(cert):
+        return f"{path} ended at {not_after(cert).isoformat()}; {clock}"
     return None
 
 
@@ -159,7 +175,7 @@ def leaf_fault(name: str, spec: dict[str, Any]) -> str | None:
     if early:
         return early
     try:
-        load(name).verify_directly_issued_by(load(spec["signing_cert"]))
+        verify_issued_by(load(name), load(spec["signing_cert"]))
     except (ValueError, TypeError, InvalidSignature, OSError):
         return f"it is not of the CA {spec['signing_cert']}"
     return None
@@ -213,13 +229,13 @@ def is_renewal(former: str, pem: str) -> bool:
     return (
         one.subject == other.subject
         and _spki(one.public_key()) == _spki(other.public_key())
-        and one.not_valid_before_utc < other.not_valid_before_utc
+        and not_before(one) < not_before(other)
     )
 
 
 def whole_days_left(path: str) -> int:
     """Whole days until a certificate ends; negative afterwards."""
-    return (load(path).not_valid_after_utc - datetime.datetime.now(datetime.timezone.utc)).days
+    return (not_after(load(path)) - datetime.datetime.now(datetime.timezone.utc)).days
 
 
 def renewed_ca(ca: str, key: str, days: int) -> str:
@@ -237,7 +253,7 @@ def renewed_ca(ca: str, key: str, days: int) -> str:
     # Early enough for clocks that are behind, and later than the former one: see is_renewal.
     start = max(
         now - datetime.timedelta(days=2),
-        former.not_valid_before_utc + datetime.timedelta(seconds=1),
+        not_before(former) + datetime.timedelta(seconds=1),
     )
     builder = (
         x509.CertificateBuilder(former.issuer, former.subject, former.public_key())
@@ -264,10 +280,38 @@ def _can_be_longer(days_left: float, ca: str) -> bool:
 
 # -- reading -------------------------------------------------------------------------------------
 def _private_key(path: str) -> Any:
-    # Checking that a key's primes are primes takes 0.2 s, and whoever writes keys here is root.
-    return serialization.load_pem_private_key(
-        Path(path).read_bytes(), password=None, unsafe_skip_rsa_key_validation=True
-    )
+    return load_key(Path(path).read_bytes())
+
+
+def load_key(pem: bytes) -> Any:
+    """A private key without a passphrase, of a file that only root writes."""
+    try:
+        # Checking that a key's primes are primes takes 0.2 s.
+        return serialization.load_pem_private_key(
+            pem, password=None, unsafe_skip_rsa_key_validation=True
+        )
+    except TypeError:  # it has a passphrase, or cryptography is older than 39
+        return serialization.load_pem_private_key(pem, password=None)
+
+
+def verify_issued_by(cert: x509.Certificate, ca: x509.Certificate) -> None:
+    """Raise ValueError or InvalidSignature if a certificate is not signed by a CA."""
+    if hasattr(cert, "verify_directly_issued_by"):
+        cert.verify_directly_issued_by(ca)
+        return
+    # cryptography is older than 40.
+    if cert.issuer != ca.subject:
+        raise ValueError("the issuer is another")
+    key, algorithm = ca.public_key(), cert.signature_hash_algorithm
+    signed = cert.signature, cert.tbs_certificate_bytes
+    if isinstance(key, rsa.RSAPublicKey) and algorithm is not None:
+        key.verify(*signed, padding.PKCS1v15(), algorithm)
+    elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm is not None:
+        key.verify(*signed, ec.ECDSA(algorithm))
+    elif isinstance(key, ed25519.Ed25519PublicKey):
+        key.verify(*signed)
+    else:
+        raise ValueError("the kind of key is not supported")
 
 
 def load(path: str) -> x509.Certificate:

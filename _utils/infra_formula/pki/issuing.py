@@ -52,7 +52,7 @@ def issue(
 
 def _is_from_other_ca(crt: str, ca: str) -> bool:
     try:
-        certificates.load(crt).verify_directly_issued_by(certificates.load(ca))
+        certificates.verify_issued_by(certificates.load(crt), certificates.load(ca))
     except (ValueError, TypeError, InvalidSignature):
         return True
     except OSError:
