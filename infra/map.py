@@ -15,7 +15,8 @@ import os
 import pathlib
 import sys
 
-import salt.fileclient
+# The renderer gives this file the execution modules as `salt`.
+from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
 DIGEST = "097a6d3a5cb832272b04afbe96412630301e34b9f76d4d6a3ae2017e93064581"
@@ -70,7 +71,7 @@ def sync(functions, cache, environment):
 
 def library_on_master(options, environment):
     """The folder with the library, for a run of salt-ssh."""
-    with salt.fileclient.FSClient(options) as client:
+    with FSClient(options) as client:
         paths = client.cache_dir("salt://_utils/infra_formula", environment)
     return next(p for p in map(pathlib.Path, paths) if p.name == "release.py").parents[1]
 
@@ -91,6 +92,6 @@ def run():
     from infra_formula import state_tree, templates
     from infra_formula.minion import Minion
 
-    minion = Minion(__salt__, __opts__, __grains__)
+    minion = Minion(__salt__, __opts__, __grains__, environment=saltenv)
     values = state_tree.values(minion, parameters, secrets)
     return {**values, "by_ssh": by_ssh, "yaml": templates.to_flow_yaml}
