@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "ca82e68c94a6767d556ecf81c41b30708dda3a9aacb9f14f5416c8d2b08b4d6e"
+DIGEST = "097a6d3a5cb832272b04afbe96412630301e34b9f76d4d6a3ae2017e93064581"
 
 
 def digest(cache):

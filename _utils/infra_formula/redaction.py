@@ -2,7 +2,7 @@
 
 Three sources tell which texts are secret:
 
-* the pillar of a run, which pillar validation passes to :func:`learn`;
+* the pillar of a run, which ``state_tree.values`` passes to :func:`learn`;
 * the arguments of a function, and what it reads itself and passes to :func:`add`;
 * the form of a text: a user or a token in a URL, an ``Authorization`` header.
 

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "ca82e68c94a6767d556ecf81c41b30708dda3a9aacb9f14f5416c8d2b08b4d6e"
+DIGEST = "097a6d3a5cb832272b04afbe96412630301e34b9f76d4d6a3ae2017e93064581"

@@ -100,10 +100,12 @@ infra-ca-renewal-{{ kind }}-managed:
   file.managed:
     - name: /etc/systemd/system/infra-cert-renew.{{ kind }}
     - source: salt://infra/ca/files/infra-cert-renew.{{ kind }}
+{% if kind == 'service' %}
     - template: jinja
     - context:
         program: {{ yaml(program) }}
         config: {{ yaml(config) }}
+{% endif %}
     - mode: '0644'
     - user: root
     - group: root

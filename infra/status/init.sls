@@ -36,18 +36,20 @@ infra-status-units-script-managed:
     - makedirs: true
     - require:
       - infra_pillar: infra-pillar-valid
+{% set script, folder = '/usr/local/lib/infra/unit-restarts', '/var/lib/infra/textfile' %}
+{% set metrics, units = folder ~ '/infra_units.prom', arguments.status.units %}
+{# One request to the master; a file.managed with a template takes two. #}
+{% set service %}{% include "infra/status/files/infra-units.service" %}{% endset %}
 {% for kind in ('service', 'timer') %}
 
 infra-status-units-{{ kind }}-managed:
   file.managed:
     - name: /etc/systemd/system/infra-units.{{ kind }}
+{% if kind == 'service' %}
+    - contents: {{ yaml(service) }}
+{% else %}
     - source: salt://infra/status/files/infra-units.{{ kind }}
-    - template: jinja
-    - context:
-        script: /usr/local/lib/infra/unit-restarts
-        folder: /var/lib/infra/textfile
-        metrics: /var/lib/infra/textfile/infra_units.prom
-        units: {{ yaml(arguments.status.units) }}
+{% endif %}
     - mode: '0644'
     - user: root
     - group: root

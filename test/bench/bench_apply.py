@@ -27,7 +27,7 @@ from lab import Lab  # noqa: E402
 REPEAT = 5
 NOP = "nop: test.nop\n"
 OFF = ("vector_enabled", "vlogs_enabled", "vtraces_enabled", "grafana_enabled", "repo_enabled")
-COUNTER = Path(__file__).with_name("count_requests.py")
+COUNTER = Path(__file__).with_name("count_calls.py")
 ENTRIES = (20, 1000)
 
 
@@ -75,14 +75,14 @@ def measured(machine, *options, sls="infra"):
     return Measured(least(ours), least(salt), states)
 
 
-def requests(machine, sls, *options):
-    """Requests of a minion to its master in one apply."""
-    script, target = "/root/count_requests.py", "/root/requests"
+def counted(machine, sls, *options):
+    """What one apply asks of the master, and which programs it starts."""
+    script, target = f"/root/{COUNTER.name}", "/root/counted.json"
     machine.write(script, COUNTER.read_text(encoding="utf-8"))
     program = machine.run(["which", "salt-call"]).stdout.strip()
     python = machine.run(["sed", "-n", "1s/^#!//p", program]).stdout.strip()
     machine.run([python, script, target, *command(sls, *options)[1:]], timeout=900)
-    return int(machine.read(target))
+    return json.loads(machine.read(target))
 
 
 def by_component(states):
@@ -102,19 +102,20 @@ def entries(count):
 
 
 def by_itself(pillar):
-    """An INFRA node without a master: all of it, and the portal alone with few and many entries."""
+    """An INFRA node without a master: all of it, its programs, and the portal alone."""
     with Lab.up("default", name="bench-apply", pillar=pillar) as lab:
         machine = lab.machine("infra-1")
         machine.write("/srv/salt/nop.sls", NOP)
         report.progress("an INFRA node by itself")
         first, _ = timed(machine, command("infra", "--local"))
         whole = measured(machine, "--local")
+        started = [len(counted(machine, s, "--local")["processes"]) for s in ("infra", "nop")]
         portals = []
         for count in ENTRIES:
             report.progress(f"the portal alone, {count} entries")
             machine.set_pillar({"infra": {**pillar["infra"], "infra_portal": entries(count)}})
             portals.append(measured(machine, "--local", sls="infra.nginx"))
-        return first, whole, portals
+        return first, whole, started, portals
 
 
 def under_a_master(pillar):
@@ -125,7 +126,8 @@ def under_a_master(pillar):
         node = measured(lab.machine("infra-1"))
         report.progress("a client of a master")
         client = lab.machine("infra-2")
-        return node, measured(client), [requests(client, sls) for sls in ("infra", "nop")]
+        found = measured(client)
+        return node, found, [counted(client, sls)["requests"] for sls in ("infra", "nop")]
 
 
 def four_at_once():
@@ -156,7 +158,7 @@ def main():
             **{switch: False for switch in OFF if f"\n{switch}:" in known},
         }
     }
-    first, whole, (few, many) = by_itself(pillar)
+    first, whole, (started, least_started), (few, many) = by_itself(pillar)
     node, client, (asked, least_asked) = under_a_master(pillar)
     together = four_at_once()
     report.table(
@@ -176,6 +178,7 @@ def main():
         [
             ("requests of a client to its master", asked, "60"),
             ("requests for a state that does nothing", least_asked, ""),
+            ("programs that an INFRA node runs, over those of Salt", started - least_started, ""),
             ("seconds of salt '*' state.apply infra, four minions", together, "6"),
             (
                 f"infra.nginx alone, {ENTRIES[1]} entries, times that of {ENTRIES[0]}",

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 from infra_formula.minion import Minion
+from infra_formula.parameters import merging
+from infra_formula.parameters.site import Site
 from infra_formula.pigsty import conversion
 from infra_formula.portal.views import views as portal_views
+from infra_formula.registration import arguments, generated, inventory
 from infra_formula.registration import facts as own_facts
-from infra_formula.registration import generated, inventory
 
 REPO = Path(__file__).resolve().parent.parent.parent
 CASES = REPO / "test" / "unit" / "cases" / "pigsty"
@@ -128,13 +130,10 @@ def test_targets_and_names_are_those_of_pigsty(modules, converted):
     pillar = converted("four")["pillar"]
     ips = [f"10.10.10.{n}" for n in (10, 11, 12, 13)]
     mine = {ip: published(modules, pillar, ip) for ip in ips}
-    settings = {
-        "nodes": [{"key": "10.10.10.10", "ip": "10.10.10.10", "seq": 1}],
-        "reserved": {},
-        "jobs": own_facts.JOBS,
-        "others": {},
-    }
-    found = inventory.accept(mine, settings)
+    here = Site(
+        {**merging.defaults(GRAINS), **pillar["infra"]}, {**GRAINS, "ipv4": ["10.10.10.10"]}
+    )
+    found = inventory.accept(mine, arguments.registration(here))
     assert found["refused"] == {}
     files = {
         rel: yaml.safe_load(spec["text"])

@@ -22,75 +22,13 @@ import pytest
 from lab.standins import oauth2_proxy
 from nginx_server import PASSWORD, Server, Upstream, free_port
 from portal_samples import TEMPLATES
+from visitor_samples import RAW_PROXIED, raw_config
 
 HOME = "i.pigsty"
 ANN = "Basic " + base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
 ROOT = "Basic " + base64.b64encode(b"root:a made-up password").decode()
 SESSION = "_oauth2_proxy=ann"
 AGE = "max-age=31536000"
-
-
-def raw_config(port, files):
-    """Locations of an operator: plain ones, and some that inherit nothing from the server."""
-    return f"""
-location /plain/ {{
-    proxy_pass http://127.0.0.1:{port}/;
-}}
-location /own-header/ {{
-    proxy_set_header X-Own one;
-    proxy_pass http://127.0.0.1:{port}/;
-}}
-location /own-host/ {{
-    proxy_set_header Host $host;
-    proxy_set_header X-Real-IP $remote_addr;
-    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-    proxy_pass http://127.0.0.1:{port}/;
-}}
-location /open/ {{
-    auth_basic off;
-    auth_request off;
-    proxy_pass http://127.0.0.1:{port}/;
-}}
-location /satisfied/ {{
-    satisfy any;
-    allow 127.0.0.1;
-    deny all;
-    proxy_pass http://127.0.0.1:{port}/;
-}}
-location /outer/ {{
-    proxy_set_header X-Outer one;
-    location /outer/inner/ {{
-        proxy_pass http://127.0.0.1:{port}/;
-    }}
-    location ~ ^/outer/(?<rest>deep.*)$ {{
-        if ($request_method = POST) {{
-            add_header X-Post yes;
-            proxy_pass http://127.0.0.1:{port};
-        }}
-        proxy_pass http://127.0.0.1:{port};
-    }}
-}}
-location /own-answer/ {{ proxy_pass http://127.0.0.1:{port}/; add_header X-Own-Answer 'a;b}}'; }}
-location /ignoring/ {{
-    proxy_ignore_headers Set-Cookie;
-    proxy_hide_header X-Secret;
-    proxy_pass http://127.0.0.1:{port}/;
-}}
-location ^~ /files/ {{
-    add_header X-Files yes;
-    root {files};
-}}
-location ~ ^/alias/(.*)$ {{
-    alias {files}/files/$1;
-}}
-location = /exact/.env {{
-    root {files};
-}}
-location /said {{
-    add_header X-Said yes;
-    return 200 said;
-}}
-"""
 
 
 SPELLINGS = (
@@ -100,9 +38,6 @@ SPELLINGS = (
     socket.gethostname(),
 )  # fmt: skip
 """Ways to write this node in an endpoint; nginx takes each of them."""
-
-RAW_PROXIED = ("/plain/x", "/own-header/x", "/own-host/x", "/outer/inner/x", "/outer/deep",
-               "/own-answer/x", "/ignoring/x")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

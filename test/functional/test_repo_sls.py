@@ -7,7 +7,15 @@ from repo_samples import REPO
 
 pytest_plugins = ["repo_fixtures"]
 
-HOST = {"infra_packaging": "distro", "repo_archive": "/nonexistent/pkg.tgz"}
+HOST = {
+    "infra_hosts": {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}},
+    "infra_packaging": "distro",
+    "repo_archive": "/nonexistent/pkg.tgz",
+    # The distribution has no package of these.
+    **dict.fromkeys(
+        ("grafana_enabled", "vlogs_enabled", "vtraces_enabled", "vector_enabled"), False
+    ),
+}
 
 
 def low(modules, sls, **infra):

@@ -49,7 +49,7 @@ RIGHT = {
             "trusted": True,
         }
     ],
-    "repo_url_packages": [f"{URL}/x.deb"],
+    "repo_url_packages": [f"https://u:{CANARY}@10.10.10.30/x.deb"],
     "proxy_env": {"http_proxy": URL, "https_proxy": URL},
     "vmetrics_options": f"-remoteWrite.basicAuth.password={CANARY}",
     "vmetrics_scrape_jobs": [
@@ -177,7 +177,10 @@ def with_programs(value, program):
     return value
 
 
-def test_every_secret_parameter_is_planted():
+def test_every_secret_parameter_is_planted(modules):
+    # What is not valid is in no argument of a state.
+    pillar = {"infra": {**INFRA, **RIGHT}}
+    assert modules.infra_pillar.validate(pillar=pillar)["errors"] == []
     marked = {n for n, rule in merging.rules().items() if schema.has_secret(rule) and n != "nodes"}
     assert set(RIGHT) == marked
     text = json.dumps(RIGHT)
@@ -346,7 +349,8 @@ def test_a_file_that_is_no_yaml_is_reported_by_its_line_and_not_by_its_text(
 
 def test_the_quotes_of_programs_hold_no_secret_of_the_file_that_they_refuse(refusing, caplog):
     jobs = RIGHT["vmetrics_scrape_jobs"]
-    config = scraping.config([], {}, "10s", "8s", jobs)
+    limits = {"register_sample_limit": 0, "register_label_limit": 0}
+    config = scraping.config([], limits, "10s", "8s", jobs)
     modules = blackbox.modules({"ca_bundle": "/x", "dns_name": "i"}, RIGHT["blackbox_modules"])
     alerts = {
         **{key: {} for key in ("severities", "route")},

@@ -258,14 +258,32 @@ FACTS = {
 }
 
 
+REGISTRATION = {
+    "reserved": {"a.b": "x"},
+    "portal_names": ["i.pigsty"],
+    "jobs": list(own_facts.JOBS),
+    "others": {},
+    "dns_records": [],
+    "admin_ip": "10.10.10.10",
+    "domains": None,
+    "networks": ["10.0.0.0/8", "fd00::/8"],
+    "assigned": {},
+    "cluster": "nodes",
+    "components": ["vmetrics"],
+    "own_id": "infra-1",
+    "own_addresses": ["10.10.10.10"],
+}
+
+
 def mine(example):
     """What minions publish, all the way to targets, records, pages and CA certificates."""
     if not isinstance(example, dict):
         own_facts.problems(example)
         return
     nodes = [{"key": "10.10.10.10", "ip": "10.10.10.10", "seq": 1}]
-    whole = {"nodes": nodes, "reserved": {"a.b": "x"}, "jobs": list(own_facts.JOBS), "others": {}}
-    taken = site_inventory.accept(example, whole, {})["nodes"]
+    taken = site_inventory.accept(example, {**REGISTRATION, "nodes": nodes}, {})["nodes"]
+    again = site_inventory.accept(example, {**REGISTRATION, "nodes": nodes}, taken)
+    assert again["nodes"] == taken
     generated.target_files(taken, "infra")
     generated.records(taken)
     generated.haproxy(taken)

@@ -47,7 +47,6 @@ PrivateTmp=true
 LIMITS = {"infra-cert-renew": 3.1, "certbot": 3.4, "chrony": 3.1}
 """Exposure of those that run other programs as root, and of what sets the clock; else, LIMIT."""
 LIMIT = 3.0
-NO_SERVICE = {"infra/firewall/files/nftables.conf"}  # orders two units, starts nothing
 UNITS = sorted(ROOT.glob("infra/*/files/*.service"))
 DROP_INS = sorted(ROOT.glob("infra/*/files/*.service.conf"))
 
@@ -98,7 +97,7 @@ def test_what_runs_other_programs_is_denied_by_group(file):
 
 
 def test_every_file_that_systemd_reads_is_one_of_these():
-    known = {str(file.relative_to(ROOT)) for file in [*UNITS, *DROP_INS]} | NO_SERVICE
+    known = {str(file.relative_to(ROOT)) for file in [*UNITS, *DROP_INS]}
     read = {
         str(file.relative_to(ROOT))
         for file in ROOT.glob("infra/*/files/*")

@@ -95,6 +95,44 @@ def test_what_is_unfinished_is_told(admin, monkeypatch):
     assert infra_dpkg.unfinished() == ["not yet recorded: 0001"]
 
 
+RECORD = """Package: a
+Status: install ok installed
+Description: x
+ Status: nothing of the record
+
+Package: b
+Status: deinstall ok config-files
+"""
+
+
+@pytest.mark.parametrize(
+    ("record", "asks"),
+    [
+        (RECORD, False),
+        ("", False),
+        (RECORD + "\nPackage: c\nStatus: install ok half-configured\n", True),
+        (RECORD + "\nPackage: c\nStatus: install ok triggers-pending\n", True),
+        (RECORD + "\nPackage: c\nStatus: install reinstreq installed\n", True),
+        (RECORD + "\nPackage: c\nStatus: install ok installed-not\n", True),
+        (RECORD + "\nPackage: c\nStatus:\n", True),
+        (None, True),
+    ],
+)
+def test_dpkg_is_asked_only_if_its_record_has_something_to_do(admin, monkeypatch, record, asks):
+    if record is not None:
+        (admin / "status").write_text(record)
+    answer = {"retcode": 0, "stdout": "", "stderr": ""}
+    monkeypatch.setattr(infra_dpkg.salt.utils.path, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(runner, "run", create_autospec(runner.run, return_value=answer))
+    assert infra_dpkg.unfinished() == []
+    assert runner.run.called is asks
+    runner.run.reset_mock()
+    (admin / "updates").mkdir(exist_ok=True)
+    (admin / "updates/0001").write_text("")
+    assert infra_dpkg.unfinished() == ["not yet recorded: 0001"]
+    assert runner.run.called
+
+
 @pytest.mark.parametrize(
     ("audits", "ran"), [([""] * 2, ["dpkg"]), (["x unpacked ok", ""], ["dpkg", "apt-get"])]
 )

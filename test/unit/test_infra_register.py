@@ -8,8 +8,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from infra_formula.parameters import merging
+from infra_formula.parameters.site import Site
+from infra_formula.registration import arguments, generated, inventory
 from infra_formula.registration import facts as own_facts
-from infra_formula.registration import generated, inventory
 from infra_formula.registration import hosts as infra_hosts
 
 NODES = [
@@ -397,6 +399,46 @@ def test_infra_hosts_as_a_whole(hosts, said):
 )
 def test_infra_hosts_that_are_well(hosts):
     assert infra_hosts.hosts_problems(hosts, "10.10.10.10") == []
+
+
+DEFAULTS = merging.defaults({"id": "infra-1", "os_family": "Debian"})
+
+
+def registration(**parameters):
+    grains = {"id": "infra-1", "ipv4": ["10.10.10.10"], "ipv6": ["fd00::10"]}
+    hosts = {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}}
+    return arguments.registration(Site({**DEFAULTS, "infra_hosts": hosts, **parameters}, grains))
+
+
+def test_what_decides_the_inventory_is_taken_from_the_parameters():
+    portal = {"home": {"domain": "i.pigsty"}, "wiki": {"domain": "w.a.x", "domains": ["v.a.x"]}}
+    nodes = {"node-1": {"nodename": "web", "vlogs_enabled": False}, "node-2": {"timezone": "UTC"}}
+    found = registration(infra_portal=portal, nodes=nodes)
+    assert found["portal_names"] == ["i.pigsty", "w.a.x", "v.a.x"]
+    assert found["networks"] == DEFAULTS["node_firewall_intranet"]
+    assert registration(register_networks=["10.1.0.0/16"])["networks"] == ["10.1.0.0/16"]
+    assert found["assigned"] == {"node-1": {"nodename": "web"}}
+    assert (found["own_id"], found["own_addresses"]) == ("infra-1", ["10.10.10.10", "fd00::10"])
+    assert {"vmetrics", "nginx", "grafana"} <= set(found["components"])
+    decided = inventory.accept({"node-21": facts(21)}, found)
+    assert list(decided["nodes"]) == ["node-21"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cluster"),
+    [
+        ({}, "nodes"),
+        ({"node-1": {"node_cluster": "pg"}}, "nodes"),
+        # This node has another one, so that it cannot see which is that of all others.
+        ({"infra-1": {"node_cluster": "infra"}}, None),
+        ({"fd00::10": {"node_cluster": "infra"}}, None),
+    ],
+)
+def test_the_common_cluster_is_protected_from_nobody(nodes, cluster):
+    found = registration(nodes=nodes)
+    assert found["cluster"] == cluster
+    mine = {"node-21": facts(21), "node-1": facts(22, ins="node-1", cls="pg")}
+    assert inventory.accept(mine, found)["refused"] == {}
 
 
 def test_domains_and_networks_are_checked():

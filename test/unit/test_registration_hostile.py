@@ -96,7 +96,8 @@ def test_no_hostile_record_fails_a_run_or_changes_what_others_have(ident):
         others = {i: f for i, f in found["nodes"].items() if i != ident}
         assert others == BEFORE["nodes"], attack
         assert set(found["refused"]) <= {ident}, attack
-        check_outputs(found["nodes"])
+        if ident in found["nodes"]:
+            check_outputs(found["nodes"])
         text = json.dumps(found)
         assert len(text) < 2_000_000, attack
         # What was decided once is decided again: a second apply changes nothing.

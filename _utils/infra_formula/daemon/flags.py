@@ -8,7 +8,7 @@ from pathlib import Path
 
 import salt.utils.path
 
-from infra_formula import process
+from infra_formula import process, program_facts
 from infra_formula.daemon import checks
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed, InvalidInput
@@ -51,8 +51,8 @@ def with_supported_flags(daemon: Daemon) -> Daemon:
         return daemon
     printed = ""
     if salt.utils.path.which(daemon["program"]):
-        outcome = process.run([daemon["program"], "--help"], timeout=_TIMEOUT)
-        printed = f"{outcome['stdout']}\n{outcome['stderr']}"
+        known = program_facts.recall(daemon["program"], "--help")
+        printed = _help(daemon["program"]) if known is None else known
     supported = daemon.copy()
     supported["flags"] = [
         {"text": flag["text"], "template": flag["template"]}
@@ -60,6 +60,14 @@ def with_supported_flags(daemon: Daemon) -> Daemon:
         if "help" not in flag or re.search(flag["help"], printed)
     ]
     return supported
+
+
+def _help(program: str) -> str:
+    outcome = process.run([program, "--help"], timeout=_TIMEOUT)
+    printed = f"{outcome['stdout']}\n{outcome['stderr']}"
+    if outcome["retcode"] in (0, 1, 2):  # a program may exit so after its help; not 124, in time
+        program_facts.remember(program, "--help", printed)
+    return printed
 
 
 def options_problem(options: object) -> str | None:

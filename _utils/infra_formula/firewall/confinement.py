@@ -26,8 +26,15 @@ _UNIT = "infra-firewall"
 _RULES = "infra-firewall.nft"
 _UNITS = {
     f"systemd/system/{_UNIT}.service": f"salt://infra/firewall/files/{_UNIT}.service",
-    "systemd/system/nftables.service.d/infra.conf": "salt://infra/firewall/files/nftables.conf",
 }
+_DROP_IN = "systemd/system/nftables.service.d/infra.conf"
+_AFTER_NFTABLES = """\
+# Managed by Salt (infra formula). Changes here are overwritten; put yours into a drop-in beside it.
+# What nftables.service loads mostly begins with `flush ruleset`: the table of this formula follows.
+[Service]
+ExecStartPost=-/usr/sbin/nft -f /etc/infra-firewall.nft
+ExecReload=-/usr/sbin/nft -f /etc/infra-firewall.nft
+"""
 _PACKAGE = "nftables"
 _TABLE = "table inet infra"
 
@@ -212,7 +219,10 @@ def _plan_table(
 
 def _files(minion: Minion, rows: list[dict[str, Any]]) -> dict[str, File]:
     try:
-        files: dict[str, File] = {_RULES: {"text": nftables.text(rows), "mode": "0644"}}
+        files: dict[str, File] = {
+            _RULES: {"text": nftables.text(rows), "mode": "0644"},
+            _DROP_IN: {"text": _AFTER_NFTABLES, "mode": "0644"},
+        }
     except ValueError as err:
         raise CommandFailed(str(err)) from err
     for path, source in _UNITS.items():

@@ -6,7 +6,7 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
-from infra_formula import templates
+from infra_formula import program_facts, templates
 from infra_formula.daemon import checks, local_ports
 from infra_formula.daemon import configuration as daemon_configuration
 from infra_formula.daemon.model import Daemon
@@ -224,8 +224,7 @@ def without_unknown_limits(
     configuration, program, custom
         As for :func:`check`.
     """
-    job = {"job_name": "x", "static_configs": [{"targets": []}], _LABEL_LIMIT: 1}
-    if _refusal({"scrape_configs": [job]}, program) is None:
+    if _knows_limits(program):
         return configuration
     by_site = {job["job_name"] for job in custom or [] if _LABEL_LIMIT in job}
     jobs = [
@@ -233,6 +232,18 @@ def without_unknown_limits(
         for job in configuration["scrape_configs"]
     ]
     return {**configuration, "scrape_configs": jobs}
+
+
+def _knows_limits(program: str) -> bool:
+    known = program_facts.recall(program, _LABEL_LIMIT)
+    if known is not None:
+        return known == "known"
+    job = {"job_name": "x", "static_configs": [{"targets": []}], _LABEL_LIMIT: 1}
+    accepted, output = _dry_run({"scrape_configs": [job]}, program)
+    # Another refusal may be of this moment, such as of a full disk.
+    if accepted or _LABEL_LIMIT in output:
+        program_facts.remember(program, _LABEL_LIMIT, "known" if accepted else "unknown")
+    return accepted
 
 
 def files(
@@ -379,13 +390,17 @@ def _only(configuration: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _refusal(configuration: dict[str, Any], program: str) -> str | None:
+    accepted, output = _dry_run(configuration, program)
+    return None if accepted else checks.extract_error_lines(output)
+
+
+def _dry_run(configuration: dict[str, Any], program: str) -> tuple[bool, str]:
+    """Whether VictoriaMetrics accepts a configuration, and what it says of one that it refuses."""
     argv = [program, "-promscrape.config={path}", "-promscrape.config.dryRun"]
     succeeded, output = checks.run_check(argv, CONFIGURATION, _yaml(configuration))
     # Newer releases skip a job that they cannot parse, log it, and succeed.
     skipped = [line for line in output.splitlines() if "skipping `scrape_config`" in line]
-    if succeeded and not skipped:
-        return None
-    return checks.extract_error_lines("\n".join(skipped) or output)
+    return succeeded and not skipped, "\n".join(skipped) or output
 
 
 # -- queries -------------------------------------------------------------------------------------

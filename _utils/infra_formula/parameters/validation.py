@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
+from infra_formula import redaction
 from infra_formula.daemon import parameters as daemon_parameters
 from infra_formula.dns import dnsmasq, resolver
 from infra_formula.errors import InvalidInput
@@ -122,6 +123,8 @@ def check_data(minion: Minion, pillar: Any) -> Findings:
         A dictionary with ``infra``, ``infra_secrets`` or both.
     """
     pillar = _with_any_of(pillar, "pillar", "infra", "infra_secrets")
+    for name in ("infra", "infra_secrets"):
+        redaction.add(list(secret_parameters.texts(merging.rules(), pillar.get(name))))
     if "infra" not in pillar:
         return check_secrets(minion, pillar["infra_secrets"])
     return check(minion, pillar["infra"], pillar.get("infra_secrets"), all_minions=True)

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import salt.utils.path
 
-from infra_formula import process
+from infra_formula import process, program_facts
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
@@ -228,8 +228,11 @@ def version() -> list[int]:
     """Version of the installed nginx; before its installation, a current one."""
     if not salt.utils.path.which("nginx"):
         return list(_HTTP2_DIRECTIVE)
-    output = process.run(["nginx", "-v"])["stderr"]
+    known = program_facts.recall("nginx", "-v")
+    output = process.run(["nginx", "-v"])["stderr"] if known is None else known
     match = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", output)
     if not match:
         raise CommandFailed(f"nginx -v: expected a version, got {output!r}")
+    if known is None:
+        program_facts.remember("nginx", "-v", output)
     return [int(n) for n in match.groups()]

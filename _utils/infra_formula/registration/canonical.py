@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from infra_formula.dns import records as dns_records
@@ -56,6 +57,11 @@ def host_address(text: Any) -> str | None:
     which clouds serve metadata: an INFRA node that took one from a minion would scrape, or show,
     itself. So are forms of IPv6 that hide an IPv4 address.
     """
+    return _host_address(text) if isinstance(text, str) else None
+
+
+@lru_cache(maxsize=50_000)  # each is compared several times
+def _host_address(text: str) -> str | None:
     parsed = address(text)
     return None if parsed is None or is_in(parsed, _REFUSED) else str(parsed)
 

@@ -556,7 +556,8 @@ def divided_authorities(
         if is_named:
             who = [node["key"]]
         else:
-            who = [i for i, f in valid.items() if canonical.host_address(f["ip"]) == node["ip"]]
+            address = canonical.host_address(node["ip"])
+            who = [i for i, f in valid.items() if canonical.host_address(f["ip"]) == address]
         for minion_id in who:
             pem = valid.get(minion_id, {}).get("ca")
             if not pem:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import struct
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ ADMIN = Path("/var/lib/dpkg")
 _LOCKS = ("lock-frontend", "lock")
 _FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on 64-bit Linux
 _LOG_EVERY = 30.0  # seconds
+_TO_DO = re.compile(rb"(?m)^Status:(?! \S+ ok (?:installed|config-files|not-installed)$)")
 _UNFINISHED = (
     *("half-installed", "unpacked", "half-configured"),
     *("triggers-awaited", "triggers-pending"),
@@ -83,6 +85,8 @@ def unfinished() -> list[str]:
         return []
     found = sorted(p.name for p in (ADMIN / "updates").glob("[0-9]*"))
     pending = [f"not yet recorded: {', '.join(found)}"] if found else []
+    if not found and _is_finished():
+        return []
     form = "${binary:Package} ${db:Status-Status} ${db:Status-Eflag}\\n"
     outcome = process.run(["dpkg-query", "-W", "-f", form])
     rows = [line.split() for line in outcome["stdout"].splitlines()]
@@ -91,6 +95,14 @@ def unfinished() -> list[str]:
         for row in rows
         if len(row) == 3 and (row[1] in _UNFINISHED or row[2] == "reinstreq")
     ]
+
+
+def _is_finished() -> bool:
+    """Whether dpkg's record has only states in which nothing is left to do; else dpkg is asked."""
+    try:
+        return _TO_DO.search((ADMIN / "status").read_bytes()) is None
+    except OSError:
+        return False
 
 
 def finish() -> None:
