@@ -100,7 +100,8 @@ def test_all_that_an_apply_changes_is_recorded_before(modules, loaders, infra_no
                 kinds = recorded.setdefault(chunk["name"], {})
                 for kind in {kind for some in KINDS.values() for kind in some}:
                     kinds.setdefault(kind, set()).update(chunk.get(kind) or ())
-        first = next((i for i, c in enumerate(found) if (c["state"], c["fun"]) in KINDS), 0)
+        places = [i for i, c in enumerate(found) if (c["state"], c["fun"]) in KINDS]
+        first = places[0] if places else len(found)
         assert "infra_before" not in [c["state"] for c in found[first:]]
         for component, kinds in changed(found).items():
             for kind, names in kinds.items():

@@ -1,6 +1,5 @@
 """Every pillar of the documents passes the gate that a pillar has to pass before it is applied."""
 
-import json
 
 import documents
 import pytest
@@ -44,6 +43,7 @@ def test_pillar(loaders, modules, states, block, pillar):
 
 
 def test_the_gate_is_one_that_refuses(states):
-    told = states.infra_pillar.valid(name="x", parameters=json.dumps({"nginx_prot": 80}))
+    errors = validation.check(formula.minion("node-1"), {"nginx_prot": 80})["errors"]
+    told = states.infra_pillar.valid(name="x", errors=errors)
     assert told.result is False
     assert "nginx_prot" in told.comment

@@ -160,6 +160,11 @@ def test_the_blackbox_exporter_accepts_our_modules_and_quotes_what_it_does_not()
         blackbox.check(made, program, bad)
 
 
+WITHOUT_PACKAGE = {
+    f"{name}_enabled": False for name in ("vlogs", "vtraces", "grafana", "vector")
+}  # of Debian
+
+
 def daemons_of(modules, loaders, packaging):
     """The daemons of an INFRA node, as their SLS hands them over."""
     pillar = {
@@ -167,6 +172,7 @@ def daemons_of(modules, loaders, packaging):
             "infra_hosts": {loaders.opts["id"]: {"infra_seq": 1, "ip": "10.10.10.10"},
                             "other": {"infra_seq": 2, "ip": "10.10.10.11"}},
             "infra_packaging": packaging,
+            **({} if packaging == "upstream" else WITHOUT_PACKAGE),
         }
     }  # fmt: skip
     low = modules.state.show_low_sls("infra", pillar=pillar)
