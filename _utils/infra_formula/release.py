@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "097a6d3a5cb832272b04afbe96412630301e34b9f76d4d6a3ae2017e93064581"
+DIGEST = "7b4a703b18ca9317079f5c0059031cb649db47ca58daa7224073ca9b0b383036"

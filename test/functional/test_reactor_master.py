@@ -134,6 +134,7 @@ def test_a_storm_of_forged_events_runs_nothing_on_others_and_few_jobs(site):
 
 
 def test_a_minion_that_joins_in_a_storm_is_applied_once_and_registered_behind_it(site):
+    assert eventually(site.idle, seconds=240)
     before = len(site.lines())
     with site.minions["node-2"].started():
         site.send(

@@ -47,6 +47,8 @@ def _solve(request: dict[str, Any]) -> dict[str, Any]:
         repo.gpgkey = wanted["gpgkey"]
         repo.skip_if_unavailable = False
         repo.metadata_expire = 0
+        # By that alone, dnf takes what it fetched within the same second for new.
+        repo._repo.expire()
         for key, value in wanted["login"].items():
             setattr(repo, key, value)
         if wanted["proxy"]:
