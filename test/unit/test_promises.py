@@ -7,8 +7,10 @@ import re
 import ssl
 import subprocess
 import threading
+from unittest.mock import create_autospec
 
 import documents
+import hostile_facts
 import jinja2
 import pytest
 import yaml
@@ -22,7 +24,7 @@ from infra_formula.parameters import merging, validation
 from infra_formula.parameters.site import Site, components
 from infra_formula.pigsty import conversion
 from infra_formula.pki import ca_backup
-from infra_formula.registration import events
+from infra_formula.registration import events, inventory, spool
 from infra_formula.registration import facts as own_facts
 from infra_formula.repository import client_trust
 from salt.exceptions import SaltInvocationError
@@ -30,7 +32,7 @@ from salt.exceptions import SaltInvocationError
 from tools import formula
 
 ROOT = documents.ROOT
-FLEET = ROOT / "docs" / "fleet.md"
+FLEET, SECURITY = (ROOT / "docs" / name for name in ("fleet.md", "security.md"))
 GRAINS = {"id": "infra-1", "os_family": "Debian", "ipv4": ["10.10.10.10"], "ipv6": []}
 ONE = {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}}
 THREE = {
@@ -38,6 +40,12 @@ THREE = {
     "infra-2": {"infra_seq": 2, "ip": "10.10.10.11"},
     **ONE,
 }
+REGISTRATION = {
+    "nodes": [{"key": "infra-1", "ip": "10.10.10.10", "seq": 1}], "own_id": "infra-1",
+    "own_addresses": ["10.10.10.10"], "components": ["vmetrics"], "reserved": {}, "jobs": [],
+    "others": {}, "dns_records": [], "admin_ip": "10.10.10.10", "portal_names": ["i.pigsty"],
+    "domains": None, "networks": ["10.0.0.0/8"], "assigned": {}, "cluster": "nodes",
+}  # fmt: skip
 INVENTORY = ROOT / "test/unit/cases/pigsty/single.yml"
 
 
@@ -116,6 +124,13 @@ def test_a_required_firewall_stops_the_apply_before_a_service_is_started(mode, s
     assert all(order.index("firewall") < order.index(name) for name in daemons)
 
 
+def test_the_table_is_loaded_before_the_network_is_up():
+    found = unit_settings("infra/firewall/files/infra-firewall.service")
+    assert "network-pre.target" in found["Before"].split()
+    assert found["Wants"] == "network-pre.target"
+    assert found["WantedBy"].split() == ["sysinit.target", "nftables.service"]
+
+
 # -- hardening
 
 
@@ -146,6 +161,34 @@ def test_a_header_is_limited_to_15_s_and_64_kb():
     assert re.search(r"^ *client_header_timeout 15s;$", text, re.M)
     found = re.search(r"^ *large_client_header_buffers (\d+) (\d+)k;$", text, re.M)
     assert int(found[1]) * int(found[2]) == 64
+
+
+# -- hostile minions
+
+
+def test_the_number_of_hostile_records_on_the_page_is_theirs():
+    text = section(SECURITY, "Hostile minions")
+    shown = re.search(r"publishes ([\d,]+)\s+hostile records", text)[1]
+    assert int(shown.replace(",", "")) == len(list(hostile_facts.records()))
+
+
+# -- secrets
+
+
+def test_infra_secrets_win_and_replace_lists():
+    infra = {"nginx_port": 80, "dns_records": ["10.0.0.1 a"], "proxy_env": {"no_proxy": "x"}}
+    secrets = {"nginx_port": 81, "dns_records": ["10.0.0.2 b"], "proxy_env": {"http_proxy": "y"}}
+    found = merging.merged(GRAINS, {"infra_hosts": ONE, **infra}, secrets)
+    assert (found["nginx_port"], found["dns_records"]) == (81, ["10.0.0.2 b"])
+    assert found["proxy_env"] == {"no_proxy": "x", "http_proxy": "y"}
+
+
+def test_the_proxy_of_certbot_is_in_a_file_for_root_alone():
+    text = (ROOT / "infra/certbot/init.sls").read_text(encoding="utf-8")
+    state = re.search(r"^infra-certbot-environment-managed:\n(.*?)\n\n", text, re.M | re.S)[1]
+    for line in ("name: /etc/default/infra-certbot", "mode: '0600'", "user: root", "group: root"):
+        assert f"    - {line}\n" in state
+    assert "show_changes: false" in state
 
 
 # -- local users
@@ -295,6 +338,60 @@ def test_the_name_of_a_machine_is_in_the_dns_unless_register_dns_is_false(regist
     )
     function, given = options(found["infra-register-facts-published"])
     assert (function, given["dns_names"]) == ("infra_register.published", names)
+
+
+# -- registration
+
+
+def accept(mine, before=None):
+    return inventory.accept(mine, REGISTRATION, before)
+
+
+def test_an_address_outside_register_networks_is_refused():
+    found = accept({"node-1": hostile_facts.good("node-1", "192.0.2.7")})
+    assert found["nodes"] == {}
+    assert found["refused"]["node-1"] == [
+        "ip: '192.0.2.7' is in no network of the site (register_networks)"
+    ]
+
+
+def test_the_name_of_a_component_is_refused_as_an_instance():
+    mine = {"node-1": {**hostile_facts.good("node-1", "10.10.10.21"), "ins": "vmetrics-1"}}
+    found = accept(mine)
+    assert found["nodes"] == {}
+    assert found["refused"]["node-1"] == [
+        "ins: 'vmetrics-1' is that of a component of an INFRA node"
+    ]
+
+
+@pytest.mark.parametrize("name", ["localhost", "wpad", "isatap", "salt"])
+def test_a_name_that_programs_look_up_by_themselves_is_refused(name):
+    facts = hostile_facts.good("node-1", "10.10.10.21")
+    facts["dns"][0]["names"] += [f"{name}.pigsty", "mine.pigsty"]
+    found = accept({"node-1": facts})
+    assert found["nodes"]["node-1"]["dns"][0]["names"] == ["node-1.pigsty", "mine.pigsty"]
+    assert f"{name}.pigsty" in found["refused"]["node-1"][0]
+
+
+def test_a_reinstalled_machine_is_accepted_after_the_old_one_left_the_mine():
+    old, new = (hostile_facts.good(name, "10.10.10.21") for name in ("old", "new"))
+    before = accept({"old": old})["nodes"]
+    assert list(accept({"old": old, "new": new}, before)["nodes"]) == ["old"]
+    # As after `salt-key -d old`, by which the master forgets what it published.
+    found = accept({"new": new}, before)
+    assert (list(found["nodes"]), found["refused"]) == (["new"], {})
+
+
+def test_the_log_names_an_ignored_event_and_of_many_the_first_one(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(spool, "_warned", [])
+    monkeypatch.setattr(
+        spool, "is_accepted", create_autospec(spool.is_accepted, return_value=False)
+    )
+    master = {"cachedir": str(tmp_path)}
+    for event in ({"id": "node-7"}, {"id": "*"}, None):
+        assert spool.reaction(master, "start", event) == {}
+    (record,) = caplog.records
+    assert "ignored a start event of node-7, whose key is not accepted" in record.getMessage()
 
 
 def rows(text):
