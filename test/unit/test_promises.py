@@ -6,6 +6,7 @@ import ipaddress
 import re
 import ssl
 import subprocess
+import tarfile
 import threading
 from unittest.mock import create_autospec
 
@@ -392,6 +393,15 @@ def test_the_log_names_an_ignored_event_and_of_many_the_first_one(tmp_path, monk
         assert spool.reaction(master, "start", event) == {}
     (record,) = caplog.records
     assert "ignored a start event of node-7, whose key is not accepted" in record.getMessage()
+
+
+def test_the_reactor_has_the_files_of_the_earlier_release():
+    with tarfile.open(ROOT / "test/integration/release-d49a589.tar.xz") as archive:
+        names = [name for name in archive.getnames() if name.startswith("infra/orch/reactor/")]
+    assert len(names) == 2
+    assert [name for name in names if not (ROOT / name).is_file()] == []
+    text = FLEET.read_text(encoding="utf-8")
+    assert [name for name in names if f"salt://{name}" not in text] == []
 
 
 def rows(text):
