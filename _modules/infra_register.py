@@ -24,6 +24,7 @@ def _minion() -> Minion:
     return Minion(__salt__, __opts__, __grains__, __context__)
 
 
+@redaction.verbatim
 def facts() -> dict[str, Any]:
     """Facts that this minion publishes; the function behind the mine.
 

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "7b4a703b18ca9317079f5c0059031cb649db47ca58daa7224073ca9b0b383036"
+DIGEST = "4fffbbb4d841a8b1fb774fc41d1503304ebb762c9043633bea2d10f6d4c738dc"

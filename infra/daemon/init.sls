@@ -4,12 +4,15 @@
 {% set folders = ['conf', 'tmp', 'bin', 'rules', 'targets'] %}
 {% set directories = [] %}
 {% for folder in folders %}{% do directories.append(infra.infra_data ~ '/' ~ folder) %}{% endfor %}
+{# Created apart, since it is for everybody to enter: other data may lie beside. One that exists stays as it is. #}
+{% set parent = infra.infra_data.rpartition('/')[0] or '/' %}
+{% set new_parent = [] if salt['file.directory_exists'](parent) else [parent] %}
 
 include:
   - infra.pillar
   - infra.firewall
 {{ recorded('daemon', 'daemon-installation', {
-     'paths': [infra.infra_data] + (['/infra'] if infra.infra_data != '/infra' else []) + directories
+     'paths': new_parent + [infra.infra_data] + (['/infra'] if infra.infra_data != '/infra' else []) + directories
        if site.is_infra_node else [],
      'accounts': users,
      'groups': ['infra'] + users,
@@ -72,6 +75,20 @@ infra-daemon-textfile-directory-present:
 
 {% if site.is_infra_node %}
 
+{% if new_parent %}
+infra-daemon-data-parent-present:
+  file.directory:
+    - name: {{ yaml(parent) }}
+    - user: root
+    - group: root
+    - mode: '0755'
+    - makedirs: true
+    - require:
+      - infra_pillar: infra-pillar-valid
+    - require_in:
+      - file: infra-daemon-data-present
+
+{% endif %}
 infra-daemon-data-present:
   file.directory:
     - name: {{ yaml(infra.infra_data) }}

@@ -1,6 +1,5 @@
 """Every pillar of the documents passes the gate that a pillar has to pass before it is applied."""
 
-
 import documents
 import pytest
 from infra_formula.parameters import validation
