@@ -153,7 +153,7 @@ def main():
     known = (REPO / "infra" / "defaults.yaml").read_text(encoding="utf-8")
     pillar = {
         "infra": {
-            "infra_hosts": {"10.10.10.10": {"infra_seq": 1}},
+            "infra_hosts": {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}},
             "infra_packaging": "distro",
             **{switch: False for switch in OFF if f"\n{switch}:" in known},
         }
