@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "4fffbbb4d841a8b1fb774fc41d1503304ebb762c9043633bea2d10f6d4c738dc"
+DIGEST = "c264ce7549fb9a0a73129604bbfd05e9294fadaba2d25d2837436c068f59979b"

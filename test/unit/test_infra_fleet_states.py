@@ -95,9 +95,11 @@ class World:
             ):
                 monkeypatch.setattr(module, dunder, value, raising=False)
 
-    def get(self, target, function):
+    def get(self, target, function, tgt_type="glob"):
         assert function == "infra_register.facts"
-        return {i: f for i, f in self.mine.items() if target in ("*", i)}
+        assert (tgt_type, target) == ("glob", "*") or (tgt_type == "list" and "*" not in target)
+        self.calls.append(("mine.get", target))
+        return {i: f for i, f in self.mine.items() if target == "*" or i in target}
 
     def send(self, function):
         self.mine[self.opts["id"]] = own_facts.current()
@@ -646,3 +648,52 @@ def test_a_client_takes_the_upstreams_that_fit_it(world, monkeypatch):
     assert list(sources(world)) == ["infra-base.sources"]
     told = repository(world, monkeypatch, request={"modules": "node"})
     assert list(told["changes"]) == ["pigsty-infra-1.sources", "pigsty-infra-2.sources"]
+
+
+BY_ADDRESS = [{"key": "10.10.10.10", "ip": "10.10.10.10", "seq": 1}]
+
+
+def asked_of_the_mine(world):
+    asked = [call[1] for call in world.calls if call[0] == "mine.get"]
+    world.calls.clear()
+    return asked
+
+
+def test_infra_nodes_that_are_named_by_id_are_asked_for_by_id(world):
+    world.mine = dict(MINE)
+    nodes = [{"key": "infra-1", "ip": "10.10.10.10", "seq": 1}]
+    assert inventory.authorities(world.minion, nodes, [])["trusted"] == {"infra-1": PEM}
+    assert asked_of_the_mine(world) == [["infra-1"]]
+
+
+def test_facts_that_were_sent_are_asked_for_as_a_list(world):
+    world.mine = dict(MINE)
+    assert own_facts.sent(world.minion) == MINE["node-1"]
+    assert asked_of_the_mine(world) == [["node-1"]]
+
+
+def test_infra_nodes_that_are_named_by_address_are_looked_for_among_all_minions_once(world):
+    world.mine = dict(MINE)
+    (world.folder / "state").mkdir()
+    for expected in (["*"], [["infra-1"]]):
+        found = inventory.authorities(world.minion, BY_ADDRESS, [], present=PEM)
+        assert found == {"trusted": {}, "unverified": {"infra-1": PEM}}
+        assert asked_of_the_mine(world) == expected
+    # Another certificate, and a minion that is gone: the remembered minions do not settle it.
+    other = PEM.replace("QUJD", "REVG")
+    inventory.authorities(world.minion, BY_ADDRESS, [], present=other)
+    assert asked_of_the_mine(world) == [["infra-1"], "*"]
+    world.mine = {"infra-9": MINE["infra-1"]}
+    found = inventory.authorities(world.minion, BY_ADDRESS, [], present=PEM)
+    assert found["unverified"] == {"infra-9": PEM}
+    assert asked_of_the_mine(world) == [["infra-1"], "*"]
+
+
+def test_pauses_of_a_wait_grow_differ_and_add_up_to_it():
+    waits = [list(infra_node.pauses(900)) for _ in range(2)]
+    assert waits[0] != waits[1]
+    for wait in waits:
+        assert abs(sum(wait) - 900) < 0.001
+        assert max(wait) <= 30 * 1.25
+        assert len(wait) < 60
+    assert list(infra_node.pauses(0)) == []

@@ -289,4 +289,6 @@ def send(minion: Minion) -> None:
 
 def sent(minion: Minion) -> Any:
     """Facts of this minion in the mine; None if there are none."""
-    return minion.call("mine.get", minion.opts["id"], ALIAS).get(minion.opts["id"])
+    minion_id = minion.opts["id"]
+    # As a list: a pattern makes the master compare all of its keys.
+    return minion.call("mine.get", [minion_id], ALIAS, "list").get(minion_id)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypedDict
 
-from infra_formula import redaction
+from infra_formula import paths, redaction
 from infra_formula.dns import records as dns_records
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic
@@ -24,6 +24,7 @@ log = redaction.logger(__name__)
 
 PATH = Path("/var/lib/infra/register.json")
 _RUN = "infra_register.run"
+_PUBLISHERS = "authorities.json"
 _RESERVED_IDS = ("default", "master")  # names of files in /etc/hosts.d
 _SERVICES = ("portal", "dns", "repo")  # instances of probes, beside those of components
 _DNS_KINDS = ("name", "name6")
@@ -449,6 +450,7 @@ def read_mine(minion: Minion) -> dict[str, Any]:
     count, without machines of the pillar, which may be gone from it.
     """
     minion_id = minion.opts["id"]
+    # The one question about all minions: an INFRA node asks it once in a run.
     mine = dict(minion.call("mine.get", "*", facts.ALIAS))
     if minion.opts.get("file_client") == "local" and not set(mine) - {minion_id}:
         last = recorded(minion)
@@ -518,7 +520,7 @@ def record(nodes: dict[str, Facts], others: Iterable[str] = ()) -> None:
 
 
 def authorities(
-    minion: Minion, nodes: list[dict[str, Any]], fingerprints: list[str]
+    minion: Minion, nodes: list[dict[str, Any]], fingerprints: list[str], present: str = ""
 ) -> Authorities:
     """CA certificates that the INFRA nodes publish.
 
@@ -526,11 +528,49 @@ def authorities(
         The INFRA nodes, each ``key``, ``ip`` and ``seq``.
     fingerprints
         SHA-256 fingerprints, of which a trusted certificate has one; empty for any.
+    present
+        Certificate that this minion has; empty for none.
 
     The master vouches for an id, and nobody for an address. So what the minion of a node's id
     publishes is trusted; what a minion at a node's address publishes only by its fingerprint.
+
+    Only the INFRA nodes are asked for: the facts of all minions cost the master a file for each. If
+    ``infra_hosts`` names nodes by address, those minions are asked for that had these addresses
+    last time, and all minions only if their answer does not settle it.
     """
-    return divided_authorities(minion.call("mine.get", "*", facts.ALIAS), nodes, fingerprints)
+    named = [node["key"] for node in nodes if hosts.address_or_none(node["key"]) is None]
+    is_known_by_id = len(named) == len(nodes)
+    asked = sorted({*named, *([] if is_known_by_id else _publishers())})
+    found = Authorities(trusted={}, unverified={})
+    if asked:
+        mine = minion.call("mine.get", asked, facts.ALIAS, "list")
+        found = divided_authorities(mine, nodes, fingerprints)
+    if is_known_by_id or _is_settled(found, len(nodes), present):
+        return found
+    found = divided_authorities(minion.call("mine.get", "*", facts.ALIAS), nodes, fingerprints)
+    _remember_publishers(sorted({*found["trusted"], *found["unverified"]}))
+    return found
+
+
+def _is_settled(found: Authorities, count: int, present: str) -> bool:
+    """Whether every INFRA node answered, with a certificate that is trusted, or present already."""
+    good = [i for i, pem in found["unverified"].items() if pem.strip() == present.strip()]
+    return len({*found["trusted"], *good}) >= count and len(good) == len(found["unverified"])
+
+
+def _publishers() -> list[str]:
+    """Minions that had the addresses of INFRA nodes when all were asked last."""
+    try:
+        known = json.loads((paths.STATE_DIR / _PUBLISHERS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [name for name in known if isinstance(name, str)] if isinstance(known, list) else []
+
+
+def _remember_publishers(ids: list[str]) -> None:
+    """Remember them; not while nothing of the formula is on this machine, as by test=True."""
+    if ids and ids != _publishers() and paths.STATE_DIR.is_dir():
+        atomic.write(str(paths.STATE_DIR / _PUBLISHERS), json.dumps(ids), 0o644)
 
 
 class Authorities(TypedDict):

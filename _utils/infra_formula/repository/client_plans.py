@@ -41,8 +41,10 @@ def plan_ca(
     is_present = Path(name).is_file()
     latest: inventory.Authorities = {"trusted": {}, "unverified": {}}
 
+    present = Path(name).read_text(encoding="utf-8", errors="replace") if is_present else ""
+
     def query() -> dict[str, str]:
-        latest.update(inventory.authorities(minion, nodes, fingerprints))
+        latest.update(inventory.authorities(minion, nodes, fingerprints, present))
         return latest["trusted"] or latest["unverified"]
 
     if certificate:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import http.client
 import os
+import random
 import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
 from infra_formula.repository import client_sources, connections, logins, signing
 
+_FIRST_PAUSE = 2.0  # seconds
+_LONGEST_PAUSE = 30.0  # seconds
 _LARGEST = 200_000  # bytes; a definition is a few kB
 
 
@@ -221,11 +224,31 @@ def upstream_key(minion: Minion, upstream: dict[str, Any], folder: str) -> str:
         raise CommandFailed(f"{upstream['name']}: {err}") from err
 
 
-def wait_until(ask: Callable[[], Any], seconds: float, pause: float = 2.0) -> Any:
+def pauses(seconds: float) -> Iterator[float]:
+    """How long to pause between the attempts of one wait, in seconds; together no longer than it.
+
+    seconds
+        How long the wait may take.
+
+    Each pause is half as long again as the one before, to 30 seconds, and shorter or longer by up
+    to a quarter by chance: a thousand minions that started together do not ask together.
+    """
+    left, pause = seconds, _FIRST_PAUSE
+    while left > 0:
+        # S311 is about keys; this spreads requests over time.
+        length = min(left, pause * random.uniform(0.75, 1.25))  # noqa: S311
+        yield length
+        left -= length
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def wait_until(ask: Callable[[], Any], seconds: float) -> Any:
     """Ask until there is an answer that is true, or the time is over; returns the last answer."""
     deadline = time.monotonic() + seconds
-    while True:
+    for pause in pauses(seconds):
         found = ask()
-        if found or time.monotonic() >= deadline:
+        left = deadline - time.monotonic()
+        if found or left <= 0:
             return found
-        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+        time.sleep(min(pause, left))
+    return ask()
