@@ -105,7 +105,14 @@ def test_what_is_applied_renders_and_its_ids_are_of_the_house(loaders, modules, 
     found = low(modules, "infra", {"infra": everything})
     assert {chunk["__id__"].split("-")[0] for chunk in found} == {"infra"}
     assert len({(c["state"], c["fun"], c["__id__"], c["name"]) for c in found}) == len(found)
+    check_conditions(found)
     check_vector(found)
+
+
+def check_conditions(chunks):
+    """No state has a condition of Salt's own: to look for one, Salt loads all modules it has."""
+    conditions = {"onlyif", "unless", "creates"}
+    assert [c["__id__"] for c in chunks if conditions & c.keys()] == []
 
 
 def check_vector(chunks):
