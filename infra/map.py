@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "c264ce7549fb9a0a73129604bbfd05e9294fadaba2d25d2837436c068f59979b"
+DIGEST = "f051df2475db58d65835a546a9f9a6accddf949f28fd4b7a2025b466d292cb28"
 
 
 def digest(cache):

@@ -78,6 +78,9 @@ def test_what_is_in_a_value_breaks_no_template(modules, shape, value):
         {"infra_hosts": {"infra-1": {"infra_seq": [1]}}},
         {"infra_hosts": {"infra-1": {"infra_seq": 1}, "10.10.10.11": {"infra_seq": 1}}},
         {"infra_hosts": [1]},
+        # Seen from a client, which is given less.
+        {"infra_hosts": {"elsewhere": {}}},
+        {"infra_hosts": {"elsewhere": {"ip": "10.10.10.10"}, "other": {"infra_seq": 2}}},
         {"dns_records": ["10.10.10.10"]},
         {"nodes": {"infra-1": {"infra_portal": "x"}}},
         {"infra_packaging": "other"},

@@ -211,6 +211,23 @@ def test_what_follows_the_inventory_is_applied_once_after_it_and_alone_by_infra_
     assert installs == ["infra-nginx-pages-managed", "infra-nginx-portal-managed"]
 
 
+def test_the_parent_of_a_data_directory_that_is_new_is_for_everybody_to_enter(loaders, modules):
+    given = pillar(loaders, "upstream")["infra"]
+    client = {
+        **given,
+        "infra_hosts": {"elsewhere": {"infra_seq": 1}},
+        "vector_data": "/no/such/folder/vector",
+    }
+    chunks = {c["__id__"]: c for c in low(modules, "infra.vector", {"infra": client})}
+    parent = chunks["infra-vector-parent-present"]
+    assert (parent["name"], parent["user"], parent["mode"]) == ("/no/such/folder", "root", "0755")
+    assert parent["order"] < chunks["infra-vector-directory-present"]["order"]
+    assert "/no/such/folder" in chunks["infra-vector-installation-recorded"]["paths"]
+    there = {**client, "vector_data": "/var/lib/vector"}
+    found = {c["__id__"] for c in low(modules, "infra.vector", {"infra": there})}
+    assert "infra-vector-parent-present" not in found
+
+
 # What differs within a family is in the map, so that one platform of each is enough.
 @pytest.mark.parametrize("platform", ["debian-12", "el-9"], indirect=True)
 def test_each_sls_renders_by_itself_and_includes_what_it_requires(loaders, platform):

@@ -66,3 +66,19 @@ def test_a_translation_has_the_blocks_of_its_original(translation, original):
         ]
 
     assert code(translation) == code(original)
+
+
+def test_files_of_the_formula_that_are_named_exist():
+    """In documents and in docstrings; ``NAME`` and ``<name>`` stand for any."""
+    root = documents.ROOT
+    pages = [root / "README.md", *root.glob("docs/*.md"), *root.glob("_utils/**/*.py"),
+             *root.glob("_modules/*.py"), *root.glob("_states/*.py")]  # fmt: skip
+    named = re.compile(r"(?<![\w/.])infra/[\w./-]+\.(?:sls|jinja|yaml|py|j2|json)\b")
+    missing = {}
+    for page in pages:
+        if "data" in page.parts:  # generated
+            continue
+        for path in named.findall(page.read_text(encoding="utf-8")):
+            if "pushgateway" not in path and not (root / path).exists():  # the page's example
+                missing.setdefault(path, page.name)
+    assert missing == {}

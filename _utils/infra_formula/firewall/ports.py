@@ -2,7 +2,7 @@
 
 A rule reads ``80/tcp``, for everybody, or ``9428/tcp from 10.0.0.0/8``.
 
-A *row* is one of ``infra/map/reach.jinja``: ``service``, ``ports`` (like ``8428/tcp``),
+A *row* is one that ``firewall/arguments.py`` makes: ``service``, ``ports`` (like ``8428/tcp``),
 ``reached_by`` (``all``, ``site``, ``peers``, ``infra``), ``sources`` (addresses and networks that
 are entitled; None for everybody), ``opened`` (those that firewalld or ufw should let in) and
 ``ours`` (False: what listens there is not of this formula, and is not confined).

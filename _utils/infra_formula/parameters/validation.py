@@ -142,7 +142,8 @@ def split(minion: Minion, parameters: dict[str, Any]) -> tuple[dict[str, Any], d
 def _type_errors(rules: dict[str, Any], values: Any, infra_node: bool) -> list[str]:
     """Errors by ``infra/schema.yaml``."""
     if not infra_node:
-        rules = {name: _partial(rule) for name, rule in rules.items()}
+        # What every minion needs is whole below `infra`; of the rest, a part may be among secrets.
+        rules = {n: r if n in _FOR_ALL_MINIONS else _partial(r) for n, r in rules.items()}
     errors = schema.check("infra", values, {"type": "map", "keys": rules})
     errors += _twin_sequences(merging.mapping(values).get("infra_hosts"))
     # Below `infra:` everything is a parameter: the messages name them as the documents do.

@@ -194,5 +194,5 @@ def extract_error(output: str) -> str:
 
 
 def credentials_path() -> Path:
-    """What a DNS plugin authenticates with; written by infra/certbot/config.sls."""
+    """What a DNS plugin authenticates with; written by infra/certbot/init.sls."""
     return paths.LETSENCRYPT / "infra-dns.ini"

@@ -52,7 +52,7 @@ def accept(
         Minion id → facts. The master vouches for the id; everything else is data from an untrusted
         minion.
     settings
-        What infra/register/settings.jinja makes: ``nodes`` (the INFRA nodes, each ``key``, ``ip``
+        What registration/arguments.py makes: ``nodes`` (the INFRA nodes, each ``key``, ``ip``
         and ``seq``), ``own_id`` and ``own_addresses`` (of this machine), ``components`` (names),
         ``portal_names``, ``reserved`` (name → its owner), ``dns_records``, ``admin_ip``, ``jobs``
         (further ones that are scraped), ``domains`` and ``networks`` (where names and addresses may
