@@ -28,6 +28,7 @@
 {% endfor %}
 {% set all = '( ' ~ hosts | map(attribute='tgt') | join(' or ') ~ ' )' %}
 {% set whom = given.get('tgt', '*') %}
+{# False is not passed on: it would win over the test=True of the command line. #}
 {% set test = given.get('test', false) %}
 {% set ordered = hosts | selectattr('first') | list + (hosts | rejectattr('first') | sort(attribute='seq') | list) %}
 {% set done = [] %}
@@ -41,7 +42,9 @@
     - tgt_type: compound
     - sls: infra
     - queue: 100
-    - test: {{ test | tojson }}
+{% if test %}
+    - test: true
+{% endif %}
     - failhard: true
 {% if done %}
     - require:
@@ -60,7 +63,9 @@ infra-orch-clients-applied:
     - sls: infra
     - queue: 100
     - batch: {{ given.get('batch', '25%') | tojson }}
-    - test: {{ test | tojson }}
+{% if test %}
+    - test: true
+{% endif %}
     - expect_minions: false
     - failhard: true
 {% if done %}
@@ -76,7 +81,9 @@ infra-orch-clients-registered:
     - tgt_type: compound
     - sls: infra.register
     - queue: 100
-    - test: {{ test | tojson }}
+{% if test %}
+    - test: true
+{% endif %}
     - failhard: true
 {% if done %}
     - require:

@@ -296,6 +296,21 @@ def test_a_key_of_infra_hosts_names_one_machine(master, sls, key):
     assert "infra_hosts: expected minion ids or addresses as keys, got" in error
 
 
+@pytest.mark.parametrize("given", [{}, {"test": False}, {"test": True}])
+def test_a_step_of_a_deployment_looks_only_whenever_the_whole_run_does(master, given):
+    """An argument ``test`` of false would win over the ``test=True`` of the command line."""
+    hosts = {"infra-1": {"infra_seq": 1}}
+    found = master.compiled(
+        "infra.orch.deploy", {"infra": {"infra_hosts": hosts}, "infra_deploy": given}
+    )
+    assert len(found) == 3
+    for name, body in found.items():
+        arguments = {
+            k: v for part in body["salt"] if isinstance(part, dict) for k, v in part.items()
+        }
+        assert arguments.get("test") == (True if given.get("test") else None), name
+
+
 @pytest.mark.parametrize("sls", ["infra.orch.register", "infra.orch.deploy"])
 def test_no_two_state_runs_collide_on_a_minion(master, sls):
     hosts = {"10.10.10.10": {"infra_seq": 1}, "infra-2": {"infra_seq": 2}}

@@ -707,8 +707,8 @@ def test_the_reactor_registers_a_machine_that_starts_and_forgets_one_that_is_del
 def test_a_site_is_deployed_by_orchestration_which_stops_and_resumes(lab, applied):
     master = lab.master
 
-    def deploy(**given):
-        words = ["salt-run", "--out=json", "state.orchestrate", "infra.orch.deploy"]
+    def deploy(*arguments, **given):
+        words = ["salt-run", "--out=json", "state.orchestrate", "infra.orch.deploy", *arguments]
         pillar = f"pillar={json.dumps({'infra_deploy': given})}"
         done = master.run([*words, pillar], check=False, timeout=1200)
         text = done.stdout[done.stdout.index("{") :]
@@ -738,6 +738,15 @@ def test_a_site_is_deployed_by_orchestration_which_stops_and_resumes(lab, applie
     assert list(steps) == ["infra-orch-clients-applied", "infra-orch-clients-registered"]
     code, steps = deploy(test=True)
     assert code == 0
+    # On the command line it means the same: what differs stays as it is.
+    broken.run(["sh", "-c", "echo '# by hand' >> /etc/chrony/chrony.conf"])
+    code, steps = deploy("test=True")
+    assert list(steps)[2:] == ["infra-orch-clients-applied", "infra-orch-clients-registered"]
+    assert False not in steps.values()
+    broken.run(["grep", "-q", "by hand", "/etc/chrony/chrony.conf"])
+    code, steps = deploy(**{"from": "clients"})
+    assert code == 0
+    assert broken.run(["grep", "by hand", "/etc/chrony/chrony.conf"], check=False).returncode == 1
 
 
 def test_a_third_infra_node_is_whole_and_its_clients_follow(lab, applied, pillar):
