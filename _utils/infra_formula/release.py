@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "f051df2475db58d65835a546a9f9a6accddf949f28fd4b7a2025b466d292cb28"
+DIGEST = "e4e0a3b1f07d5d5825d68d678527a183631c2ab57ac9d80509c10f36237adbe5"

@@ -25,6 +25,7 @@ def settings(**changes):
         "nginx_modules": "modules-enabled/*.conf",
         "nginx_exporter_enabled": True,
         "nginx_users": True,
+        "nginx_certificates": {},
         "ca_bundle": "/etc/ssl/certs/ca-certificates.crt",
         "repo_home": "/www",
         "repo_name": "pigsty",

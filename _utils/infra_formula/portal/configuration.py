@@ -20,7 +20,15 @@ from infra_formula.fileset import atomic
 from infra_formula.fileset.contents import File
 from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.minion import Minion
-from infra_formula.portal import applied, cards, htpasswd, pages, rendering, server
+from infra_formula.portal import (
+    applied,
+    cards,
+    htpasswd,
+    named_certificates,
+    pages,
+    rendering,
+    server,
+)
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import served, views
 from infra_formula.registration import generated, inventory
@@ -59,15 +67,18 @@ def plan(
     registered: dict[str, Facts],
     users: dict[str, str],
     clean: bool,
+    certificates: dict[str, dict[str, str]] | None = None,
 ) -> Plan:
     """Plan nginx's configuration (see ``infra_portal.managed``).
 
     registered
         The inventory: minion id → accepted facts.
     """
-    redaction.add(list(users.values()))
+    certificates = certificates or {}
+    redaction.add([*users.values(), *named_certificates.keys(certificates)])
     files = rendering.rendered(minion, portal, settings, registered)
     files.update(htpasswd.files(users, settings["nginx_group"], rendering.ROOT))
+    files.update(named_certificates.files(certificates))
     replace = (*_PACKAGE_DEFAULTS, *(_unmanaged(files) if clean else ()))
     file_plan = FileSet(_SET, rendering.ROOT, replace=replace, whole_tree=True).plan(files)
     if file_plan.unmanaged:
@@ -84,6 +95,7 @@ def plan(
         comment=f"The portal is up to date: {len(files)} files.",
         would="The portal would change; a running nginx would be reloaded.",
         apply=partial(_apply, minion, portal, settings, file_plan),
+        warnings=list(named_certificates.warnings(certificates)),
         record=partial(applied.record, portal, settings),
         sub_states=_entry_states(portal, settings, file_plan),
     )
@@ -92,7 +104,8 @@ def plan(
 def certificates_refreshed(minion: Minion, portal: dict[str, Any], settings: Settings) -> Plan:
     """Plan the links to the newest certificates of a portal that is applied.
 
-    The file of users stays as it is, and so do the consoles of the minions registered last.
+    The files of users and of named certificates stay as they are, and so do the consoles of the
+    minions registered last.
     """
     files = rendering.rendered(minion, portal, settings, inventory.recorded(minion))
     file_set = FileSet(_SET, rendering.ROOT, whole_tree=True)

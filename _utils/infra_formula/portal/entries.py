@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from infra_formula.parameters import schema
-from infra_formula.portal import hosts
+from infra_formula.portal import hosts, named_certificates
 
 Settings = dict[str, Any]
 """Parameters and facts that the portal depends on (see infra_formula.portal.arguments)."""
@@ -30,7 +30,7 @@ ENTRY = {
     "auth_paths": {"type": "list", "items": {"type": "path"}},
     "open_paths": {"type": "list", "items": {"type": "path"}},
     "realm": {"type": "quoted"},
-    "cert": {"type": "path"},
+    "cert": {"either": [{"type": "path"}, {"type": "name"}]},
     "key": {"type": "path"},
     "certbot": {"type": "name"},
     "enforce_https": {"type": "bool"},
@@ -156,9 +156,7 @@ def _entry_problems(key: str, path: str, entry: dict[str, Any], settings: Settin
         for attribute, file in _paths(entry)
         if re.match(r"(/var)?/tmp(/|$)", file)
     ]
-    if ("cert" in entry) != ("key" in entry):
-        present, missing = ("cert", "key") if "cert" in entry else ("key", "cert")
-        errors.append(f"{path}.{missing}: expected beside {present}")
+    errors += _certificate_problems(path, entry, settings)
     errors += _auth_problems(key, path, entry, settings)
     if settings["nginx_sslmode"] == "disable":
         for attribute in ("enforce_https", "hsts"):
@@ -168,6 +166,19 @@ def _entry_problems(key: str, path: str, entry: dict[str, Any], settings: Settin
     if fault:
         errors.append(f"{path}.config: expected whole nginx directives, {fault}")
     return errors
+
+
+def _certificate_problems(path: str, entry: dict[str, Any], settings: Settings) -> list[str]:
+    named = "cert" in entry and named_certificates.is_name(entry["cert"])
+    if named and "key" in entry:
+        return [f"{path}.key: expected none: nginx_certificates has the key of {entry['cert']}"]
+    if named:
+        known = named_certificates.of_settings(settings)
+        return named_certificates.reference_problem(f"{path}.cert", entry["cert"], known)
+    if ("cert" in entry) != ("key" in entry):
+        present, missing = ("cert", "key") if "cert" in entry else ("key", "cert")
+        return [f"{path}.{missing}: expected beside {present}"]
+    return []
 
 
 def _paths(entry: dict[str, Any]) -> list[tuple[str, str]]:

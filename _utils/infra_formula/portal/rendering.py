@@ -16,7 +16,7 @@ from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
-from infra_formula.portal import cards, entries, raw_config
+from infra_formula.portal import cards, entries, named_certificates, raw_config
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import CERTIFICATE_DIR, View, served, views
 from infra_formula.registration import generated
@@ -43,7 +43,7 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     return entries.problems(portal, settings) or [
         f"infra_portal.{key}.{fault}"
         for key, view in served(portal, settings).items()
-        if view["own_cert"] and view["tls"]
+        if view["own_cert"] and view["tls"] and not view["named_cert"]
         if (fault := certificates.pair_fault(view["cert"], view["cert_key"]))
     ]
 
@@ -216,8 +216,12 @@ def _certificates_digest(portal: dict[str, Any], settings: Settings, lineages: l
     public = {view["certbot"] for view in all_views} & set(lineages)
     paths = {Path(ROOT, CERTIFICATE_DIR, "pigsty.crt")}
     paths |= {Path(f"/etc/letsencrypt/live/{name}/fullchain.pem") for name in public}
-    paths |= {Path(view["cert"]) for view in all_views if view["own_cert"]}
+    paths |= {
+        Path(view["cert"]) for view in all_views if view["own_cert"] and not view["named_cert"]
+    }
     digest = hashlib.sha256()
+    for name, chain in sorted(named_certificates.of_settings(settings).items()):
+        digest.update(f"{name}\0{chain}\0".encode())
     for path in sorted(paths):
         if path.exists():
             digest.update(path.read_bytes())

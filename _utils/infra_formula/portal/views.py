@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from infra_formula.portal import entries, hosts
+from infra_formula.portal import entries, hosts, named_certificates
 from infra_formula.portal.entries import Settings
 
 View = dict[str, Any]
@@ -45,6 +45,11 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
     enforced = closed or (settings["nginx_sslmode"] == "enforce" and not home)
     hsts = entry.get("hsts", False)
     stem = domain.replace("*", "_")
+    cert = entry.get("cert", f"{CERTIFICATE_DIR}/{stem}.crt")
+    cert_key = entry.get("key", f"{CERTIFICATE_DIR}/{stem}.key")
+    named = "cert" in entry and named_certificates.is_name(cert)
+    if named:
+        cert, cert_key = named_certificates.paths(cert)
     view = {
         "key": key,
         "kind": kind,
@@ -63,9 +68,10 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
         "auth_paths": [f"^{re.escape(p.rstrip('/'))}" for p in entry.get("auth_paths", [])],
         "open_paths": [_below(p) for p in entry.get("open_paths", [])],
         "realm": entry.get("realm", "Pigsty Home Auth" if home else f"Auth {key}"),
-        "cert": entry.get("cert", f"{CERTIFICATE_DIR}/{stem}.crt"),
-        "cert_key": entry.get("key", f"{CERTIFICATE_DIR}/{stem}.key"),
+        "cert": cert,
+        "cert_key": cert_key,
         "own_cert": "cert" in entry,
+        "named_cert": named,
         "cert_stem": stem,
         "certbot": entry.get("certbot", ""),
         "log": entry.get("log", f"{key}.log" if kind == "proxy" else ""),
