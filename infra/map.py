@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "f051df2475db58d65835a546a9f9a6accddf949f28fd4b7a2025b466d292cb28"
+DIGEST = "3515f6c8fe557e5a1521236fe23b8911b8af39cdd91c50eaa1497d91d2c98899"
 
 
 def digest(cache):
