@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "f051df2475db58d65835a546a9f9a6accddf949f28fd4b7a2025b466d292cb28"
+DIGEST = "328f4104878e68753c925a816611e37d4d20edeba5af1ac173e46ec205771db7"
 
 
 def digest(cache):
