@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "e4e0a3b1f07d5d5825d68d678527a183631c2ab57ac9d80509c10f36237adbe5"
+DIGEST = "d3fe3c86fc4a7748d5d58a53b92b9edf0892b17a751aaa8b3b8346fb55c01cc4"

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import time
+from collections.abc import Collection
 
 from infra_formula import systemd
 from infra_formula.daemon import checks, flags, local_ports
@@ -89,14 +90,19 @@ def health_problem(daemon: Daemon, timeout: float = 3.0) -> str:
     return ""
 
 
-def port_problem(daemon: Daemon) -> str:
-    """Which other process listens on a daemon's port, naming the parameter; empty for none."""
+def port_problem(daemon: Daemon, leave_out: Collection[str] = ()) -> str:
+    """Which other process listens on a daemon's port, naming the parameter; empty for none.
+
+    leave_out
+        Names of units whose processes do not count.
+    """
     unit = daemon["unit"]
     pid = systemd.unit_state(unit)["pid"]
     others = {
         other
         for other in local_ports.listeners(daemon["port"])
-        if other != pid and not systemd.has_process(unit, [other])
+        if other != pid
+        and not any(systemd.has_process(name, [other]) for name in (unit, *leave_out))
     }
     if not others:
         return ""

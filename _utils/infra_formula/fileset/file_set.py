@@ -248,6 +248,30 @@ class FilePlan:
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
 
+    def check(self, check_staged: Callable[[str], None]) -> None:
+        """Have a staged copy checked as :meth:`apply` does it, and change nothing.
+
+        check_staged
+            See :meth:`apply`.
+
+        Raises what that raises, and CommandFailed if no copy can be made.
+        """
+        base = Path(self.file_set.root).resolve()
+        changed = {rel: self.files[rel] for rel in [*self.create, *self.change]}
+        with _locked(base), _translate_os_error(base), self._staged(base, changed) as stage:
+            check_staged(str(stage))
+
+    @contextlib.contextmanager
+    def _staged(self, base: Path, changed: Mapping[str, File]) -> Iterator[Path]:
+        """A staged copy of the whole of root, which is deleted afterwards."""
+        stage = staging.create(base)
+        try:
+            staging.clone(base, stage, {*changed, *self.remove})
+            staging.write_files(stage, base, changed)
+            yield stage
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
     def _switch(
         self,
         base: Path,
