@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "2e62a89c8878537e7d87859524d2611ac34c3c93ae4fb8e33f7276825d55fa27"
+DIGEST = "23b1761de5e5be9967a90f4254c4a85ac3126739b21dde49d523dd5413383a25"
