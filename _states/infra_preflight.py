@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     __opts__: dict[str, Any]
     __grains__: dict[str, Any]
     __context__: dict[str, Any]
+    __pillar__: dict[str, Any]
 
 __env__ = ""  # the state's saltenv, which Salt sets during a call
 
@@ -31,12 +32,13 @@ def passed(name: str) -> dict[str, Any]:
     by its own state.
     """
     ret: dict[str, Any] = {"name": name, "changes": {}, "result": True}
-    get = __salt__["pillar.get"]
-    known = Minion(__salt__, __opts__, __grains__, __context__)
-    given = state_tree.values(known, get("infra", {}), get("infra_secrets", {}))
+    minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
+    # The whole pillar as an argument would be parsed again. pillar.get is masked here (Salt 3008).
+    pillars = (__pillar__.get(name, {}) for name in ("infra", "infra_secrets"))
+    given = state_tree.values(minion, *pillars)
     if preflight.passed_before(given):
         return {**ret, "comment": "As in the last apply."}
-    found = preflight.check(Minion(__salt__, __opts__, __grains__, __context__, __env__), given)
+    found = preflight.check(minion, given)
     if found.refused:
         comment = "\n".join(["Refused; nothing was changed.", *found.refused])
         return redaction.scrub_data({**ret, "result": False, "comment": comment})

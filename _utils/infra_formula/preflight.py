@@ -16,8 +16,8 @@ from typing import Any
 
 import salt.utils.path
 
-from infra_formula import paths, release, systemd
-from infra_formula.daemon import health, installation
+from infra_formula import paths, release
+from infra_formula.daemon import health, installation, local_ports
 from infra_formula.daemon.model import Daemon
 from infra_formula.dns import dnsmasq
 from infra_formula.errors import InfraError, Refused
@@ -186,13 +186,18 @@ def _parts(
 
 
 def _taken_ports(given: Mapping[str, Any]) -> Iterator[str]:
-    """Ports of daemons that a program of somebody else's holds."""
+    """Ports of daemons and of the portal that a program of somebody else's holds."""
     ours = {row["unit"] for row in site.components() if "unit" in row}
     for _name, row, _component in site.daemon_rows():
         # Units of packages are masked, and daemons that are switched off stop, before ours start.
         ours |= {row["unit"], *row.get("package_units", [])}
-    for _name, daemon in _daemons(given):
-        if not systemd.unit_state(daemon["unit"])["active"]:
-            problem = health.port_problem(daemon, ours)
-            if problem:
-                yield problem
+    ports = {daemon["port_parameter"]: daemon["port"] for _name, daemon in _daemons(given)}
+    if "nginx" in _applied(given):
+        infra = given["parameters"]
+        names = ["nginx_port", *(["nginx_ssl_port"] if infra["nginx_sslmode"] != "disable" else [])]
+        ports |= {name: infra[name] for name in names}
+    owners = local_ports.listeners_by_port(ports.values())
+    for parameter, port in ports.items():
+        problem = health.taken_port(parameter, port, owners[port], ours)
+        if problem:
+            yield problem

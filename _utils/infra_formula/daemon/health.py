@@ -90,26 +90,29 @@ def health_problem(daemon: Daemon, timeout: float = 3.0) -> str:
     return ""
 
 
-def port_problem(daemon: Daemon, leave_out: Collection[str] = ()) -> str:
-    """Which other process listens on a daemon's port, naming the parameter; empty for none.
+def port_problem(daemon: Daemon) -> str:
+    """Which other process listens on a daemon's port, naming the parameter; empty for none."""
+    pid = systemd.unit_state(daemon["unit"])["pid"]
+    owners = local_ports.listeners(daemon["port"]) - {pid}
+    return taken_port(daemon["port_parameter"], daemon["port"], owners, [daemon["unit"]])
 
-    leave_out
-        Names of units whose processes do not count.
+
+def taken_port(parameter: str, port: int, owners: Collection[int], units: Collection[str]) -> str:
+    """Which of the processes that listen on a port have no right to; empty for none.
+
+    parameter
+        Name of the port's parameter.
+    owners
+        Processes that listen on it.
+    units
+        Names of units that may.
     """
-    unit = daemon["unit"]
-    pid = systemd.unit_state(unit)["pid"]
-    others = {
-        other
-        for other in local_ports.listeners(daemon["port"])
-        if other != pid
-        and not any(systemd.has_process(name, [other]) for name in (unit, *leave_out))
-    }
+    others = [pid for pid in owners if not any(systemd.has_process(unit, [pid]) for unit in units)]
     if not others:
         return ""
     names = sorted(f"{local_ports.process_name(other)} (process {other})" for other in others)
     return (
-        f"{daemon['port_parameter']}: port {daemon['port']} is taken by {', '.join(names)}; "
-        "stop it or choose another port"
+        f"{parameter}: port {port} is taken by {', '.join(names)}; stop it or choose another port"
     )
 
 
