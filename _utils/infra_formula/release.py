@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "f051df2475db58d65835a546a9f9a6accddf949f28fd4b7a2025b466d292cb28"
+DIGEST = "42629f5f0bb6ac2762c33702caf3f0d846a9b30effe0606e0770c218b4093a81"
