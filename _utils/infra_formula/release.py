@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "23b1761de5e5be9967a90f4254c4a85ac3126739b21dde49d523dd5413383a25"
+DIGEST = "fa7589b02477b8a4f22823ce1dd9fde493bd01473a7bd6921c89783e228dabee"

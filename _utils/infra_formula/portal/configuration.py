@@ -20,7 +20,7 @@ from infra_formula.fileset import atomic, contents
 from infra_formula.fileset.contents import File
 from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.minion import Minion
-from infra_formula.portal import applied, cards, htpasswd, pages, rendering, server
+from infra_formula.portal import applied, cards, htpasswd, pages, rendering, server, upstreams
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import served, views
 from infra_formula.registration import generated, inventory
@@ -79,6 +79,7 @@ def plan(
         apply=partial(_apply, minion, portal, settings, file_plan),
         record=partial(applied.record, portal, settings),
         sub_states=_entry_states(portal, settings, file_plan),
+        warnings=name_warnings(portal, settings),
     )
 
 
@@ -131,6 +132,25 @@ def check(
     if missing:
         raise CommandFailed(f"not installed: {', '.join(sorted(missing))}")
     file_plan.check(lambda stage: server.check_staged(stage, portal))
+
+
+def name_warnings(portal: dict[str, Any], settings: Settings) -> list[str]:
+    """One line per upstream that is a name without an address at present."""
+    named = {
+        f"infra_portal.{key}.endpoint": view["endpoints"]
+        for key, view in served(portal, settings).items()
+        if view["kind"] == "proxy"
+    }
+    if settings["oauth2_proxy_endpoint"]:
+        named["oauth2_proxy_endpoint"] = [settings["oauth2_proxy_endpoint"]]
+    unresolved = upstreams.unresolved((e for some in named.values() for e in some), settings)
+    return [
+        f"{path}: this machine finds no address for {endpoint}; requests are answered with 502 "
+        "until it does"
+        for path, some in named.items()
+        for endpoint in some
+        if endpoint in unresolved
+    ]
 
 
 def certificates_refreshed(minion: Minion, portal: dict[str, Any], settings: Settings) -> Plan:
