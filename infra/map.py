@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "fa7589b02477b8a4f22823ce1dd9fde493bd01473a7bd6921c89783e228dabee"
+DIGEST = "f1b48b75a551e5c53131f58e2df7ef4c377989d111b8958348fc977f606f7fba"
 
 
 def digest(cache):
