@@ -28,6 +28,7 @@ from infra_formula.portal import (
     pages,
     rendering,
     server,
+    upstreams,
 )
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import served, views
@@ -87,9 +88,12 @@ def plan(
         comment=f"The portal is up to date: {len(files)} files.",
         would="The portal would change; a running nginx would be reloaded.",
         apply=partial(_apply, minion, portal, settings, file_plan),
-        warnings=list(named_certificates.warnings(certificates)),
         record=partial(applied.record, portal, settings),
         sub_states=_entry_states(portal, settings, file_plan),
+        warnings=[
+            *name_warnings(portal, settings),
+            *named_certificates.warnings(certificates),
+        ],
     )
 
 
@@ -146,6 +150,25 @@ def check(
     if missing:
         raise CommandFailed(f"not installed: {', '.join(sorted(missing))}")
     file_plan.check(lambda stage: server.check_staged(stage, portal))
+
+
+def name_warnings(portal: dict[str, Any], settings: Settings) -> list[str]:
+    """One line per upstream that is a name without an address at present."""
+    named = {
+        f"infra_portal.{key}.endpoint": view["endpoints"]
+        for key, view in served(portal, settings).items()
+        if view["kind"] == "proxy"
+    }
+    if settings["oauth2_proxy_endpoint"]:
+        named["oauth2_proxy_endpoint"] = [settings["oauth2_proxy_endpoint"]]
+    unresolved = upstreams.unresolved((e for some in named.values() for e in some), settings)
+    return [
+        f"{path}: this machine finds no address for {endpoint}; requests are answered with 502 "
+        "until it does"
+        for path, some in named.items()
+        for endpoint in some
+        if endpoint in unresolved
+    ]
 
 
 def certificates_refreshed(minion: Minion, portal: dict[str, Any], settings: Settings) -> Plan:
