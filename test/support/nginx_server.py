@@ -88,6 +88,10 @@ class Upstream:
 class Server:
     """nginx with a portal's configuration, below a folder.
 
+    ``name_service`` is how it resolves names, by default as this machine does; ``certificates`` is
+    ``nginx_certificates``, and ``changes`` are other settings.
+    """
+
     def __init__(
         self,
         root: Path,
