@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "f1b48b75a551e5c53131f58e2df7ef4c377989d111b8958348fc977f606f7fba"
+DIGEST = "8d40fd8292b8d45523e0ddc4338da2ddc40e006c1f0b223d452acae1eeac3781"
 
 
 def digest(cache):
