@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "f051df2475db58d65835a546a9f9a6accddf949f28fd4b7a2025b466d292cb28"
+DIGEST = "2f8ed4439234dacbbfd0217c592a59513cc36135653ecf6c5adea410a25d7987"
