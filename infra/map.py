@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "2f8ed4439234dacbbfd0217c592a59513cc36135653ecf6c5adea410a25d7987"
+DIGEST = "124ac462c7c6983ea84a48d8cc1528300d2828d513f10792aa36df967111b7bb"
 
 
 def digest(cache):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "2f8ed4439234dacbbfd0217c592a59513cc36135653ecf6c5adea410a25d7987"
+DIGEST = "124ac462c7c6983ea84a48d8cc1528300d2828d513f10792aa36df967111b7bb"

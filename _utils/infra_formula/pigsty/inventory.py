@@ -172,9 +172,9 @@ def _explained(text: str, error: yaml.MarkedYAMLError) -> yaml.MarkedYAMLError:
     try:
         yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as err:
-        if err.problem_mark and error.problem_mark:
-            if err.problem_mark.line == error.problem_mark.line:
-                return err
+        marks = err.problem_mark, error.problem_mark
+        if marks[0] and marks[1] and marks[0].line == marks[1].line:
+            return err
     except (yaml.YAMLError, RecursionError):
         pass
     return error

@@ -1,8 +1,8 @@
 """Files of variables beside an inventory: ``group_vars/`` and ``host_vars/``.
 
-Ansible reads ``group_vars/NAME``, with the endings ``.yml``, ``.yaml`` and ``.json`` or none, and all
-files of a directory of that name, in the order of their names. Hidden files and those that end in
-``~`` are left out.
+Ansible reads ``group_vars/NAME``, with the endings ``.yml``, ``.yaml`` and ``.json`` or none, and
+all files of a directory of that name, in the order of their names. Hidden files and those that end
+in ``~`` are left out.
 """
 
 from __future__ import annotations
