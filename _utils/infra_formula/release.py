@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "124ac462c7c6983ea84a48d8cc1528300d2828d513f10792aa36df967111b7bb"
+DIGEST = "e4aad17a10642fb6955d406a6ab137ca0fa95c5151245bf54e911b192836210e"

@@ -289,6 +289,12 @@ class _Conversion:
         if value is OMIT:
             reason = "; ".join(missing.values())
             return self._without_value(name, variable, _failure(reason), reason)
+        if self.rules[name].get("type") == "bool" and not isinstance(value, bool):
+            converted = values.coerce(value, self.rules[name])
+            if not isinstance(converted, bool):
+                self._row(variable, "taken", name, "Pigsty takes this value for false")
+                converted = False
+            value = converted
         if value is None:
             value = {"list": [], "map": {}}.get(self._kind(name))
         if value is None or (value == "" and self._is_needed(name)):
@@ -309,12 +315,13 @@ class _Conversion:
             if sieved is not OMIT and not (part and sieved in ([], {})):
                 out[key] = sieved
         if not out and found:
-            reasons = [*notes(omitted), *missing.values()]
+            reasons = [n.removeprefix("omitted: ") for n in notes(omitted)]
+            reasons += missing.values()
             return self._without_value(name, variable, "refused", "; ".join(reasons))
         became = "taken" if variable["name"] == name else "renamed"
         if not out:
             became = "without"
-        elif missing or omitted:
+        elif missing or omitted or (remarks and name == "nginx_users"):
             became = "partly"
         note = renamed.get("note") if variable["name"] != name else None
         for each in [note, *missing.values(), *remarks, *notes(omitted)]:
@@ -431,9 +438,8 @@ class _Conversion:
             if raw in (None, ""):
                 raw = {}
             if not isinstance(raw, dict):
-                return self._without_value(
-                    "infra_portal", variable, "refused", "expected a dictionary"
-                )
+                self._row(variable, "refused", "infra_portal", "expected a dictionary")
+                raw = {}
         found = portal.convert(
             raw,
             lambda value: self.hosts.resolve(value, host),
@@ -635,10 +641,17 @@ class _Conversion:
     def _unsigned(self) -> None:
         """Report the upstreams that are trusted without a signature."""
         upstreams = self.parameters.get("repo_upstream")
+        unsigned = {
+            str(entry.get("name"))
+            for host in self.infra
+            if (variable := self._source(host, "repo_upstream")) is not None
+            for entry in (variable["value"] if isinstance(variable["value"], list) else ())
+            if isinstance(entry, dict) and values.is_unsigned(entry)
+        }
         names = [
             str(entry.get("name"))
             for entry in (upstreams if isinstance(upstreams, list) else ())
-            if isinstance(entry, dict) and entry.get("trusted") and not entry.get("gpgkey")
+            if isinstance(entry, dict) and str(entry.get("name")) in unsigned
         ]
         if not names:
             return

@@ -85,6 +85,7 @@ def registrations(hosts: dict[str, dict[str, Any]]) -> dict[str, Any]:
         if published:
             register[host] = published
     _kafka(hosts, register)
+    register = {host: register[host] for host in hosts if host in register}
     _cluster_names(hosts, register)
     problems = {host: _problems(variables) for host, variables in hosts.items()}
     return {"register": register, "vmetrics_targets": targets, "problems": problems}

@@ -94,6 +94,13 @@ def convert(
     return work.found
 
 
+def _with_address(value: Any) -> Any:
+    """An endpoint, or several, with an address in place of ``${admin_ip}``."""
+    if isinstance(value, list):
+        return [_with_address(item) for item in value]
+    return value.replace("${admin_ip}", "192.0.2.1") if isinstance(value, str) else value
+
+
 class _Portal:
     def __init__(
         self, resolve: Resolve, own_hosts: frozenset[str], successors: Sequence[Successor]
@@ -175,7 +182,7 @@ class _Portal:
             if value in (None, "", []):
                 return key == "home" or not is_needed(attribute)
             value = values.coerce(value, _RULES[attribute])
-            errors = schema.check(path, value, _RULES[attribute])
+            errors = schema.check(path, _with_address(value), _RULES[attribute])
             fault = config_fault(value) if attribute == "config" and not errors else None
             if fault:
                 errors = [f"{path}: expected whole nginx directives, {fault}"]
@@ -274,12 +281,15 @@ class _Portal:
                     self._loss(f"{key} does not have {name}: nginx serves {owner} under it")
                 elif name not in kept:
                     kept.append(name)
-            entry.pop("domains", None)
             if kept:
                 entry["domain"] = kept[0]
-                if kept[1:]:
-                    entry["domains"] = kept[1:]
-            elif key == "home":
+            if kept[1:]:
+                entry["domains"] = kept[1:]
+            else:
+                entry.pop("domains", None)
+            if kept:
+                continue
+            if key == "home":
                 del entry["domain"]
             else:
                 self._loss(f"{key} is not served: each name of it is another's")

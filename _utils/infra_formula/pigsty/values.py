@@ -277,13 +277,18 @@ def _firewall(value: Any, name: str) -> Adapted:
     return {name: value}, []
 
 
+def is_unsigned(upstream: dict[Any, Any]) -> bool:
+    """Whether an upstream says nothing of signatures, so that Pigsty trusts it without one."""
+    return not set(upstream) & {"gpgkey", "signed_by", "trusted"}
+
+
 def _upstream(value: Any, name: str) -> Adapted:
     """Upstreams: Pigsty trusts them without a signature; here `trusted` has to be set."""
     if not isinstance(value, list):
         return {name: value}, []
     out = []
     for entry in value:
-        if isinstance(entry, dict) and not set(entry) & {"gpgkey", "signed_by", "trusted"}:
+        if isinstance(entry, dict) and is_unsigned(entry):
             entry = {**entry, "trusted": True}
         out.append(entry)
     return {name: out}, []
