@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "8d40fd8292b8d45523e0ddc4338da2ddc40e006c1f0b223d452acae1eeac3781"
+DIGEST = "c0beaca44e86853755e3f0647e55ced5fdc39f6bdd45b3fd803dc0e7ceec4d32"
 
 
 def digest(cache):
