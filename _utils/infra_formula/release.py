@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "0000000000000000000000000000000000000000000000000000000000000000"
+DIGEST = "fe24eec0e540e982b6b6e384d3ec631fcc1754c760e6db1bbc781fde230f9ddc"

@@ -30,6 +30,7 @@ RIGHT = {
     "ca_key": f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----\n",
     "nginx_users": {"ann": CANARY},
     "nginx_certificates": {"shop": {"crt": SHOP.crt, "key": f"{CANARY}\n{SHOP.key}"}},
+    "nginx_http_config": f'map $uri $x {{ default "Bearer {CANARY}"; }}',
     "infra_portal": {
         "home": {"domain": "i.pigsty"},
         "wiki": {

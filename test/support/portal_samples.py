@@ -26,6 +26,8 @@ def settings(**changes):
         "nginx_exporter_enabled": True,
         "nginx_users": True,
         "nginx_certificates": {},
+        "nginx_http_config": "",
+        "nginx_log_format": "combined",
         "ca_bundle": "/etc/ssl/certs/ca-certificates.crt",
         "repo_home": "/www",
         "repo_name": "pigsty",

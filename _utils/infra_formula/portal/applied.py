@@ -16,7 +16,7 @@ from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
-from infra_formula.portal import cards, http_client, named_certificates, rendering
+from infra_formula.portal import cards, http_client, http_config, named_certificates, rendering
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import View, served, views
 from infra_formula.registration import inventory
@@ -49,6 +49,7 @@ def recorded() -> tuple[dict[str, Any], Settings]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         redaction.add(list(credentials.recognized(data["portal"])))
+        redaction.add(list(credentials.recognized(http_config.text(data["settings"]))))
         return dict(data["portal"]), dict(data["settings"])
     except FileNotFoundError:
         raise CommandFailed(

@@ -20,6 +20,8 @@ _PARAMETERS = (
     "nginx_user",
     "nginx_group",
     "nginx_modules",
+    "nginx_http_config",
+    "nginx_log_format",
     "nginx_exporter_enabled",
     "ca_bundle",
     "repo_home",

@@ -16,7 +16,14 @@ from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
-from infra_formula.portal import cards, entries, named_certificates, raw_config, upstreams
+from infra_formula.portal import (
+    cards,
+    entries,
+    http_config,
+    named_certificates,
+    raw_config,
+    upstreams,
+)
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import CERTIFICATE_DIR, View, served, views
 from infra_formula.registration import generated
@@ -139,9 +146,17 @@ def files(
             )
     add(_PROXY_HEADERS, "proxy-headers.conf.j2")
     add(_CONSOLE_HEADERS, "console-headers.conf.j2")
+    own_text = http_config.text(settings)
+    if own_text:
+        add(http_config.FILE, "http.conf.j2", own_text=own_text)
+    add("nginx.conf", "nginx.conf.j2", own_text=own_text)
+    if own_text:
+        kept = http_config.without_replaced(out["nginx.conf"]["text"], own_text)
+        out["nginx.conf"] = {**out["nginx.conf"], "text": kept}
     common["config_hash"] = _hash(out, facts["certificates"])
     add(SHARED, "infra.conf.j2")
-    add("nginx.conf", "nginx.conf.j2")
+    if own_text:
+        http_config.refuse_taken_variables(own_text, out[SHARED]["text"])
     return out
 
 

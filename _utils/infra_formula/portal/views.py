@@ -74,7 +74,9 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
         "named_cert": named,
         "cert_stem": stem,
         "certbot": entry.get("certbot", ""),
-        "log": entry.get("log", f"{key}.log" if kind == "proxy" else ""),
+        "log": entry.get("log", _log(key, kind, entry)),
+        "log_format": entry.get("log_format") or settings.get("nginx_log_format") or "combined",
+        "limit_req": _limit(key, entry.get("limit_req")),
         "config": entry.get("config", "").strip("\n"),
         "conf": entry.get("conf", ""),
         "hsts": _HSTS_DEFAULT if hsts is True else int(hsts),
@@ -102,6 +104,30 @@ def _prefer_loopback(endpoint: str, settings: Settings) -> str:
     if port not in map(str, settings["closed_ports"]) or host in ("127.0.0.1", "localhost"):
         return endpoint
     return f"127.0.0.1:{port}" if hosts.is_this_node(host, settings) else endpoint
+
+
+def _log(key: str, kind: str, entry: dict[str, Any]) -> str:
+    """Where an entry without a ``log`` logs; empty: where nginx logs by itself."""
+    if kind == "proxy":
+        return f"{key}.log"
+    return "access.log" if "log_format" in entry else ""
+
+
+def _limit(key: str, limit: dict[str, Any] | None) -> dict[str, Any] | None:
+    """``limit_req`` of an entry as nginx's directives have it: ``zone``, ``rate``, ``arguments``."""
+    if limit is None:
+        return None
+    zone = limit.get("zone", f"limit_{key}")
+    words = [f"zone={zone}"]
+    words += [f"burst={limit['burst']}"] if "burst" in limit else []
+    words += [f"delay={limit['delay']}"] if "delay" in limit else []
+    words += ["nodelay"] if limit.get("nodelay") else []
+    return {
+        "zone": zone,
+        "rate": limit.get("rate"),
+        "arguments": " ".join(words),
+        "status": limit.get("status", 429),
+    }
 
 
 def _below(path: str) -> str:
