@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "fe24eec0e540e982b6b6e384d3ec631fcc1754c760e6db1bbc781fde230f9ddc"
+DIGEST = "bd4da21595c96f4b3bf8e7dbe0e7a4be80ad1becbe1c50098ee4e711ec264ea1"

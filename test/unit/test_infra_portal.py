@@ -516,6 +516,7 @@ def test_every_attribute_changes_something():
         "proxy_read_timeout": "1s", "proxy_send_timeout": "1s", "proxy_ssl_verify": False,
         "proxy_ssl_trusted_certificate": "/a", "proxy_ssl_name": "v.p", "hsts": True,
         "auth_paths": ["/a"], "open_paths": ["/a"], "accel_redirect": True,
+        "log_format": "x", "limit_req": {"rate": "1r/s"},
     }  # fmt: skip
     assert values.keys() == attributes.ENTRY.keys()
     for attribute, value in values.items():

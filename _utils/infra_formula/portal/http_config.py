@@ -111,8 +111,8 @@ def refuse_taken_variables(given: str, shared: str) -> None:
     taken = _variables(shared) & _variables(given)
     if taken:
         raise Refused(
-            f"nginx_http_config: expected variables of other names than {', '.join(sorted(taken))}, "
-            "which the portal defines"
+            "nginx_http_config: expected variables of other names than "
+            f"{', '.join(sorted(taken))}, which the portal defines"
         )
 
 

@@ -114,7 +114,7 @@ def _log(key: str, kind: str, entry: dict[str, Any]) -> str:
 
 
 def _limit(key: str, limit: dict[str, Any] | None) -> dict[str, Any] | None:
-    """``limit_req`` of an entry as nginx's directives have it: ``zone``, ``rate``, ``arguments``."""
+    """``limit_req`` of an entry as nginx has it: ``zone``, ``rate``, ``arguments``, ``status``."""
     if limit is None:
         return None
     zone = limit.get("zone", f"limit_{key}")
