@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "328f4104878e68753c925a816611e37d4d20edeba5af1ac173e46ec205771db7"
+DIGEST = "d76433911ebca883ea3961828402ff01b7aca06efa31a28b0cf007b28e1d556a"

@@ -16,7 +16,7 @@ from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
-from infra_formula.portal import cards, entries, raw_config
+from infra_formula.portal import cards, entries, headers, hosts, raw_config, raw_directives
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import CERTIFICATE_DIR, View, served, views
 from infra_formula.registration import generated
@@ -41,6 +41,22 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     Returns one message per error, each beginning with the key path.
     """
     return entries.problems(portal, settings) or [
+        *_home_problems(portal, settings),
+        *_certificate_problems(portal, settings),
+    ]
+
+
+def _home_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
+    """Errors in the raw directives of the home page, which has more than an entry beside them."""
+    home = portal.get("home", {})
+    if not home.get("config") or "conf" in home:
+        return []
+    auth = entries.auth_method("home", home, hosts.with_portal(portal, settings))
+    return list(raw_directives.problems("infra_portal.home.config", "home", home, auth))
+
+
+def _certificate_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
+    return [
         f"infra_portal.{key}.{fault}"
         for key, view in served(portal, settings).items()
         if view["own_cert"] and view["tls"]
@@ -101,6 +117,8 @@ def files(
         "proxy_headers": _PROXY_HEADERS,
         "console_headers": _CONSOLE_HEADERS,
         "raw_config": raw_config,
+        "merged_headers": headers.merged,
+        "any_http3": any(v["http3"] and v["tls"] for v in all_views.values()),
         "included_text": _included_text,
         "home_server": re.escape(all_views["home"]["domain"]),
         "home_name": next((n for n in all_views["home"]["names"] if "*" not in n), ""),
