@@ -21,6 +21,7 @@ def prefix(tmp_path_factory):
     assert NGINX, "nginx is not installed; tools/prepare does that"
     root = tmp_path_factory.mktemp("nginx")
     (root / "log").mkdir()
+    (root / "cache").mkdir()
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test",
          "-keyout", root / "pigsty.key", "-out", root / "pigsty.crt"],
@@ -45,6 +46,7 @@ def accepts(prefix, files):
             path.symlink_to(spec["link"])
         else:
             text = spec["text"].replace("/var/log/nginx", str(prefix / "log"))
+            text = text.replace("/var/cache/nginx", str(prefix / "cache"))
             path.write_text(text.replace("/run/nginx.pid", str(prefix / "pid")), encoding="utf-8")
     for name in ("crt", "key"):
         (root / "conf.d" / "cert").mkdir(exist_ok=True)
@@ -123,6 +125,61 @@ ATTRIBUTES = {
     "proxy_ssl_name": DOMAIN,
     "hsts": st.booleans() | st.integers(-1, 10**8),
 }
+SERVER = st.fixed_dictionaries(
+    {"address": ENDPOINT},
+    optional={
+        "weight": st.integers(0, 9), "backup": st.booleans(), "max_fails": st.integers(0, 9),
+        "fail_timeout": TIME,
+    },
+)  # fmt: skip
+HEADER = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True)
+VALUE = st.text(
+    st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters="$"), max_size=12
+)
+TO = st.sampled_from(
+    ["https://x.p", "https://x.p/a?b=c#d", "/a", "http://[::1]:80/$request_uri", "x"]
+)
+OF_LOCATION = {
+    "endpoint": ENDPOINT | SERVER | st.lists(SERVER | ENDPOINT, max_size=3),
+    "path": st.just("/www/x") | st.just("/www/y/"),
+    "redirect": TO | st.fixed_dictionaries({"to": TO}, optional={"code": st.sampled_from([301, 307, 200])}),
+    "auth": st.booleans() | st.sampled_from(["basic", "oidc"]),
+    "scheme": st.sampled_from(["http", "https", "grpc", "grpcs"]),
+    "balance": st.sampled_from(["least_conn", "ip_hash", "random", "hash $arg_a consistent", "hash"]),
+    "websocket": st.booleans(),
+    "index": st.booleans(),
+    "spa": st.booleans(),
+    "strip_prefix": st.booleans(),
+    "host": st.sampled_from(["h", "$host", "h:80", "a;b", ""]),
+    "proxy_set_header": st.dictionaries(HEADER, VALUE | st.integers(), max_size=3),
+    "proxy_http_version": st.sampled_from(["1.0", 1.1, True]),
+    "proxy_next_upstream": st.sampled_from(["off", "error http_500", "never"]),
+    "proxy_buffering": st.booleans(),
+    "proxy_buffer_size": st.sampled_from(["1k", "32k", "2m", "1", 4096, "0k"]),
+    "proxy_request_buffering": st.booleans(),
+    "proxy_cache": st.booleans() | st.fixed_dictionaries(
+        {}, optional={"valid": TIME, "max_size": SIZE, "inactive": TIME,
+                      "key": st.sampled_from(["$uri", "a b"])}),
+    "client_max_body_size": SIZE,
+    "expires": st.sampled_from(["1d", "max", "off", False, True, -1, "1y"]),
+    "gzip": st.booleans(),
+}  # fmt: skip
+PLACE = (
+    OF_ENTRY
+    | OF_ENTRY.map("= {}".format)
+    | OF_ENTRY.map("^~ {}".format)
+    | st.sampled_from(
+        [r"~* \.(css|js)$", r'~ "a"', r"~ ^/[a-z]{2,3};?$", r"~ \\d\"$", "x", "~", "/"]
+    )
+)
+LOCATIONS = st.dictionaries(PLACE, st.fixed_dictionaries({}, optional=OF_LOCATION), max_size=3)
+OF_SERVER = {
+    "large_client_header_buffers": st.sampled_from(["32k", "8 64k", "8", "x", 70000]),
+    "maintenance": st.booleans() | st.fixed_dictionaries(
+        {}, optional={"allow": st.lists(st.sampled_from(["10.0.0.0/8", "::1", "x"]), max_size=2),
+                      "page": st.just("/www/down.html")}),
+}  # fmt: skip
+ATTRIBUTES |= {**OF_LOCATION, **OF_SERVER, "locations": LOCATIONS}
 GOOD_ENTRY = st.fixed_dictionaries({}, optional=ATTRIBUTES)
 ANY_ENTRY = st.fixed_dictionaries(
     {}, optional={**{k: v | NASTY for k, v in ATTRIBUTES.items()}, "cert": NASTY, "conf": NASTY}
@@ -136,14 +193,22 @@ FITTING = {
     **{
         k: v
         for k, v in ATTRIBUTES.items()
-        if k not in ("domain", "domains", "enforce_https", "hsts")
+        if k not in ("domain", "domains", "enforce_https", "hsts", "redirect")
     },
     "realm": st.text(
         st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters='"\\$;{}')
     ),
     "endpoint": st.integers(1, 65535).map("127.0.0.1:{}".format),
     "proxy_connect_timeout": st.just("3s"),
-}
+    "locations": st.dictionaries(
+        st.sampled_from(["/a", "/a/b", "= /c", "^~ /d/", r"~* \.(css|js)$"]),
+        st.fixed_dictionaries({}, optional={
+            **{k: v for k, v in OF_LOCATION.items() if k not in ("strip_prefix", "spa", "redirect", "path")},
+            "endpoint": st.just("127.0.0.1:9") | st.just({"address": "[::1]:9", "weight": 2}),
+        }),
+        max_size=3,
+    ),
+}  # fmt: skip
 SOUND = st.lists(st.fixed_dictionaries({}, optional=FITTING), max_size=4).map(
     lambda found: {
         f"e{i}": {"endpoint": "[::1]:1", **entry, "domain": f"e{i}.w.pigsty"}
@@ -170,7 +235,9 @@ def test_any_portal_is_refused_by_name_or_accepted_by_nginx(prefix, entries, cha
     found = portal_entries.problems(entries, settings(**changes))
     if found:
         assert all(e.startswith(("infra_portal", "nginx_ssl_port", "portal_auth")) for e in found)
-        assert all("expected" in e or "unknown key" in e or "already a name" in e for e in found)
+        assert all(re.search("expected|unknown key|already a name|: missing$", e) for e in found), (
+            found
+        )
         return
     assert accepts(prefix, render(entries, **changes)) == ""
 
