@@ -142,10 +142,10 @@ TO = st.sampled_from(
 OF_LOCATION = {
     "endpoint": ENDPOINT | SERVER | st.lists(SERVER | ENDPOINT, max_size=3),
     "path": st.just("/www/x") | st.just("/www/y/"),
-    "redirect": TO | st.fixed_dictionaries({"to": TO}, optional={"code": st.sampled_from([301, 307, 200])}),
+    "redirect": TO | st.fixed_dictionaries({"to": TO}, optional={"code": st.sampled_from([301, 9])}),
     "auth": st.booleans() | st.sampled_from(["basic", "oidc"]),
     "scheme": st.sampled_from(["http", "https", "grpc", "grpcs"]),
-    "balance": st.sampled_from(["least_conn", "ip_hash", "random", "hash $arg_a consistent", "hash"]),
+    "balance": st.sampled_from(["least_conn", "ip_hash", "random", "hash $arg_a", "hash"]),
     "websocket": st.booleans(),
     "index": st.booleans(),
     "spa": st.booleans(),
@@ -189,23 +189,44 @@ PORTAL = st.dictionaries(KEY, GOOD_ENTRY, max_size=4) | st.dictionaries(
     KEY, GOOD_ENTRY | ANY_ENTRY | NASTY, max_size=3
 )
 # Entries that hold together, so that most of these portals reach nginx.
+SOUND_OF_LOCATION = {
+    "endpoint": st.just("127.0.0.1:9") | st.just([{"address": "[::1]:9", "weight": 2}, "[::]:1"]),
+    "balance": st.sampled_from(["least_conn", "ip_hash", "random", "hash $arg_a consistent"]),
+    "scheme": st.sampled_from(["http", "https"]),
+    "websocket": st.booleans(),
+    "host": st.sampled_from(["h", "$host", "h:80"]),
+    "proxy_set_header": st.dictionaries(HEADER.map("X-{}".format), VALUE, max_size=2),
+    "proxy_next_upstream": st.sampled_from(["off", "error http_500"]),
+    "proxy_buffering": st.just(True),
+    "proxy_buffer_size": st.sampled_from(["1k", "32k", "2m", 4096]),
+    "proxy_request_buffering": st.booleans(),
+    "proxy_cache": st.booleans() | st.just({"valid": "1h", "max_size": "10m", "key": "$uri"}),
+    "proxy_connect_timeout": st.just("3s"),
+    "proxy_ssl_verify": st.booleans(),
+    "client_max_body_size": SIZE,
+    "expires": st.sampled_from(["1d", "max", "off", False, -1, "1y"]),
+    "gzip": st.booleans(),
+    "accel_redirect": st.booleans(),
+}  # fmt: skip
 FITTING = {
-    **{
-        k: v
-        for k, v in ATTRIBUTES.items()
-        if k not in ("domain", "domains", "enforce_https", "hsts", "redirect")
-    },
+    **SOUND_OF_LOCATION,
+    "endpoint": st.integers(1, 65535).map("127.0.0.1:{}".format),
+    "websocket": st.booleans(),
+    "config": SAFE_CONFIG.filter(lambda text: "gzip" not in text),
+    "certbot": st.just("x"),
     "realm": st.text(
         st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters='"\\$;{}')
     ),
-    "endpoint": st.integers(1, 65535).map("127.0.0.1:{}".format),
-    "proxy_connect_timeout": st.just("3s"),
+    "large_client_header_buffers": st.sampled_from(["32k", "8 64k", 70000]),
+    "maintenance": st.booleans() | st.just({"allow": ["10.0.0.0/8", "::1"], "page": "/www/d.html"}),
     "locations": st.dictionaries(
-        st.sampled_from(["/a", "/a/b", "= /c", "^~ /d/", r"~* \.(css|js)$"]),
-        st.fixed_dictionaries({}, optional={
-            **{k: v for k, v in OF_LOCATION.items() if k not in ("strip_prefix", "spa", "redirect", "path")},
-            "endpoint": st.just("127.0.0.1:9") | st.just({"address": "[::1]:9", "weight": 2}),
-        }),
+        st.sampled_from(["/a", "/a/b", "= /c", "^~ /d/", r"~* \.(css|js)$", r'~ "\\a{2}"', "/"]),
+        st.fixed_dictionaries({}, optional=SOUND_OF_LOCATION)
+        | st.fixed_dictionaries(
+            {"path": st.just("/www/x")}, optional={"spa": st.just(False), "index": st.booleans()}
+        )
+        | st.fixed_dictionaries({"redirect": st.sampled_from(["/x", "https://x.p", "/y?a=b"])})
+        | st.just({"endpoint": "127.0.0.1:9", "scheme": "grpcs", "proxy_set_header": {"X-A": ""}}),
         max_size=3,
     ),
 }  # fmt: skip
