@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "d76433911ebca883ea3961828402ff01b7aca06efa31a28b0cf007b28e1d556a"
+DIGEST = "bb6c7b1d21892790400ef7d4f7040abeee316910771703e702e485e935257ba7"
 
 
 def digest(cache):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "d76433911ebca883ea3961828402ff01b7aca06efa31a28b0cf007b28e1d556a"
+DIGEST = "bb6c7b1d21892790400ef7d4f7040abeee316910771703e702e485e935257ba7"

@@ -162,7 +162,7 @@ def _entry_problems(key: str, path: str, entry: dict[str, Any], settings: Settin
         errors.append(f"{path}.config: expected whole nginx directives, {fault}")
     elif config and key != "home" and "conf" not in entry:
         errors += raw_directives.problems(
-            f"{path}.config", key, entry, auth_method(key, entry, settings)
+            f"{path}.config", key, entry, auth_method(key, entry, settings), settings
         )
     return errors
 

@@ -20,6 +20,7 @@ MAIN_ONLY = frozenset(
         "accept_mutex",
         "accept_mutex_delay",
         "daemon",
+        "epoll_events",
         "debug_connection",
         "debug_points",
         "env",
@@ -54,6 +55,7 @@ MAIN_ONLY = frozenset(
 
 HTTP_ONLY = frozenset(
     [
+        "charset_map",
         "fastcgi_cache_path",
         "geo",
         "geoip_city",
@@ -96,11 +98,15 @@ LOCATION_ONLY = {
     "memcached_pass": "a location in config",
     "mp4": "a location in config",
     "perl": "a location in config",
+    "random_index": "a location in config",
     "proxy_pass": "endpoint",
     "scgi_pass": "a location in config",
     "uwsgi_pass": "a location in config",
 }
 """Directives that stand in a ``location`` alone → what to use instead."""
+
+UPSTREAM_ONLY = frozenset(["hash", "ip_hash", "keepalive", "least_conn", "random", "zone"])
+"""Directives of a group of endpoints."""
 
 # Directive → attribute that sets it, in ``location /`` of an entry with an endpoint.
 _PROXY = {
@@ -132,10 +138,14 @@ _BUFFERS = ("buffer_size", "buffers", "busy_buffers_size")
 _CACHE = ("", "_bypass", "_key", "_lock", "_valid")
 _INDEX = ("autoindex", "autoindex_exact_size", "autoindex_format", "autoindex_localtime")
 _FAMILIES = ("proxy", "grpc", "fastcgi", "uwsgi", "scgi", "memcached")
+_ASIDE = {"proxy_headers_hash_bucket_size", "proxy_headers_hash_max_size"}
+"""Directives of the portal that stand aside for those of ``config``."""
 _FOR_FILES = ("root", "index", "autoindex")
 
 
-def problems(where: str, key: str, entry: dict[str, Any], auth: str) -> Iterator[str]:
+def problems(
+    where: str, key: str, entry: dict[str, Any], auth: str, settings: dict[str, Any]
+) -> Iterator[str]:
     """Errors in the directives of ``config``, whose form is valid.
 
     where
@@ -144,6 +154,8 @@ def problems(where: str, key: str, entry: dict[str, Any], auth: str) -> Iterator
         The entry.
     auth
         How its visitors log in: ``''``, ``basic`` or ``oidc``.
+    settings
+        Of them ``nginx_port`` and ``nginx_ssl_port``.
     """
     root = raw_config.parse(entry["config"])
     server = server_directives(key, entry, auth)
@@ -157,6 +169,8 @@ def problems(where: str, key: str, entry: dict[str, Any], auth: str) -> Iterator
                 f"{where}: expected directives of a server; {name} belongs to http, in "
                 "nginx_http_config"
             )
+        elif name in UPSTREAM_ONLY:
+            yield f"{where}: expected the attribute balance in place of the directive {name}"
         elif name in LOCATION_ONLY:
             yield (
                 f"{where}: expected {LOCATION_ONLY[name]} in place of the directive {name}, which "
@@ -166,6 +180,10 @@ def problems(where: str, key: str, entry: dict[str, Any], auth: str) -> Iterator
             yield _refusal(where, name, server[name], "which the portal sets already")
         elif name in location:
             yield _refusal(where, name, location[name], "which would have no effect")
+    for arguments in root.own("listen"):
+        for parameter in ("nginx_port", "nginx_ssl_port"):
+            if arguments and arguments[0].rpartition(":")[2] == str(settings[parameter]):
+                yield f"{where}: expected no listen {arguments[0]}, which is {parameter} already"
     yield from _unused(where, key, entry, root, {*server, *location})
     yield from _locations(where, entry, root)
 
@@ -183,6 +201,7 @@ def server_directives(key: str, entry: dict[str, Any], auth: str) -> dict[str, s
     """
     found = {
         "client_max_body_size": "client_max_body_size",
+        "http2": "nginx_sslmode",
         "ignore_invalid_headers": "",
         "underscores_in_headers": "",
     }
@@ -239,7 +258,7 @@ def _unused(
     serves_files = bool(root.blocks) or "path" in entry
     for name in dict.fromkeys(words[0] for words in root.directives):
         family = name.partition("_")[0]
-        if name in known | LOCATION_ONLY.keys() | HTTP_ONLY:
+        if name in known | LOCATION_ONLY.keys() | HTTP_ONLY | _ASIDE:
             continue
         if family in _FAMILIES and "_" in name and family not in used:
             yield f"{where}: expected a location with {family}_pass that uses {name}"

@@ -52,7 +52,8 @@ def _home_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
     if not home.get("config") or "conf" in home:
         return []
     auth = entries.auth_method("home", home, hosts.with_portal(portal, settings))
-    return list(raw_directives.problems("infra_portal.home.config", "home", home, auth))
+    where = "infra_portal.home.config"
+    return list(raw_directives.problems(where, "home", home, auth, settings))
 
 
 def _certificate_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
