@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "bb6c7b1d21892790400ef7d4f7040abeee316910771703e702e485e935257ba7"
+DIGEST = "75f80e73cb2fe75ae0f75aab31da0662dddbcfa3dfdf6982acc7887a062cc9e4"
 
 
 def digest(cache):

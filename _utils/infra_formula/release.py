@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "bb6c7b1d21892790400ef7d4f7040abeee316910771703e702e485e935257ba7"
+DIGEST = "75f80e73cb2fe75ae0f75aab31da0662dddbcfa3dfdf6982acc7887a062cc9e4"

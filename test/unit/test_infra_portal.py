@@ -207,7 +207,7 @@ def test_websocket_and_forwarded_headers():
 
 def test_an_https_upstream_is_asked_by_name_and_verified_when_asked():
     body = text(proxy(scheme="https", endpoint="m.pigsty.io:9001"), "wiki")
-    assert "proxy_pass https://wiki;" in body
+    assert "proxy_pass https://m.pigsty.io:9001$at_run_time;" in body
     assert "proxy_ssl_name m.pigsty.io;" in body
     assert "proxy_ssl_verify" not in body
     verified = text(proxy(scheme="https", endpoint="10.0.0.1:1", proxy_ssl_verify=True), "wiki")

@@ -7,6 +7,7 @@ import posixpath
 import re
 from typing import Any
 
+from infra_formula.parameters import schema
 from infra_formula.portal import endpoints, entries, hosts, locations, raw_config
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.locations import Location
@@ -94,7 +95,7 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
     view["locations"] = [_location(view, x, all_locations, settings) for x in all_locations]
     _guard(view)
     view["upstreams"] = list(
-        {x["upstream"]: x for x in reversed(view["locations"]) if x["servers"]}.values()
+        {x["group"]: x for x in reversed(view["locations"]) if x["servers"]}.values()
     )[::-1]
     view["caches"] = list(
         {x["cache"]["zone"]: x["cache"] for x in view["locations"] if x["cache"]}.values()
@@ -127,6 +128,7 @@ def _location(
     own_upstream = number == 0 or "endpoint" in location.own
     shown: View = {
         "number": number,
+        "key_path": schema.join("locations", location.key) if own_upstream and number else "",
         "match": location.match.nginx(),
         "path_text": "" if location.match.is_regex else location.match.text,
         "is_regex": location.match.is_regex,
@@ -135,7 +137,7 @@ def _location(
         "realm": given.get("realm", view["realm"]),
         "kind": _location_kind(view, location),
         "moved": moved,
-        "upstream": locations.upstream_name(key, number if own_upstream else 0),
+        "group": locations.upstream_name(key, number if own_upstream else 0),
         "servers": [
             {"address": s["address"], "parameters": endpoints.parameters(s, len(servers) == 1)}
             for s in servers
