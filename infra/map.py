@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "c0beaca44e86853755e3f0647e55ced5fdc39f6bdd45b3fd803dc0e7ceec4d32"
+DIGEST = "171cbb098f8566db49eeb963256acb71468b92d95390909a9c77741614710818"
 
 
 def digest(cache):
