@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "bd4da21595c96f4b3bf8e7dbe0e7a4be80ad1becbe1c50098ee4e711ec264ea1"
+DIGEST = "b8eee601b873f4f23e6af763ccd21be7235c0eedd91fa6e40a5d0cfe8d974726"
