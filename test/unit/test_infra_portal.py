@@ -538,8 +538,11 @@ def test_every_attribute_changes_something():
     for attribute, value in values.items():
         base = BASES.get(attribute, plain)
         more = {"cert": {"key": "/a"}, "key": {"cert": "/a"}}.get(attribute, {})
-        before = text({"wiki": base}, "wiki")
-        assert text({"wiki": {**base, attribute: value, **more}}, "wiki") != before, attribute
+        formats = {"nginx_http_config": "log_format x '';"}
+        before = text({"wiki": base}, "wiki", **formats)
+        assert text({"wiki": {**base, attribute: value, **more}}, "wiki", **formats) != before, (
+            attribute
+        )
 
 
 def test_every_attribute_of_a_location_changes_something():
