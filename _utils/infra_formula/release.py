@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "b8eee601b873f4f23e6af763ccd21be7235c0eedd91fa6e40a5d0cfe8d974726"
+DIGEST = "1f5ac8a19321fbee3ab37373dc2b36f132a49ac6338414f0ff884e8b22cc337e"

@@ -6,7 +6,7 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
     ``bool``, ``int``, ``string``, ``line`` (a string of one line), ``text`` (several lines),
     ``quoted`` (a line that may stand in double quotes in a configuration file), ``name`` (of a
     file or a thing: letters, digits, ``.``, ``_``, ``-``), ``port``, ``path`` (absolute),
-    ``domain``, ``endpoint`` (``host:port``), ``ip``, ``url``, ``duration`` (``30s``, ``15d``),
+    ``domain``, ``endpoint`` (``host:port``), ``ip``, ``network``, ``url``, ``duration`` (``30s``, ``15d``),
     ``timeout`` (a duration that nginx takes: no years), ``rate`` (``10r/s``, ``30r/m``), ``days``
     (``397d``), ``size`` (``400m``), ``fingerprint`` (of OpenPGP keys, whole), ``digest`` (SHA-256),
     ``null``, ``list``, ``map`` or ``any``.
@@ -195,6 +195,14 @@ def _is_ip(value: Any, version: int | None = None) -> bool:
     return isinstance(value, str) and version in (None, address.version) and "%" not in value
 
 
+def _is_network(value: Any) -> bool:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        return False
+    return isinstance(value, str) and "%" not in value
+
+
 def _when(ok: bool, expected: str) -> str | None:
     return None if ok else expected
 
@@ -223,6 +231,9 @@ _SCALARS: dict[str, Callable[[Any], str | None]] = {
     "domain": domain_problem,
     "endpoint": endpoint_problem,
     "ip": lambda v: _when(_is_ip(v), "an IP address"),
+    "network": lambda v: _when(
+        _is_network(v), "an address or a network like 10.0.0.0/8, without bits of a host"
+    ),
     "url": url_problem,
     "duration": lambda v: _when(
         isinstance(v, str) and bool(_DURATION.fullmatch(v)), "a duration like 30s, 5m or 15d"

@@ -19,6 +19,7 @@ from infra_formula.portal import (
     named_certificates,
     raw_directives,
     targets,
+    trusted_proxies,
 )
 from infra_formula.portal.attributes import ENTRY
 from infra_formula.portal.locations import Location
@@ -51,6 +52,7 @@ def problems(portal: Any, settings: Settings) -> list[str]:
         errors.append("nginx_ssl_port: expected another port than nginx_port")
     errors += _login_problems("portal_auth", settings["portal_auth"], settings)
     errors += _credential_problems(portal, settings)
+    errors += trusted_proxies.problems(settings)
     http_text = http_config.text(settings)
     errors += http_config.problems(http_text, config_fault(http_text))
     errors += _log_format_problems("nginx_log_format", settings.get("nginx_log_format"), settings)

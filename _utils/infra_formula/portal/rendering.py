@@ -26,6 +26,7 @@ from infra_formula.portal import (
     named_certificates,
     raw_config,
     raw_directives,
+    trusted_proxies,
     upstreams,
 )
 from infra_formula.portal.entries import Settings
@@ -124,6 +125,10 @@ def files(
     http2 = "directive" if tuple(facts["nginx_version"]) >= _HTTP2_DIRECTIVE else "listen"
     common: dict[str, Any] = {
         "settings": settings,
+        "trusted": trusted_proxies.trusted(settings),
+        "real_ip_header": trusted_proxies.header(settings),
+        "proxy_protocol_ports": trusted_proxies.ports(settings),
+        "visitor_variables": trusted_proxies.visitor(settings),
         "facts": facts,
         "http2": http2,
         "acme_name": _ACME_NAME,
