@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "1f5ac8a19321fbee3ab37373dc2b36f132a49ac6338414f0ff884e8b22cc337e"
+DIGEST = "bdf7e4279920d6f70e62b89f3abf92d3880084b34ad49482996ee4e95bdd5e19"
 
 
 def digest(cache):
