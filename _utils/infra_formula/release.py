@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "171cbb098f8566db49eeb963256acb71468b92d95390909a9c77741614710818"
+DIGEST = "311f0601a43daefdabfcfeeb1ee6a35be60b0fd2eadaf197f308dd7a9fa74c99"
