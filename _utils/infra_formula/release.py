@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "e4aad17a10642fb6955d406a6ab137ca0fa95c5151245bf54e911b192836210e"
+DIGEST = "6a1b55ad9e170ff84225cdba408c99ed9d311b8fe24ad25947af865f0d5ac443"

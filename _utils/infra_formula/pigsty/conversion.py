@@ -153,7 +153,7 @@ class _Conversion:
             self._row(self.hosts.variables[host]["infra_seq"], "taken", "infra_hosts")
         self.parameters: dict[str, Any] = {}
         self.nodes: dict[str, dict[str, Any]] = {}
-        self.origins: dict[str, list[int]] = {}
+        self.origins: dict[int, tuple[list[Any], list[int]]] = {}
 
     # -- parameters
 
@@ -389,7 +389,7 @@ class _Conversion:
             if part is not OMIT:
                 found.append(part)
                 kept.append(position)
-        self.origins[name] = kept
+        self.origins[id(found)] = (found, kept)
         return found
 
     def _parts(self, raw: Any, host: str, name: str) -> tuple[Any, dict[Any, str]]:

@@ -290,6 +290,8 @@ def _upstream(value: Any, name: str) -> Adapted:
     for entry in value:
         if isinstance(entry, dict) and is_unsigned(entry):
             entry = {**entry, "trusted": True}
+        if isinstance(entry, dict) and "arch" not in entry:
+            entry = {**entry, "arch": ["x86_64", "aarch64"]}  # Pigsty 2 does not ask for it
         out.append(entry)
     return {name: out}, []
 
