@@ -17,8 +17,8 @@ Settings = dict[str, Any]
 """Parameters and facts that the portal depends on (see infra_formula.portal.arguments)."""
 
 ENTRY = {
-    "domain": {"type": "domain"},
-    "domains": {"type": "list", "items": {"type": "domain"}},
+    "domain": {"type": "site"},
+    "domains": {"type": "list", "items": {"type": "site"}},
     "endpoint": {
         "either": [{"type": "endpoint"}, {"type": "list", "items": {"type": "endpoint"}}],
     },
