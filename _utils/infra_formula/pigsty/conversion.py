@@ -358,9 +358,7 @@ class _Conversion:
         self._row(variable, became, name, reason)
         return None
 
-    def _sieved(
-        self, name: str, value: Any, missing: dict[Any, str], omitted: Omissions
-    ) -> Any:
+    def _sieved(self, name: str, value: Any, missing: dict[Any, str], omitted: Omissions) -> Any:
         """What of the value of a parameter passes; positions are those of the inventory."""
         rule = _UPSTREAMS if name == "repo_upstream" else self.rules[name]
         choices = [rule, *rule.get("either", [])]
@@ -432,9 +430,7 @@ class _Conversion:
         if not isinstance(raw, dict) or marks & set(map(str, raw)):
             raw, problem = self.hosts.resolve(raw, host)
             if problem:
-                return self._without_value(
-                    "infra_portal", variable, _failure(problem), problem
-                )
+                return self._without_value("infra_portal", variable, _failure(problem), problem)
             if raw in (None, ""):
                 raw = {}
             if not isinstance(raw, dict):

@@ -175,11 +175,7 @@ def _tls(variables: dict[str, Any]) -> bool:
 def _patroni(variables: dict[str, Any]) -> list[dict[str, Any]]:
     """Patroni over TLS is a job of its own, whose targets carry the job `pgsql`."""
     instance = _instance(variables)
-    if (
-        instance is None
-        or not _tls(variables)
-        or not _has_patroni(variables)
-    ):
+    if instance is None or not _tls(variables) or not _has_patroni(variables):
         return []
     labels = {"job": "pgsql", "cls": instance[0], "ins": instance[1], "ip": variables["ip"]}
     port = _port(variables.get("patroni_port"), 8008)

@@ -180,9 +180,7 @@ class Pruner:
         self.report(node, re.split(r"[.\[]", path)[0], "locked", f"locked: {reason}")
         return locked.placeholder(reason)
 
-    def _cut_entry(
-        self, entries: dict[str, Any], path: str, node: str | None, reason: str
-    ) -> bool:
+    def _cut_entry(self, entries: dict[str, Any], path: str, node: str | None, reason: str) -> bool:
         key = _part_of(entries, "infra_portal", path)
         if key is None:
             return False

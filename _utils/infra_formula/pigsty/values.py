@@ -123,7 +123,7 @@ def _passed(name: str, flags: list[str]) -> tuple[dict[str, Any], list[str]]:
         key = flag.partition("=")[0]
         if _PROTECTIVE.search(key):
             raise Protecting(f"the flag {key} has characters that an environment file cannot hold")
-        notes.append(f"the flag {key} is omitted: without \\ \" $ or ` only")
+        notes.append(f'the flag {key} is omitted: without \\ " $ or ` only')
     return {name: shlex.join(good)}, notes
 
 
