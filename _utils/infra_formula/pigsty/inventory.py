@@ -153,6 +153,8 @@ def _parsed(text: str, name: str, parse: Callable[[], _Reader]) -> _Reader:
     try:
         return parse()
     except yaml.MarkedYAMLError as error:
+        if "nesting depth" in str(error.problem):  # libyaml's word for it
+            raise InvalidInput(f"{name} is nested too deeply to be read") from None
         err = _explained(text, error)
         mark = err.problem_mark or err.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

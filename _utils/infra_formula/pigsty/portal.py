@@ -15,12 +15,13 @@ from infra_formula.parameters import locked, schema
 from infra_formula.parameters.secrets import without_value
 from infra_formula.pigsty import values
 from infra_formula.pigsty.inventory import UNSAFE, VAULT
-from infra_formula.portal.entries import ENTRY, HOME_DOMAIN, config_fault
+from infra_formula.portal.attributes import ENTRY
+from infra_formula.portal.entries import HOME_DOMAIN, config_fault
 
 Resolve = Callable[[Any], tuple[Any, str | None]]
 """Renders a value of the inventory; returns it and None, or None and why it is not known."""
 
-_RULES: dict[str, dict[str, Any]] = {**ENTRY}  # type: ignore[dict-item]
+_RULES: dict[str, dict[str, Any]] = {**ENTRY}
 _BOOLS = ("websocket", "index", "auth", "enforce_https", "proxy_ssl_verify")
 _PROTECTS = ("auth", "enforce_https", "config", "scheme", "proxy_ssl_verify", "auth_paths")
 _PROTECTS_HOME = (*_PROTECTS, "conf", "path", "index")

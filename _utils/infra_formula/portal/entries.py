@@ -12,10 +12,12 @@ from typing import Any
 
 from infra_formula.parameters import schema
 from infra_formula.portal import hosts
+from infra_formula.portal.attributes import ENTRY
 
 Settings = dict[str, Any]
 """Parameters and facts that the portal depends on (see infra_formula.portal.arguments)."""
 
+<<<<<<< HEAD
 ENTRY = {
     "domain": {"type": "site"},
     "domains": {"type": "list", "items": {"type": "site"}},
@@ -49,6 +51,8 @@ ENTRY = {
 }
 """Rule of each attribute (see parameters/schema.py)."""
 
+=======
+>>>>>>> main
 HOME_DOMAIN = "i.pigsty"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

@@ -175,6 +175,11 @@ def server_headers(text: str, portal: Portal, read: Read | None = None) -> str:
     return "\n".join([*_answer_lines(portal, root), *lines])
 
 
+def sets(text: str, directive: str) -> bool:
+    """Whether raw directives have one of a name at the level of the server."""
+    return bool(parse(text).own(directive))
+
+
 def is_login_optional(text: str) -> bool:
     """Whether raw directives let a visitor in by address alone, at the level of the server."""
     return parse(text).own("satisfy") == [["any"]]

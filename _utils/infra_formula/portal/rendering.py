@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
-from infra_formula.portal import cards, entries, raw_config
+from infra_formula.portal import cards, entries, raw_config, upstreams
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import CERTIFICATE_DIR, View, served, views
 from infra_formula.registration import generated
@@ -84,7 +84,7 @@ def files(
     facts
         Of this machine: ``nginx_version`` (list of ints), ``ipv6`` (bool), ``lineages`` (names
         below ``/etc/letsencrypt/live``), ``certificates`` (any text that changes when a
-        certificate in use does).
+        certificate in use does), ``name_service`` (by default that of this machine).
 
     Returns path below ``/etc/nginx`` → file.
 
@@ -92,6 +92,7 @@ def files(
     """
     environment = make_environment(loader)
     all_views = views(portal, settings)
+    facts = {"name_service": upstreams.name_service(settings), **facts}
     http2 = "directive" if tuple(facts["nginx_version"]) >= _HTTP2_DIRECTIVE else "listen"
     common: dict[str, Any] = {
         "settings": settings,
@@ -105,6 +106,7 @@ def files(
         "home_server": re.escape(all_views["home"]["domain"]),
         "home_name": next((n for n in all_views["home"]["names"] if "*" not in n), ""),
         "home_hosts": _home_hosts(all_views["home"], settings),
+        "oauth2_proxy": _oauth2_proxy(settings, facts),
         "hsts_ages": sorted({v["hsts"] for v in all_views.values() if v["hsts"] and v["tls"]}),
     }
     out: dict[str, File] = {}
@@ -119,6 +121,8 @@ def files(
         custom = view["kind"] == "custom"
         template = view["conf"] if custom else f"{view['kind']}.conf.j2"
         where = f"infra_portal.{key}" + (".conf" if custom else "")
+        if view["kind"] == "proxy":
+            view["upstream"] = _upstream(view, all_views, settings, facts)
         add(f"conf.d/{key}.conf", template, where, entry=view, entries=all_views)
         if view["tls"] and not view["own_cert"]:
             out.update(_certificate_links(view, facts["lineages"]))
@@ -139,6 +143,39 @@ def files(
     add(SHARED, "infra.conf.j2")
     add("nginx.conf", "nginx.conf.j2")
     return out
+
+
+def _upstream(
+    view: View, all_views: dict[str, View], settings: Settings, facts: dict[str, Any]
+) -> upstreams.Upstream:
+    return upstreams.upstream(
+        view["key"],
+        view["endpoints"],
+        settings,
+        facts["name_service"],
+        facts["nginx_version"],
+        tls=view["scheme"] == "https",
+        is_named_elsewhere=lambda: upstreams.is_named(view["key"], _raw_texts(all_views)),
+    )
+
+
+def _oauth2_proxy(settings: Settings, facts: dict[str, Any]) -> upstreams.Upstream | None:
+    endpoint = settings["oauth2_proxy_endpoint"]
+    service, version = facts["name_service"], facts["nginx_version"]
+    if not endpoint:
+        return None
+    return upstreams.upstream(
+        "_oauth2_proxy", [endpoint], settings, service, version, is_named_elsewhere=lambda: True
+    )
+
+
+def _raw_texts(all_views: dict[str, View]) -> Iterator[str]:
+    """Directives that no template of the formula writes: ``config``, and files in conf.d."""
+    yield from (view["config"] for view in all_views.values())
+    written = {SHARED, *(f"conf.d/{key}.conf" for key in all_views)}
+    for path in Path(ROOT).glob("conf.d/*.conf"):
+        if f"conf.d/{path.name}" not in written and path.is_file():
+            yield path.read_text(encoding="utf-8", errors="replace")
 
 
 def _home_hosts(home: View, settings: Settings) -> list[str]:
@@ -207,6 +244,7 @@ def facts(portal: dict[str, Any], settings: Settings) -> dict[str, Any]:
         "ipv6": settings["nginx_ipv6"] and Path("/proc/net/if_inet6").exists(),
         "lineages": lineages,
         "certificates": _certificates_digest(portal, settings, lineages),
+        "name_service": upstreams.name_service(settings),
     }
 
 
