@@ -1,7 +1,7 @@
-"""Nothing is less protected after a conversion than in Pigsty, whatever is wrong with an inventory.
+"""No damage of an inventory makes its conversion less protected than Pigsty is.
 
-What Pigsty makes of a value is modelled here by itself, from the facts of its templates: `X|bool` of
-Ansible, and a template's `is defined`.
+What Pigsty makes of a value is modelled here by itself, from the facts of its templates: `X|bool`
+of Ansible, and a template's `is defined`.
 """
 
 import pytest
@@ -37,8 +37,9 @@ def as_bool(value):
 
 
 def convert(variables):
-    inventory = {"all": {"children": {"infra": {"hosts": {"10.1.0.10": {"infra_seq": 1}}}},
-                         "vars": {"version": "v4.5.0", "admin_ip": "10.1.0.10", **variables}}}  # fmt: skip
+    hosts = {"10.1.0.10": {"infra_seq": 1}}
+    all_vars = {"version": "v4.5.0", "admin_ip": "10.1.0.10", **variables}
+    inventory = {"all": {"children": {"infra": {"hosts": hosts}}, "vars": all_vars}}
     text = yaml.safe_dump(inventory).replace("__ansible_vault: x", "__ansible_vault: ''")
     pillar, report = conversion.from_text(MINION, text)
     whole = merging.with_secrets(pillar["infra"], pillar.get("infra_secrets"))
@@ -188,7 +189,8 @@ ENTRIES = st.fixed_dictionaries(
         "path": st.sampled_from(["/www/a", "a", "", UNKNOWN, "/tmp/x"]),
         "config": st.sampled_from(["deny all;", "deny all", "", UNKNOWN, "}", "allow 1.2.3.4;"]),
         "scheme": st.sampled_from(["http", "https", "ftp", "", UNKNOWN]),
-        "realm": st.sampled_from(["Ops", '"', UNKNOWN]), "certbot": st.sampled_from(["", "a", "a b"]),
+        "realm": st.sampled_from(["Ops", '"', UNKNOWN]),
+        "certbot": st.sampled_from(["", "a", "a b"]),
         "cert": st.sampled_from(["", "/etc/a.crt", UNKNOWN]), "log": st.sampled_from(["", "a.log"]),
     },
 )  # fmt: skip
