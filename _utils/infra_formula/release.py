@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "64f15e6c9cf3e9a82f929e6d55c937c8942ea376ca5d83f5581b6a6caad3701d"
+DIGEST = "62d69d23b206332edfa9c6e50a78862ec48af1a6e1599a841ec471c7f914cbe4"
