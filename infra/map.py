@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "f051df2475db58d65835a546a9f9a6accddf949f28fd4b7a2025b466d292cb28"
+DIGEST = "f3921b79ef09dd20275ea12bed37608b36828c6dfa990c53970b2deb2825167a"
 
 
 def digest(cache):

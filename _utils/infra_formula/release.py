@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "f051df2475db58d65835a546a9f9a6accddf949f28fd4b7a2025b466d292cb28"
+DIGEST = "f3921b79ef09dd20275ea12bed37608b36828c6dfa990c53970b2deb2825167a"

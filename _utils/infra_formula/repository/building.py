@@ -20,6 +20,7 @@ from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
 from infra_formula.repository import (
     apt,
+    checksums,
     connections,
     contents,
     dnf,
@@ -63,6 +64,7 @@ def build(
     dates = state_folder / "upstream-dates.json"
     found = [_resolve(minion, cache, target, proxy_env, force, dates) for target in plan["targets"]]
     _refuse_missing(found)
+    checksums.refuse_unverified(found)
     fetched = _fetch(minion, home, name, folder, found, transfer)
     packages = [package for target in found for package in target["packages"]]
     keys = rpm_signatures.verify(folder, name, found, signer, home)
