@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "f3921b79ef09dd20275ea12bed37608b36828c6dfa990c53970b2deb2825167a"
+DIGEST = "1945ed32877ae56639c81d1ec64d40ca4cf75d79439f402ba46cd1f386a95c6c"

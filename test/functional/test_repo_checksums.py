@@ -1,4 +1,4 @@
-"""What no strong checksum verifies is not published: apt's and yum's indexes as upstreams have them."""
+"""What no strong checksum of an upstream's index verifies is not published."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,13 @@ def tampered(root):
 
 @pytest.mark.parametrize(
     "hashes",
-    [["SHA256"], ["SHA512"], ["MD5sum", "SHA512"], ["SHA1", "SHA256"], ["MD5sum", "SHA1", "SHA512"]],
+    [
+        ["SHA256"],
+        ["SHA512"],
+        ["MD5sum", "SHA512"],
+        ["SHA1", "SHA256"],
+        ["MD5sum", "SHA1", "SHA512"],
+    ],
     ids="+".join,
 )
 def test_any_strong_checksum_of_an_apt_index_is_checked(hashes, build, upstream, upstream_key):

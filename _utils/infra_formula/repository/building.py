@@ -37,6 +37,8 @@ from infra_formula.repository import (
     upstream_keys,
 )
 
+_MINOR_RELEASES = 11  # RHEL's last is .10: https://access.redhat.com/support/policy/updates/errata
+
 
 def build(
     minion: Minion,
@@ -416,6 +418,11 @@ def _index_rpms(
         files += indexes.write_repodata(
             str(stage), target, str(folder / "cache" / f"repodata-{target}"), state["path"]
         )
+    for target in folders:
+        # A machine that is held at a minor release has that for yum's $releasever.
+        release, _, arch = target.partition(".")
+        for minor in range(_MINOR_RELEASES):
+            (stage / f"{release}.{minor}.{arch}").symlink_to(target)
     if folders:
         # The same under the folder itself, for clients of a repository for one system.
         for part in ("repodata", "rpms"):

@@ -46,9 +46,7 @@ def refuse_unverified(targets: Iterable[dict[str, Any]]) -> None:
         raise CommandFailed("\n".join(lines))
 
 
-def _upstreams_of(
-    package: dict[str, Any], upstreams: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def _upstreams_of(package: dict[str, Any], upstreams: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Upstreams that a package may be of: apt tells its address alone."""
     found = [upstream for upstream in upstreams if logins.is_below(package["url"], upstream["url"])]
     return found or upstreams

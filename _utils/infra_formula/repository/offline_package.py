@@ -21,6 +21,7 @@ from infra_formula.repository import (
     lock,
     logins,
     marker,
+    other_systems,
     releases,
     sealing,
     signatures,
@@ -105,6 +106,9 @@ def unpack(
         with releases.staged(home, name) as stage:
             result = repository_archive.unpack(archive, str(stage), fd)
             signed = _check_unpacked(stage, name, archive, fingerprint, result["manifest"])
+            described = contents.read_json(str(stage / marker.INFO))
+            files = contents.files_of(str(stage))
+            other_systems.refuse(minion, archive, described, files)
             # What came from an unsigned archive, and was signed here, is followed by another one.
             again = bool(unpacked_from(name, home).get("unsigned"))
             _refuse_other_key(archive, trusted, signed, fingerprint, unsigned or again)
@@ -200,11 +204,14 @@ def check_archive(
     home: str = "/www",
     fingerprint: str = "",
     unsigned: bool = False,
+    minion: Minion | None = None,
 ) -> None:
     """Check whether an archive may be published, as far as possible without unpacking it.
 
     archive, name, home, fingerprint, unsigned
         As for :func:`unpack`.
+    minion
+        The machine that is to install from it; None if that is not compared.
 
     Raises CommandExecutionError with the reason against it.
     """
@@ -214,6 +221,8 @@ def check_archive(
         manifest = repository_archive.peek(archive, fd)
     # What the manifest claims is verified when the archive is unpacked. One without is not signed.
     info = manifest.get("info")
+    if minion and isinstance(info, dict):
+        other_systems.refuse(minion, archive, info, manifest.get("files", {}))
     claim = str(info.get("key") or "") if isinstance(info, dict) else ""
     _refuse_other_key(archive, trusted, claim, fingerprint, unsigned)
 

@@ -10,6 +10,7 @@ from salt.exceptions import CommandExecutionError
 
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import root_only
+from infra_formula.fileset.contents import File
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.repository import (
@@ -131,7 +132,7 @@ def plan_unpacked(
     if known and offline_package.archive_identity(archive).items() <= note.items():
         return Plan(comment=f"{place} is the content of {archive}.")
     offline_package.check_archive(
-        archive, name, home, fingerprint, unsigned or bool(note.get("unsigned"))
+        archive, name, home, fingerprint, unsigned or bool(note.get("unsigned")), minion
     )
     before = state["path"] or None
     changes: dict[str, Any] = {"repository": {"old": before, "new": archive}}
@@ -200,10 +201,10 @@ def plan_used(
     managed = [file, f"{name}.{suffix}"]
     if optional and not releases.state(home, name)["complete"]:
         return Plan(comment=f"There is no complete {place} yet.")
-    definitions = client_sources.client_files(name, home, [])
-    if file not in definitions and not test:
+    text = client_sources.of_machine(minion, name, home)
+    if not text and not test:
         raise CommandFailed(f"{place} has no packages for this system")
-    files = {file: definitions[file]} if file in definitions else {}
+    files: dict[str, File] = {file: {"text": text}} if text else {}
     file_set = FileSet(f"repo-{name}-local", folder, replace=[file])
     plan = file_set.plan(files)
     word = "disabled" if exclusive else "enabled"
