@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "1945ed32877ae56639c81d1ec64d40ca4cf75d79439f402ba46cd1f386a95c6c"
+DIGEST = "320d8871d197ce51eb57013947e502bb7d651c5217521feb9f72ac7ba3466c8a"

@@ -248,6 +248,34 @@ def _with_checksums(
     return packages
 
 
+def available(
+    root: str, files: dict[str, str], arch: str, names: list[str], timeout: int = 600
+) -> set[str]:
+    """Those of some packages, real or virtual, that sources have.
+
+    root
+        Empty directory for apt.
+    files
+        Sources and logins: path below root → content.
+    arch
+        Debian's name of the architecture.
+    names
+        Packages.
+    timeout
+        Seconds that one call of apt may take.
+
+    Raises CommandFailed if a source cannot be read.
+    """
+    base = Path(root).resolve()
+    _make_root(base, {**files, "apt.conf": config_text(str(base), arch)})
+    apt = _Apt(base, timeout)
+    answer = apt.run("apt-get", "update", "-q")
+    complaints = _complaints(answer["stderr"])
+    if answer["retcode"]:
+        raise CommandFailed("apt cannot use it:\n" + "\n".join(complaints or [answer["stdout"]]))
+    return set(_existing(names, apt)[0]) if names else set()
+
+
 class _Apt:
     """apt's programs with a root of their own."""
 

@@ -25,6 +25,7 @@ from infra_formula.repository import (
     other_sources,
     plans,
     signing,
+    sufficiency,
 )
 from infra_formula.state import Plan
 
@@ -154,6 +155,7 @@ def plan_repository(
     wait: float,
     request: dict[str, Any] | None,
     test: bool,
+    needs: dict[str, list[str]] | None = None,
 ) -> Plan:
     """Plan to install from the repositories of the INFRA nodes, any of which is enough.
 
@@ -184,6 +186,14 @@ def plan_repository(
         for fault in faults
     ]
     sources = ", ".join(node["ip"] for node in nodes) or "its own sources"
+    if disable and switched and needs is not None and not test:
+        found = sufficiency.lack(minion, needs, files, login_files)
+        if found.required or found.secured:
+            raise CommandFailed(
+                found.text(f"The repository of {sources}", "node_repo_remove: false")
+            )
+    if files and not disable:
+        sources += " and its other sources"
 
     def apply() -> None:
         if login_plan.has_changes:

@@ -37,7 +37,7 @@ _LIBC_OF = {
     "2.35": "jammy",
     "2.39": "noble",
 }
-"""Version of the C library in each release: packages.debian.org/libc6, packages.ubuntu.com/libc6."""
+"""Version of the C library in each release: packages.{debian.org,ubuntu.com}/libc6."""
 
 _FEW = 0.05  # part of the packages: a release has some that its predecessor updated last
 _RPM = re.compile(r"\.(?:module_|rh)?el(\d+)[._+~a-z\d-]*\.(?:[a-z\d_]+)\.rpm$")

@@ -20,6 +20,7 @@ from infra_formula.repository import (
     other_sources,
     published,
     releases,
+    sufficiency,
 )
 from infra_formula.state import Plan
 
@@ -189,7 +190,13 @@ def plan_defined(name: str, home: str, endpoints: list[str]) -> Plan:
 
 
 def plan_used(
-    minion: Minion, name: str, home: str, exclusive: bool, optional: bool, test: bool
+    minion: Minion,
+    name: str,
+    home: str,
+    exclusive: bool,
+    optional: bool,
+    test: bool,
+    needs: dict[str, list[str]] | None = None,
 ) -> Plan:
     """Plan to have this machine install from its own repository.
 
@@ -199,7 +206,8 @@ def plan_used(
     folder, suffix = sources_directory(minion.grains["os_family"])
     file = f"{name}-local.{suffix}"
     managed = [file, f"{name}.{suffix}"]
-    if optional and not releases.state(home, name)["complete"]:
+    state = releases.state(home, name)
+    if optional and not state["complete"]:
         return Plan(comment=f"There is no complete {place} yet.")
     text = client_sources.of_machine(minion, name, home)
     if not text and not test:
@@ -212,6 +220,10 @@ def plan_used(
     changes = {**plan.diff, **dict.fromkeys(switched, word)}
     if not files:
         changes = changes or {file: "created"}
+    warnings: list[str] = []
+    if exclusive and needs is not None and files and state["complete"]:
+        warnings = _compare_needs(minion, name, str(place), state["path"], needs, files, switched)
+    beside = "alone" if exclusive else "and its other sources"
 
     def apply() -> str:
         plan.apply()
@@ -224,14 +236,43 @@ def plan_used(
             raise CommandFailed(
                 f"{place} cannot be used, so the sources were restored: {exc}"
             ) from exc
-        return f"This machine now installs from {place}."
+        return f"This machine now installs from {place} {beside}."
 
     return Plan(
         changes=changes,
-        comment=f"This machine installs from {place}.",
-        would=f"This machine would install from {place}.",
+        comment=f"This machine installs from {place} {beside}.",
+        would=f"This machine would install from {place} {beside}.",
         apply=apply,
+        warnings=warnings,
     )
+
+
+def _compare_needs(
+    minion: Minion,
+    name: str,
+    place: str,
+    generation: str,
+    needs: dict[str, list[str]],
+    files: dict[str, File],
+    switched: dict[str, Any],
+) -> list[str]:
+    """Refuse to disable other sources for a repository that lacks what this machine needs.
+
+    Returns warnings: a machine whose other sources an earlier release disabled goes on as it is.
+    """
+    known = sufficiency.recorded(name)
+    is_known = known.get("generation") == Path(generation).name and known.get("needs") == needs
+    if not switched and is_known and known.get("has"):
+        return []
+    found = sufficiency.lack(minion, needs, files)
+    if not found.required and not found.secured:
+        if not minion.opts.get("test"):
+            sufficiency.record(name, generation, needs, True)
+        return []
+    message = found.text(place, "repo_remove: false")
+    if switched or known.get("has"):
+        raise CommandFailed(message)
+    return [message]
 
 
 def plan_unused(minion: Minion, name: str, home: str) -> Plan:
