@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "320d8871d197ce51eb57013947e502bb7d651c5217521feb9f72ac7ba3466c8a"
+DIGEST = "feb347021cbffa56de4f27d8a0bd2618fdf16092b1c390508210de6274042422"
 
 
 def digest(cache):

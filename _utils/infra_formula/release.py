@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "320d8871d197ce51eb57013947e502bb7d651c5217521feb9f72ac7ba3466c8a"
+DIGEST = "feb347021cbffa56de4f27d8a0bd2618fdf16092b1c390508210de6274042422"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from infra_formula.fileset.contents import File
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.repository import (
+    arguments,
     catalogue,
     client_sources,
+    known_archives,
     offline_package,
     other_sources,
     published,
@@ -55,6 +59,8 @@ def plan_built(
     state["complete"] = state["complete"] and not problems
     place = Path(home, name)
     if not force and not published.needs_build(state, plan["fingerprint"]):
+        if state["origin"] == "unpacked":
+            return _plan_unpacked_already(name, home, request)
         if not test and state["kind"] == "foreign":
             releases.write_seal(home, name, state["path"])
         return Plan(comment=f"{place} is complete ({state['origin']}).")
@@ -82,6 +88,30 @@ def plan_built(
 
     would = f"{place} would be built for {', '.join(targets)}: {reason}"
     return Plan(changes, would=would, apply=apply)
+
+
+def _plan_unpacked_already(name: str, home: str, request: dict[str, Any]) -> Plan:
+    """Plan for what came out of an archive: it is used as it is, until the parameters change."""
+    place = Path(home, name)
+    note = offline_package.unpacked_from(name, home)
+    # What the operator says; a later release of the formula may have other default lists.
+    given = request.get("pillar", request)
+    asked = {key: given.get(key) or None for key in arguments.REQUESTED}
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    if note.get("request", digest) != digest:
+        parameters = "repo_packages, repo_targets, repo_upstream, …"
+        raise CommandFailed(
+            f"{place} was unpacked from {note['archive']}, but what the parameters ask for has"
+            f" changed since then ({parameters}). To build it from the upstreams, set repo_build:"
+            " true; to keep the content of the archive, restore the parameters; or publish an"
+            " archive that was built from these parameters"
+        )
+
+    def record() -> None:
+        if "request" not in note:
+            offline_package.note_request(name, home, digest)
+
+    return Plan(comment=f"{place} is complete (unpacked).", record=record)
 
 
 def _reason(state: dict[str, Any], problems: list[str], force: bool) -> str:
@@ -129,9 +159,12 @@ def plan_unpacked(
             return Plan(comment=f"There is no {archive}; nothing to unpack.{hint}")
         raise CommandFailed(f"{archive}: there is no such file.{hint}")
     note = offline_package.unpacked_from(name, home)
-    known = complete and note and os.path.isfile(archive)
-    if known and offline_package.archive_identity(archive).items() <= note.items():
+    is_file = os.path.isfile(archive)
+    if is_file and complete and offline_package.archive_identity(archive).items() <= note.items():
         return Plan(comment=f"{place} is the content of {archive}.")
+    known = known_archives.find(name, home, archive) if is_file else {}
+    if known and _is_kept(known, complete, state["kind"]):
+        return _plan_known(name, home, archive, known, note, state["origin"])
     offline_package.check_archive(
         archive, name, home, fingerprint, unsigned or bool(note.get("unsigned")), minion
     )
@@ -152,6 +185,40 @@ def plan_unpacked(
 
     would = f"{archive} would be checked and published as {place}."
     return Plan(changes, would=would, apply=apply)
+
+
+def _is_kept(known: dict[str, Any], complete: bool, kind: str) -> bool:
+    """Whether a known archive is left alone: only what is lost is restored from it."""
+    return kind != "none" if known["packed"] else complete
+
+
+def _plan_known(
+    name: str,
+    home: str,
+    archive: str,
+    known: dict[str, Any],
+    note: dict[str, Any],
+    origin: str,
+) -> Plan:
+    """Plan for an archive that this machine packed, or published before."""
+    place = Path(home, name)
+    if known["sha256"] == note.get("sha256"):
+        comment = f"{place} is the content of {archive}."
+    elif known["packed"]:
+        comment = f"{archive} was packed by this machine, so it is not unpacked here."
+    else:
+        comment = (
+            f"{archive} was published before, and replaced since: {place} was {origin} later. To"
+            f" publish it again: salt-call infra_repo.unpack {archive}"
+        )
+
+    def record() -> None:
+        # Under its new path or time, it need not be read again.
+        identity = known_archives.identity(archive)
+        if not identity.items() <= known.items():
+            known_archives.remember(name, home, known["sha256"], identity, packed=False)
+
+    return Plan(comment=comment, record=record)
 
 
 def plan_signed(minion: Minion, name: str, home: str, key: dict[str, Any] | None) -> Plan:
