@@ -11,7 +11,7 @@ infra_formula.current()
 
 from infra_formula import redaction, state, templates
 from infra_formula.daemon import units
-from infra_formula.dns import dnsmasq, migration
+from infra_formula.dns import dnsmasq, known_names, migration
 from infra_formula.dns import records as dns_records
 from infra_formula.fileset import originals
 from infra_formula.minion import Minion
@@ -48,7 +48,7 @@ def configured(
     try:
         servers = dnsmasq.upstreams(upstream, own)
         template = templates.read(_minion(), dnsmasq.TEMPLATE)
-        text = dnsmasq.config_text(template, settings, servers)
+        text = dnsmasq.config_text(template, settings, servers, known_names.version())
     except (SaltInvocationError, CommandExecutionError) as err:
         return {"name": name, "changes": {}, "result": False, "comment": str(err)}
     if not __opts__["test"]:

@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "42629f5f0bb6ac2762c33702caf3f0d846a9b30effe0606e0770c218b4093a81"
+DIGEST = "5e9dfbf0d87a1fe603763a3374f598e42527ca82cecd7d8a98cb4ecd99edbea6"
 
 
 def digest(cache):
