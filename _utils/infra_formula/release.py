@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "5e9dfbf0d87a1fe603763a3374f598e42527ca82cecd7d8a98cb4ecd99edbea6"
+DIGEST = "ebed9c4e0a39ebe084f0639466a4bc6ef1d6bc0e50f99c0a732cafbc7234a406"

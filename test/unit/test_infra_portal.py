@@ -10,7 +10,7 @@ import yaml
 from infra_formula import paths
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
-from infra_formula.portal import applied, htpasswd, pages, rendering, server
+from infra_formula.portal import applied, attributes, htpasswd, pages, rendering, server
 from infra_formula.portal import entries as portal_entries
 from infra_formula.portal.views import views
 from infra_formula.registration import inventory
@@ -517,7 +517,7 @@ def test_every_attribute_changes_something():
         "proxy_ssl_trusted_certificate": "/a", "proxy_ssl_name": "v.p", "hsts": True,
         "auth_paths": ["/a"], "open_paths": ["/a"], "accel_redirect": True,
     }  # fmt: skip
-    assert values.keys() == portal_entries.ENTRY.keys()
+    assert values.keys() == attributes.ENTRY.keys()
     for attribute, value in values.items():
         base = {"index": static, "realm": {**plain, "auth": True}}.get(attribute, plain)
         base = {"open_paths": {**plain, "auth": True}}.get(attribute, base)

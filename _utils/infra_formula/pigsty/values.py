@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from infra_formula.parameters import schema
-from infra_formula.portal.entries import ENTRY
+from infra_formula.portal.attributes import ENTRY
 
 Adapted = tuple[dict[str, Any], list[str]]
 """Parameters that a variable becomes, and notes for the report."""

@@ -12,42 +12,10 @@ from typing import Any
 
 from infra_formula.parameters import schema
 from infra_formula.portal import hosts
+from infra_formula.portal.attributes import ENTRY
 
 Settings = dict[str, Any]
 """Parameters and facts that the portal depends on (see infra_formula.portal.arguments)."""
-
-ENTRY = {
-    "domain": {"type": "domain"},
-    "domains": {"type": "list", "items": {"type": "domain"}},
-    "endpoint": {
-        "either": [{"type": "endpoint"}, {"type": "list", "items": {"type": "endpoint"}}],
-    },
-    "path": {"type": "path"},
-    "scheme": {"type": "line", "enum": ["http", "https"]},
-    "websocket": {"type": "bool"},
-    "index": {"type": "bool"},
-    "auth": {"either": [{"type": "bool"}, {"type": "line", "enum": ["basic", "oidc"]}]},
-    "auth_paths": {"type": "list", "items": {"type": "path"}},
-    "open_paths": {"type": "list", "items": {"type": "path"}},
-    "realm": {"type": "quoted"},
-    "cert": {"type": "path"},
-    "key": {"type": "path"},
-    "certbot": {"type": "name"},
-    "enforce_https": {"type": "bool"},
-    "log": {"type": "name"},
-    "config": {"type": "text"},
-    "conf": {"type": "name"},
-    "client_max_body_size": {"type": "size"},
-    "proxy_connect_timeout": {"type": "timeout"},
-    "proxy_read_timeout": {"type": "timeout"},
-    "proxy_send_timeout": {"type": "timeout"},
-    "accel_redirect": {"type": "bool"},
-    "proxy_ssl_verify": {"type": "bool"},
-    "proxy_ssl_trusted_certificate": {"type": "path"},
-    "proxy_ssl_name": {"type": "domain"},
-    "hsts": {"either": [{"type": "bool"}, {"type": "int", "min": 0, "max": 63072000}]},
-}
-"""Rule of each attribute (see parameters/schema.py)."""
 
 HOME_DOMAIN = "i.pigsty"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from infra_formula import process
 from infra_formula.daemon import health
-from infra_formula.errors import CommandFailed
+from infra_formula.errors import CommandFailed, Refused
 from infra_formula.minion import Minion
 from infra_formula.portal import http_client, rendering
 
@@ -23,13 +23,13 @@ def check_staged(stage: str, portal: dict[str, Any]) -> None:
     portal
         What it was rendered from.
 
-    Raises CommandFailed with the faulty entry, nginx's message and the line.
+    Raises Refused with the faulty entry, nginx's message and the line.
     """
     command = ["nginx", "-t", "-q", "-c", str(Path(stage, "nginx.conf"))]
     # A test opens the logs, and creates those that are missing.
     outcome = process.run(command, umask=0o027)
     if outcome["retcode"]:
-        raise CommandFailed(explain(outcome["stderr"], stage, portal))
+        raise Refused(explain(outcome["stderr"], stage, portal))
 
 
 def explain(stderr: str, stage: str, portal: dict[str, Any]) -> str:
