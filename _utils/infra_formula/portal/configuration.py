@@ -137,9 +137,11 @@ def check(
 def name_warnings(portal: dict[str, Any], settings: Settings) -> list[str]:
     """One line per upstream that is a name without an address at present."""
     named = {
-        f"infra_portal.{key}.endpoint": view["endpoints"]
+        ".".join(filter(None, ("infra_portal", key, group["key_path"], "endpoint"))): (
+            group["endpoints"]
+        )
         for key, view in served(portal, settings).items()
-        if view["kind"] == "proxy"
+        for group in view["upstreams"]
     }
     if settings["oauth2_proxy_endpoint"]:
         named["oauth2_proxy_endpoint"] = [settings["oauth2_proxy_endpoint"]]

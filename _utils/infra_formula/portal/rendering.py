@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,15 @@ from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
-from infra_formula.portal import cards, entries, raw_config, upstreams
+from infra_formula.portal import (
+    cards,
+    entries,
+    headers,
+    hosts,
+    raw_config,
+    raw_directives,
+    upstreams,
+)
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import CERTIFICATE_DIR, View, served, views
 from infra_formula.registration import generated
@@ -41,6 +50,23 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     Returns one message per error, each beginning with the key path.
     """
     return entries.problems(portal, settings) or [
+        *_home_problems(portal, settings),
+        *_certificate_problems(portal, settings),
+    ]
+
+
+def _home_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
+    """Errors in the raw directives of the home page, which has more than an entry beside them."""
+    home = portal.get("home", {})
+    if not home.get("config") or "conf" in home:
+        return []
+    auth = entries.auth_method("home", home, hosts.with_portal(portal, settings))
+    where = "infra_portal.home.config"
+    return list(raw_directives.problems(where, "home", home, auth, settings))
+
+
+def _certificate_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
+    return [
         f"infra_portal.{key}.{fault}"
         for key, view in served(portal, settings).items()
         if view["own_cert"] and view["tls"]
@@ -102,6 +128,8 @@ def files(
         "proxy_headers": _PROXY_HEADERS,
         "console_headers": _CONSOLE_HEADERS,
         "raw_config": raw_config,
+        "merged_headers": headers.merged,
+        "any_http3": any(v["http3"] and v["tls"] for v in all_views.values()),
         "included_text": _included_text,
         "home_server": re.escape(all_views["home"]["domain"]),
         "home_name": next((n for n in all_views["home"]["names"] if "*" not in n), ""),
@@ -121,8 +149,7 @@ def files(
         custom = view["kind"] == "custom"
         template = view["conf"] if custom else f"{view['kind']}.conf.j2"
         where = f"infra_portal.{key}" + (".conf" if custom else "")
-        if view["kind"] == "proxy":
-            view["upstream"] = _upstream(view, all_views, settings, facts)
+        _add_upstreams(view, all_views, settings, facts)
         add(f"conf.d/{key}.conf", template, where, entry=view, entries=all_views)
         if view["tls"] and not view["own_cert"]:
             out.update(_certificate_links(view, facts["lineages"]))
@@ -145,18 +172,29 @@ def files(
     return out
 
 
-def _upstream(
+def _add_upstreams(
     view: View, all_views: dict[str, View], settings: Settings, facts: dict[str, Any]
-) -> upstreams.Upstream:
-    return upstreams.upstream(
-        view["key"],
-        view["endpoints"],
-        settings,
-        facts["name_service"],
-        facts["nginx_version"],
-        tls=view["scheme"] == "https",
-        is_named_elsewhere=lambda: upstreams.is_named(view["key"], _raw_texts(all_views)),
-    )
+) -> None:
+    """Add to a view how the endpoints of each of its locations are reached."""
+    found = {
+        group["group"]: upstreams.upstream(
+            group["group"],
+            group["endpoints"],
+            settings,
+            facts["name_service"],
+            facts["nginx_version"],
+            tls=group["scheme"] == "https",
+            is_named_elsewhere=partial(_is_named, group["group"], all_views),
+        )
+        for group in view["upstreams"]
+    }
+    for location in view["locations"]:
+        location["upstream"] = found.get(location["group"])
+    view["needs_resolver"] = any(upstream["resolver"] for upstream in found.values())
+
+
+def _is_named(name: str, all_views: dict[str, View]) -> bool:
+    return upstreams.is_named(name, _raw_texts(all_views))
 
 
 def _oauth2_proxy(settings: Settings, facts: dict[str, Any]) -> upstreams.Upstream | None:
