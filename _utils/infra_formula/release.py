@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "bdf7e4279920d6f70e62b89f3abf92d3880084b34ad49482996ee4e95bdd5e19"
+DIGEST = "a1615f64b6b21cff89efd42ac65aca3b21f402e487a15200f8d3cb8b7236e11c"

@@ -95,12 +95,12 @@ _MAINTENANCE: Rule = {
 
 SERVER: dict[str, Rule] = {
     "domain": {
-        "type": "domain",
+        "type": "site",
         "about": "Name it is served under. Without one an entry is known, but not served.",
     },
     "domains": {
         "type": "list",
-        "items": {"type": "domain"},
+        "items": {"type": "site"},
         "about": "Further names.",
     },
     "auth_paths": {
