@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "a1615f64b6b21cff89efd42ac65aca3b21f402e487a15200f8d3cb8b7236e11c"
+DIGEST = "f52fb9c41f3c32f8071078d23ff64feefafb844596b0dd89d4cbe8c3718e5df7"

@@ -18,6 +18,7 @@ from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
 from infra_formula.portal import (
+    access,
     cards,
     entries,
     headers,
@@ -55,6 +56,7 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     return entries.problems(portal, settings) or [
         *_home_problems(portal, settings),
         *_certificate_problems(portal, settings),
+        *_client_ca_problems(portal, settings),
     ]
 
 
@@ -66,6 +68,15 @@ def _home_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
     auth = entries.auth_method("home", home, hosts.with_portal(portal, settings))
     where = "infra_portal.home.config"
     return list(raw_directives.problems(where, "home", home, auth, settings))
+
+
+def _client_ca_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
+    found = []
+    for key, view in served(portal, settings).items():
+        ca = view["access"]["client_ca"]
+        if access.is_checked_on_disk(ca) and (fault := certificates.file_fault(ca)):
+            found.append(f"infra_portal.{key}.ssl_client_certificate: {fault}")
+    return found
 
 
 def _certificate_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
@@ -125,6 +136,7 @@ def files(
     http2 = "directive" if tuple(facts["nginx_version"]) >= _HTTP2_DIRECTIVE else "listen"
     common: dict[str, Any] = {
         "settings": settings,
+        "client_certificates": any(v["access"]["client_ca"] for v in all_views.values()),
         "trusted": trusted_proxies.trusted(settings),
         "real_ip_header": trusted_proxies.header(settings),
         "proxy_protocol_ports": trusted_proxies.ports(settings),
@@ -310,6 +322,7 @@ def _certificates_digest(portal: dict[str, Any], settings: Settings, lineages: l
     paths |= {
         Path(view["cert"]) for view in all_views if view["own_cert"] and not view["named_cert"]
     }
+    paths |= {Path(ROOT, ca) for view in all_views if (ca := view["access"]["client_ca"])}
     digest = hashlib.sha256()
     for name, chain in sorted(named_certificates.of_settings(settings).items()):
         digest.update(f"{name}\0{chain}\0".encode())
