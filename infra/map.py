@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "f52fb9c41f3c32f8071078d23ff64feefafb844596b0dd89d4cbe8c3718e5df7"
+DIGEST = "fdbef15bd51ee636eb840bade1e1712992ecb427c3586fd2897780110f7f0687"
 
 
 def digest(cache):
