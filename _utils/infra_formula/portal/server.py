@@ -11,7 +11,7 @@ from infra_formula import process
 from infra_formula.daemon import health
 from infra_formula.errors import CommandFailed, Refused
 from infra_formula.minion import Minion
-from infra_formula.portal import http_client, rendering
+from infra_formula.portal import http_client, http_config, rendering
 
 _ERROR_LOG = Path("/var/log/nginx-error.log")
 _PID_FILE = Path("/run/nginx.pid")
@@ -44,6 +44,8 @@ def explain(stderr: str, stage: str, portal: dict[str, Any]) -> str:
     reason = message[: place.start()].removesuffix(" in ").replace(stage, rendering.ROOT)
     text = Path(stage, rel).read_text(encoding="utf-8").splitlines()
     line = text[number - 1].strip() if 0 < number <= len(text) else ""
+    if rel == http_config.FILE:
+        return f"nginx_http_config: nginx refuses its line {number - 1}: {reason}: {line}"
     key = rel.removeprefix("conf.d/").removesuffix(".conf")
     if key not in portal and key != "home":
         return f"nginx refuses {rel} line {number}, which is not of this portal: {reason}: {line}"
