@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "75f80e73cb2fe75ae0f75aab31da0662dddbcfa3dfdf6982acc7887a062cc9e4"
+DIGEST = "58c25ff4178b8bab3ed249be4618d3d76466720a20e5f2f23ab3f17bce7d2799"

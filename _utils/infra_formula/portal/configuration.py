@@ -126,6 +126,7 @@ def check(
         not file_plan.file_set.managed_files()
         or contents.owner_ids(settings["nginx_user"], settings["nginx_group"]) is None
         or (settings["nginx_sslmode"] != "disable" and not certificate.exists())
+        or not Path(rendering.CACHE_DIRECTORY).is_dir()
     ):
         raise CommandFailed("this portal was not applied before")
     missing = {*packages} - {*minion.call("pkg.list_pkgs")}
@@ -173,7 +174,7 @@ def certificates_refreshed(minion: Minion, portal: dict[str, Any], settings: Set
 
 
 def _apply(minion: Minion, portal: dict[str, Any], settings: Settings, file_plan: FilePlan) -> None:
-    reload = partial(server.reload, minion, settings["nginx_port"])
+    reload = partial(server.reload, minion, settings["nginx_port"], portal)
     if file_plan.has_changes:
         file_plan.apply(
             check_staged=lambda stage: server.check_staged(stage, portal), reload=reload

@@ -32,6 +32,8 @@ from infra_formula.registration import generated
 from infra_formula.templates import SaltLoader, make_environment
 
 ROOT = "/etc/nginx"
+CACHE_DIRECTORY = "/var/cache/infra-nginx"
+"""Where answers of endpoints are kept (``proxy_cache``)."""
 TEMPLATES = "salt://infra/nginx/files"
 SHARED = "conf.d/00-infra.conf"
 """What all entries share; it answers with the hash of the configuration."""
@@ -128,6 +130,7 @@ def files(
         "proxy_headers": _PROXY_HEADERS,
         "console_headers": _CONSOLE_HEADERS,
         "raw_config": raw_config,
+        "cache_directory": CACHE_DIRECTORY,
         "merged_headers": headers.merged,
         "any_http3": any(v["http3"] and v["tls"] for v in all_views.values()),
         "included_text": _included_text,
