@@ -164,6 +164,7 @@ class FileSet:
                 with contextlib.suppress(OSError):  # it is not empty, or gone
                     os.rmdir(folder)
             manifest.manifest_path(self.name).unlink(missing_ok=True)
+        conflicts.note_written(base / rel for rel in present)
         return present
 
 
@@ -264,7 +265,7 @@ class FilePlan:
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
                 if self.file_set.name not in conflicts.SHARED:
-                    conflicts.note_written(base / rel for rel in self.files)
+                    conflicts.note_written(base / rel for rel in [*self.files, *self.remove])
 
     def check(self, check_staged: Callable[[str], None]) -> None:
         """Have a staged copy checked as :meth:`apply` does it, and change nothing.
