@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "ae7d242ac847ea16b6532386a91117ee5972f2634dbd053f44b87a2614e26c41"
+DIGEST = "83f68c72963c64ebee79a194ff0d32458f0024462929d6f78f6b777f287e7caa"
 
 
 def digest(cache):

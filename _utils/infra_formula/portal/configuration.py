@@ -288,7 +288,11 @@ def _hidden_cards(record: dict[str, Any]) -> str:
 def static_directories(portal: dict[str, Any], settings: Settings) -> tuple[list[str], list[str]]:
     """Missing directories of static sites: those below the web root, and the others."""
     all_views = views(portal, settings).values()
-    paths = sorted({view["path"] for view in all_views if view["kind"] == "static"})
+    found = {view["path"] for view in all_views if view["kind"] == "static"}
+    for view in all_views:
+        if view["kind"] not in ("unserved", "custom"):
+            found |= {x["files"] for x in view["locations"] if x["files"] and x["is_prefix"]}
+    paths = sorted(path.rstrip("/") or "/" for path in found)
     missing = [path for path in paths if not Path(path).is_dir()]
     home = Path(settings["nginx_home"])
     below = [path for path in missing if home in Path(path).parents]
