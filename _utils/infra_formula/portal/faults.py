@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from infra_formula.parameters import schema
-from infra_formula.portal import endpoints, locations, raw_config, rendering
+from infra_formula.portal import endpoints, http_config, locations, raw_config, rendering
 
 _MOST = 20
 """So many faulty entries are named at once."""
@@ -28,6 +28,8 @@ _OF_DIRECTIVE = {
     "hash": "balance",
     "ip_hash": "balance",
     "least_conn": "balance",
+    "limit_req_status": "limit_req",
+    "limit_req_zone": "limit_req",
     "random": "balance",
     "proxy_pass": "endpoint",
     "grpc_pass": "endpoint",
@@ -106,6 +108,10 @@ def _led_back(
         return key, (
             f"infra_portal.{key}{attribute}: nginx refuses line {number} of {rel}: {reason}: {line}"
         )
+    if rel == http_config.FILE:
+        text = _lines(stage, rel)
+        line = text[number - 1].strip() if 0 < number <= len(text) else ""
+        return None, f"nginx_http_config: nginx refuses its line {number - 1}: {reason}: {line}"
     found = next(_by_value(reason, portal), None)
     if found:
         return found[0], f"infra_portal.{found[0]}{found[1]}: nginx refuses it: {reason}"
@@ -165,6 +171,8 @@ def _attribute(key: str, entry: dict[str, Any], text: list[str], number: int, re
     if name == "location" and around:
         return prefix
     attribute = _OF_DIRECTIVE.get(name, name)
+    if name == "access_log" and "log format" in reason:
+        attribute = "log_format"
     if attribute == "spa" and not attributes.get("spa"):
         attribute = "path"
     if attribute in attributes:

@@ -24,7 +24,9 @@ from infra_formula.portal import (
     entries,
     headers,
     hosts,
+    http_config,
     locations,
+    named_certificates,
     raw_config,
     raw_directives,
     upstreams,
@@ -119,7 +121,7 @@ def _certificate_problems(portal: dict[str, Any], settings: Settings) -> list[st
     return [
         f"infra_portal.{key}.{fault}"
         for key, view in served(portal, settings).items()
-        if view["own_cert"] and view["tls"]
+        if view["own_cert"] and view["tls"] and not view["named_cert"]
         if (fault := certificates.pair_fault(view["cert"], view["cert_key"]))
     ]
 
@@ -218,9 +220,17 @@ def files(
             )
     add(_PROXY_HEADERS, "proxy-headers.conf.j2")
     add(_CONSOLE_HEADERS, "console-headers.conf.j2")
+    own_text = http_config.text(settings)
+    if own_text:
+        add(http_config.FILE, "http.conf.j2", own_text=own_text)
+    add("nginx.conf", "nginx.conf.j2", own_text=own_text)
+    if own_text:
+        kept = http_config.without_replaced(out["nginx.conf"]["text"], own_text)
+        out["nginx.conf"] = {**out["nginx.conf"], "text": kept}
     common["config_hash"] = _hash(out, facts["certificates"])
     add(SHARED, "infra.conf.j2")
-    add("nginx.conf", "nginx.conf.j2")
+    if own_text:
+        http_config.refuse_taken_variables(own_text, out[SHARED]["text"])
     return out
 
 
@@ -345,8 +355,12 @@ def _certificates_digest(portal: dict[str, Any], settings: Settings, lineages: l
     public = {view["certbot"] for view in all_views} & set(lineages)
     paths = {Path(ROOT, CERTIFICATE_DIR, "pigsty.crt")}
     paths |= {Path(f"/etc/letsencrypt/live/{name}/fullchain.pem") for name in public}
-    paths |= {Path(view["cert"]) for view in all_views if view["own_cert"]}
+    paths |= {
+        Path(view["cert"]) for view in all_views if view["own_cert"] and not view["named_cert"]
+    }
     digest = hashlib.sha256()
+    for name, chain in sorted(named_certificates.of_settings(settings).items()):
+        digest.update(f"{name}\0{chain}\0".encode())
     for path in sorted(paths):
         if path.exists():
             digest.update(path.read_bytes())
