@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "04b507c75368c61a57787ab0ea61faafab28d354b08e2a0058c25629c1e72908"
+DIGEST = "d8d317a31fa003f62d3773ec13b07ed3263d9e0ed198ef63a38c54f61185eeb9"
 
 
 def digest(cache):

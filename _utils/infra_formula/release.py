@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "04b507c75368c61a57787ab0ea61faafab28d354b08e2a0058c25629c1e72908"
+DIGEST = "d8d317a31fa003f62d3773ec13b07ed3263d9e0ed198ef63a38c54f61185eeb9"
