@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "fdbef15bd51ee636eb840bade1e1712992ecb427c3586fd2897780110f7f0687"
+DIGEST = "8ce726eaa6159b89b06a5441cfef76877d76c523225f450f493d6756025d99ef"

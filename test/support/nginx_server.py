@@ -135,10 +135,12 @@ class Server:
                 path.symlink_to(spec["link"])
                 continue
             text = spec["text"].replace("/var/log/nginx", str(self.root / "log"))
+            text = text.replace("/var/cache/infra-nginx", str(self.root / "cache"))
             # One worker: the lines of two requests are in the log in their order.
             text = text.replace("worker_processes auto;", "worker_processes 1;")
             path.write_text(text.replace("/run/nginx.pid", str(self.root / "pid")))
-        (self.root / "log").mkdir()
+        for name in ("log", "cache"):
+            (self.root / name).mkdir()
         (etc / "mime.types").write_text("types { text/html html; }")
         hashed = subprocess.run(
             ["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True

@@ -367,8 +367,8 @@ LOCATION: dict[str, Rule] = {
     "proxy_cache": {
         "either": [_SWITCH, _CACHE],
         "about": (
-            "Keep answers of the endpoint below `/var/cache/nginx`: `true`, or a dictionary of "
-            "`valid`, `max_size`, `inactive` and `key`. A request with a login or a cookie is "
+            "Keep answers of the endpoint, below `/var/cache/infra-nginx`: `true`, or a dictionary "
+            "of `valid`, `max_size`, `inactive` and `key`. A request with a login or a cookie is "
             "neither answered from there, nor is its answer kept."
         ),
     },

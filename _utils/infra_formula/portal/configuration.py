@@ -150,6 +150,7 @@ def check(
         not file_plan.file_set.managed_files()
         or contents.owner_ids(settings["nginx_user"], settings["nginx_group"]) is None
         or (settings["nginx_sslmode"] != "disable" and not certificate.exists())
+        or not Path(rendering.CACHE_DIRECTORY).is_dir()
     ):
         raise CommandFailed("this portal was not applied before")
     missing = {*packages} - {*minion.call("pkg.list_pkgs")}
@@ -198,7 +199,7 @@ def certificates_refreshed(minion: Minion, portal: dict[str, Any], settings: Set
 
 
 def _apply(minion: Minion, portal: dict[str, Any], settings: Settings, file_plan: FilePlan) -> None:
-    reload = partial(server.reload, minion, settings["nginx_port"])
+    reload = partial(server.reload, minion, settings["nginx_port"], portal)
     if file_plan.has_changes:
         file_plan.apply(
             check_staged=lambda stage: server.check_staged(stage, portal), reload=reload
@@ -312,7 +313,11 @@ def _hidden_cards(record: dict[str, Any]) -> str:
 def static_directories(portal: dict[str, Any], settings: Settings) -> tuple[list[str], list[str]]:
     """Missing directories of static sites: those below the web root, and the others."""
     all_views = views(portal, settings).values()
-    paths = sorted({view["path"] for view in all_views if view["kind"] == "static"})
+    found = {view["path"] for view in all_views if view["kind"] == "static"}
+    for view in all_views:
+        if view["kind"] not in ("unserved", "custom"):
+            found |= {x["files"] for x in view["locations"] if x["files"] and x["is_prefix"]}
+    paths = sorted(path.rstrip("/") or "/" for path in found)
     missing = [path for path in paths if not Path(path).is_dir()]
     home = Path(settings["nginx_home"])
     below = [path for path in missing if home in Path(path).parents]
