@@ -264,8 +264,8 @@ def test_a_home_page_for_some_addresses_still_serves_packages_to_all(start):
         ({"allow": "10.0.0.1", "config": "deny all;"}, {}, "config: expected no allow/deny beside"),
         ({"ssl_verify_client": True}, {}, "ssl_client_certificate: expected beside ssl_verify_cl"),
         ({"ssl_client_certificate": "ca"}, {}, "ssl_client_certificate: expected an absolute path"),
-        ({"ssl_client_certificate": "/c"}, {"nginx_sslmode": "disable"}, "expected nginx_sslmode"),
-        ({"ssl_client_certificate": "/c", "enforce_https": False}, {}, "enforce_https: expected tr"),
+        ({"ssl_client_certificate": "/c"}, {"nginx_sslmode": "disable"}, "expected nginx_ssl"),
+        ({"ssl_client_certificate": "/c", "enforce_https": False}, {}, "enforce_https: expected"),
         ({"conf": "a.j2", "allow": "10.0.0.1"}, {}, "allow: expected nothing beside conf"),
     ],
 )  # fmt: skip
