@@ -27,7 +27,7 @@ from infra_formula.minion import Minion
 from infra_formula.monitoring import alertmanager, blackbox, scraping, vmalert
 from infra_formula.ntp import chrony
 from infra_formula.parameters import site
-from infra_formula.portal import configuration, trusted_proxies
+from infra_formula.portal import configuration, streams, trusted_proxies
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,11 @@ def _taken_ports(given: Mapping[str, Any]) -> Iterator[str]:
         names = ["nginx_port", *(["nginx_ssl_port"] if infra["nginx_sslmode"] != "disable" else [])]
         ports |= {name: infra[name] for name in names}
         ports |= trusted_proxies.ports(infra)
+        ports |= {
+            f"infra_streams.{name}.listen": stream["listen"]
+            for name, stream in infra["infra_streams"].items()
+            if streams.protocol(stream) == "tcp"
+        }
     owners = local_ports.listeners_by_port(ports.values())
     for parameter, port in ports.items():
         problem = health.taken_port(parameter, port, owners[port], ours)

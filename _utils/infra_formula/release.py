@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "8ce726eaa6159b89b06a5441cfef76877d76c523225f450f493d6756025d99ef"
+DIGEST = "5e8414641c66ce53dccc7f403d891d5358de86c80aa6d0779c9e0c3d51eea3cc"

@@ -26,6 +26,7 @@ def settings(**changes):
         "nginx_exporter_enabled": True,
         "nginx_users": True,
         "nginx_certificates": {},
+        "infra_streams": {},
         "nginx_trusted_proxies": [],
         "nginx_real_ip_header": "X-Forwarded-For",
         "nginx_proxy_protocol_port": None,

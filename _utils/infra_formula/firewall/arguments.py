@@ -78,6 +78,14 @@ def _rows(here: Site) -> Iterator[dict[str, Any]]:
                 "reached_by": row.get("reached_by", "peers") if is_open else "machine",
                 "managed": is_open,
             }
+    if "nginx" in here.enabled:
+        for stream in here["infra_streams"].values():
+            yield {
+                "service": "nginx",
+                "port": stream["listen"],
+                "protocols": [stream.get("protocol", "tcp")],
+                "reached_by": "all",
+            }
     for entry in declared():
         conditions = {
             "tls": here.tls,

@@ -29,6 +29,7 @@ def infra_targets(here: Site) -> dict[str, Any]:
             "dns_port": here["dns_port"],
             "repo": f"/{here['repo_name']}/repo_complete" if in_portal else None,
             "blackbox": "blackbox" in enabled,
+            "streams": portal_arguments.streams(here),
         },
     }
 

@@ -104,7 +104,8 @@ def own_targets(
         Names that the portal serves, each ``name``, ``entry`` and ``tls``.
     settings
         ``http_port``, ``https_port``, ``dns_port``, ``repo`` (path of the repository's marker, or
-        None), ``dns`` and ``blackbox`` (whether they are enabled), ``closed_ports`` (ports of the
+        None), ``dns`` and ``blackbox`` (whether they are enabled), ``streams`` (each
+        ``stream`` and ``port``), ``closed_ports`` (ports of the
         components that listen on 127.0.0.1 only).
 
     Returns file below /infra/targets → entries (``labels`` and ``targets``).
@@ -127,6 +128,9 @@ def own_targets(
             labels |= {"hostname": served["name"], "entry": served["entry"]}
             url = f"{scheme}://{ip}:{settings[port]}/"
             probes.append({"labels": labels, "targets": [url]})
+        for stream in settings.get("streams", []):
+            labels = _probe_labels(node, "portal", "tcp_connect") | {"entry": stream["stream"]}
+            probes.append({"labels": labels, "targets": [f"{ip}:{stream['port']}"]})
         if settings["dns"]:
             probes += [
                 {

@@ -16,7 +16,14 @@ from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
-from infra_formula.portal import cards, http_client, http_config, named_certificates, rendering
+from infra_formula.portal import (
+    cards,
+    http_client,
+    http_config,
+    named_certificates,
+    rendering,
+    streams,
+)
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import View, served, views
 from infra_formula.registration import inventory
@@ -139,6 +146,7 @@ def status(only: Iterable[str] | None = None, timeout: float = 8.0) -> dict[str,
     with ThreadPoolExecutor(max_workers=16) as pool:
         rows = pool.map(lambda view: _entry_status(view, settings, timeout), shown.values())
         result = dict(zip(shown, rows, strict=True))
+        result.update(_stream_rows(settings, wanted, timeout, pool))
         if "home" in result:
             recorded_cards = cards.recorded()
             codes = pool.map(
@@ -150,6 +158,32 @@ def status(only: Iterable[str] | None = None, timeout: float = 8.0) -> dict[str,
                 for card, code in zip(recorded_cards["cards"], codes, strict=True)
             ]
         return result
+
+
+def _stream_rows(
+    settings: Settings, wanted: set[str] | None, timeout: float, pool: ThreadPoolExecutor
+) -> dict[str, dict[str, Any]]:
+    """A row for each stream: whether its port takes connections, and its endpoint does."""
+    chosen = {
+        name: stream
+        for name, stream in streams.of_settings(settings).items()
+        if wanted is None or name in wanted
+    }
+
+    def row(stream: streams.Stream) -> dict[str, Any]:
+        start = time.monotonic()
+        upstream = streams.listed(stream["endpoint"])[0]
+        is_tcp = streams.protocol(stream) == "tcp"
+        port = stream["listen"]
+        return {
+            "listen": f"{port}/{streams.protocol(stream)}",
+            "listen_status": _upstream_status(f"127.0.0.1:{port}", timeout) if is_tcp else None,
+            "upstream": upstream,
+            "upstream_status": _upstream_status(upstream, timeout) if is_tcp else None,
+            "seconds": round(time.monotonic() - start, 3),
+        }
+
+    return dict(zip(chosen, pool.map(row, chosen.values()), strict=True))
 
 
 def _code(host: str, path: str, scheme: str, settings: Settings, timeout: float) -> int | None:

@@ -20,6 +20,7 @@ _PARAMETERS = (
     "nginx_user",
     "nginx_group",
     "nginx_modules",
+    "infra_streams",
     "nginx_trusted_proxies",
     "nginx_real_ip_header",
     "nginx_proxy_protocol_port",
@@ -70,6 +71,26 @@ def portal(here: Site) -> dict[str, Any]:
         # Of the certificates, which there are: keys are in no record of the portal.
         "nginx_certificates": named_certificates.digests(here["nginx_certificates"]),
     }
+
+
+def streams(here: Site) -> list[dict[str, Any]]:
+    """The TCP streams that can be probed, each with its ``stream`` and ``port``."""
+    if "nginx" not in here.enabled:
+        return []
+    return [
+        {"stream": name, "port": stream["listen"]}
+        for name, stream in here["infra_streams"].items()
+        if stream.get("protocol", "tcp") == "tcp"
+    ]
+
+
+def packages(here: Site) -> list[str]:
+    """Packages of nginx, and of what the parameters need of it."""
+    row = site.component("nginx")
+    found: list[str] = list(here.of_packaging(row["packages"]))
+    if here["infra_streams"]:
+        found += here.of_packaging(row["stream_packages"])
+    return found
 
 
 def names(here: Site) -> list[dict[str, Any]]:

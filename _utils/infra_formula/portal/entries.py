@@ -19,6 +19,7 @@ from infra_formula.portal import (
     locations,
     named_certificates,
     raw_directives,
+    streams,
     targets,
     trusted_proxies,
 )
@@ -54,6 +55,8 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     errors += _login_problems("portal_auth", settings["portal_auth"], settings)
     errors += _credential_problems(portal, settings)
     errors += trusted_proxies.problems(settings)
+    keys = {key for key in portal if isinstance(key, str)}
+    errors += streams.problems(streams.of_settings(settings), settings, keys)
     http_text = http_config.text(settings)
     errors += http_config.problems(http_text, config_fault(http_text))
     errors += _log_format_problems("nginx_log_format", settings.get("nginx_log_format"), settings)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from infra_formula.parameters import schema
-from infra_formula.portal import endpoints, http_config, locations, raw_config, rendering
+from infra_formula.portal import endpoints, http_config, locations, raw_config, rendering, streams
 
 _MOST = 20
 """So many faulty entries are named at once."""
@@ -108,6 +108,12 @@ def _led_back(
         return key, (
             f"infra_portal.{key}{attribute}: nginx refuses line {number} of {rel}: {reason}: {line}"
         )
+    if rel == streams.FILE:
+        text = _lines(stage, rel)
+        line = text[number - 1].strip() if 0 < number <= len(text) else ""
+        where = next((x.strip()[2:] for x in text[number - 1 :: -1] if "# infra_streams." in x), "")
+        where = where or "infra_streams"
+        return None, f"{where}: nginx refuses line {number} of {rel}: {reason}: {line}"
     if rel == http_config.FILE:
         text = _lines(stage, rel)
         line = text[number - 1].strip() if 0 < number <= len(text) else ""

@@ -30,6 +30,7 @@ from infra_formula.portal import (
     named_certificates,
     raw_config,
     raw_directives,
+    streams,
     trusted_proxies,
     upstreams,
 )
@@ -240,7 +241,11 @@ def files(
     own_text = http_config.text(settings)
     if own_text:
         add(http_config.FILE, "http.conf.j2", own_text=own_text)
-    add("nginx.conf", "nginx.conf.j2", own_text=own_text)
+    all_streams = streams.views(settings, facts["name_service"])
+    if all_streams:
+        grouped = streams.by_name(all_streams)
+        add(streams.FILE, "streams.conf.j2", streams=all_streams, stream_names=grouped)
+    add("nginx.conf", "nginx.conf.j2", own_text=own_text, has_streams=bool(all_streams))
     if own_text:
         kept = http_config.without_replaced(out["nginx.conf"]["text"], own_text)
         out["nginx.conf"] = {**out["nginx.conf"], "text": kept}
