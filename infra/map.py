@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "5e8414641c66ce53dccc7f403d891d5358de86c80aa6d0779c9e0c3d51eea3cc"
+DIGEST = "f92fb90df7662f6e57f14e92c53d4d3abed65296cc8729c158a36c5d5aaa98d5"
 
 
 def digest(cache):

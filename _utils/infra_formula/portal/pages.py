@@ -26,6 +26,7 @@ from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
 from infra_formula.parameters.schema import join, nearest, problem
 from infra_formula.portal import cards as portal_cards
+from infra_formula.portal import streams
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.rendering import TEMPLATES
 from infra_formula.portal.views import site_url, views
@@ -99,6 +100,16 @@ def portal_context(
         if key != "home" and view["kind"] != "unserved"
         if any("*" not in n for n in view["names"])
     ]
+    sites += [
+        {
+            "key": name,
+            "names": _stream_names(stream, all_views["home"]["domain"]),
+            "url": "",
+            "kind": "stream",
+            "auth": False,
+        }
+        for name, stream in streams.of_settings(settings).items()
+    ]
     return {
         "version": version,
         "admin_ip": settings["admin_ip"],
@@ -106,6 +117,13 @@ def portal_context(
         "sites": sites,
         "nodes": nodes,
     }
+
+
+def _stream_names(stream: streams.Stream, home: str) -> list[str]:
+    """Where a stream is reached, as people write it."""
+    hosts = streams.listed(stream.get("server_name")) or [home]
+    kind = " (UDP)" if streams.protocol(stream) == "udp" else ""
+    return [f"{host}:{stream['listen']}{kind}" for host in hosts]
 
 
 def render(context: Mapping[str, Any], loader: jinja2.BaseLoader) -> dict[str, str]:
@@ -271,6 +289,8 @@ def _url_problems(path: str, value: object) -> list[str]:
 def _link_faults(context: Mapping[str, Any]) -> Iterable[str]:
     for kind in ("cards", "sites"):
         for index, item in enumerate(context[kind]):
+            if item.get("kind") == "stream":  # nothing that a browser opens
+                continue
             yield from _url_problems(f"{kind}[{index}].url", item["url"])
     for index, node in enumerate(context["nodes"]):
         for number, link in enumerate(node["links"]):

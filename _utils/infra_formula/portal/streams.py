@@ -83,8 +83,8 @@ def _group_problems(streams: Mapping[str, Stream]) -> list[str]:
             continue
         owner, other = first.setdefault(stream["listen"], (name, stream))
         errors += [
-            f"{schema.join('infra_streams', name)}.{attribute}: expected what infra_streams.{owner} "
-            "has, which is on the same port"
+            f"{schema.join('infra_streams', name)}.{attribute}: expected what "
+            f"infra_streams.{owner} has, which is on the same port"
             for attribute in _OF_A_PORT
             if stream.get(attribute) != other.get(attribute)
         ]
