@@ -106,6 +106,14 @@ def talk(port, data=b"hello", source="127.0.0.1", server_name=None):
     return said, shown
 
 
+def is_refused(port, **how):
+    """Whether a connection ends without an answer."""
+    try:
+        return talk(port, **how)[0] == b""
+    except OSError:
+        return True
+
+
 def test_tcp_goes_to_the_endpoint_byte_by_byte(site):
     data = bytes(range(256))
     assert talk(site.ports["tcp"], data)[0] == b"one " + data
@@ -120,8 +128,7 @@ def test_the_name_of_a_connection_says_where_it_goes_and_tls_is_passed_on(site):
     assert talk(port, server_name="shop.p") == (b"shop hello", SHOP.crt)
     for name in ("bank.p", "www.bank.p"):
         assert talk(port, server_name=name) == (b"bank hello", BANK.crt)
-    with pytest.raises(OSError):
-        talk(port, server_name="other.p")
+    assert is_refused(port, server_name="other.p")
 
 
 def test_the_endpoint_is_told_the_visitor_by_the_proxy_protocol(site):
@@ -131,9 +138,7 @@ def test_the_endpoint_is_told_the_visitor_by_the_proxy_protocol(site):
 
 def test_who_is_not_allowed_gets_nothing(site):
     assert talk(site.ports["closed"], source="127.0.0.2")[0] == b"one hello"
-    with pytest.raises(OSError):
-        assert talk(site.ports["closed"])[0] != b""
-        raise OSError
+    assert is_refused(site.ports["closed"])
 
 
 def test_udp_goes_there_and_back(site):
@@ -144,13 +149,7 @@ def test_udp_goes_there_and_back(site):
 
 
 def test_a_name_without_an_address_costs_nothing_but_its_own_stream(site):
-    channel = socket.create_connection(("127.0.0.1", site.ports["name"]), 20)
-    with channel:
-        channel.sendall(b"x")
-        try:
-            assert channel.recv(10) == b""
-        except OSError:
-            pass
+    assert is_refused(site.ports["name"])
     assert talk(site.ports["tcp"])[0] == b"one hello"
 
 
