@@ -8,7 +8,13 @@ from pathlib import Path
 import pem
 import portal_samples
 import pytest
+from infra_formula.firewall import arguments as firewall_arguments
+from infra_formula.monitoring import arguments as monitoring_arguments
+from infra_formula.monitoring import scraping
+from infra_formula.parameters import merging
+from infra_formula.parameters.site import Site
 from infra_formula.portal import applied, entries, pages, rendering, streams
+from infra_formula.portal import arguments as portal_arguments
 from nginx_server import Server, free_port
 from portal_samples import LOADER, facts, settings
 
@@ -217,3 +223,34 @@ def test_a_stream_does_not_lead_past_portal_auth():
     more = {"components": portal_samples.ALL_COMPONENTS, "portal_auth": "basic"}
     (found,) = entries.problems({}, settings(infra_streams=given, **more))
     assert found.startswith("infra_streams.vm.endpoint: expected none of a program without a login")
+
+
+@pytest.fixture
+def here():
+    grains = {"os_family": "Debian", "id": "infra-1", "ipv4": ["10.10.10.10"], "ipv6": []}
+    given = {
+        "infra_hosts": {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}},
+        "infra_packaging": "distro",
+        "infra_streams": {"pg": PG, "syslog": {**PG, "listen": 5514, "protocol": "udp"}},
+    }
+    return Site({**merging.defaults(grains), **given}, grains)
+
+
+def test_the_firewall_lets_everybody_in_to_streams(here):
+    rows = [row for row in firewall_arguments.access(here) if row["service"] == "nginx"]
+    assert {"5432/tcp", "5514/udp"} <= {port for row in rows for port in row["ports"]}
+    assert all(row["sources"] is None for row in rows)
+
+
+def test_tcp_streams_are_probed_on_each_infra_node(here):
+    targets = monitoring_arguments.infra_targets(here)
+    probes = scraping.own_targets(**targets)["probe/infra.yml"]
+    found = [p for p in probes if p["labels"].get("module") == "tcp_connect"]
+    assert [p["targets"] for p in found] == [["10.10.10.10:5432"]]
+    assert found[0]["labels"]["entry"] == "pg"
+
+
+def test_the_module_is_installed_where_there_are_streams(here):
+    assert "libnginx-mod-stream" in portal_arguments.packages(here)
+    without = Site({**here.parameters, "infra_streams": {}}, here.grains)
+    assert "libnginx-mod-stream" not in portal_arguments.packages(without)
