@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "8ce726eaa6159b89b06a5441cfef76877d76c523225f450f493d6756025d99ef"
+DIGEST = "e11fde541298d6ebe8e4921d91ff247415c7527b6a3fae90bdbf20bdabdc5b04"
