@@ -78,15 +78,6 @@ def _home_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
     return list(raw_directives.problems(where, "home", home, auth, settings))
 
 
-def _client_ca_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
-    found = []
-    for key, view in served(portal, settings).items():
-        ca = view["access"]["client_ca"]
-        if access.is_checked_on_disk(ca) and (fault := certificates.file_fault(ca)):
-            found.append(f"infra_portal.{key}.ssl_client_certificate: {fault}")
-    return found
-
-
 def _version_problems(portal: dict[str, Any]) -> list[str]:
     """Attributes that the installed nginx does not have; none before it is installed."""
     used: dict[str, list[str]] = {}
@@ -128,6 +119,15 @@ def _version_problems(portal: dict[str, Any]) -> list[str]:
         if not has[name]
         for where in dict.fromkeys(places)
     ]
+
+
+def _client_ca_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
+    found = []
+    for key, view in served(portal, settings).items():
+        ca = view["access"]["client_ca"]
+        if access.is_checked_on_disk(ca) and (fault := certificates.file_fault(ca)):
+            found.append(f"infra_portal.{key}.ssl_client_certificate: {fault}")
+    return found
 
 
 def _certificate_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
