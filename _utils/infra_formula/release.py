@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "62d69d23b206332edfa9c6e50a78862ec48af1a6e1599a841ec471c7f914cbe4"
+DIGEST = "ec750f5695a7e362984c7b4abf88f71d54cd3beb4d8d875e89f8126ab90dde78"
