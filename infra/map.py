@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "ec750f5695a7e362984c7b4abf88f71d54cd3beb4d8d875e89f8126ab90dde78"
+DIGEST = "4fea148d34a78ebfeeb8ef4a7e2e4560e6a7d4e83952723d28edd0111a7dd2b0"
 
 
 def digest(cache):
