@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "4fea148d34a78ebfeeb8ef4a7e2e4560e6a7d4e83952723d28edd0111a7dd2b0"
+DIGEST = "9155e912ff7abf7ee8db7856ea3c65af648b852e75056a6fb040a82d8f800e40"

@@ -718,7 +718,7 @@ class InventoryConversion:
             "defaults": [
                 {"name": name, "note": row["note"]}
                 for name, row in self.table["defaults"].items()
-                if name not in names
+                if name not in {*names, *releases.defaults(self.release)}
             ],
         }
 

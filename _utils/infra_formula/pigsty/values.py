@@ -277,6 +277,7 @@ def _cards(value: Any, name: str) -> Adapted:
         if isinstance(card, dict):
             if "comment" in card and "desc" not in card:
                 card = {**card, "desc": card["comment"]}
+                del card["comment"]
             more = sorted(str(key) for key in card if key not in known)
             notes += [f"{key} of a card is omitted: it has no effect" for key in more]
             card = {key: card[key] for key in card if key in known}
