@@ -71,6 +71,7 @@ SCALARS: dict[str, dict[str, Any]] = {
         "[0-9A-Fa-f]{2}(?::?[0-9A-Fa-f]{2}){31}", "a SHA-256 fingerprint of 64 hexadecimal digits"
     ),
     "duration": _text("[0-9]{1,6}(?:ms|[smhdwy])", "a duration like 30s, 5m or 15d"),
+    "rate": _text("[1-9][0-9]{0,5}r/[sm]", "a rate like 10r/s or 30r/m"),
     "timeout": _text("[0-9]{1,6}(?:ms|[smhdw])", "a duration like 30s or 5m"),
     "days": _text("[1-9][0-9]{0,4}d", "days, like 397d"),
     "size": {

@@ -7,10 +7,9 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
     ``quoted`` (a line that may stand in double quotes in a configuration file), ``name`` (of a
     file or a thing: letters, digits, ``.``, ``_``, ``-``), ``port``, ``path`` (absolute),
     ``domain``, ``site`` (a domain, or an IPv4 address), ``endpoint`` (``host:port``), ``ip``,
-    ``url``, ``duration`` (``30s``, ``15d``),
-    ``timeout`` (a duration that nginx takes: no years), ``days`` (``397d``), ``size`` (``400m``),
-    ``fingerprint`` (of OpenPGP keys, whole), ``digest`` (SHA-256), ``null``, ``list``, ``map`` or
-    ``any``.
+    ``url``, ``duration`` (``30s``, ``15d``), ``timeout`` (a duration that nginx takes: no years),
+    ``rate`` (``10r/s``, ``30r/m``), ``days`` (``397d``), ``size`` (``400m``), ``fingerprint`` (of
+    OpenPGP keys, whole), ``digest`` (SHA-256), ``null``, ``list``, ``map`` or ``any``.
 ``enum``
     The values allowed.
 ``min``, ``max``
@@ -241,6 +240,10 @@ _SCALARS: dict[str, Callable[[Any], str | None]] = {
     "timeout": lambda v: _when(
         isinstance(v, str) and bool(_DURATION.fullmatch(v)) and not v.endswith("y"),
         "a duration like 30s or 5m, of at most weeks",
+    ),
+    "rate": lambda v: _when(
+        isinstance(v, str) and bool(re.fullmatch(r"[1-9][0-9]{0,5}r/[sm]", v)),
+        "a rate like 10r/s or 30r/m",
     ),
     "days": lambda v: _when(
         isinstance(v, str) and bool(re.fullmatch(r"[1-9][0-9]{0,4}d", v)), "days, like 397d"
