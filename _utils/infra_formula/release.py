@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "6640674254d2298847d607078d91a6162b6f3a26cd9d840db550aed11a428e55"
+DIGEST = "c027f5d6d0a85dd532122a1ca66f900e2fc5fa4b88956284244b7af64960317b"
