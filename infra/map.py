@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "c027f5d6d0a85dd532122a1ca66f900e2fc5fa4b88956284244b7af64960317b"
+DIGEST = "2c5c18d6ddcfb06b37bb2c1cb65a8e01b7d9c45ecf10cae4fed2dd730bdd6be3"
 
 
 def digest(cache):

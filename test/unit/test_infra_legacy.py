@@ -74,13 +74,14 @@ def test_programs_of_pigsty_3_are_named_and_stay(machine, monkeypatch):
     assert found[1].startswith("loki.service stays as it is; VictoriaLogs takes its place")
     monkeypatch.setattr(infra_legacy.predecessors, "__defaults__", ([str(units)],))
     write(machine / "nginx/link-cert")
-    legacy, parameters = rows(machine)
+    monkeypatch.setattr(state, "load", lambda name: {"predecessors": before})
     for _ in range(2):
-        ret = state.taken_over("x", {**legacy, "before": before}, parameters)
+        ret = state.taken_over("x", *rows(machine))
         assert ret["result"] is True
         assert ret["warnings"] == found
     assert (data / "chunk").read_text(encoding="utf-8") == "theirs"
-    assert state.taken_over("x", legacy, parameters).get("warnings", []) == []
+    (machine / "nginx/link-cert").unlink()
+    assert state.taken_over("x", *rows(machine)).get("warnings", []) == []
 
 
 @pytest.mark.parametrize("test", [True, False])
