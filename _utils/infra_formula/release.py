@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "2c5c18d6ddcfb06b37bb2c1cb65a8e01b7d9c45ecf10cae4fed2dd730bdd6be3"
+DIGEST = "3fefc9493dd1b1dd7728f03d7ac29eb3b157676754dbcf03f09d08ff1f608d76"
