@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "17dcce05dcb2c5deb1b2dbc31d78c0b65477c18764446cd06fe4ac10d69f60f2"
+DIGEST = "ddf1dc3486f26a898c0c7be897fb98c7a3c8213537692dd0df4a7ca2852f015c"
