@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "17dcce05dcb2c5deb1b2dbc31d78c0b65477c18764446cd06fe4ac10d69f60f2"
+DIGEST = "e2439edb20ecf7385c409a4b4a4c84f1aadb01592b7e28e37b5c3d04b679c356"
 
 
 def digest(cache):
