@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "e2439edb20ecf7385c409a4b4a4c84f1aadb01592b7e28e37b5c3d04b679c356"
+DIGEST = "1080f865957a2bf4943948b36bb7678649e433617f7bb013abbf93f670f3fb16"
 
 
 def digest(cache):

@@ -539,8 +539,10 @@ def test_every_attribute_changes_something():
     assert values.keys() == attributes.ENTRY.keys()
     for attribute, value in values.items():
         base = BASES.get(attribute, plain)
-        more = {"cert": {"key": "/a"}, "key": {"cert": "/a"},
-                "ssl_verify_client": {"ssl_client_certificate": "/a"}}.get(attribute, {})  # fmt: skip
+        more = {
+            "cert": {"key": "/a"}, "key": {"cert": "/a"},
+            "ssl_verify_client": {"ssl_client_certificate": "/a"},
+        }.get(attribute, {})  # fmt: skip
         formats = {"nginx_http_config": "log_format x '';"}
         before = text({"wiki": base}, "wiki", **formats)
         assert text({"wiki": {**base, attribute: value, **more}}, "wiki", **formats) != before, (
