@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "f051df2475db58d65835a546a9f9a6accddf949f28fd4b7a2025b466d292cb28"
+DIGEST = "7eb5a1f942e77dbe037a34697a82d84d87ecbe6fc5185165fba9f634686a9a66"
