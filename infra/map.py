@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "7eb5a1f942e77dbe037a34697a82d84d87ecbe6fc5185165fba9f634686a9a66"
+DIGEST = "7fe79cdf96a04e3d565364e43c9f5ba7b37283bac683f0d1ea7be6f9d6d96204"
 
 
 def digest(cache):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "7eb5a1f942e77dbe037a34697a82d84d87ecbe6fc5185165fba9f634686a9a66"
+DIGEST = "7fe79cdf96a04e3d565364e43c9f5ba7b37283bac683f0d1ea7be6f9d6d96204"

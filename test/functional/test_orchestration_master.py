@@ -3,11 +3,9 @@
 The states that are applied are stand-ins that leave a line in a file.
 """
 
-import json
 from types import SimpleNamespace
 
 import pytest
-import salt.minion
 import stand_in_site as stand_in
 
 HOSTS = {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}, "infra-2": {"infra_seq": 2}}
@@ -19,17 +17,14 @@ DEPLOY = ("infra-orch-L@infra-1-applied", "infra-orch-L@infra-2-applied",
 
 
 @pytest.fixture(scope="module")
-def pillar_root(tmp_path_factory):
-    return tmp_path_factory.mktemp("pillar")
-
-
-@pytest.fixture(scope="module")
-def site(salt_factories, tmp_path_factory, pillar_root):
+def site(salt_factories, tmp_path_factory):
     srv, log = tmp_path_factory.mktemp("srv"), tmp_path_factory.mktemp("log") / "log"
     stand_in.write_states(srv, log)
-    stand_in.write_pillar(pillar_root, HOSTS)
-    roots = {"base": [str(srv)], "prod": [str(srv)]}
-    pillars = {"base": [str(pillar_root)], "prod": [str(pillar_root)]}
+    roots = {environment: [str(srv)] for environment in ("base", "prod")}
+    pillars = {
+        environment: [str(stand_in.write_pillar(tmp_path_factory.mktemp(environment), HOSTS, mark))]
+        for environment, mark in (("base", "-"), ("prod", "of-prod"))
+    }
     master = salt_factories.salt_master_daemon(
         "orch-master",
         overrides={"auto_accept": True, "file_roots": roots, "pillar_roots": pillars},
@@ -66,6 +61,7 @@ def run(site, name="deploy", *arguments, more=None, **settings):
     )
 
 
+@pytest.mark.soak
 def test_an_infra_node_that_is_down_is_named_and_ends_the_deployment(site):
     done = run(site)
     assert done.code != 0
@@ -95,6 +91,7 @@ def test_missing_minions_are_a_warning_if_the_site_wants_that(site):
     assert done.lines == ["applied infra-1", "applied node-1", "registered infra-1"]
 
 
+@pytest.mark.soak
 def test_with_all_clients_down_nothing_succeeds_silently(site):
     done = run(site, **{"from": "clients"}, tgt="node-2")
     assert done.code != 0
@@ -108,14 +105,21 @@ def test_a_target_without_an_infra_node_is_deployed(site):
     assert done.lines == ["applied node-1", "registered infra-1"]
 
 
-@pytest.mark.parametrize("tgt", ["nobody", "G@os:Nothing", "node-1 and", "( node-1", "X@a"])
+@pytest.mark.parametrize(
+    "tgt",
+    [
+        "nobody",
+        *(pytest.param(t, marks=pytest.mark.soak) for t in ("G@os:No", "node-1 and", "X@a")),
+    ],
+)
 def test_a_target_without_any_minion_fails(site, tgt):
-    done = run(site, tgt=tgt, missing="warn", **{"from": "clients"})
+    done = run(site, tgt=tgt, missing="warn", timeout=1, **{"from": "clients"})
     assert done.code != 0
     assert f"No accepted minion belongs to the target {tgt}." in done.text
     assert done.lines == ["registered infra-1"]
 
 
+@pytest.mark.soak
 def test_registration_alone_names_infra_nodes_that_are_down(site):
     done = run(site, "register")
     assert done.code != 0
@@ -125,6 +129,7 @@ def test_registration_alone_names_infra_nodes_that_are_down(site):
     assert run(site, "register", missing="warn").code == 0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("name", "verb"), [("join", "applied"), ("leave", "cleaned")])
 def test_a_machine_that_joins_or_leaves_and_is_down_is_named(site, name, verb):
     done = run(site, name, more={f"infra_{name}": "infra-2"})
@@ -136,68 +141,25 @@ def test_a_machine_that_joins_or_leaves_and_is_down_is_named(site, name, verb):
     assert done.lines == ["registered infra-1"]
 
 
-def test_a_preview_changes_nothing(site):
-    for done in (run(site, "deploy", "test=True", missing="warn"),
-                 run(site, test=True, missing="warn")):  # fmt: skip
-        assert done.code == 0, done.text
-        assert tuple(done.results) == DEPLOY
-        assert done.results["infra-orch-clients-applied"] is None
-        assert "Previewed on 1 minion: 1 would change" in done.comments["infra-orch-clients-applied"]
-        assert done.lines == []
+@pytest.mark.soak
+@pytest.mark.parametrize(("arguments", "settings"), [(["test=True"], {}), ([], {"test": True})])
+def test_a_preview_changes_nothing(site, arguments, settings):
+    done = run(site, "deploy", *arguments, missing="warn", **settings)
+    assert done.code == 0, done.text
+    assert tuple(done.results) == DEPLOY
+    assert done.results["infra-orch-clients-applied"] is None
+    assert "Previewed on 1 minion: 1 would change" in done.comments["infra-orch-clients-applied"]
+    assert done.lines == []
 
 
-def test_the_steps_use_the_environment_of_the_run(site, pillar_root):
-    (pillar_root / "infra.sls").write_text(
-        json.dumps({"infra": {"infra_hosts": {"infra-1": {"infra_seq": 1}}}})[:-1]
-        + ", mark: {{ pillarenv }}}",
-        encoding="utf-8",
-    )
+def test_the_steps_use_the_environment_of_the_run(site):
     before = len(site.lines())
-    done = run(site, "deploy", "saltenv=prod", "pillarenv=prod", missing="warn")
+    done = run(site, "deploy", "saltenv=prod", "pillarenv=prod", tgt="node-1", missing="warn")
     assert done.code == 0, done.text
     assert site.lines(4)[before:] == [
-        "applied infra-1 prod prod", "applied node-1 prod prod", "registered infra-1 prod prod",
-    ]  # fmt: skip
-    stand_in.write_pillar(pillar_root, HOSTS)
-
-
-@pytest.mark.parametrize(
-    ("settings", "error"),
-    [
-        ({"missing": "ignore"}, "infra_deploy.missing: expected fail or warn, got"),
-        ({"missing": True}, "infra_deploy.missing: expected fail or warn, got"),
-        ({"batch": "many"}, "infra_deploy.batch: expected a number or a share like 25%, got"),
-        ({"batch": 0}, "infra_deploy.batch: expected a number or a share like 25%, got"),
-        ({"from": "middle"}, "infra_deploy.from: expected one of infra, clients, register, got"),
-        ({"tgt": ["node-1"]}, "infra_deploy.tgt: expected a compound target, got"),
-        ({"tgt": " "}, "infra_deploy.tgt: expected a compound target, got"),
-        ({"test": "yes"}, "infra_deploy.test: expected true or false, got"),
-        ({"timeout": 0}, "infra_deploy.timeout: expected seconds, at least 1, got"),
-        ({"timeout": True}, "infra_deploy.timeout: expected seconds, at least 1, got"),
-        ({"mising": "warn"}, "infra_deploy: expected one of from, batch, tgt, test, missing, "),
-    ],
-    ids=str,
-)
-def test_a_setting_that_is_not_valid_is_one_error(compiled, settings, error):
-    for name in ("deploy", "register"):
-        (found,) = compiled(f"infra.orch.{name}", {"infra_deploy": settings})
-        assert error in found
-
-
-@pytest.mark.parametrize("value", ["warn", ["missing"], 5])
-def test_settings_are_a_mapping(compiled, value):
-    (found,) = compiled("infra.orch.deploy", {"infra_deploy": value})
-    assert "infra_deploy: expected a mapping, got" in found
-
-
-@pytest.fixture
-def compiled(site):
-    """High data of an orchestration; a list of errors where there are any."""
-    master = salt.minion.MasterMinion(dict(site.master.config))
-    yield lambda sls, pillar: master.functions["state.show_sls"](
-        sls, pillar={"infra": {"infra_hosts": HOSTS}, **pillar}
-    )
-    master.destroy()
+        "applied node-1 prod of-prod",
+        "registered infra-1 prod of-prod",
+    ]
 
 
 def test_a_client_that_fails_is_named_and_nothing_is_registered(site):

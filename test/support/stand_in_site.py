@@ -22,7 +22,7 @@ VERB-facts:
     - require:
       - file: VERB
 """
-REGISTER = '''
+REGISTER = """
 import json
 import pathlib
 
@@ -43,12 +43,17 @@ def apply():
 def forget():
     _path().unlink(missing_ok=True)
     return __salt__["mine.delete"]("infra_register.facts")
-'''
+"""
 
 
 def write_states(root, log):
     """The formula's orchestrations and library, and stand-ins for the states that they apply."""
-    for name in ("infra/orch", "_utils/infra_formula", "_modules/infra_fleet.py", "_states/infra_fleet.py"):  # noqa: E501
+    for name in (
+        "infra/orch",
+        "_utils/infra_formula",
+        "_modules/infra_fleet.py",
+        "_states/infra_fleet.py",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(REPO / name)
     (root / "_modules/infra_register.py").write_text(REGISTER, encoding="utf-8")
@@ -62,10 +67,11 @@ def write_states(root, log):
         (root / "infra" / f"{name}.sls").write_text(text, encoding="utf-8")
 
 
-def write_pillar(root, hosts):
+def write_pillar(root, hosts, mark="-"):
     (root / "top.sls").write_text("{{ saltenv }}: {'*': [infra]}\n", encoding="utf-8")
-    given = {"infra": {"infra_hosts": hosts}}
+    given = {"infra": {"infra_hosts": hosts}, "mark": mark}
     (root / "infra.sls").write_text(json.dumps(given), encoding="utf-8")
+    return root
 
 
 class Site:

@@ -181,7 +181,7 @@ def test_a_thousand_events_while_a_run_works_are_one_run_and_a_registration_each
     def storm():
         for number in range(1000):
             requested.append(site.event(f"node-{number}"))
-        site.mine["node-7"] = {"ip": "x", "clock": site.clock}  # so that there is something to register
+        site.mine["node-7"] = {"ip": "x", "clock": site.clock}  # something to register
 
     site.during = [storm] * 40
     report = site.run()

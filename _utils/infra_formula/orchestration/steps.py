@@ -25,7 +25,7 @@ MISSING = ("fail", "warn", "report")
 """What follows if a minion does not answer; ``report`` leaves it to :func:`answered`."""
 
 TIMEOUT = 15
-"""Seconds to wait for answers, unless ``timeout`` says otherwise; as many again pass before a minion
+"""Seconds to wait for answers, unless ``timeout`` says otherwise; as many again pass before one
 counts as missing. Salt's own 5 s are too short for a master whose minions all answer."""
 
 ANSWERS = 20
@@ -92,8 +92,8 @@ def applied(
             _judge(outcome, answering, returned, stopped=stop and number is not None)
     except (CommandFailed, InvalidInput, SaltException) as err:
         return {"name": name, "result": False, "changes": {}, "comment": str(err)}
-    record = _record(minion)
-    record["minions"].update(answering | unanswered)
+    if not required:
+        _record(minion)["minions"].update(answering | unanswered)
     return _report(minion, name, outcome, _text(tgt), missing, required, preview)
 
 
@@ -102,8 +102,8 @@ def answered(minion: Minion, name: str, tgt: str, missing: str = "fail") -> dict
     record = _record(minion)
     ret: dict[str, Any] = {"name": name, "result": True, "changes": {}}
     ret["comment"] = "Each minion of the steps before answered."
-    matched = accepted(minion.opts, tgt, "compound") | record["minions"]
-    if not matched:
+    # Steps that need not have a minion may have found some whose grains the master does not know.
+    if not accepted(minion.opts, tgt, "compound") | record["minions"]:
         ret |= {"result": False, "comment": f"No accepted minion belongs to the target {tgt}."}
     unanswered = sorted(record["unanswered"])
     if unanswered:
