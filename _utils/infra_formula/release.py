@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "7fe79cdf96a04e3d565364e43c9f5ba7b37283bac683f0d1ea7be6f9d6d96204"
+DIGEST = "79edb7b6ed0da2bfe1ed27ec3b1d443af63a763ade646f611db5b5a9f9328a59"

@@ -109,6 +109,22 @@ class Site:
         found = self.master.salt_run_cli(timeout=300).run("jobs.list_jobs").data
         return [job for job in found.values() if "orchestrate" in job["Function"]]
 
+    def failed_runs(self, since):
+        """Orchestrations that failed, of those after the first ``since``."""
+        found = self.master.salt_run_cli(timeout=300).run("jobs.list_jobs").data
+        jids = sorted(jid for jid, job in found.items() if "orchestrate" in job["Function"])[since:]
+        failed = []
+        for jid in jids:
+            job = self.master.salt_run_cli(timeout=300).run("jobs.list_job", jid).data
+            returned = next(iter(job["Result"].values()), {}).get("return", {})
+            if returned.get("success") is not True:
+                failed.append(job)
+        return failed
+
+    def mine(self):
+        run = self.master.salt_run_cli(timeout=300)
+        return run.run("mine.get", "*", "infra_register.facts").data
+
     def idle(self):
         spool = self.cache / "infra_fleet"
         names = [path.name for path in spool.rglob("*") if path.is_file()]

@@ -9,12 +9,13 @@ batches are Salt's (``saltutil.cmd``).
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import salt.utils.minions
-from salt.exceptions import SaltException
+from salt.exceptions import SaltClientError, SaltException
 
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.minion import Minion
@@ -30,6 +31,9 @@ counts as missing. Salt's own 5 s are too short for a master whose minions all a
 
 ANSWERS = 20
 """Answers that a master takes in a second: it waits that much longer for many minions."""
+
+ATTEMPTS = 3
+"""Attempts to publish a command."""
 
 SHARE = 25
 """Percent of the minions that are applied at the same time, unless ``batch`` says otherwise."""
@@ -178,8 +182,8 @@ def _ask_whether_they_match(
     if isinstance(tgt, str) and tgt_type == "compound":
         fun, arguments = "match.compound", [tgt]
         tgt = f"( {tgt} ) or L@{listed}" if listed else tgt
-    answers = minion.call(
-        "saltutil.cmd",
+    answers = _command(
+        minion,
         tgt,
         fun,
         arguments,
@@ -188,8 +192,6 @@ def _ask_whether_they_match(
         gather_job_timeout=seconds,
         expect_minions=False,
     )
-    if not isinstance(answers, dict):
-        raise CommandFailed(f"{fun}: expected the answers of minions, got {answers!r:.200}")
     return {i: a["ret"] for i, a in answers.items() if isinstance(a, dict) and "ret" in a}
 
 
@@ -205,8 +207,8 @@ def _send(
     more: dict[str, Any] = {"expect_minions": False}
     if number is not None:
         more |= {"batch": str(number), "failhard": stop}
-    returned: dict[str, Any] = minion.call(
-        "saltutil.cmd",
+    return _command(
+        minion,
         ids,
         "state.sls",
         [sls],
@@ -216,6 +218,25 @@ def _send(
         kwarg=dict(arguments),
         **more,
     )
+
+
+def _command(minion: Minion, *arguments: Any, **options: Any) -> dict[str, Any]:
+    """``saltutil.cmd``: minion id → return.
+
+    Now and then, Salt 3008 fails inside its own client before it publishes (a KeyError of a thread,
+    passed on as SaltClientError). A state run that is published twice waits for the first one.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            returned = minion.call("saltutil.cmd", *arguments, **options)
+        except SaltClientError:
+            if attempt == ATTEMPTS:
+                raise
+            time.sleep(1)
+        else:
+            break
+    if not isinstance(returned, dict):
+        raise CommandFailed(f"saltutil.cmd: expected returns of minions, got {returned!r:.200}")
     return returned
 
 
@@ -227,7 +248,7 @@ def _judge(
         answer = answer if isinstance(answer, dict) else {}
         data = answer.get("ret", answer.get("return"))
         # Salt stands in for a return that did not come with these.
-        if answer.get("failed") is True or data in (None, {}, False):
+        if answer.get("failed") is True or not data:
             outcome.lost.append(minion_id)
             continue
         failure = state_failure(data)
@@ -307,7 +328,7 @@ def _report(
         lines.append(f"{minion_id}: {failure}")
     if outcome.lost:
         lines.append(
-            f"Answered, and did not return from the states: {ids(outcome.lost)}. "
+            f"Answered, and did not return from the states: {', '.join(outcome.lost)}. "
             "`salt MINION saltutil.running` shows whether they still run."
         )
     if outcome.waiting:
