@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "79edb7b6ed0da2bfe1ed27ec3b1d443af63a763ade646f611db5b5a9f9328a59"
+DIGEST = "84a46ec50ddcf9064d4768abb528dda7d3c26573d884f94d44698fdd9baf1ece"
