@@ -32,10 +32,10 @@ class Upstream:
     ``status``, ``headers`` and ``body`` are what it answers instead, if they are set.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self.seen: list[bytes] = []
         self.answer()
-        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket = socket.create_server((address, port))
         self.port = self.socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -86,9 +86,14 @@ class Upstream:
 
 
 class Server:
-    """nginx with a portal's configuration, below a folder."""
+    """nginx with a portal's configuration, below a folder.
 
-    def __init__(self, root: Path, entries: dict, **changes) -> None:
+    ``name_service`` is how it resolves names, by default as this machine does.
+    """
+
+    def __init__(
+        self, root: Path, entries: dict, name_service: dict | None = None, **changes
+    ) -> None:
         assert NGINX, "nginx is not installed; tools/prepare does that"
         self.port, self.tls_port = free_port(), free_port()
         self.root = root
@@ -103,7 +108,10 @@ class Server:
         assert problems == [], problems
         said = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True).stderr
         version = [int(n) for n in said.strip().rpartition("/")[2].split()[0].split(".")]
-        files = rendering.files(entries, given, facts(nginx_version=version, ipv6=False), LOADER)
+        known = facts(nginx_version=version, ipv6=False)
+        if name_service is not None:
+            known["name_service"] = name_service
+        files = rendering.files(entries, given, known, LOADER)
         self._write(files)
         self.process = subprocess.Popen(
             [NGINX, "-p", root, "-c", root / "etc/nginx.conf", "-e", root / "log-error.log",

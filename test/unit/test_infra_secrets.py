@@ -11,7 +11,7 @@ from infra_formula.grafana import settings as grafana_settings
 from infra_formula.parameters import schema as infra_schema
 from infra_formula.parameters import secrets as infra_secrets
 from infra_formula.parameters import validation
-from infra_formula.portal import entries as portal_entries
+from infra_formula.portal import attributes
 from infra_formula.repository import request_rules
 
 from tools import formula, parameters
@@ -107,7 +107,7 @@ def test_what_clients_need_is_marked_and_each_mark_is_one_of_two_words():
 
 
 def test_the_marked_keys_of_entries_are_keys_of_entries():
-    assert set(RULES["infra_portal"]["entries"]["secret"]) <= set(portal_entries.ENTRY)
+    assert set(RULES["infra_portal"]["entries"]["secret"]) <= set(attributes.ENTRY)
     rule = request_rules.UPSTREAM_RULE
     assert set(RULES["repo_upstream"]["entries"]["secret"]) <= set(rule.get("keys", rule))
 

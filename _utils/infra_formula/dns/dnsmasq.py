@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from infra_formula import systemd, templates
+from infra_formula.daemon import checks
 from infra_formula.dns import client, records, resolver
-from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.errors import CommandFailed, InvalidInput, Refused
 from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.minion import Minion
 from infra_formula.state import Plan
@@ -134,6 +135,46 @@ def config_text(template: str, settings: Mapping[str, Any], servers: list[Upstre
         },
     }
     return templates.render(TEMPLATE, template, context)
+
+
+def desired(
+    minion: Minion, settings: Mapping[str, Any], upstream: list[str] | None, own: Iterable[str]
+) -> tuple[str, list[Upstream]]:
+    """The text of dnsmasq's configuration, and the servers it forwards to.
+
+    settings
+        See :func:`config_text`.
+    upstream, own
+        See :func:`upstreams`.
+    """
+    servers = upstreams(upstream, own)
+    return config_text(templates.read(minion, TEMPLATE), settings, servers), servers
+
+
+def check(
+    minion: Minion, settings: Mapping[str, Any], upstream: list[str] | None, own: Iterable[str]
+) -> None:
+    """Have dnsmasq check its configuration. Nothing is checked if it is not installed yet.
+
+    settings, upstream, own
+        See :func:`desired`.
+
+    Raises Refused that names the parameter and quotes dnsmasq.
+    """
+    check_text(desired(minion, settings, upstream, own)[0], settings)
+
+
+def check_text(text: str, settings: Mapping[str, Any]) -> None:
+    """As :func:`check`, of a text that was made already."""
+    refusal = checks.refusal(["dnsmasq", "--test", "-C", "{path}"], "dnsmasq.conf", text)
+    if refusal is None:
+        return
+    where = re.search(r"line (\d+) of dnsmasq\.conf", refusal)
+    line = text.splitlines()[int(where[1]) - 1] if where else ""
+    for index, option in enumerate(settings["options"]):
+        if option.strip() == line.strip():
+            raise Refused(f"dns_options[{index}]: dnsmasq refuses it: {refusal}: {line}")
+    raise Refused(f"dnsmasq refuses its configuration: {refusal}{': ' if line else ''}{line}")
 
 
 # -- records -------------------------------------------------------------------------------------

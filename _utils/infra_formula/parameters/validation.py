@@ -16,7 +16,7 @@ from infra_formula.logs import vector
 from infra_formula.minion import Minion
 from infra_formula.monitoring import alertmanager, scraping, vmalert
 from infra_formula.ntp import chrony
-from infra_formula.parameters import merging, schema
+from infra_formula.parameters import locked, merging, schema
 from infra_formula.parameters import secrets as secret_parameters
 from infra_formula.parameters.site import Site
 from infra_formula.pki import authority, certbot_requests
@@ -99,7 +99,8 @@ def check_secrets(minion: Minion, secrets: Any) -> Findings:
     """
     rules = {name: _partial(rule) for name, rule in merging.rules().items()}
     rule = {"type": "map", "keys": rules, "secret": True}
-    errors = schema.check("", merging.mapping(secrets), rule)
+    values = merging.mapping(secrets)
+    errors = locked.problems(values) or schema.check("", values, rule)
     errors = _misplaced_in_secrets(secrets) + [f"infra_secrets:{error}" for error in errors]
     return {"errors": errors, "warnings": []}
 
@@ -146,7 +147,10 @@ def split(minion: Minion, parameters: dict[str, Any]) -> tuple[dict[str, Any], d
 
 
 def _type_errors(rules: dict[str, Any], values: Any, infra_node: bool) -> list[str]:
-    """Errors by ``infra/schema.yaml``."""
+    """Errors by ``infra/schema.yaml``; a locked value is of no type."""
+    placeholders = locked.problems(values)
+    if placeholders:
+        return placeholders
     if not infra_node:
         # What every minion needs is whole below `infra`; of the rest, a part may be among secrets.
         rules = {n: r if n in _FOR_ALL_MINIONS else _partial(r) for n, r in rules.items()}

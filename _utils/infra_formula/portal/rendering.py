@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,15 @@ from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
 from infra_formula.pki import certificates
-from infra_formula.portal import cards, entries, raw_config
+from infra_formula.portal import (
+    cards,
+    entries,
+    headers,
+    hosts,
+    raw_config,
+    raw_directives,
+    upstreams,
+)
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import CERTIFICATE_DIR, View, served, views
 from infra_formula.registration import generated
@@ -41,6 +50,23 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     Returns one message per error, each beginning with the key path.
     """
     return entries.problems(portal, settings) or [
+        *_home_problems(portal, settings),
+        *_certificate_problems(portal, settings),
+    ]
+
+
+def _home_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
+    """Errors in the raw directives of the home page, which has more than an entry beside them."""
+    home = portal.get("home", {})
+    if not home.get("config") or "conf" in home:
+        return []
+    auth = entries.auth_method("home", home, hosts.with_portal(portal, settings))
+    where = "infra_portal.home.config"
+    return list(raw_directives.problems(where, "home", home, auth, settings))
+
+
+def _certificate_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
+    return [
         f"infra_portal.{key}.{fault}"
         for key, view in served(portal, settings).items()
         if view["own_cert"] and view["tls"]
@@ -84,7 +110,7 @@ def files(
     facts
         Of this machine: ``nginx_version`` (list of ints), ``ipv6`` (bool), ``lineages`` (names
         below ``/etc/letsencrypt/live``), ``certificates`` (any text that changes when a
-        certificate in use does).
+        certificate in use does), ``name_service`` (by default that of this machine).
 
     Returns path below ``/etc/nginx`` → file.
 
@@ -92,6 +118,7 @@ def files(
     """
     environment = make_environment(loader)
     all_views = views(portal, settings)
+    facts = {"name_service": upstreams.name_service(settings), **facts}
     http2 = "directive" if tuple(facts["nginx_version"]) >= _HTTP2_DIRECTIVE else "listen"
     common: dict[str, Any] = {
         "settings": settings,
@@ -101,10 +128,13 @@ def files(
         "proxy_headers": _PROXY_HEADERS,
         "console_headers": _CONSOLE_HEADERS,
         "raw_config": raw_config,
+        "merged_headers": headers.merged,
+        "any_http3": any(v["http3"] and v["tls"] for v in all_views.values()),
         "included_text": _included_text,
         "home_server": re.escape(all_views["home"]["domain"]),
         "home_name": next((n for n in all_views["home"]["names"] if "*" not in n), ""),
         "home_hosts": _home_hosts(all_views["home"], settings),
+        "oauth2_proxy": _oauth2_proxy(settings, facts),
         "hsts_ages": sorted({v["hsts"] for v in all_views.values() if v["hsts"] and v["tls"]}),
     }
     out: dict[str, File] = {}
@@ -119,6 +149,7 @@ def files(
         custom = view["kind"] == "custom"
         template = view["conf"] if custom else f"{view['kind']}.conf.j2"
         where = f"infra_portal.{key}" + (".conf" if custom else "")
+        _add_upstreams(view, all_views, settings, facts)
         add(f"conf.d/{key}.conf", template, where, entry=view, entries=all_views)
         if view["tls"] and not view["own_cert"]:
             out.update(_certificate_links(view, facts["lineages"]))
@@ -139,6 +170,50 @@ def files(
     add(SHARED, "infra.conf.j2")
     add("nginx.conf", "nginx.conf.j2")
     return out
+
+
+def _add_upstreams(
+    view: View, all_views: dict[str, View], settings: Settings, facts: dict[str, Any]
+) -> None:
+    """Add to a view how the endpoints of each of its locations are reached."""
+    found = {
+        group["group"]: upstreams.upstream(
+            group["group"],
+            group["endpoints"],
+            settings,
+            facts["name_service"],
+            facts["nginx_version"],
+            tls=group["scheme"] == "https",
+            is_named_elsewhere=partial(_is_named, group["group"], all_views),
+        )
+        for group in view["upstreams"]
+    }
+    for location in view["locations"]:
+        location["upstream"] = found.get(location["group"])
+    view["needs_resolver"] = any(upstream["resolver"] for upstream in found.values())
+
+
+def _is_named(name: str, all_views: dict[str, View]) -> bool:
+    return upstreams.is_named(name, _raw_texts(all_views))
+
+
+def _oauth2_proxy(settings: Settings, facts: dict[str, Any]) -> upstreams.Upstream | None:
+    endpoint = settings["oauth2_proxy_endpoint"]
+    service, version = facts["name_service"], facts["nginx_version"]
+    if not endpoint:
+        return None
+    return upstreams.upstream(
+        "_oauth2_proxy", [endpoint], settings, service, version, is_named_elsewhere=lambda: True
+    )
+
+
+def _raw_texts(all_views: dict[str, View]) -> Iterator[str]:
+    """Directives that no template of the formula writes: ``config``, and files in conf.d."""
+    yield from (view["config"] for view in all_views.values())
+    written = {SHARED, *(f"conf.d/{key}.conf" for key in all_views)}
+    for path in Path(ROOT).glob("conf.d/*.conf"):
+        if f"conf.d/{path.name}" not in written and path.is_file():
+            yield path.read_text(encoding="utf-8", errors="replace")
 
 
 def _home_hosts(home: View, settings: Settings) -> list[str]:
@@ -207,6 +282,7 @@ def facts(portal: dict[str, Any], settings: Settings) -> dict[str, Any]:
         "ipv6": settings["nginx_ipv6"] and Path("/proc/net/if_inet6").exists(),
         "lineages": lineages,
         "certificates": _certificates_digest(portal, settings, lineages),
+        "name_service": upstreams.name_service(settings),
     }
 
 

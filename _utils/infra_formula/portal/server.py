@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from infra_formula import process
-from infra_formula.errors import CommandFailed
+from infra_formula.daemon import health
+from infra_formula.errors import CommandFailed, Refused
 from infra_formula.minion import Minion
 from infra_formula.portal import http_client, rendering
 
@@ -22,13 +23,13 @@ def check_staged(stage: str, portal: dict[str, Any]) -> None:
     portal
         What it was rendered from.
 
-    Raises CommandFailed with the faulty entry, nginx's message and the line.
+    Raises Refused with the faulty entry, nginx's message and the line.
     """
     command = ["nginx", "-t", "-q", "-c", str(Path(stage, "nginx.conf"))]
     # A test opens the logs, and creates those that are missing.
     outcome = process.run(command, umask=0o027)
     if outcome["retcode"]:
-        raise CommandFailed(explain(outcome["stderr"], stage, portal))
+        raise Refused(explain(outcome["stderr"], stage, portal))
 
 
 def explain(stderr: str, stage: str, portal: dict[str, Any]) -> str:
@@ -47,7 +48,7 @@ def explain(stderr: str, stage: str, portal: dict[str, Any]) -> str:
     if key not in portal and key != "home":
         return f"nginx refuses {rel} line {number}, which is not of this portal: {reason}: {line}"
     attribute = ".config" if line and line in portal.get(key, {}).get("config", "") else ""
-    if "host not found in upstream" in reason:
+    if "host not found in upstream" in reason and not attribute:
         attribute = ".endpoint"
     return f"infra_portal.{key}{attribute}: nginx refuses line {number} of {rel}: {reason}: {line}"
 
@@ -64,8 +65,10 @@ def reload(minion: Minion, port: int) -> None:
         return
     expected = hash_on_disk()
     log_size = error_log_size()
+    since = f"@{time.time():.3f}"
     if not minion.call("service.reload", "nginx"):
-        raise CommandFailed("systemctl reload nginx failed; see journalctl -u nginx")
+        quote = health.journal_quote("nginx", since, last=True)
+        raise CommandFailed(f"systemctl reload nginx failed; see journalctl -u nginx{quote}")
     wait_until_served(port, expected, since=log_size)
 
 
