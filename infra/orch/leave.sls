@@ -5,6 +5,7 @@
 {% set id = salt['pillar.get']('infra_leave', '') %}
 {{- checked('infra_leave', id) }}
 {% set settings = deploy_settings() | load_json %}
+{% set removal = {'pillar': {'infra': {'infra_safeguard': false}}} %}
 
 include:
   - infra.orch.register
@@ -14,7 +15,7 @@ include:
     - tgt: {{ [id] | tojson }}
     - tgt_type: list
     - sls: infra.clean
-{{ step(settings, {'pillar': {'infra': {'infra_safeguard': false}}}) }}
+{{ step(settings, removal) }}
     - missing: {{ settings.missing | tojson }}
     - failhard: true
     - require_in:
