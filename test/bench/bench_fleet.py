@@ -28,7 +28,7 @@ import salt_processes as sp  # noqa: E402
 
 SIZES = (10, 25, 50)
 SIMULATED = 1000
-REPEAT = 5
+REPEAT = 3
 AT_ONCE = 10  # minions that start at the same time
 PILLAR = {
     "infra": {
