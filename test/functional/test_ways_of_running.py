@@ -131,7 +131,7 @@ def test_a_branch_of_gitfs_is_an_environment(folder, started, roots):
     options = {
         "file_roots": {}, "pillar_roots": {"__env__": roots["pillar_roots"]["base"]},
         "fileserver_backend": ["gitfs"], "gitfs_remotes": [f"file://{repository}"],
-        "gitfs_provider": "pygit2", "gitfs_base": "none",
+        "gitfs_provider": "pygit2",
     }  # fmt: skip
     sp.pillar(folder / "pillar", PILLAR, "{{ saltenv }}")
     master = started(sp.Master(folder / "m", options))
@@ -218,7 +218,7 @@ def test_a_minion_that_is_not_root_is_refused_by_name(folder, started, roots):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("above", "below"), itertools.permutations(RELEASES, 2))
+@pytest.mark.parametrize(("above", "below"), list(itertools.permutations(RELEASES, 2)))
 def test_masters_and_minions_of_different_releases(folder, started, roots, above, below):
     master = started(sp.Master(folder / "m", roots, sp.venv(above)))
     started(sp.Minion(folder / "a", "node-1", [master], python=sp.venv(below)))

@@ -103,7 +103,7 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(timeout=20)
+                self.process.wait(timeout=5)
                 break
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -185,10 +185,9 @@ class Minion(Process):
             folder,
             {
                 "id": minion_id,
-                # With one port each, as `master: HOST:PORT`; a list of them is Salt's own form.
+                # A master says itself on which port it publishes.
                 "master": addresses if len(addresses) > 1 else "127.0.0.1",
                 "master_port": masters[0].options["ret_port"],
-                "publish_port": masters[0].options["publish_port"],
                 "acceptance_wait_time": 1, "random_reauth_delay": 1, "master_alive_interval": 5,
                 "ipc_mode": "ipc", "user": "root", "enable_fqdns_grains": False, **options,
             },
