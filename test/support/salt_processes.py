@@ -20,7 +20,7 @@ from typing import Any
 
 REPO = Path(__file__).resolve().parent.parent.parent
 FOLDERS = ("infra", "_modules", "_states", "_utils", "_runners")
-START = 180  # seconds
+START = 300  # seconds
 
 
 def venv(release: str | None = None) -> Path:
