@@ -179,6 +179,7 @@ def _parts(
                 infra["infra_portal"],
                 arguments["portal"],
                 infra["nginx_users"],
+                infra["nginx_certificates"],
                 arguments["nginx"]["packages"],
             ),
         )

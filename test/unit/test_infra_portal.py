@@ -527,6 +527,7 @@ def test_every_attribute_changes_something():
         "proxy_read_timeout": "1s", "proxy_send_timeout": "1s", "proxy_ssl_verify": False,
         "proxy_ssl_trusted_certificate": "/a", "proxy_ssl_name": "v.p", "hsts": True,
         "auth_paths": ["/a"], "open_paths": ["/a"], "accel_redirect": True,
+        "log_format": "x", "limit_req": {"rate": "1r/s"},
         "balance": "least_conn", "large_client_header_buffers": "32k", "maintenance": True,
         "http3": True, "proxy_http_version": "1.0", "host": "h", "proxy_set_header": {"X-A": "b"},
         "proxy_next_upstream": "off", "proxy_buffering": True, "proxy_buffer_size": "32k",
@@ -537,8 +538,11 @@ def test_every_attribute_changes_something():
     for attribute, value in values.items():
         base = BASES.get(attribute, plain)
         more = {"cert": {"key": "/a"}, "key": {"cert": "/a"}}.get(attribute, {})
-        before = text({"wiki": base}, "wiki")
-        assert text({"wiki": {**base, attribute: value, **more}}, "wiki") != before, attribute
+        formats = {"nginx_http_config": "log_format x '';"}
+        before = text({"wiki": base}, "wiki", **formats)
+        assert text({"wiki": {**base, attribute: value, **more}}, "wiki", **formats) != before, (
+            attribute
+        )
 
 
 def test_every_attribute_of_a_location_changes_something():

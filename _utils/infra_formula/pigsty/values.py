@@ -245,6 +245,10 @@ def _users(value: Any, name: str) -> Adapted:
     return {name: out}, notes
 
 
+_CARD_PATHS = {"${grafana}": "/ui", "${prometheus}": "/vmetrics", "${alertmanager}": "/alertmgr"}
+"""Words of Pigsty 2 and 3 in URLs of cards → paths of the home page."""
+
+
 def _cards(value: Any, name: str) -> Adapted:
     """Cards of the home page, with the keys that there are."""
     if not isinstance(value, list):
@@ -259,6 +263,10 @@ def _cards(value: Any, name: str) -> Adapted:
             more = sorted(str(key) for key in card if key not in known)
             notes += [f"{key} of a card is omitted: it has no effect" for key in more]
             card = {key: card[key] for key in card if key in known}
+            url = card.get("url")
+            for word, path in _CARD_PATHS.items():
+                if isinstance(url, str) and url.startswith(word):
+                    card["url"] = path + url.removeprefix(word)
         out.append(card)
     return {name: out}, list(dict.fromkeys(notes))
 
@@ -290,6 +298,8 @@ def _upstream(value: Any, name: str) -> Adapted:
     for entry in value:
         if isinstance(entry, dict) and is_unsigned(entry):
             entry = {**entry, "trusted": True}
+        if isinstance(entry, dict) and "arch" not in entry:
+            entry = {**entry, "arch": ["x86_64", "aarch64"]}  # Pigsty 2 does not ask for it
         out.append(entry)
     return {name: out}, []
 

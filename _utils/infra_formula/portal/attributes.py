@@ -95,12 +95,12 @@ _MAINTENANCE: Rule = {
 
 SERVER: dict[str, Rule] = {
     "domain": {
-        "type": "domain",
+        "type": "site",
         "about": "Name it is served under. Without one an entry is known, but not served.",
     },
     "domains": {
         "type": "list",
-        "items": {"type": "domain"},
+        "items": {"type": "site"},
         "about": "Further names.",
     },
     "auth_paths": {
@@ -114,14 +114,15 @@ SERVER: dict[str, Rule] = {
         "about": "Paths, with what is below them, that need no login while the rest does.",
     },
     "cert": {
-        "type": "path",
+        "either": [{"type": "path"}, {"type": "name"}],
         "about": (
-            "A certificate of your own, an absolute path on the INFRA node; else the portal's."
+            "A certificate of your own: a name in `nginx_certificates`, or an absolute path on the "
+            "INFRA node; else the portal's."
         ),
     },
     "key": {
         "type": "path",
-        "about": "The key of `cert`, likewise.",
+        "about": "The path of the key, where `cert` is a path.",
     },
     "certbot": {
         "type": "name",
@@ -140,6 +141,29 @@ SERVER: dict[str, Rule] = {
     "log": {
         "type": "name",
         "about": "Name of its access log below `/var/log/nginx`; `<key>.log` if not given.",
+    },
+    "log_format": {
+        "type": "name",
+        "about": (
+            "Format of its access log: `combined`, or a `log_format` of `nginx_http_config`; "
+            "`nginx_log_format` if not given."
+        ),
+    },
+    "limit_req": {
+        "type": "map",
+        "keys": {
+            "rate": {"type": "rate"},
+            "zone": {"type": "name"},
+            "burst": {"type": "int", "min": 0, "max": 1000000},
+            "nodelay": {"type": "bool"},
+            "delay": {"type": "int", "min": 0, "max": 1000000},
+            "status": {"type": "int", "min": 400, "max": 599},
+        },
+        "about": (
+            "How often a client may ask: `rate`, like `10r/s`, for each address, or the name of a "
+            "`zone` of `nginx_http_config`; with `burst`, `nodelay` or `delay` as nginx has them. "
+            "What is too often is answered with `status`, 429 if not given."
+        ),
     },
     "config": {
         "type": "text",
@@ -299,8 +323,8 @@ LOCATION: dict[str, Rule] = {
     "proxy_cache": {
         "either": [_SWITCH, _CACHE],
         "about": (
-            "Keep answers of the endpoint below `/var/cache/nginx`: `true`, or a dictionary of "
-            "`valid`, `max_size`, `inactive` and `key`. A request with a login or a cookie is "
+            "Keep answers of the endpoint, below `/var/cache/infra-nginx`: `true`, or a dictionary "
+            "of `valid`, `max_size`, `inactive` and `key`. A request with a login or a cookie is "
             "neither answered from there, nor is its answer kept."
         ),
     },
