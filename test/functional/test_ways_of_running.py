@@ -149,7 +149,8 @@ def masters(folder, started, roots):
     (folder / "m2/pki").mkdir(parents=True)
     for name in ("master.pem", "master.pub"):
         shutil.copy2(folder / "m1/pki" / name, folder / "m2/pki" / name)
-    second = started(sp.Master(folder / "m2", roots))
+    ports = {name: first.options[name] for name in ("publish_port", "ret_port")}
+    second = started(sp.Master(folder / "m2", {**roots, **ports, "interface": "127.0.0.2"}))
     return first, second
 
 
@@ -173,7 +174,7 @@ def test_two_hot_masters(folder, started, masters):
 @pytest.mark.soak
 def test_a_master_takes_over(folder, started, masters):
     """After that, the facts have to be published again: an apply of each minion does it."""
-    more = {"master_type": "failover", "retry_dns": 0, "master_failback": False}
+    more = {"master_type": "failover", "retry_dns": 0, "master_alive_interval": 5}
     started(sp.Minion(folder / "a", "node-1", masters, more))
     applied(masters[0], {"node-1"})
     masters[0].stop()

@@ -130,12 +130,15 @@ class Process:
 
 
 class Master(Process):
-    """A salt-master on 127.0.0.1 that accepts every key."""
+    """A salt-master on a loopback address that accepts every key.
+
+    Of several masters of a minion, each has its own ``interface`` and the ports of the first one.
+    """
 
     program = "salt-master"
 
     def __init__(self, folder: Path, options: Mapping[str, Any], python: Path | None = None):
-        publish, ret = free_ports(2)
+        publish, ret = free_ports(2)  # unless options name some
         super().__init__(
             folder,
             {
@@ -147,14 +150,15 @@ class Master(Process):
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.options['ret_port']}"
+        return str(self.options["interface"])
 
     def salt(self, target: str, *words: Any, timeout: int = 120) -> dict[str, Any]:
         """Returns of minions by their ids."""
         command = ["salt", "--static", "-t", timeout, "-C", target, *words]
-        done = self.call(command, timeout=timeout * 4)
+        done = self.call(command, timeout=timeout * 4 + 120)
         text = done.stdout
         if "{" not in text:
+            print(done.stdout, done.stderr)
             return {}
         found: dict[str, Any] = json.JSONDecoder().raw_decode(text[text.index("{") :])[0]
         return found
@@ -165,7 +169,7 @@ class Master(Process):
     def wait_for(self, ids: Iterable[str], target: str = "*") -> None:
         """Until these minions answer."""
         wanted, deadline = set(ids), time.monotonic() + START
-        while not wanted <= set(self.salt(target, "test.ping", timeout=5)):
+        while not wanted <= set(self.salt(target, "test.ping", timeout=15)):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{sorted(wanted)}: no answer; see {self.folder}/log")
 
@@ -185,11 +189,10 @@ class Minion(Process):
             folder,
             {
                 "id": minion_id,
-                # A master says itself on which port it publishes.
-                "master": addresses if len(addresses) > 1 else "127.0.0.1",
+                "master": addresses if len(addresses) > 1 else addresses[0],
                 "master_port": masters[0].options["ret_port"],
-                "acceptance_wait_time": 1, "random_reauth_delay": 1, "master_alive_interval": 5,
-                "ipc_mode": "ipc", "user": "root", "enable_fqdns_grains": False, **options,
+                "publish_port": masters[0].options["publish_port"],
+                "acceptance_wait_time": 1, "random_reauth_delay": 1,                 "ipc_mode": "ipc", "user": "root", "enable_fqdns_grains": False, **options,
             },
             python,
         )  # fmt: skip
