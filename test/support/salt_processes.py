@@ -89,12 +89,12 @@ class Process:
         text = json.dumps(self.options)
         (self.folder / self.name).write_text(text, encoding="utf-8")
 
-    def start(self, **options: Any) -> None:
-        words = [self.bin / self.program, "-c", self.folder, "-l", "quiet"]
+    def start(self, prefix: Sequence[str] = ()) -> None:
+        """Start it; ``prefix`` is a command that starts another one, such as ``setpriv``."""
+        words = [*prefix, self.bin / self.program, "-c", self.folder, "-l", "quiet"]
         self.process = subprocess.Popen(
-            words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            **options,
-        )  # fmt: skip
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
 
     def stop(self) -> None:
         if self.process is None:
@@ -192,7 +192,8 @@ class Minion(Process):
                 "master": addresses if len(addresses) > 1 else addresses[0],
                 "master_port": masters[0].options["ret_port"],
                 "publish_port": masters[0].options["publish_port"],
-                "acceptance_wait_time": 1, "random_reauth_delay": 1,                 "ipc_mode": "ipc", "user": "root", "enable_fqdns_grains": False, **options,
+                "acceptance_wait_time": 1, "random_reauth_delay": 1,
+                "ipc_mode": "ipc", "user": "root", "enable_fqdns_grains": False, **options,
             },
             python,
         )  # fmt: skip
