@@ -71,6 +71,7 @@ SCALARS: dict[str, dict[str, Any]] = {
         "[0-9A-Fa-f]{2}(?::?[0-9A-Fa-f]{2}){31}", "a SHA-256 fingerprint of 64 hexadecimal digits"
     ),
     "duration": _text("[0-9]{1,6}(?:ms|[smhdwy])", "a duration like 30s, 5m or 15d"),
+    "network": _text("[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?", "an address or a network like 10.0.0.0/8"),
     "rate": _text("[1-9][0-9]{0,5}r/[sm]", "a rate like 10r/s or 30r/m"),
     "timeout": _text("[0-9]{1,6}(?:ms|[smhdw])", "a duration like 30s or 5m"),
     "days": _text("[1-9][0-9]{0,4}d", "days, like 397d"),

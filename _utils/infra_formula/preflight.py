@@ -27,7 +27,7 @@ from infra_formula.minion import Minion
 from infra_formula.monitoring import alertmanager, blackbox, scraping, vmalert
 from infra_formula.ntp import chrony
 from infra_formula.parameters import site
-from infra_formula.portal import configuration
+from infra_formula.portal import configuration, trusted_proxies
 
 
 @dataclass(frozen=True)
@@ -196,6 +196,7 @@ def _taken_ports(given: Mapping[str, Any]) -> Iterator[str]:
         infra = given["parameters"]
         names = ["nginx_port", *(["nginx_ssl_port"] if infra["nginx_sslmode"] != "disable" else [])]
         ports |= {name: infra[name] for name in names}
+        ports |= trusted_proxies.ports(infra)
     owners = local_ports.listeners_by_port(ports.values())
     for parameter, port in ports.items():
         problem = health.taken_port(parameter, port, owners[port], ours)

@@ -189,6 +189,9 @@ infra-nginx-firewall-open:
 {% if infra.nginx_sslmode != 'disable' %}
       - {{ yaml(infra.nginx_ssl_port ~ '/tcp') }}
 {% endif %}
+{% for port in (infra.nginx_proxy_protocol_port, infra.nginx_proxy_protocol_ssl_port) if port %}
+      - {{ yaml(port ~ '/tcp') }}
+{% endfor %}
 {% endif %}
 
 {% if grains.get('selinux', {}).get('enabled', false) %}

@@ -527,6 +527,8 @@ def test_every_attribute_changes_something():
         "proxy_read_timeout": "1s", "proxy_send_timeout": "1s", "proxy_ssl_verify": False,
         "proxy_ssl_trusted_certificate": "/a", "proxy_ssl_name": "v.p", "hsts": True,
         "auth_paths": ["/a"], "open_paths": ["/a"], "accel_redirect": True,
+        "users": ["ann"], "allow": "10.0.0.0/8", "deny": ["10.0.0.0/8"], "satisfy": "all",
+        "ssl_client_certificate": "/a", "ssl_verify_client": "optional",
         "log_format": "x", "limit_req": {"rate": "1r/s"},
         "balance": "least_conn", "large_client_header_buffers": "32k", "maintenance": True,
         "http3": True, "proxy_http_version": "1.0", "host": "h", "proxy_set_header": {"X-A": "b"},
@@ -537,7 +539,8 @@ def test_every_attribute_changes_something():
     assert values.keys() == attributes.ENTRY.keys()
     for attribute, value in values.items():
         base = BASES.get(attribute, plain)
-        more = {"cert": {"key": "/a"}, "key": {"cert": "/a"}}.get(attribute, {})
+        more = {"cert": {"key": "/a"}, "key": {"cert": "/a"},
+                "ssl_verify_client": {"ssl_client_certificate": "/a"}}.get(attribute, {})  # fmt: skip
         formats = {"nginx_http_config": "log_format x '';"}
         before = text({"wiki": base}, "wiki", **formats)
         assert text({"wiki": {**base, attribute: value, **more}}, "wiki", **formats) != before, (

@@ -7,7 +7,8 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
     ``quoted`` (a line that may stand in double quotes in a configuration file), ``name`` (of a
     file or a thing: letters, digits, ``.``, ``_``, ``-``), ``port``, ``path`` (absolute),
     ``domain``, ``site`` (a domain, or an IPv4 address), ``endpoint`` (``host:port``), ``ip``,
-    ``url``, ``duration`` (``30s``, ``15d``), ``timeout`` (a duration that nginx takes: no years),
+    ``network`` (an address, or ``10.0.0.0/8``), ``url``, ``duration`` (``30s``, ``15d``),
+    ``timeout`` (a duration that nginx takes: no years),
     ``rate`` (``10r/s``, ``30r/m``), ``days`` (``397d``), ``size`` (``400m``), ``fingerprint`` (of
     OpenPGP keys, whole), ``digest`` (SHA-256), ``null``, ``list``, ``map`` or ``any``.
 ``enum``
@@ -204,6 +205,14 @@ def _is_ip(value: Any, version: int | None = None) -> bool:
     return isinstance(value, str) and version in (None, address.version) and "%" not in value
 
 
+def _is_network(value: Any) -> bool:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        return False
+    return isinstance(value, str) and "%" not in value
+
+
 def _when(ok: bool, expected: str) -> str | None:
     return None if ok else expected
 
@@ -233,6 +242,9 @@ _SCALARS: dict[str, Callable[[Any], str | None]] = {
     "site": site_problem,
     "endpoint": endpoint_problem,
     "ip": lambda v: _when(_is_ip(v), "an IP address"),
+    "network": lambda v: _when(
+        _is_network(v), "an address or a network like 10.0.0.0/8, without bits of a host"
+    ),
     "url": url_problem,
     "duration": lambda v: _when(
         isinstance(v, str) and bool(_DURATION.fullmatch(v)), "a duration like 30s, 5m or 15d"

@@ -152,6 +152,17 @@ def text_fault(cert: str, key: str) -> str | None:
     return None
 
 
+def file_fault(path: str) -> str | None:
+    """Why a file is no PEM certificate; None where it is one, or begins with one."""
+    if not Path(path).is_file():
+        return f"expected a file, there is none at {path}"
+    try:
+        load(path)
+    except ValueError:
+        return f"expected a PEM certificate in {path}"
+    return None
+
+
 def chain_fault(crt: str, key: str) -> str | None:
     """Why PEM texts of a certificate, with its chain, and of a key cannot be served together.
 

@@ -109,7 +109,7 @@ def diff(
     return {
         rel: text
         for rel, text in difference.items()
-        if rel != ".htpasswd" and not rel.startswith(f"{named_certificates.FOLDER}/")
+        if not rel.startswith(".htpasswd") and not rel.startswith(f"{named_certificates.FOLDER}/")
     }
 
 

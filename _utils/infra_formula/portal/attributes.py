@@ -93,6 +93,8 @@ _MAINTENANCE: Rule = {
     },
 }
 
+_ADDRESSES: Rule = {"either": [{"type": "network"}, {"type": "line", "enum": ["all"]}]}
+
 SERVER: dict[str, Rule] = {
     "domain": {
         "type": "site",
@@ -141,6 +143,47 @@ SERVER: dict[str, Rule] = {
     "log": {
         "type": "name",
         "about": "Name of its access log below `/var/log/nginx`; `<key>.log` if not given.",
+    },
+    "users": {
+        "type": "list",
+        "items": {"type": "line"},
+        "about": (
+            "Those of `nginx_users` who may come in, by name; all of them if not given. The entry "
+            "has `auth: basic` then."
+        ),
+    },
+    "allow": {
+        "either": [_ADDRESSES, {"type": "list", "items": _ADDRESSES}],
+        "about": (
+            "Addresses and networks that may come in, and nobody else; with `deny`, the smallest "
+            "network that has an address counts. `all` is every address."
+        ),
+    },
+    "deny": {
+        "either": [_ADDRESSES, {"type": "list", "items": _ADDRESSES}],
+        "about": "Addresses and networks that may not come in.",
+    },
+    "satisfy": {
+        "type": "line",
+        "enum": ["all", "any"],
+        "about": (
+            "`any`: an address of `allow` needs no login, and who logs in may come from anywhere; "
+            "`all` if not given."
+        ),
+    },
+    "ssl_client_certificate": {
+        "either": [{"type": "path"}, {"type": "name"}],
+        "about": (
+            "CA of the certificates that visitors have to show: an absolute path on the INFRA node, "
+            "such as `/etc/pki/ca.crt`, or a name in `nginx_certificates`. Plain HTTP is redirected."
+        ),
+    },
+    "ssl_verify_client": {
+        "either": [{"type": "bool"}, {"type": "line", "enum": ["on", "off", "optional"]}],
+        "about": (
+            "`true` if not given, beside `ssl_client_certificate`. With `optional`, a visitor may "
+            "have none, and the endpoint decides by `$ssl_client_verify`."
+        ),
     },
     "log_format": {
         "type": "name",

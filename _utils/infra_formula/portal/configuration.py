@@ -108,7 +108,13 @@ def _file_plan(
 ) -> FilePlan:
     redaction.add([*users.values(), *named_certificates.keys(certificates)])
     files = rendering.rendered(minion, portal, settings, registered)
-    files.update(htpasswd.files(users, settings["nginx_group"], rendering.ROOT))
+    user_files = htpasswd.files(users, settings["nginx_group"], rendering.ROOT)
+    sites = {
+        view["access"]["user_file"]: view["given"]["users"]
+        for view in served(portal, settings).values()
+        if view["given"].get("users")
+    }
+    files.update({**user_files, **htpasswd.of_sites(user_files, sites)})
     files.update(named_certificates.files(certificates))
     replace = (*_PACKAGE_DEFAULTS, *(_unmanaged(files) if clean else ()))
     file_plan = FileSet(_SET, rendering.ROOT, replace=replace, whole_tree=True).plan(files)
@@ -339,8 +345,11 @@ def check_serving(minion: Minion, settings: Settings) -> str:
     server.wait_until_served(settings["nginx_port"], expected)
     home = applied.status(only=["home"])["home"]
     units.record_healthy(minion, "nginx")
+    view = served(*applied.recorded())["home"]
+    restricted = bool(view["access"]["rules"] or view["access"]["client_ca"])
+    healthy = (200, 301, 401, *((400, 403) if restricted else ()))
     schemes = ("http",) if settings["nginx_sslmode"] == "disable" else ("http", "https")
-    faults = [f"{s} answers {home[s]}" for s in schemes if home[s] not in (200, 301, 401)]
+    faults = [f"{s} answers {home[s]}" for s in schemes if home[s] not in healthy]
     if faults:
         raise CommandFailed(f"the home page: {', '.join(faults)}")
     return expected

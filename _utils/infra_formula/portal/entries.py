@@ -12,6 +12,7 @@ from typing import Any
 
 from infra_formula.parameters import schema
 from infra_formula.portal import (
+    access,
     endpoints,
     hosts,
     http_config,
@@ -19,6 +20,7 @@ from infra_formula.portal import (
     named_certificates,
     raw_directives,
     targets,
+    trusted_proxies,
 )
 from infra_formula.portal.attributes import ENTRY
 from infra_formula.portal.locations import Location
@@ -51,6 +53,7 @@ def problems(portal: Any, settings: Settings) -> list[str]:
         errors.append("nginx_ssl_port: expected another port than nginx_port")
     errors += _login_problems("portal_auth", settings["portal_auth"], settings)
     errors += _credential_problems(portal, settings)
+    errors += trusted_proxies.problems(settings)
     http_text = http_config.text(settings)
     errors += http_config.problems(http_text, config_fault(http_text))
     errors += _log_format_problems("nginx_log_format", settings.get("nginx_log_format"), settings)
@@ -107,11 +110,25 @@ def auth_method(key: str, entry: dict[str, Any], settings: Settings) -> str:
     auth = entry.get("auth")
     if isinstance(auth, str):
         return auth
+    if auth is None and _implies_login(entry):
+        return "basic"
     if auth is None:
         auth = bool(settings["portal_auth"]) and (
             key == "home" or hosts.leads_to_tool(entry, settings)
         )
     return (settings["portal_auth"] or "basic") if auth else ""
+
+
+def _implies_login(entry: dict[str, Any]) -> bool:
+    """Whether ``users`` of an entry are for all of it, and not for some paths."""
+    inner = entry.get("locations")
+    return bool(entry.get("users")) and not (
+        entry.get("auth_paths")
+        or (
+            isinstance(inner, dict)
+            and any(isinstance(x, dict) and x.get("auth") for x in inner.values())
+        )
+    )
 
 
 def location_auth(
@@ -160,6 +177,7 @@ def _entry_problems(key: str, path: str, entry: dict[str, Any], settings: Settin
         if re.match(r"(/var)?/tmp(/|$)", file)
     ]
     errors += _certificate_problems(path, entry, settings)
+    errors += access.problems(path, entry, _logins(key, entry, settings), settings)
     errors += _log_format_problems(f"{path}.log_format", entry.get("log_format"), settings)
     if "limit_req" in entry:
         errors += _limit_problems(f"{path}.limit_req", entry["limit_req"], settings)
@@ -266,6 +284,16 @@ def _auth_problems(key: str, path: str, entry: dict[str, Any], settings: Setting
             if "%" in p or p == "/" or posixpath.normpath(p) != (p.rstrip("/") or "//")
         ]
     return errors
+
+
+def _logins(key: str, entry: dict[str, Any], settings: Settings) -> set[str]:
+    """How visitors of an entry log in, wherever they have to."""
+    auth = auth_method(key, entry, settings)
+    all_locations = locations.of_entry(entry)
+    logins = {auth, *(location_auth(x, all_locations, auth, settings) for x in all_locations)}
+    if entry.get("auth_paths"):
+        logins.add(settings["portal_auth"] or "basic")
+    return logins - {""}
 
 
 def _login_problems(path: str, method: str, settings: Settings) -> list[str]:

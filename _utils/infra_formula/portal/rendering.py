@@ -19,6 +19,7 @@ from infra_formula.minion import Minion
 from infra_formula.parameters import schema
 from infra_formula.pki import certificates
 from infra_formula.portal import (
+    access,
     cards,
     endpoints,
     entries,
@@ -29,6 +30,7 @@ from infra_formula.portal import (
     named_certificates,
     raw_config,
     raw_directives,
+    trusted_proxies,
     upstreams,
 )
 from infra_formula.portal.entries import Settings
@@ -61,6 +63,7 @@ def problems(portal: Any, settings: Settings) -> list[str]:
         *_home_problems(portal, settings),
         *_version_problems(portal),
         *_certificate_problems(portal, settings),
+        *_client_ca_problems(portal, settings),
     ]
 
 
@@ -115,6 +118,15 @@ def _version_problems(portal: dict[str, Any]) -> list[str]:
         if not has[name]
         for where in dict.fromkeys(places)
     ]
+
+
+def _client_ca_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
+    found = []
+    for key, view in served(portal, settings).items():
+        ca = view["access"]["client_ca"]
+        if access.is_checked_on_disk(ca) and (fault := certificates.file_fault(ca)):
+            found.append(f"infra_portal.{key}.ssl_client_certificate: {fault}")
+    return found
 
 
 def _certificate_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
@@ -175,6 +187,11 @@ def files(
     http2 = "directive" if tuple(facts["nginx_version"]) >= _HTTP2_DIRECTIVE else "listen"
     common: dict[str, Any] = {
         "settings": settings,
+        "client_certificates": any(v["access"]["client_ca"] for v in all_views.values()),
+        "trusted": trusted_proxies.trusted(settings),
+        "real_ip_header": trusted_proxies.header(settings),
+        "proxy_protocol_ports": trusted_proxies.ports(settings),
+        "visitor_variables": trusted_proxies.visitor(settings),
         "facts": facts,
         "http2": http2,
         "acme_name": _ACME_NAME,
@@ -358,6 +375,7 @@ def _certificates_digest(portal: dict[str, Any], settings: Settings, lineages: l
     paths |= {
         Path(view["cert"]) for view in all_views if view["own_cert"] and not view["named_cert"]
     }
+    paths |= {Path(ROOT, ca) for view in all_views if (ca := view["access"]["client_ca"])}
     digest = hashlib.sha256()
     for name, chain in sorted(named_certificates.of_settings(settings).items()):
         digest.update(f"{name}\0{chain}\0".encode())

@@ -9,6 +9,7 @@ from typing import Any
 
 from infra_formula.parameters import schema
 from infra_formula.portal import (
+    access,
     endpoints,
     entries,
     hosts,
@@ -80,6 +81,7 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
         "own_cert": "cert" in entry,
         "named_cert": named,
         "cert_stem": stem,
+        "access": access.of_entry(key, entry),
         "certbot": entry.get("certbot", ""),
         "log": entry.get("log", _log(key, kind, entry)),
         "log_format": entry.get("log_format") or settings.get("nginx_log_format") or "combined",
@@ -121,9 +123,10 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
     view["logins"] = sorted(filter(None, logins))
     # The home page stays on plain HTTP unless its entry asks otherwise: package managers fetch
     # from it. But no password, and no cookie in its place, is sent in the clear.
+    asks_for_certificate = bool(view["access"]["client_ca"])
     closed = "oidc" in logins or bool(settings["portal_auth"] and view["logins"])
     enforced = closed or (settings["nginx_sslmode"] == "enforce" and not home)
-    view["redirect"] = tls and entry.get("enforce_https", enforced)
+    view["redirect"] = tls and entry.get("enforce_https", enforced or asks_for_certificate)
     return view
 
 
