@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "f051df2475db58d65835a546a9f9a6accddf949f28fd4b7a2025b466d292cb28"
+DIGEST = "dcd22883d90dffeb7cc8f787d7b6448886ea80f40bb0dac0fac15045aa497b42"
 
 
 def digest(cache):

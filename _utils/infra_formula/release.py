@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "f051df2475db58d65835a546a9f9a6accddf949f28fd4b7a2025b466d292cb28"
+DIGEST = "dcd22883d90dffeb7cc8f787d7b6448886ea80f40bb0dac0fac15045aa497b42"

@@ -20,10 +20,12 @@ class Flag(_Flag, total=False):
 
 
 class Reload(TypedDict, total=False):
-    """How a reload is verified."""
+    """How a reload is verified, by metrics of the daemon or a line of its log."""
 
-    success_metric: str  # 1 after a successful reload
-    reload_counter: str  # metric that changes with each reload
+    success_metric: str  # 1 after a successful reload, 0 after a failed one
+    reload_counter: str  # changes with each successful reload that changed something
+    error_counter: str  # changes with each failed reload
+    attempt_counter: str  # changes when a reload begins, before its outcome is known
     reload_log_message: str  # logged after each reload
 
 
