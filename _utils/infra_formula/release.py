@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "dcd22883d90dffeb7cc8f787d7b6448886ea80f40bb0dac0fac15045aa497b42"
+DIGEST = "984e1a92f8fd251cb23535866561809c68948373dcbfefafc24233559a1509cc"

@@ -1,4 +1,4 @@
-"""How a reload is judged, with real programs: by what changed since our signal, and by nothing else."""
+"""How a reload is judged, with real programs: by what changed since our signal, by nothing else."""
 
 import os
 import signal
@@ -26,7 +26,8 @@ CASES = {
     "vmetrics": (
         "victoria-metrics",
         SCRAPE,
-        ["-promscrape.config=site.yml", "-storageDataPath=data", "-httpListenAddr=127.0.0.1:{port}"],
+        ["-promscrape.config=site.yml", "-storageDataPath=data",
+         "-httpListenAddr=127.0.0.1:{port}"],
     ),
     "alertmanager": (
         "alertmanager",

@@ -10,6 +10,7 @@ import programs
 from infra_formula import systemd
 from infra_formula.daemon import local_ports
 from infra_formula.parameters import site
+
 from support.doubles import double
 
 DEBIANS = {"alertmanager": "prometheus-alertmanager"}

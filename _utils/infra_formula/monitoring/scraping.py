@@ -12,6 +12,7 @@ from infra_formula.daemon import configuration as daemon_configuration
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.contents import File
+from infra_formula.monitoring import probes
 from infra_formula.state import Plan
 
 CONFIGURATION = "prometheus.yml"
@@ -110,7 +111,7 @@ def own_targets(
     Returns file below /infra/targets → entries (``labels`` and ``targets``).
     """
     out: dict[str, list[dict[str, Any]]] = {}
-    probes: list[dict[str, Any]] = []
+    own_probes: list[dict[str, Any]] = []
     for node in nodes:
         ip, seq = node["ip"], node["seq"]
         out[f"infra/infra-{seq}.yml"] = [
@@ -126,9 +127,9 @@ def own_targets(
             labels = _probe_labels(node, "portal", "http_portal")
             labels |= {"hostname": served["name"], "entry": served["entry"]}
             url = f"{scheme}://{ip}:{settings[port]}/"
-            probes.append({"labels": labels, "targets": [url]})
+            own_probes.append({"labels": labels, "targets": [url]})
         if settings["dns"]:
-            probes += [
+            own_probes += [
                 {
                     "labels": _probe_labels(node, "dns", f"dns_{transport}"),
                     "targets": [f"{ip}:{settings['dns_port']}"],
@@ -138,9 +139,9 @@ def own_targets(
         if settings["repo"]:
             url = f"http://{ip}:{settings['http_port']}{settings['repo']}"
             labels = _probe_labels(node, "repo", "http_2xx")
-            probes.append({"labels": labels, "targets": [url]})
-    if settings["blackbox"] and probes:
-        out["probe/infra.yml"] = probes
+            own_probes.append({"labels": labels, "targets": [url]})
+    if settings["blackbox"] and own_probes:
+        out["probe/infra.yml"] = own_probes
     return out
 
 
@@ -150,20 +151,20 @@ def _probe_labels(node: dict[str, Any], cluster: str, module: str) -> dict[str, 
 
 
 def pillar_targets(
-    targets: dict[str, Any] | None, probes: dict[str, Any] | None
+    targets: dict[str, Any] | None, probed: dict[str, Any] | None
 ) -> dict[str, list[dict[str, Any]]]:
     """Targets of the parameters ``vmetrics_targets`` and ``blackbox_targets``.
 
     targets
         Job's directory → list of entries, each ``targets`` and ``labels``.
-    probes
+    probed
         Module of the blackbox exporter → list of targets, each a string or a mapping with
         ``target`` and labels.
 
     Returns file below /infra/targets → entries.
     """
     out = {f"{name}/pillar.yml": list(entries) for name, entries in (targets or {}).items()}
-    for module, items in (probes or {}).items():
+    for module, items in (probed or {}).items():
         for item in items:
             entry = {"target": item} if isinstance(item, str) else dict(item)
             target = entry.pop("target")
@@ -284,17 +285,11 @@ def problems(parameters: dict[str, Any], known: list[str] | None = None) -> list
             errors += _address_problems(f"{path}[{index}].targets", entry["targets"])
     for module, items in (parameters.get("blackbox_targets") or {}).items():
         for index, item in enumerate(items):
-            path = f"blackbox_targets.{module}[{index}]"
-            target = item.get("target") if isinstance(item, dict) else item
-            if not isinstance(target, str) or not re.fullmatch(r"\S+", target):
-                errors.append(f"{path}: expected a target without blanks, got {target!r}")
-            elif module.startswith("http") and not re.match(r"https?://[^/]", target):
-                errors.append(f"{path}: expected an http:// or https:// URL, got {target!r}")
-            elif module == "tcp_connect" and not re.fullmatch(r".+:\d{1,5}", target):
-                errors.append(f"{path}: expected host:port, got {target!r}")
-            if isinstance(item, dict):
-                labels = {k: v for k, v in item.items() if k != "target"}
-                errors += _label_problems(path, labels)
+            labels = (
+                {k: v for k, v in item.items() if k != "target"} if isinstance(item, dict) else {}
+            )
+            errors += _label_problems(f"blackbox_targets.{module}[{index}]", labels)
+    errors += probes.problems(parameters)
     interval, timeout = (
         _seconds(parameters.get(f"vmetrics_scrape_{what}", default))
         for what, default in (("interval", "10s"), ("timeout", "8s"))
