@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "984e1a92f8fd251cb23535866561809c68948373dcbfefafc24233559a1509cc"
+DIGEST = "42d0762296ecf571a4125faa12eb312a70a614242c6b205139082b35d7522d42"

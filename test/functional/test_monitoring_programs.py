@@ -8,7 +8,7 @@ import programs
 import pytest
 import yaml
 from infra_formula.daemon import flags, unit_files
-from infra_formula.errors import CommandFailed
+from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.monitoring import alertmanager, blackbox, scraping, vmalert
 
 REPO = Path(__file__).resolve().parents[2]
@@ -148,6 +148,66 @@ def test_amtool_accepts_what_we_make():
 def test_a_fault_is_named_and_amtool_quoted(changes, named):
     with pytest.raises(CommandFailed, match=f"^{named}: amtool refuses it: "):
         alert(**changes)
+
+
+NIGHTS = {"name": "nights", "time_intervals": [{"weekdays": ["saturday", "sunday"]}]}
+TEMPLATE = '{{ define "shop.title" }}{{ .CommonLabels.alertname }}{{ end }}\n'
+
+
+def test_amtool_accepts_intervals_templates_and_receivers_that_send_nothing():
+    alert(
+        receivers={"hook": {"webhook": {"url": "http://a/"}}, "null": {}},
+        routes=[
+            {"receiver": "hook", "continue": True, "mute_time_intervals": ["nights"]},
+            {"receiver": "null", "matchers": ['severity="none"']},
+        ],
+        time_intervals=[NIGHTS],
+        templates={"shop": TEMPLATE},
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"time_intervals": [NIGHTS, {"name": 1, "no": 2}]}, r"alertmanager_time_intervals\[1\]"),
+        ({"templates": {"good": TEMPLATE, "bad": "{{ end }}"}}, "alertmanager_templates.bad"),
+        ({"route": {"routes": [{"no": 1}]}}, "alertmanager_route"),
+        ({"tracing": {"no": 1}}, "alertmanager_tracing"),
+    ],
+)
+def test_a_fault_of_what_alertmanager_calls_so_is_named(changes, named):
+    with pytest.raises(CommandFailed, match=f"^{named}: amtool refuses it: "):
+        alert(**changes)
+
+
+@pytest.fixture
+def routed(tmp_path):
+    """Ask amtool where an alert goes."""
+    made = alertmanager.config({
+        **ALERT,
+        "receivers": {name: {"webhook": {"url": "http://a/"}} for name in ("hook", "shop", "log")},
+        "severities": {"CRIT": ["hook", "log"], "warning": "log"},
+        "routes": [{"receiver": "log", "matchers": ['cls="a \\"b"']}],
+        "route": {"routes": [{"receiver": "shop", "matchers": ["category=shop"]}]},
+    })  # fmt: skip
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(alertmanager.files(made)["alertmanager.yml"]["text"])
+    return lambda **labels: alertmanager.route(labels, str(path), programs.program("amtool"))
+
+
+def test_amtool_says_where_an_alert_goes(routed):
+    assert routed(severity="CRIT") == ["hook", "log"]
+    assert routed(severity="CRIT", category="shop") == ["shop"]
+    assert routed(cls='a "b', category="shop") == ["log"]
+    assert routed(severity="warning") == ["log"]
+    assert routed() == ["hook"]
+    with pytest.raises(InvalidInput, match="got the label '--help'"):
+        routed(**{"--help": "x"})
+
+
+def test_a_configuration_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(CommandFailed, match="amtool: "):
+        alertmanager.route({"a": "b"}, str(tmp_path / "none.yml"), programs.program("amtool"))
 
 
 def test_the_blackbox_exporter_accepts_our_modules_and_quotes_what_it_does_not():

@@ -79,7 +79,8 @@ def rules(here: Site) -> dict[str, Any]:
 
 def alertmanager(here: Site) -> dict[str, Any]:
     """Settings of Alertmanager."""
-    names = ("receivers", "severities", "routes", "route", "inhibit_rules", "global")
+    names = ["receivers", "severities", "routes", "route", "inhibit_rules", "global"]
+    names += ["time_intervals", "templates", "tracing"]
     return {name: here[f"alertmanager_{name}"] for name in names}
 
 
