@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "42d0762296ecf571a4125faa12eb312a70a614242c6b205139082b35d7522d42"
+DIGEST = "44c6a2a6738f9bb1f075b7d471aaf20ec740b10251f6d64fa3206b5af8bd4fba"

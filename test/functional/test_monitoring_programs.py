@@ -90,6 +90,24 @@ def test_a_bad_job_is_named_and_victoriametrics_quoted(victoriametrics, job):
         scrape(victoriametrics, custom)
 
 
+def test_options_that_make_victoriametrics_lenient_make_its_check_so(victoriametrics):
+    made = scraping.config([], VALUES, "10s", "8s", [{"job_name": "a", "targets": "a", "no": 1}])
+    with pytest.raises(CommandFailed, match="refuses"):
+        scraping.check(made, victoriametrics)
+    scraping.check(made, victoriametrics, None, ["-promscrape.config.strictParse=false"])
+
+
+def test_rules_are_checked_with_the_options_that_vmalert_runs_with(tmp_path):
+    rule = {"alert": "A", "expr": "up", "annotations": {"summary": '{{ template "shop" . }}'}}
+    text = yaml.safe_dump({"groups": [{"name": "g", "rules": [rule]}]})
+    made = {"site-mine.yml": {"text": text}}
+    daemon = {"program": programs.program("vmalert")}
+    with pytest.raises(CommandFailed, match=r"vmalert_rules\.mine"):
+        vmalert.check(made, daemon)
+    (tmp_path / "shop.tmpl").write_text('{{ define "shop" }}x{{ end }}')
+    vmalert.check(made, {**daemon, "options": f"-rule.templates={tmp_path}/*.tmpl"})
+
+
 def rules(minion, custom=None):
     settings = {"node_exporter_port": 9100, "vector_port": 9598, "portal_url": "http://i.pigsty",
                 "nodes": 1, "timeout_seconds": 8, "dashboards": True,

@@ -8,6 +8,7 @@ import programs
 import pytest
 from infra_formula.daemon import health, local_ports
 from infra_formula.errors import CommandFailed
+from infra_formula.parameters import site as site_rows
 from support.real_daemon import RealDaemon
 
 RULES = "groups: [{{name: shop, rules: [{{record: shop, expr: vector({})}}]}}]\n"
@@ -140,3 +141,15 @@ def test_rules_that_wait_for_their_group_are_loaded(site):
     for number in (1, 2):
         file.write_text(hourly.format(number))
         health.reload(running.daemon, 3.0)
+
+
+@pytest.mark.parametrize("rules", [0, 1])
+@pytest.mark.parametrize("release", programs.variants("vmalert").values())
+def test_a_vmalert_without_rules_is_unhealthy(monkeypatch, tmp_path, release, rules):
+    (tmp_path / "site.yml").write_text(RULES.format(1) if rules else "groups: []\n")
+    name, (program, _template, flags) = "vmalert", CASES["vmalert"]
+    row = next(row for found, row, _ in site_rows.daemon_rows() if found == name)
+    found = programs.program(program, release)
+    running = RealDaemon(monkeypatch, tmp_path, name, found, flags, expects=row["expects"])
+    assert health.health_problem(running.daemon) == ("" if rules else "it has loaded no rules")
+    running.stop()

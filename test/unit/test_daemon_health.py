@@ -59,6 +59,24 @@ def test_a_daemon_is_healthy_if_its_own_process_answers(machine, answers, proble
     assert health.health_problem(DAEMON) == problem
 
 
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ('{"data": {"groups": [{"name": "a"}]}}', ""),
+        ('{"data": {"groups": []}}', "it has loaded no rules"),
+        ('{"data": {"groups": null}}', "it has loaded no rules"),
+        ("{}", "it has loaded no rules"),
+        ("not found", "it has loaded no rules"),
+    ],
+)
+def test_a_daemon_that_loaded_nothing_of_what_it_is_there_for_is_unhealthy(
+    machine, answer, problem
+):
+    machine["request"].side_effect = [(200, ""), (200, answer)]
+    expects = {"path": "/api/v1/rules", "key": ["data", "groups"], "what": "rules"}
+    assert health.health_problem({**DAEMON, "expects": expects}) == problem
+
+
 def test_no_other_process_is_looked_at_if_the_daemon_itself_listens(machine):
     machine["listens"].return_value = True
     assert health.health_problem(DAEMON) == ""

@@ -51,6 +51,21 @@ def test_every_job_finds_its_targets_in_files():
         assert "when" not in job
 
 
+def test_a_password_of_the_sites_is_not_taken_for_a_parameter():
+    secret = "a${word}${blackbox_port}b"
+    logins = {
+        "basic_auth": {"username": secret, "password": secret},
+        "authorization": {"credentials": secret},
+        "oauth2": {"client_secret": secret, "endpoint_params": {"x": secret}},
+        "bearer_token": secret,
+        "headers": [f"X-Login: {secret}"],
+        "params": {"token": [secret]},
+        "consul_sd_configs": [{"token": secret, "basic_auth": {"password": secret}}],
+    }
+    made = jobs([{"job_name": "shop", **logins}])["shop"]
+    assert {key: made[key] for key in logins} == logins
+
+
 def test_every_job_in_which_minions_register_has_limits():
     custom = [
         {"job_name": "app", "targets": "app"},

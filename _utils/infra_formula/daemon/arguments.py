@@ -128,7 +128,7 @@ def _daemon(
     writable = row.get("writable_paths", [])
     other = name if writable else f"{name}_data"
     parameter = "infra_data" if "directory" in row else other
-    return {
+    daemon: Daemon = {
         "name": name,
         "title": row["title"],
         "unit": row["unit"],
@@ -151,6 +151,9 @@ def _daemon(
         "seconds": row.get("seconds", 30),
         "service": row.get("service", {}),
     }
+    if "expects" in row:
+        daemon["expects"] = row["expects"]
+    return daemon
 
 
 def _directories(here: Site, row: dict[str, Any]) -> list[str]:
@@ -172,5 +175,9 @@ def _flags(item: Any, values: dict[str, Any]) -> list[Flag]:
         }
         if "help" in entry:
             flag["help"] = entry["help"]
+        if "repeatable" in entry:
+            flag["repeatable"] = entry["repeatable"]
+        if "unless" in entry:
+            flag["unless"] = entry["unless"]
         flags.append(flag)
     return flags

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import time
 
 from infra_formula import systemd
 from infra_formula.daemon import checks, flags, local_ports
-from infra_formula.daemon.model import Daemon, Reload
+from infra_formula.daemon.model import Daemon, Expected, Reload
 from infra_formula.errors import CommandFailed
 from infra_formula.systemd import UnitState
 
@@ -81,12 +82,25 @@ def health_problem(daemon: Daemon, timeout: float = 3.0) -> str:
         return (
             f"{answer} from port {daemon['port']}{daemon['health']}; its unit is {state['state']}"
         )
+    if "expects" in daemon and not _has_loaded(daemon["port"], daemon["expects"]):
+        return f"it has loaded no {daemon['expects']['what']}"
     if local_ports.listens(state["pid"], daemon["port"]):
         return ""
     owners = local_ports.listeners(daemon["port"])
     if owners and state["pid"] not in owners and not systemd.has_process(daemon["unit"], owners):
         return f"another program answers on port {daemon['port']}"
     return ""
+
+
+def _has_loaded(port: int, expected: Expected) -> bool:
+    _code, body = local_ports.request(port, expected["path"])
+    try:
+        found = json.loads(body)
+        for key in expected["key"]:
+            found = found[key]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return bool(found)
 
 
 def port_problem(daemon: Daemon) -> str:

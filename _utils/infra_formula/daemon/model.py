@@ -14,9 +14,21 @@ class Flag(_Flag, total=False):
     """A flag: its ``text``, and the ``template`` that names its parameters.
 
     One with ``help`` is conditional, see :func:`infra_formula.daemon.flags.with_supported_flags`.
+    One that is ``repeatable`` stays beside an option of its name; one with ``unless`` is left out
+    if an option has one of these names.
     """
 
     help: str
+    repeatable: bool
+    unless: list[str]
+
+
+class Expected(TypedDict):
+    """What a daemon has to have loaded: a list in the JSON that a path of it answers."""
+
+    path: str
+    key: list[str]  # keys that lead to the list
+    what: str  # for errors
 
 
 class Reload(TypedDict, total=False):
@@ -36,7 +48,7 @@ class _Daemon(TypedDict):
     user: str
     program: str  # absolute path
     flags: list[Flag]
-    options: str  # the site's further flags, on one line
+    options: str | list[str]  # the site's further flags, on one line or one by one
     options_parameter: str
     version: str  # the flag that prints it
     port: int
@@ -55,8 +67,9 @@ class Daemon(_Daemon, total=False):
     """A daemon.
 
     With ``use_package_unit`` unit and flags are the package's, and the formula adds a drop-in.
-    ``seconds`` is how long a start may take.
+    ``seconds`` is how long a start may take. Without any of what it ``expects``, it is unhealthy.
     """
 
     use_package_unit: bool
     seconds: float
+    expects: Expected

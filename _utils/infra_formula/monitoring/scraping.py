@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from infra_formula import program_facts, templates
-from infra_formula.daemon import checks, local_ports
+from infra_formula.daemon import checks, flags, local_ports
 from infra_formula.daemon import configuration as daemon_configuration
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed, InvalidInput
@@ -21,6 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _INFRA_JOBS = ("infra", "probe")  # no minion registers targets of these
 _SAMPLE_LIMIT = "sample_limit"
 _LABEL_LIMIT = "label_limit"
+_CREDENTIAL = re.compile(r"auth|password|token|secret|credential|header|key", re.IGNORECASE)
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -58,7 +60,7 @@ def config(
 
 
 def _job(job: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    filled = {k: _fill(v, values) for k, v in job.items() if k not in ("targets", "when")}
+    filled = {k: v for k, v in _fill(job, values).items() if k not in ("targets", "when")}
     if isinstance(job.get("targets"), str):
         pattern = f"{_TARGETS}/{job['targets']}/*.yml"
         filled["file_sd_configs"] = [{"files": [pattern]}, *filled.get("file_sd_configs", [])]
@@ -70,8 +72,10 @@ def _job(job: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fill(value: Any, values: dict[str, Any]) -> Any:
+    """Fill in the parameters that a job names, but for its credentials."""
     if isinstance(value, dict):
-        return {k: _fill(v, values) for k, v in value.items()}
+        # A password may have ${word} in it, which is no parameter.
+        return {k: v if _CREDENTIAL.search(str(k)) else _fill(v, values) for k, v in value.items()}
     if isinstance(value, list):
         return [_fill(v, values) for v in value]
     if not isinstance(value, str):
@@ -204,7 +208,7 @@ def plan(
         rendered = files(configuration, targets)
         difference = daemon_configuration.compare("scrape", root, rendered, [CONFIGURATION])
     if CONFIGURATION in {*difference.create, *difference.change}:
-        check(configuration, daemon["program"], custom)
+        check(configuration, daemon["program"], custom, _parsing_options(daemon))
     return daemon_configuration.plan(
         difference,
         [daemon],
@@ -213,6 +217,15 @@ def plan(
         # It reads files of targets by itself.
         read_at_start=[CONFIGURATION],
     )
+
+
+def _parsing_options(daemon: Daemon) -> list[str]:
+    """The site's options that decide how VictoriaMetrics reads its configuration."""
+    return [
+        word
+        for word in flags.options_named(daemon["options"], "promscrape.config.")
+        if not word.lstrip("-").startswith("promscrape.config.dryRun")
+    ]
 
 
 def without_unknown_limits(
@@ -353,7 +366,10 @@ def _address_problems(path: str, targets: list[Any]) -> list[str]:
 
 
 def check(
-    configuration: dict[str, Any], program: str, custom: list[dict[str, Any]] | None = None
+    configuration: dict[str, Any],
+    program: str,
+    custom: list[dict[str, Any]] | None = None,
+    options: Sequence[str] = (),
 ) -> None:
     """Have VictoriaMetrics check a configuration. Nothing is checked if it is not installed yet.
 
@@ -363,15 +379,17 @@ def check(
         Absolute path of victoria-metrics.
     custom
         The site's own jobs, to name the one at fault.
+    options
+        Flags that decide how it reads a configuration, like ``-promscrape.config.strictParse``.
 
     Raises CommandFailed that names the parameter and quotes the program.
     """
-    refusal = _refusal(configuration, program)
+    refusal = _refusal(configuration, program, options)
     if refusal is None:
         return
     for index, job in enumerate(custom or []):
         alone = {**configuration, "scrape_configs": [_only(configuration, job["job_name"])]}
-        lines = _refusal(alone, program)
+        lines = _refusal(alone, program, options)
         if lines is not None:
             raise CommandFailed(
                 f"vmetrics_scrape_jobs[{index}] ({job['job_name']}): VictoriaMetrics refuses it: "
@@ -384,14 +402,18 @@ def _only(configuration: dict[str, Any], name: str) -> dict[str, Any]:
     return next(j for j in configuration["scrape_configs"] if j["job_name"] == name)
 
 
-def _refusal(configuration: dict[str, Any], program: str) -> str | None:
-    accepted, output = _dry_run(configuration, program)
+def _refusal(
+    configuration: dict[str, Any], program: str, options: Sequence[str] = ()
+) -> str | None:
+    accepted, output = _dry_run(configuration, program, options)
     return None if accepted else checks.extract_error_lines(output)
 
 
-def _dry_run(configuration: dict[str, Any], program: str) -> tuple[bool, str]:
+def _dry_run(
+    configuration: dict[str, Any], program: str, options: Sequence[str] = ()
+) -> tuple[bool, str]:
     """Whether VictoriaMetrics accepts a configuration, and what it says of one that it refuses."""
-    argv = [program, "-promscrape.config={path}", "-promscrape.config.dryRun"]
+    argv = [program, "-promscrape.config={path}", "-promscrape.config.dryRun", *options]
     succeeded, output = checks.run_check(argv, CONFIGURATION, _yaml(configuration))
     # Newer releases skip a job that they cannot parse, log it, and succeed.
     skipped = [line for line in output.splitlines() if "skipping `scrape_config`" in line]

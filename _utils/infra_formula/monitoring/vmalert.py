@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infra_formula import templates
-from infra_formula.daemon import checks, configuration, local_ports
+from infra_formula.daemon import checks, configuration, flags, local_ports
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset.contents import File
@@ -167,7 +167,8 @@ def check(rules: Mapping[str, File], daemon: Daemon) -> None:
     Raises CommandFailed that names the parameter or file and quotes vmalert.
     """
     for rel, file in rules.items():
-        argv = [daemon["program"], "-rule={path}", "-dryRun"]
+        options = flags.options_named(daemon.get("options", ""), "rule.", "external.")
+        argv = [daemon["program"], "-rule={path}", "-dryRun", *options]
         lines = checks.refusal(argv, rel, file["text"])
         if lines is not None:
             site = re.fullmatch(r"(logs/)?site-(.+)\.yml", rel)
