@@ -52,7 +52,7 @@ def test_every_job_finds_its_targets_in_files():
 
 
 def test_a_password_of_the_sites_is_not_taken_for_a_parameter():
-    secret = "a${word}${blackbox_port}b"
+    secret = "a${word}${blackbox_port}b"  # noqa: S105
     logins = {
         "basic_auth": {"username": secret, "password": secret},
         "authorization": {"credentials": secret},
