@@ -98,13 +98,13 @@ def test_options_that_make_victoriametrics_lenient_make_its_check_so(victoriamet
 
 
 def test_rules_are_checked_with_the_options_that_vmalert_runs_with():
-    rule = {"alert": "A", "expr": "up", "annotations": {"summary": "{{ nothing }}"}}
+    rule = {"alert": "A", "expr": "up", "annotations": {"summary": '{{ template "shop" . }}'}}
     text = yaml.safe_dump({"groups": [{"name": "g", "rules": [rule]}]})
     made = {"site-mine.yml": {"text": text}}
     daemon = {"program": programs.program("vmalert")}
-    with pytest.raises(CommandFailed, match=r"vmalert_rules\.mine"):
-        vmalert.check(made, daemon)
-    vmalert.check(made, {**daemon, "options": "-x=1 -rule.validateTemplates=false"})
+    vmalert.check(made, {**daemon, "options": "-remoteWrite.url=x -external.label=site=a"})
+    with pytest.raises(CommandFailed, match=r"vmalert_rules\.mine: vmalert refuses it: .*noSuch"):
+        vmalert.check(made, {**daemon, "options": "-rule.noSuch=1"})
 
 
 def rules(minion, custom=None):
