@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "44c6a2a6738f9bb1f075b7d471aaf20ec740b10251f6d64fa3206b5af8bd4fba"
+DIGEST = "063fe9b72f3084c5afd398e6d904b1cd351ebf37b0d4a318e20eafd3e9d0d983"
 
 
 def digest(cache):

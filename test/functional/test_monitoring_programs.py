@@ -282,6 +282,17 @@ def test_the_real_program_accepts_our_flags_and_refuses_another(daemons, name):
         flags.validate_flags({**daemon, "options": "--noSuchFlag=1"})
 
 
+@pytest.mark.parametrize("name", ["vmetrics", "vmalert", "alertmanager"])
+def test_the_real_program_accepts_the_flags_of_a_site_with_ipv6(modules, loaders, name):
+    hosts = {loaders.opts["id"]: {"infra_seq": 1, "ip": "2001:db8::10"},
+             "2001:db8::11": {"infra_seq": 2}}  # fmt: skip
+    pillar = {"infra_hosts": hosts, "infra_packaging": "distro", **WITHOUT_PACKAGE}
+    low = modules.state.show_low_sls("infra", pillar={"infra": pillar})
+    (daemon,) = [c["daemon"] for c in low if c.get("name") == name and c.get("fun") == "configured"]
+    assert "2001:db8" in str(daemon["flags"]) or name == "vmetrics"
+    flags.validate_flags({**daemon, "program": programs.program(REAL[name])})
+
+
 # The vendor's alone: real ones where they are given, elsewhere stand-ins that are as strict.
 VENDORS = {
     "vlogs": "victoria-logs",

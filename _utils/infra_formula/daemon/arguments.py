@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from infra_formula import addresses
 from infra_formula.daemon.model import Daemon, Flag
 from infra_formula.parameters import site
 from infra_formula.parameters.site import Site
@@ -27,8 +28,8 @@ def listen(here: Site) -> dict[str, str]:
 
 def closed_ports(here: Site) -> list[int]:
     """Ports of the INFRA node's daemons that only the node itself can connect to."""
-    addresses = listen(here)
-    return [here[row["port"]] for name, row, _ in site.daemon_rows() if addresses[name]]
+    bound = listen(here)
+    return [here[row["port"]] for name, row, _ in site.daemon_rows() if bound[name]]
 
 
 def is_active(here: Site, name: str) -> bool:
@@ -49,9 +50,9 @@ def metrics_ports(here: Site) -> dict[str, int]:
 def daemons(here: Site) -> dict[str, Daemon]:
     """Each daemon, enabled or not."""
     values = _values(here)
-    addresses = listen(here)
+    bound = listen(here)
     return {
-        name: _daemon(here, name, row, component, {**values, "infra_listen": addresses[name]})
+        name: _daemon(here, name, row, component, {**values, "infra_listen": bound[name]})
         for name, row, component in site.daemon_rows()
     }
 
@@ -103,14 +104,26 @@ def users(here: Site) -> list[str]:
     )
 
 
+def has_ipv6(here: Site) -> bool:
+    """Whether the site has IPv6 addresses: those of INFRA nodes, or of the targets in pillar.
+
+    The programs of VictoriaMetrics listen on IPv4 and connect over it only, unless they are told.
+    """
+    if any(map(addresses.is_ipv6, here.addresses)):
+        return True
+    entries = [entry for entries in here["vmetrics_targets"].values() for entry in entries]
+    return any("[" in str(target) for entry in entries for target in entry.get("targets", []))
+
+
 def _values(here: Site) -> dict[str, Any]:
     """What the flags of a row may name."""
-    peers = here.other_addresses
+    peers = [addresses.in_url(peer) for peer in here.other_addresses]
     distribution = here["infra_packaging"] == "distro"
     routed = here["alertmanager_enabled"] or distribution
     return {
         **here.parameters,
-        "address": here.address,
+        "address": addresses.in_url(here.address),
+        "ipv6": has_ipv6(here),
         "peers": peers,
         "alone": not peers,
         "clustered": bool(peers),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from infra_formula import addresses
 from infra_formula.daemon import arguments as daemon_arguments
 from infra_formula.data import load
 from infra_formula.parameters.site import Site
@@ -90,7 +91,7 @@ def vector(here: Site) -> dict[str, Any]:
     # VictoriaLogs of each INFRA node: directly, or through its portal.
     is_closed = daemon_arguments.listen(here)["vlogs"]
     place = f"{here['nginx_port']}/vlogs" if is_closed else here["vlogs_port"]
-    addresses = here.addresses if here["vlogs_enabled"] else []
+    receivers = here.addresses if here["vlogs_enabled"] else []
     sources = [name for name in ("nginx", "grafana") if node and name in here.enabled]
     return {
         "settings": {
@@ -105,7 +106,7 @@ def vector(here: Site) -> dict[str, Any]:
         "towards": here.addresses,
         "sources": ["node", *sources],
         "endpoints": here["vector_log_endpoint"],
-        "nodes": [f"{address}:{place}" for address in addresses],
+        "nodes": [f"{addresses.in_url(address)}:{place}" for address in receivers],
         "admin_ip": here["admin_ip"],
         "buffer": here["vector_buffer_size"],
     }

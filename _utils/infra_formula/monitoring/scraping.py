@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from infra_formula import program_facts, templates
+from infra_formula import addresses, program_facts, templates
 from infra_formula.daemon import checks, flags, local_ports
 from infra_formula.daemon import configuration as daemon_configuration
 from infra_formula.daemon.model import Daemon
@@ -118,10 +118,11 @@ def own_targets(
     own_probes: list[dict[str, Any]] = []
     for node in nodes:
         ip, seq = node["ip"], node["seq"]
+        host = addresses.in_url(ip)
         out[f"infra/infra-{seq}.yml"] = [
             {
                 "labels": {"ip": ip, "ins": f"{name}-{seq}", "cls": name},
-                "targets": [f"{'127.0.0.1' if port in settings['closed_ports'] else ip}:{port}"],
+                "targets": [f"{'127.0.0.1' if port in settings['closed_ports'] else host}:{port}"],
             }
             for name, port in components.items()
             if port is not None
@@ -130,18 +131,18 @@ def own_targets(
             scheme, port = ("https", "https_port") if served["tls"] else ("http", "http_port")
             labels = _probe_labels(node, "portal", "http_portal")
             labels |= {"hostname": served["name"], "entry": served["entry"]}
-            url = f"{scheme}://{ip}:{settings[port]}/"
+            url = f"{scheme}://{host}:{settings[port]}/"
             own_probes.append({"labels": labels, "targets": [url]})
         if settings["dns"]:
             own_probes += [
                 {
                     "labels": _probe_labels(node, "dns", f"dns_{transport}"),
-                    "targets": [f"{ip}:{settings['dns_port']}"],
+                    "targets": [f"{host}:{settings['dns_port']}"],
                 }
                 for transport in ("udp", "tcp")
             ]
         if settings["repo"]:
-            url = f"http://{ip}:{settings['http_port']}{settings['repo']}"
+            url = f"http://{host}:{settings['http_port']}{settings['repo']}"
             labels = _probe_labels(node, "repo", "http_2xx")
             own_probes.append({"labels": labels, "targets": [url]})
     if settings["blackbox"] and own_probes:

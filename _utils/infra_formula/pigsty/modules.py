@@ -14,6 +14,8 @@ import ipaddress
 import re
 from typing import Any
 
+from infra_formula import addresses
+
 _PGSQL = (
     ("pg_exporter", 9630),
     ("pgbouncer_exporter", 9631),
@@ -197,7 +199,7 @@ def _redis(variables: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "targets": [f"redis://{variables['ip']}:{port}"],
+            "targets": [f"redis://{addresses.in_url(variables['ip'])}:{port}"],
             "labels": {"cls": cluster, "ins": f"{cluster}-{node}-{port}", "ip": variables["ip"]},
         }
         for port in instances

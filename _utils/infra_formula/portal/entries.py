@@ -10,6 +10,7 @@ import posixpath
 import re
 from typing import Any
 
+from infra_formula import addresses
 from infra_formula.parameters import schema
 from infra_formula.portal import hosts
 
@@ -111,6 +112,7 @@ def expand(entry: Any, admin_ip: str) -> Any:
         return entry
     entry = dict(entry)
     value = entry.get("endpoint")
+    admin_ip = addresses.in_url(admin_ip)
     if isinstance(value, str):
         entry["endpoint"] = value.replace("${admin_ip}", admin_ip)
     elif isinstance(value, list):
