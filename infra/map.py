@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "063fe9b72f3084c5afd398e6d904b1cd351ebf37b0d4a318e20eafd3e9d0d983"
+DIGEST = "2eb04a902cafc52f5afcfda1b612ac7c4c658a71b997eb56a09fbfffbec56414"
 
 
 def digest(cache):

@@ -22,6 +22,7 @@ infra-vmalert-rules-managed:
     - settings: {{ yaml(arguments.rules) }}
     - custom: {{ yaml(infra.vmalert_rules) }}
     - logs: {{ yaml(infra.vmalert_logs_rules) }}
+    - overrides: {{ yaml(infra.vmalert_rule_overrides) }}
     - require:
       - infra_daemon: infra-vmalert-package-installed
 {% for name in evaluators %}
