@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "2eb04a902cafc52f5afcfda1b612ac7c4c658a71b997eb56a09fbfffbec56414"
+DIGEST = "435b3b28dcacea71bf042fa895bb5734105dc6b9642cbcb8a7a17d4f4d848e7e"
 
 
 def digest(cache):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "2eb04a902cafc52f5afcfda1b612ac7c4c658a71b997eb56a09fbfffbec56414"
+DIGEST = "435b3b28dcacea71bf042fa895bb5734105dc6b9642cbcb8a7a17d4f4d848e7e"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra_formula import addresses
+from infra_formula.daemon import flags
 from infra_formula.daemon.model import Daemon, Flag
 from infra_formula.parameters import site
 from infra_formula.parameters.site import Site
@@ -36,6 +37,22 @@ def is_active(here: Site, name: str) -> bool:
     """Whether a daemon runs, by the parameters, on the machines of its role."""
     row, component = next((row, part) for n, row, part in site.daemon_rows() if n == name)
     return bool(here[component["switch"]] and ("needs" not in row or here[row["needs"]]))
+
+
+def tls_daemons(here: Site) -> list[str]:
+    """Daemons whose options give them a certificate, so that they are asked over HTTPS."""
+    return [
+        name
+        for name, row, _component in site.daemon_rows()
+        if "options" in row and flags.has_tls(here[row["options"]])
+    ]
+
+
+def tls_targets(here: Site) -> list[str]:
+    """Scrape targets of this INFRA node that are asked over HTTPS."""
+    encrypted = tls_daemons(here)
+    rows = site.daemon_rows()
+    return [row.get("instance", name) for name, row, _component in rows if name in encrypted]
 
 
 def metrics_ports(here: Site) -> dict[str, int]:
@@ -180,7 +197,7 @@ def _flags(item: Any, values: dict[str, Any]) -> list[Flag]:
     entry = item if isinstance(item, dict) else {"flag": item}
     if "when" in entry and not values[entry["when"]]:
         return []
-    flags: list[Flag] = []
+    found: list[Flag] = []
     for each in values[entry["each"]] if "each" in entry else [None]:
         flag: Flag = {
             "text": entry["flag"].format(**{**values, "each": each}),
@@ -192,5 +209,5 @@ def _flags(item: Any, values: dict[str, Any]) -> list[Flag]:
             flag["repeatable"] = entry["repeatable"]
         if "unless" in entry:
             flag["unless"] = entry["unless"]
-        flags.append(flag)
-    return flags
+        found.append(flag)
+    return found

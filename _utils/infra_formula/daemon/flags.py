@@ -66,6 +66,14 @@ def options_named(options: str | list[str], *prefixes: str) -> list[str]:
     return found
 
 
+def has_tls(options: str | list[str]) -> bool:
+    """Whether options give a program a certificate, by the flag of exporters or VictoriaMetrics."""
+    if options_problem(options):
+        return False
+    given = {_name(word): word.partition("=")[2] for word in words(options) if word[:1] == "-"}
+    return "web.config.file" in given or given.get("tls") in ("", "true")
+
+
 def _name(flag: str) -> str:
     return flag.lstrip("-").split("=", 1)[0] if flag.startswith("-") else ""
 

@@ -77,7 +77,7 @@ def health_problem(daemon: Daemon, timeout: float = 3.0) -> str:
     if not state["active"] or not state["pid"]:
         return f"its unit is {state['state']}"
     code, _body = local_ports.request(daemon["port"], daemon["health"], timeout)
-    if code != 200:
+    if code not in (200, 401):  # 401: the site asks for a login
         answer = "no answer" if code is None else f"HTTP {code}"
         return (
             f"{answer} from port {daemon['port']}{daemon['health']}; its unit is {state['state']}"

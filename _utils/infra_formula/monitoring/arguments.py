@@ -6,6 +6,7 @@ from typing import Any
 
 from infra_formula import addresses
 from infra_formula.daemon import arguments as daemon_arguments
+from infra_formula.daemon import flags
 from infra_formula.data import load
 from infra_formula.parameters.site import Site
 from infra_formula.portal import arguments as portal_arguments
@@ -30,6 +31,7 @@ def infra_targets(here: Site) -> dict[str, Any]:
             "dns_port": here["dns_port"],
             "repo": f"/{here['repo_name']}/repo_complete" if in_portal else None,
             "blackbox": "blackbox" in enabled,
+            "tls": daemon_arguments.tls_targets(here),
         },
     }
 
@@ -41,7 +43,12 @@ def scraping(here: Site) -> dict[str, Any]:
     values = {key: here[key] for key in (*keys, "redis_exporter_port", *limits)}
     return {
         "jobs": load("scrape_jobs"),
-        "values": {**values, "minio_scheme": "https" if here["minio_https"] else "http"},
+        "values": {
+            **values,
+            "minio_scheme": "https" if here["minio_https"] else "http",
+            "tls": _encrypted(here),
+            "exporter_tls_config": here["exporter_tls_config"] or {"ca_file": "/etc/pki/ca.crt"},
+        },
         "interval": here["vmetrics_scrape_interval"],
         "timeout": here["vmetrics_scrape_timeout"],
         "own": infra_targets(here),
@@ -49,6 +56,16 @@ def scraping(here: Site) -> dict[str, Any]:
         "targets": here["vmetrics_targets"],
         "probes": here["blackbox_targets"],
     }
+
+
+def _encrypted(here: Site) -> list[str]:
+    """Jobs with a target that is asked over HTTPS, and ``blackbox`` if the exporter is."""
+    found = ["infra"] if daemon_arguments.tls_targets(here) else []
+    options = [here["node_exporter_options"]]
+    options += [node.get("node_exporter_options", "") for node in here["nodes"].values()]
+    if any(map(flags.has_tls, options)):
+        found.append("node")
+    return found + (["blackbox"] if "blackbox" in daemon_arguments.tls_daemons(here) else [])
 
 
 def target_directories(here: Site) -> list[str]:

@@ -51,7 +51,8 @@ def config(
 
     Raises InvalidInput if a job names a value that is missing.
     """
-    by_name = {job["job_name"]: job for job in jobs if "when" not in job or values[job["when"]]}
+    enabled = [job for job in jobs if "when" not in job or values[job["when"]]]
+    by_name = {job["job_name"]: _with_tls(job, values) for job in enabled}
     by_name.update({job["job_name"]: job for job in custom or []})
     return {
         "global": {"scrape_interval": interval, "scrape_timeout": timeout},
@@ -69,6 +70,17 @@ def _job(job: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
                 if values[f"register_{limit}"]:
                     filled.setdefault(limit, values[f"register_{limit}"])
     return filled
+
+
+def _with_tls(job: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """A job of the formula, able to ask those of its targets that have a certificate."""
+    encrypted = values.get("tls", [])
+    if job["job_name"] in encrypted:
+        # Each target says in its label __scheme__ whether it is asked over HTTPS.
+        return {**job, "tls_config": values["exporter_tls_config"]}
+    if "blackbox" in encrypted and job.get("metrics_path") == "/probe":
+        return {**job, "scheme": "https", "tls_config": values["exporter_tls_config"]}
+    return job
 
 
 def _fill(value: Any, values: dict[str, Any]) -> Any:
@@ -121,7 +133,12 @@ def own_targets(
         host = addresses.in_url(ip)
         out[f"infra/infra-{seq}.yml"] = [
             {
-                "labels": {"ip": ip, "ins": f"{name}-{seq}", "cls": name},
+                "labels": {
+                    "ip": ip,
+                    "ins": f"{name}-{seq}",
+                    "cls": name,
+                    **({"__scheme__": "https"} if name in settings.get("tls", []) else {}),
+                },
                 "targets": [f"{'127.0.0.1' if port in settings['closed_ports'] else host}:{port}"],
             }
             for name, port in components.items()

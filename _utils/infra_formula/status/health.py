@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from infra_formula.daemon import local_ports
 from infra_formula.dns import client, records
 from infra_formula.errors import CommandFailed
 from infra_formula.ntp import chrony
@@ -54,15 +54,11 @@ def _check_dns(port: int) -> str:
 
 
 def _check_http(port: int, path: str) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
-    try:
-        # The portal leaves requests with this name out of its access log.
-        connection.request("GET", path, headers={"User-Agent": "infra-formula"})
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as err:
-        raise CommandFailed(f"port {port}: {err}") from err
-    finally:
-        connection.close()
+    # The portal leaves requests with this name out of its access log.
+    headers = {"User-Agent": "infra-formula"}
+    status, answer = local_ports.request(port, path, headers=headers)
+    if status is None:
+        raise CommandFailed(f"port {port}: {answer}")
     if status not in (200, 204, 301, 302, 401):
         raise CommandFailed(f"port {port}: {path} answers {status}")
     return f"{path} answers {status}"
