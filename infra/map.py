@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "435b3b28dcacea71bf042fa895bb5734105dc6b9642cbcb8a7a17d4f4d848e7e"
+DIGEST = "ba6ca84ba6dd410f80ba8066064563df16665b094956044d601b98dd9dca2a82"
 
 
 def digest(cache):

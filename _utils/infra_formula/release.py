@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "435b3b28dcacea71bf042fa895bb5734105dc6b9642cbcb8a7a17d4f4d848e7e"
+DIGEST = "ba6ca84ba6dd410f80ba8066064563df16665b094956044d601b98dd9dca2a82"

@@ -90,6 +90,45 @@ def test_a_bad_job_is_named_and_victoriametrics_quoted(victoriametrics, job):
         scrape(victoriametrics, custom)
 
 
+def test_victoriametrics_and_vmalert_accept_the_labels_of_a_site(victoriametrics):
+    labels = {"site": "berlin", "rack": 7}
+    made = scraping.config([], VALUES, "10s", "8s", [{"job_name": "a", "targets": "a"}], labels)
+    assert made["global"]["external_labels"] == {"site": "berlin", "rack": "7"}
+    scraping.check(made, victoriametrics)
+
+
+PASTED = {
+    "http_2xx_oauth": {
+        "prober": "http", "timeout": "5s",
+        "http": {"method": "GET", "preferred_ip_protocol": "ip6", "ip_protocol_fallback": False,
+                 "oauth2": {"client_id": "a", "client_secret": "b", "token_url": "https://a/t"},
+                 "fail_if_body_matches_regexp": ["Could not connect"]},
+    },
+    "grpc_tls": {"prober": "grpc", "grpc": {"service": "shop", "tls": True}},
+    "dns_mx": {
+        "prober": "dns",
+        "dns": {"query_name": "example.com", "query_type": "MX", "valid_rcodes": ["NOERROR"],
+                "validate_answer_rrs": {"fail_if_not_matches_regexp": ["mail"]}},
+    },
+    "pop3s": {
+        "prober": "tcp",
+        "tcp": {"query_response": [{"expect": "^+OK"}], "tls": True,
+                "tls_config": {"insecure_skip_verify": False}},
+    },
+    "icmp_ttl5": {"prober": "icmp", "timeout": "5s", "icmp": {"ttl": 5}},
+}  # fmt: skip
+"""Modules of the shapes of the exporter's own example.yml."""
+
+
+@pytest.mark.parametrize("protocol", ["ip4", "ip6"])
+def test_modules_as_they_are_published_are_accepted(protocol):
+    settings = {"ca_bundle": "/etc/ssl/certs/ca-certificates.crt", "dns_name": "i.pigsty",
+                "ip_protocol": protocol}  # fmt: skip
+    made = blackbox.modules(settings, PASTED)
+    assert made["modules"]["http_2xx"]["http"]["preferred_ip_protocol"] == protocol
+    blackbox.check(made, programs.program("blackbox_exporter"), PASTED)
+
+
 def test_options_that_make_victoriametrics_lenient_make_its_check_so(victoriametrics):
     made = scraping.config([], VALUES, "10s", "8s", [{"job_name": "a", "targets": "a", "no": 1}])
     with pytest.raises(CommandFailed, match="refuses"):

@@ -142,6 +142,7 @@ def _values(here: Site) -> dict[str, Any]:
         "address": addresses.in_url(here.address),
         "ipv6": has_ipv6(here),
         "peers": peers,
+        "external_labels": [f"{k}={v}" for k, v in here["vmetrics_external_labels"].items()],
         "alone": not peers,
         "clustered": bool(peers),
         "portal_url": here.portal_url,

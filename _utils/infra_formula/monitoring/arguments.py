@@ -52,6 +52,7 @@ def scraping(here: Site) -> dict[str, Any]:
         "interval": here["vmetrics_scrape_interval"],
         "timeout": here["vmetrics_scrape_timeout"],
         "own": infra_targets(here),
+        "external_labels": here["vmetrics_external_labels"],
         "custom": here["vmetrics_scrape_jobs"],
         "targets": here["vmetrics_targets"],
         "probes": here["blackbox_targets"],
@@ -78,7 +79,8 @@ def blackbox(here: Site) -> dict[str, Any]:
     """Settings of the blackbox exporter's modules; the DNS probe queries the first record."""
     record = str(next(iter(here["dns_records"]), "")).split()
     name = record[1] if len(record) > 1 else here.domain
-    return {"ca_bundle": here["ca_bundle"], "dns_name": name}
+    protocol = here["blackbox_ip_protocol"]
+    return {"ca_bundle": here["ca_bundle"], "dns_name": name, "ip_protocol": protocol}
 
 
 def rules(here: Site) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def config(
     interval: str,
     timeout: str,
     custom: list[dict[str, Any]] | None = None,
+    external_labels: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Make the scrape configuration.
 
@@ -48,14 +49,21 @@ def config(
     custom
         The value of ``vmetrics_scrape_jobs``. One with the name of a job of the formula replaces
         it; ``targets`` in one becomes its file discovery.
+    external_labels
+        Labels of every series.
 
     Raises InvalidInput if a job names a value that is missing.
     """
     enabled = [job for job in jobs if "when" not in job or values[job["when"]]]
     by_name = {job["job_name"]: _with_tls(job, values) for job in enabled}
     by_name.update({job["job_name"]: job for job in custom or []})
+    labels = {name: str(value) for name, value in (external_labels or {}).items()}
     return {
-        "global": {"scrape_interval": interval, "scrape_timeout": timeout},
+        "global": {
+            "scrape_interval": interval,
+            "scrape_timeout": timeout,
+            **({"external_labels": labels} if labels else {}),
+        },
         "scrape_configs": [_job(job, values) for job in by_name.values()],
     }
 
@@ -321,6 +329,8 @@ def problems(parameters: dict[str, Any], known: list[str] | None = None) -> list
             )
             errors += _label_problems(f"blackbox_targets.{module}[{index}]", labels)
     errors += probes.problems(parameters)
+    external = parameters.get("vmetrics_external_labels") or {}
+    errors += _label_problems("vmetrics_external_labels", external)
     interval, timeout = (
         _seconds(parameters.get(f"vmetrics_scrape_{what}", default))
         for what, default in (("interval", "10s"), ("timeout", "8s"))
