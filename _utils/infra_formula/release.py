@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "ba6ca84ba6dd410f80ba8066064563df16665b094956044d601b98dd9dca2a82"
+DIGEST = "6b3b93e02fbeee662d53ba9b0ca865b22d43dd7639e865e5c5cdef5b88651707"

@@ -59,7 +59,7 @@ class RealDaemon:
         double(monkeypatch, systemd, "unit_state", side_effect=self._unit_state)
         self._read = 0
         deadline = time.monotonic() + 60
-        while local_ports.request(self.port, row["health"])[0] != 200:
+        while local_ports.request(self.port, self.daemon["health"])[0] != 200:
             if time.monotonic() > deadline or self.process.poll() is not None:
                 raise RuntimeError(self.path.read_text())
             time.sleep(0.05)

@@ -7,7 +7,7 @@ from typing import Any
 from infra_formula import addresses
 from infra_formula.daemon import flags
 from infra_formula.daemon.model import Daemon, Flag
-from infra_formula.parameters import site
+from infra_formula.parameters import elsewhere, site
 from infra_formula.parameters.site import Site
 
 _LOOPBACK = "127.0.0.1"
@@ -36,7 +36,11 @@ def closed_ports(here: Site) -> list[int]:
 def is_active(here: Site, name: str) -> bool:
     """Whether a daemon runs, by the parameters, on the machines of its role."""
     row, component = next((row, part) for n, row, part in site.daemon_rows() if n == name)
-    return bool(here[component["switch"]] and ("needs" not in row or here[row["needs"]]))
+    needed = row.get("needs", component["switch"])
+    available = here[needed] or (
+        needed == "vlogs_enabled" and elsewhere.is_available(here, "vlogs")
+    )
+    return bool(here[component["switch"]] and available)
 
 
 def tls_daemons(here: Site) -> list[str]:
@@ -69,7 +73,13 @@ def daemons(here: Site) -> dict[str, Daemon]:
     values = _values(here)
     bound = listen(here)
     return {
-        name: _daemon(here, name, row, component, {**values, "infra_listen": bound[name]})
+        name: _daemon(
+            here,
+            name,
+            row,
+            component,
+            {**values, **_own_values(here, name), "infra_listen": bound[name]},
+        )
         for name, row, component in site.daemon_rows()
     }
 
@@ -121,6 +131,21 @@ def users(here: Site) -> list[str]:
     )
 
 
+def _own_values(here: Site, name: str) -> dict[str, Any]:
+    """What a flag's name stands for in one daemon alone."""
+    url = elsewhere.url(here, "vlogs")
+    if name == "vmalert_logs" and url:
+        return {"portal_url": url, "log_link": _LOG_LINK.removeprefix("vlogs/")}
+    return {}
+
+
+def _alertmanagers(here: Site, peers: list[str]) -> list[str]:
+    """URLs of the Alertmanagers that alerts are sent to."""
+    if here["alertmanager_enabled"]:
+        return [f"http://{host}:{here['alertmanager_port']}" for host in (_LOOPBACK, *peers)]
+    return elsewhere.urls(here, "alertmanager")
+
+
 def has_ipv6(here: Site) -> bool:
     """Whether the site has IPv6 addresses: those of INFRA nodes, or of the targets in pillar.
 
@@ -135,8 +160,10 @@ def has_ipv6(here: Site) -> bool:
 def _values(here: Site) -> dict[str, Any]:
     """What the flags of a row may name."""
     peers = [addresses.in_url(peer) for peer in here.other_addresses]
-    distribution = here["infra_packaging"] == "distro"
-    routed = here["alertmanager_enabled"] or distribution
+    alertmanagers = _alertmanagers(here, peers)
+    # Debian's vmalert has no -notifier.blackhole: nothing listens there.
+    if not alertmanagers and here["infra_packaging"] == "distro":
+        alertmanagers = [f"http://{_LOOPBACK}:{here['alertmanager_port']}"]
     return {
         **here.parameters,
         "address": addresses.in_url(here.address),
@@ -147,8 +174,11 @@ def _values(here: Site) -> dict[str, Any]:
         "clustered": bool(peers),
         "portal_url": here.portal_url,
         "log_link": _LOG_LINK,
-        "alertmanagers": [_LOOPBACK, *peers] if routed else [],
-        "blackhole": not routed,
+        "alertmanagers": alertmanagers,
+        "blackhole": not alertmanagers,
+        "vmetrics_url": elsewhere.url(here, "vmetrics")
+        or f"http://{_LOOPBACK}:{here['vmetrics_port']}",
+        "vlogs_url": elsewhere.url(here, "vlogs") or f"http://{_LOOPBACK}:{here['vlogs_port']}",
     }
 
 

@@ -8,6 +8,8 @@ from infra_formula import addresses
 from infra_formula.daemon import arguments as daemon_arguments
 from infra_formula.daemon import flags
 from infra_formula.data import load
+from infra_formula.logs.vector import INSERT
+from infra_formula.parameters import elsewhere
 from infra_formula.parameters.site import Site
 from infra_formula.portal import arguments as portal_arguments
 from infra_formula.registration import arguments as registration_arguments
@@ -86,13 +88,15 @@ def blackbox(here: Site) -> dict[str, Any]:
 def rules(here: Site) -> dict[str, Any]:
     """Settings of the rules."""
     timeout = str(here["vmetrics_scrape_timeout"])
+    grafana = elsewhere.url(here, "grafana")
     ports = ("node_exporter_port", "vector_port", "alertmanager_cluster_port")
     return {
         "portal_url": here.portal_url,
         "nodes": len(here.infra_nodes),
         "timeout_seconds": int(timeout[:-1]) * _SECONDS.get(timeout[-1], 1),
-        "logs": here["vlogs_enabled"],
-        "dashboards": here["grafana_enabled"] and here["nginx_enabled"],
+        "logs": elsewhere.is_available(here, "vlogs"),
+        "dashboards": (here["grafana_enabled"] and here["nginx_enabled"]) or bool(grafana),
+        **({"grafana_url": grafana} if grafana else {}),
         **{port: here[port] for port in ports},
     }
 
@@ -124,11 +128,18 @@ def vector(here: Site) -> dict[str, Any]:
         },
         "towards": here.addresses,
         "sources": ["node", *sources],
-        "endpoints": here["vector_log_endpoint"],
+        "endpoints": _log_endpoints(here),
         "nodes": [f"{addresses.in_url(address)}:{place}" for address in receivers],
         "admin_ip": here["admin_ip"],
         "buffer": here["vector_buffer_size"],
     }
+
+
+def _log_endpoints(here: Site) -> list[str]:
+    """The value of ``vector_log_endpoint``, with the VictoriaLogs that the site has elsewhere."""
+    url = elsewhere.url(here, "vlogs")
+    given = [*here["vector_log_endpoint"]]
+    return [url + INSERT if url and one == "infra" else one for one in given]
 
 
 def by_number(here: Site) -> list[dict[str, Any]]:

@@ -142,8 +142,12 @@ def problems(parameters: dict[str, Any]) -> list[str]:
                 ):
                     errors.append(f"{path}[{index}]: expected a group with name and rules")
     errors += rule_overrides.problems(parameters.get("vmalert_rule_overrides") or {})
-    if parameters.get("vmalert_enabled", True) and parameters.get("vmetrics_enabled") is False:
-        errors.append("vmalert_enabled: expected false, because vmetrics_enabled is false")
+    stored = parameters.get("vmetrics_enabled", True) or parameters.get("vmetrics_url")
+    if parameters.get("vmalert_enabled", True) and not stored:
+        errors.append(
+            "vmalert_enabled: expected false, because vmetrics_enabled is false and there is no "
+            "vmetrics_url"
+        )
     return errors
 
 
