@@ -52,9 +52,19 @@ def managed(
     """
 
     def compare() -> Plan:
-        configuration = scraping.config(jobs, values, interval, timeout, custom, external_labels)
-        rows = {**scraping.own_targets(**own), **scraping.pillar_targets(targets, probes)}
-        return scraping.plan(name, daemon, configuration, rows, custom)
+        return scraping.plan_of(
+            name,
+            daemon,
+            jobs=jobs,
+            values=values,
+            interval=interval,
+            timeout=timeout,
+            own=own,
+            custom=custom,
+            targets=targets,
+            probes=probes,
+            external_labels=external_labels,
+        )
 
     return converge(name, __opts__["test"], compare)
 

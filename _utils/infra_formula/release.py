@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "6b3b93e02fbeee662d53ba9b0ca865b22d43dd7639e865e5c5cdef5b88651707"
+DIGEST = "ed27e6de2c2c1f2a371b062924c53803f6e19733ad2315e41316a807133bd2bc"

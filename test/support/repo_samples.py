@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -110,10 +111,20 @@ class Key:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-def apt_upstream(root, key, suite="stable", fields=(), moment=None):
-    """Index and sign a folder with packages as an apt repository."""
+def apt_upstream(root, key, suite="stable", fields=(), moment=None, hashes=None, release="SHA256"):
+    """Index and sign a folder with packages as an apt repository.
+
+    hashes
+        Checksums that its packages have in the index, e.g. ``["SHA512"]``; all that apt writes if
+        None.
+    release
+        Checksum that its indexes have in the Release file.
+    """
     root = Path(root)
     text = run("apt-ftparchive", "packages", "pool", cwd=root)
+    for name in {"MD5sum", "SHA1", "SHA256", "SHA512"} - set(hashes or []):
+        if hashes is not None:
+            text = re.sub(rf"(?m)^{name}: .*\n", "", text)
     sums = []
     for arch in ("amd64", "arm64"):
         folder = root / "dists" / suite / "main" / f"binary-{arch}"
@@ -126,21 +137,22 @@ def apt_upstream(root, key, suite="stable", fields=(), moment=None):
         raw = "\n\n".join(own).encode() + b"\n"
         for name, data in (("Packages", raw), ("Packages.gz", gzip.compress(raw))):
             (folder / name).write_bytes(data)
-            digest = hashlib.sha256(data).hexdigest()
+            digest = hashlib.new(release.lower(), data).hexdigest()
             sums.append(f" {digest} {len(data)} main/binary-{arch}/{name}")
+    kind = release
     release = root / "dists" / suite / "Release"
     date = time.strftime("%a, %d %b %Y %H:%M:%S UTC", time.gmtime(moment))
     head = [f"Suite: {suite}", f"Codename: {suite}", f"Date: {date}",
             "Architectures: amd64 arm64", "Components: main", *fields]  # fmt: skip
-    release.write_text("\n".join([*head, "SHA256:", *sums]) + "\n")
+    release.write_text("\n".join([*head, f"{kind}:", *sums]) + "\n")
     key.clear(release, root / "dists" / suite / "InRelease")
     key.detach(release, root / "dists" / suite / "Release.gpg")
     return root
 
 
-def yum_upstream(root, key=None):
+def yum_upstream(root, key=None, checksum="sha256"):
     """Index a folder with rpms; sign its index, where there is a key."""
-    run("createrepo_c", "--quiet", "--no-database", root)
+    run("createrepo_c", "--quiet", "--no-database", f"--checksum={checksum}", root)
     if key:
         repomd = Path(root, "repodata", "repomd.xml")
         key.detach(repomd, f"{repomd}.asc")

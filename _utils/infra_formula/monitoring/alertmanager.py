@@ -15,7 +15,7 @@ from typing import Any
 from infra_formula import process, redaction, templates
 from infra_formula.daemon import checks, configuration, local_ports
 from infra_formula.daemon.model import Daemon
-from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.errors import CommandFailed, InvalidInput, Refused
 from infra_formula.fileset.contents import MANAGED_BY, File
 from infra_formula.minion import Minion
 from infra_formula.state import Plan
@@ -276,7 +276,7 @@ def check(settings: dict[str, Any], amtool: str = "amtool") -> None:
     settings
         See :func:`config`.
 
-    Raises CommandFailed that names the parameter and quotes the tool, without secrets.
+    Raises Refused that names the parameter and quotes the tool, without secrets.
     """
     texts = settings.get("templates") or {}
     fault = _refusal(config(settings), amtool, texts)
@@ -286,8 +286,8 @@ def check(settings: dict[str, Any], amtool: str = "amtool") -> None:
         for name in texts:
             alone = {name: texts[name]}
             if _refusal(config({**settings, "templates": alone}), amtool, alone) is not None:
-                raise CommandFailed(f"alertmanager_templates.{name}: {fault}")
-        raise CommandFailed(f"alertmanager_templates: {fault}")
+                raise Refused(f"alertmanager_templates.{name}: {fault}")
+        raise Refused(f"alertmanager_templates: {fault}")
     settings = {**settings, "templates": {}}
     # The parameter at fault is the one without which the configuration is accepted.
     empty: dict[str, Any] = {
@@ -301,12 +301,12 @@ def check(settings: dict[str, Any], amtool: str = "amtool") -> None:
     }
     for name, nothing in empty.items():
         if settings.get(name) and _refusal(config({**settings, name: nothing}), amtool) is None:
-            raise CommandFailed(f"alertmanager_{name}{_index(settings, name, amtool)}: {fault}")
+            raise Refused(f"alertmanager_{name}{_index(settings, name, amtool)}: {fault}")
     for name, used in settings["receivers"].items():
         alone = {**settings, **empty, "global": settings["global"], "receivers": {name: used}}
         if _refusal(config(alone), amtool) is not None:
-            raise CommandFailed(f"alertmanager_receivers.{name}: {fault}")
-    raise CommandFailed(f"alertmanager: {fault}")
+            raise Refused(f"alertmanager_receivers.{name}: {fault}")
+    raise Refused(f"alertmanager: {fault}")
 
 
 def _index(settings: dict[str, Any], name: str, amtool: str) -> str:

@@ -16,7 +16,7 @@ import yaml
 from infra_formula import templates
 from infra_formula.daemon import checks, configuration, flags, local_ports
 from infra_formula.daemon.model import Daemon
-from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.errors import CommandFailed, InvalidInput, Refused
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
 from infra_formula.monitoring import rule_overrides
@@ -216,7 +216,7 @@ def check(rules: Mapping[str, File], daemon: Daemon) -> None:
     daemon
         vmalert.
 
-    Raises CommandFailed that names the parameter or file and quotes vmalert.
+    Raises Refused that names the parameter or file and quotes vmalert.
     """
     for rel, file in rules.items():
         options = flags.options_named(daemon.get("options", ""), "rule.", "external.")
@@ -226,7 +226,7 @@ def check(rules: Mapping[str, File], daemon: Daemon) -> None:
             site = re.fullmatch(r"(logs/)?site-(.+)\.yml", rel)
             parameter = "vmalert_logs_rules" if site and site[1] else "vmalert_rules"
             where = f"{parameter}.{site[2]}" if site else f"rules/{rel}"
-            raise CommandFailed(f"{where}: vmalert refuses it: {lines}")
+            raise Refused(f"{where}: vmalert refuses it: {lines}")
 
 
 def firing(port: int = 8880) -> list[dict[str, Any]]:

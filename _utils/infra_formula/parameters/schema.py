@@ -6,10 +6,10 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
     ``bool``, ``int``, ``string``, ``line`` (a string of one line), ``text`` (several lines),
     ``quoted`` (a line that may stand in double quotes in a configuration file), ``name`` (of a
     file or a thing: letters, digits, ``.``, ``_``, ``-``), ``port``, ``path`` (absolute),
-    ``domain``, ``endpoint`` (``host:port``), ``ip``, ``url``, ``duration`` (``30s``, ``15d``),
-    ``timeout`` (a duration that nginx takes: no years), ``days`` (``397d``), ``size`` (``400m``),
-    ``fingerprint`` (of OpenPGP keys, whole), ``digest`` (SHA-256), ``null``, ``list``, ``map`` or
-    ``any``.
+    ``domain``, ``site`` (a domain, or an IPv4 address), ``endpoint`` (``host:port``), ``ip``,
+    ``url``, ``duration`` (``30s``, ``15d``), ``timeout`` (a duration that nginx takes: no years),
+    ``rate`` (``10r/s``, ``30r/m``), ``days`` (``397d``), ``size`` (``400m``), ``fingerprint`` (of
+    OpenPGP keys, whole), ``digest`` (SHA-256), ``null``, ``list``, ``map`` or ``any``.
 ``enum``
     The values allowed.
 ``min``, ``max``
@@ -98,6 +98,15 @@ def domain_problem(value: Any) -> str | None:
     if re.fullmatch(r"[\d.]+", value):
         return "a domain name, not an address"
     return None
+
+
+def site_problem(value: Any) -> str | None:
+    """Why a value is not a name of a web site: a DNS name, an underscore allowed, or an address."""
+    if _is_ip(value, 4):
+        return None
+    # An underscore is in no host name, but in names that nginx and dnsmasq serve all the same.
+    inner = isinstance(value, str) and not re.search(r"(?:^|\.)_|_(?:\.|$)", value)
+    return domain_problem(value.replace("_", "-") if inner else value)
 
 
 def endpoint_problem(value: Any) -> str | None:
@@ -221,6 +230,7 @@ _SCALARS: dict[str, Callable[[Any], str | None]] = {
     "port": lambda v: _when(_is_int(v) and 1 <= v <= 65535, "a port, an integer from 1 to 65535"),
     "path": path_problem,
     "domain": domain_problem,
+    "site": site_problem,
     "endpoint": endpoint_problem,
     "ip": lambda v: _when(_is_ip(v), "an IP address"),
     "url": url_problem,
@@ -230,6 +240,10 @@ _SCALARS: dict[str, Callable[[Any], str | None]] = {
     "timeout": lambda v: _when(
         isinstance(v, str) and bool(_DURATION.fullmatch(v)) and not v.endswith("y"),
         "a duration like 30s or 5m, of at most weeks",
+    ),
+    "rate": lambda v: _when(
+        isinstance(v, str) and bool(re.fullmatch(r"[1-9][0-9]{0,5}r/[sm]", v)),
+        "a rate like 10r/s or 30r/m",
     ),
     "days": lambda v: _when(
         isinstance(v, str) and bool(re.fullmatch(r"[1-9][0-9]{0,4}d", v)), "days, like 397d"

@@ -175,6 +175,11 @@ def server_headers(text: str, portal: Portal, read: Read | None = None) -> str:
     return "\n".join([*_answer_lines(portal, root), *lines])
 
 
+def sets(text: str, directive: str) -> bool:
+    """Whether raw directives have one of a name at the level of the server."""
+    return bool(parse(text).own(directive))
+
+
 def is_login_optional(text: str) -> bool:
     """Whether raw directives let a visitor in by address alone, at the level of the server."""
     return parse(text).own("satisfy") == [["any"]]
@@ -310,7 +315,7 @@ def _inherited_again(directive: str, block: Block) -> list[str]:
     outer = _source(directive, block)
     if outer is None:
         return []
-    return [f"{directive} {' '.join(map(_quoted, words))};" for words in outer.own(directive)]
+    return [f"{directive} {' '.join(map(quoted, words))};" for words in outer.own(directive)]
 
 
 def _source(directive: str, block: Block) -> Block | None:
@@ -324,7 +329,8 @@ def _is_used(family: str, block: Block) -> bool:
     return family == "proxy_set_header" or any(inner.own(passes) for inner in block.walk())
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
+    """A word as it may stand in a directive."""
     if re.fullmatch(r"[\w$./:-]+", word):
         return word
     return f"'{word}'" if '"' in word else f'"{word}"'

@@ -24,6 +24,8 @@ from infra_formula.repository import logins, systems
 ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 _LOCK_SECONDS = 60
 _URI = re.compile(r"^'([^']+)' (\S+) (\d+) ?(?:(\w+):([0-9a-fA-F]+))?\s*$")
+_HASHES = ("SHA256", "SHA512")
+"""Checksums that apt is asked for, in this order: the store is by SHA-256."""
 
 
 def sources_text(upstreams: list[dict[str, Any]], arch: str) -> str:
@@ -74,7 +76,6 @@ def config_text(root: str, arch: str, proxies: dict[str, str] | None = None) -> 
         'APT::Install-Recommends "false";',
         'APT::Install-Suggests "false";',
         'APT::Update::Error-Mode "any";',
-        'Acquire::ForceHash "SHA256";',
         'Acquire::Languages "none";',
         'Acquire::Retries "3";',
         'Acquire::http::Timeout "30";',
@@ -206,11 +207,9 @@ def resolve(
     groups = [wanted] if wanted else []
     while groups:
         group = groups.pop()
-        answer = apt.run(
-            "apt-get", "satisfy", "-qq", "-y", "--print-uris", *(relation(n) for n in group)
-        )
+        answer = _uris(apt, group, _HASHES[0])
         if answer["retcode"] == 0:
-            for package in parse_uris(answer["stdout"]):
+            for package in _with_checksums(apt, group, parse_uris(answer["stdout"])):
                 packages[package["name"], package["version"], package["arch"]] = package
         elif len(group) > 1:
             middle = len(group) // 2
@@ -226,6 +225,55 @@ def resolve(
         "missing": missing,
         "broken": broken,
     }
+
+
+def _uris(apt: _Apt, names: list[str], kind: str = "") -> process.Outcome:
+    force = ["-o", f"Acquire::ForceHash={kind}"] if kind else []
+    relations = [relation(name) for name in names]
+    return apt.run("apt-get", "satisfy", "-qq", "-y", "--print-uris", *force, *relations)
+
+
+def _with_checksums(
+    apt: _Apt, names: list[str], packages: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Packages with the best checksum that their index has; apt prints the one it is asked for."""
+    for kind in (*_HASHES[1:], ""):
+        if all(package["checksum"] for package in packages):
+            break
+        others = {p["url"]: p["checksum"] for p in parse_uris(_uris(apt, names, kind)["stdout"])}
+        packages = [
+            package if package["checksum"] else {**package, "checksum": others[package["url"]]}
+            for package in packages
+        ]
+    return packages
+
+
+def available(
+    root: str, files: dict[str, str], arch: str, names: list[str], timeout: int = 600
+) -> set[str]:
+    """Those of some packages, real or virtual, that sources have.
+
+    root
+        Empty directory for apt.
+    files
+        Sources and logins: path below root → content.
+    arch
+        Debian's name of the architecture.
+    names
+        Packages.
+    timeout
+        Seconds that one call of apt may take.
+
+    Raises CommandFailed if a source cannot be read.
+    """
+    base = Path(root).resolve()
+    _make_root(base, {**files, "apt.conf": config_text(str(base), arch)})
+    apt = _Apt(base, timeout)
+    answer = apt.run("apt-get", "update", "-q")
+    complaints = _complaints(answer["stderr"])
+    if answer["retcode"]:
+        raise CommandFailed("apt cannot use it:\n" + "\n".join(complaints or [answer["stdout"]]))
+    return set(_existing(names, apt)[0]) if names else set()
 
 
 class _Apt:

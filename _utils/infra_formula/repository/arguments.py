@@ -8,6 +8,12 @@ from infra_formula import addresses
 from infra_formula.data import load
 from infra_formula.parameters.site import Site
 
+REQUESTED = (
+    *("targets", "modules", "region", "upstream"),
+    *("packages", "extra_packages", "url_packages", "aliases"),
+)
+"""Parts of a request that an operator sets, ``repo_<name>`` but for ``region``."""
+
 
 def target(here: Site) -> str:
     """This machine's own target, e.g. ``d12.x86_64``."""
@@ -50,6 +56,9 @@ def repository(here: Site) -> dict[str, Any]:
             },
             "keep": here["repo_keep"],
             "key_file": here["repo_key_file"],
+            "pillar": {
+                name: here["region" if name == "region" else f"repo_{name}"] for name in REQUESTED
+            },
         },
         "key": {
             "secret_file": here["repo_key_file"],

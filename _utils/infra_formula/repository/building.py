@@ -20,6 +20,7 @@ from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
 from infra_formula.repository import (
     apt,
+    checksums,
     connections,
     contents,
     dnf,
@@ -35,6 +36,8 @@ from infra_formula.repository import (
     upstream_dates,
     upstream_keys,
 )
+
+_MINOR_RELEASES = 11  # RHEL's last is .10: https://access.redhat.com/support/policy/updates/errata
 
 
 def build(
@@ -63,6 +66,7 @@ def build(
     dates = state_folder / "upstream-dates.json"
     found = [_resolve(minion, cache, target, proxy_env, force, dates) for target in plan["targets"]]
     _refuse_missing(found)
+    checksums.refuse_unverified(found)
     fetched = _fetch(minion, home, name, folder, found, transfer)
     packages = [package for target in found for package in target["packages"]]
     keys = rpm_signatures.verify(folder, name, found, signer, home)
@@ -414,6 +418,11 @@ def _index_rpms(
         files += indexes.write_repodata(
             str(stage), target, str(folder / "cache" / f"repodata-{target}"), state["path"]
         )
+    for target in folders:
+        # A machine that is held at a minor release has that for yum's $releasever.
+        release, _, arch = target.partition(".")
+        for minor in range(_MINOR_RELEASES):
+            (stage / f"{release}.{minor}.{arch}").symlink_to(target)
     if folders:
         # The same under the folder itself, for clients of a repository for one system.
         for part in ("repodata", "rpms"):

@@ -112,5 +112,11 @@ def options(upstream: dict[str, Any]) -> dict[str, Any]:
     known = {"priority", "module_hotfixes", "excludepkgs", "exclude", "includepkgs", "sslverify"}
     meta = {("excludepkgs" if k == "exclude" else k): v for k, v in upstream["meta"].items()
             if k in known}  # fmt: skip
-    signed = str(upstream["meta"].get("repo_gpgcheck", 1)).lower() not in ("0", "false", "no")
+    signed = is_set(upstream["meta"], "repo_gpgcheck", True)
     return {**meta, "repo_gpgcheck": signed and not upstream["trusted"]}
+
+
+def is_set(meta: dict[str, Any], name: str, default: bool) -> bool:
+    """Whether an option is true, in all the ways that dnf reads."""
+    value = str(meta.get(name, default)).strip().lower()
+    return value not in ("0", "false", "no", "off", "never")
