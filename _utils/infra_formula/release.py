@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "ed27e6de2c2c1f2a371b062924c53803f6e19733ad2315e41316a807133bd2bc"
+DIGEST = "18bd6f292f164b8371b6209e76d8e67a258a2164891f417390cac8c24ed37ff0"
