@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "7946481714f908700e0eb89ee1203f5009a380eddbc66df87872e86ad793b4be"
+DIGEST = "d11d0f1e4d66bb458e799f0eef00116b7852f7af60f64c8f1ea6a78eef0acce5"

@@ -20,7 +20,16 @@ from infra_formula.fileset import atomic, contents
 from infra_formula.fileset.contents import File
 from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.minion import Minion
-from infra_formula.portal import applied, cards, htpasswd, pages, rendering, server, upstreams
+from infra_formula.portal import (
+    applied,
+    cards,
+    folders,
+    htpasswd,
+    pages,
+    rendering,
+    server,
+    upstreams,
+)
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import served, views
 from infra_formula.registration import generated, inventory
@@ -284,16 +293,6 @@ def _hidden_cards(record: dict[str, Any]) -> str:
     return f"; cards without a page, which are not shown: {', '.join(rows)}" if rows else ""
 
 
-def static_directories(portal: dict[str, Any], settings: Settings) -> tuple[list[str], list[str]]:
-    """Missing directories of static sites: those below the web root, and the others."""
-    all_views = views(portal, settings).values()
-    paths = sorted({view["path"] for view in all_views if view["kind"] == "static"})
-    missing = [path for path in paths if not Path(path).is_dir()]
-    home = Path(settings["nginx_home"])
-    below = [path for path in missing if home in Path(path).parents]
-    return below, [path for path in missing if path not in below]
-
-
 def record_directories(minion: Minion, paths: list[str], home: str) -> None:
     """Add directories to the install record before they are created, with those above them.
 
@@ -316,7 +315,13 @@ def check_serving(minion: Minion, settings: Settings) -> str:
     home = applied.status(only=["home"])["home"]
     units.record_healthy(minion, "nginx")
     schemes = ("http",) if settings["nginx_sslmode"] == "disable" else ("http", "https")
-    faults = [f"{s} answers {home[s]}" for s in schemes if home[s] not in (200, 301, 401)]
+    expected_codes = (200, 301, 401, *((404,) if _is_home_empty() else ()))
+    faults = [f"{s} answers {home[s]}" for s in schemes if home[s] not in expected_codes]
     if faults:
         raise CommandFailed(f"the home page: {', '.join(faults)}")
     return expected
+
+
+def _is_home_empty() -> bool:
+    portal, settings = applied.recorded()
+    return folders.is_empty_home(served(portal, settings)["home"], settings)
