@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from . import aptconf, archive, container, paths
-from .host import LabError, require, run
+from .host import LabError, require
 from .record import every
 from .suites import Platform
 
