@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "feb347021cbffa56de4f27d8a0bd2618fdf16092b1c390508210de6274042422"
+DIGEST = "eaf14c26d2d6b1af660f78137fc252e76f83784e7804505aa6e9c8d1e66b9a54"

@@ -18,6 +18,7 @@ from infra_formula.repository import archive as repository_archive
 from infra_formula.repository import (
     catalogue,
     contents,
+    indexes,
     known_archives,
     lock,
     logins,
@@ -125,6 +126,9 @@ def unpack(
                         minion, str(stage), name, str(folder / "cache"), key or {}
                     )
                     due = ""
+                else:
+                    # What the tools are installed from has to be an index that apt and Salt read.
+                    indexes.complete_flat(str(stage), name)
                 before["unsigned"] = True
             elif not signed:
                 due = "verify"

@@ -10,6 +10,12 @@ import os
 import re
 from pathlib import Path
 
+from salt.exceptions import CommandExecutionError
+
+from infra_formula import process
+from infra_formula.errors import CommandFailed
+from infra_formula.minion import Minion
+
 OFF = "# disabled by infra formula: "
 """Stands before what a line was."""
 
@@ -34,6 +40,24 @@ def files(keep: list[str] | None = None, root: str = "/") -> dict[str, str]:
             if path.is_file() and path.name not in (keep or []):
                 found[str(path)] = kind
     return found
+
+
+def read_lists(minion: Minion) -> None:
+    """Have the package manager read its sources.
+
+    Raises CommandExecutionError if it cannot use one of them.
+
+    In a repository without a Release file, apt looks for each form of an index, and for
+    translations. It passes over those that are missing; Salt takes some of them for an error.
+    """
+    try:
+        minion.call("pkg.refresh_db", failhard=True)
+    except CommandExecutionError as exc:
+        if minion.grains.get("os_family") != "Debian" or "Error getting repos" not in str(exc):
+            raise
+        answer = process.run(["apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any"])
+        if answer["retcode"]:
+            raise CommandFailed(answer["stderr"] or answer["stdout"]) from exc
 
 
 def switch(

@@ -296,7 +296,7 @@ def plan_used(
         plan.apply()
         other_sources.switch(not exclusive, managed)
         try:
-            minion.call("pkg.refresh_db", failhard=True)
+            other_sources.read_lists(minion)
         except CommandExecutionError as exc:
             other_sources.switch(exclusive, managed)
             file_set.remove()
@@ -357,7 +357,7 @@ def plan_unused(minion: Minion, name: str, home: str) -> Plan:
             file_set.remove()
         other_sources.switch(True, [])
         try:
-            minion.call("pkg.refresh_db", failhard=True)
+            other_sources.read_lists(minion)
         except CommandExecutionError as exc:
             # The sources are as requested, even if they cannot be reached at the moment.
             return f"Other sources are enabled again. They cannot be read now: {exc}"
