@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "eaf14c26d2d6b1af660f78137fc252e76f83784e7804505aa6e9c8d1e66b9a54"
+DIGEST = "fffbcaa7b26e86ba1187ea82933349b4e363a12a76bbf1ef795b0d77bc783870"
 
 
 def digest(cache):

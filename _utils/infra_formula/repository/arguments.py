@@ -56,8 +56,7 @@ def repository(here: Site) -> dict[str, Any]:
             "keep": here["repo_keep"],
             "key_file": here["repo_key_file"],
             "pillar": {
-                name: here["region" if name == "region" else f"repo_{name}"]
-                for name in REQUESTED
+                name: here["region" if name == "region" else f"repo_{name}"] for name in REQUESTED
             },
         },
         "key": {

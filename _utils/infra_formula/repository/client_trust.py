@@ -164,6 +164,8 @@ def upstream_text(upstream: dict[str, Any], family: str, key: str) -> str:
         if upstream["components"]:
             lines.append(f"Components: {' '.join(upstream['components'])}")
         lines.append(f"Signed-By: {key}" if key else "Trusted: yes")
+        if upstream.get("check_valid_until") is False:
+            lines.append("Check-Valid-Until: no")
         return client_sources.HEAD + "\n".join(lines) + "\n"
     meta = {
         "name": f"{upstream['name']} $releasever - $basearch",

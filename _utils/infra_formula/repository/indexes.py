@@ -172,7 +172,8 @@ def _read_share(base: Path, folder: Path, share: list[str]) -> tuple[dict[str, s
         check=False,
     )
     texts = {}
-    for block in done.stdout.decode("utf-8", "surrogateescape").split("\n\n"):
+    for raw in done.stdout.split(b"\n\n"):
+        block = _decoded(raw)
         lines = block.strip("\n").split("\n")
         name = next((line for line in lines if line.startswith("Filename: ")), "")
         if not name:
@@ -183,6 +184,14 @@ def _read_share(base: Path, folder: Path, share: list[str]) -> tuple[dict[str, s
     for number, path in enumerate(share):
         complaint = complaint.replace(f"./{number}.deb", path)
     return texts, complaint
+
+
+def _decoded(paragraph: bytes) -> str:
+    """A paragraph as text; a control file that is not UTF-8 is an old one, in Latin-1."""
+    try:
+        return paragraph.decode("utf-8")
+    except UnicodeDecodeError:
+        return paragraph.decode("latin-1")
 
 
 def field(paragraph: str, name: str) -> str:

@@ -306,9 +306,10 @@ def archive_identity(archive: str) -> dict[str, Any]:
 def unpacked_from(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
     """The archive that what is published was unpacked from; empty for none.
 
-    Returns ``archive``, ``size`` and ``mtime`` (see :func:`archive_identity`), ``sha256``, and where
-    they apply ``request`` (what the parameters asked for since then), ``unsigned`` (it was not signed) and ``due`` (``sign`` or ``verify``: what could not be
-    done when it was unpacked, for want of gpg).
+    Returns ``archive``, ``size`` and ``mtime`` (see :func:`archive_identity`), ``sha256``, and
+    where they apply ``request`` (what the parameters asked for since then), ``unsigned`` (it was
+    not signed) and ``due`` (``sign`` or ``verify``: what could not be done when it was unpacked,
+    for want of gpg).
     """
     return dict(contents.read_json(str(_origin_file(name, home))))
 
