@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "fffbcaa7b26e86ba1187ea82933349b4e363a12a76bbf1ef795b0d77bc783870"
+DIGEST = "ec026054422bc659ff08f0915d1c7d6d7b8c7aa8adcc61c4c0236db82e5c53b9"
 
 
 def digest(cache):

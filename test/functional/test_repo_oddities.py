@@ -236,7 +236,8 @@ def test_any_version_of_an_rpm(yum_request, build, spec):
 def test_a_group_of_yum(yum, yum_request, upstream_key, build, spec):
     (yum.root / "comps.xml").write_text(
         "<comps><group><id>tools</id><name>Tools</name><uservisible>true</uservisible><packagelist>"
-        '<packagereq type="mandatory">web</packagereq><packagereq type="mandatory">base</packagereq>'
+        '<packagereq type="mandatory">web</packagereq>'
+        '<packagereq type="mandatory">base</packagereq>'
         "</packagelist></group></comps>"
     )
     run("createrepo_c", "--quiet", "--no-database", "--groupfile", "comps.xml", ".", cwd=yum.root)
@@ -311,9 +312,9 @@ def test_a_control_file_in_latin_1(upstream, upstream_key, build, spec):
     (upstream.root / "pool/old_1_all.deb").rename(upstream.root / "old_1_all.deb")
     apt_upstream(upstream.root, upstream_key)
     assert folder.is_dir()
-    result = build(packages=["base"], url_packages=[
-        {"url": (upstream.root / "old_1_all.deb").as_uri(),
-         "checksum": f"sha256:{run('sha256sum', upstream.root / 'old_1_all.deb').split()[0]}"}])  # fmt: skip
+    file = upstream.root / "old_1_all.deb"
+    item = {"url": file.as_uri(), "checksum": f"sha256:{run('sha256sum', file).split()[0]}"}
+    result = build(packages=["base"], url_packages=[item])
     assert result["packages"] == 2
     index = Path(spec["home"], "pigsty/dists/bookworm/main/binary-amd64/Packages.gz")
     assert "J\xf6rg" in gzip.decompress(index.read_bytes()).decode()
@@ -415,8 +416,9 @@ def test_a_package_dropped_by_hand_is_named(build, states, spec, repo_key, tmp_p
     home = Path(spec["home"], "pigsty")
     deb(home / "pool/bookworm/m", "mine", "1")
     request = {k: v for k, v in {**spec, "packages": ["base"]}.items() if k not in ("name", "home")}
+    transfer = {"cache": str(tmp_path / "cache"), "state": str(tmp_path / "state")}
     given = {"name": "pigsty", "home": spec["home"], "key": repo_key, "request": request,
-             "transfer": {"cache": str(tmp_path / "cache"), "state": str(tmp_path / "state")}}  # fmt: skip
+             "transfer": transfer}  # fmt: skip
     for force in (False, True):
         ret = states.infra_repo.built(**given, force=force)
         assert ret.result is True, ret.comment

@@ -138,7 +138,7 @@ def _decisive(upstream: dict[str, Any]) -> dict[str, Any]:
 
 
 def problems(parameters: dict[str, Any]) -> list[str]:
-    """What is wrong with ``repo_upstream`` and ``repo_url_packages`` by themselves.
+    """What is wrong with ``repo_targets``, ``repo_upstream``, ``repo_url_packages`` by themselves.
 
     parameters
         The dictionary below ``infra:``.
@@ -149,6 +149,10 @@ def problems(parameters: dict[str, Any]) -> list[str]:
     upstream = parameters.get("repo_upstream")
     if upstream is not None:
         errors += schema.check("repo_upstream", upstream, request_rules.REQUEST_RULES["upstream"])
+    targets = parameters.get("repo_targets")
+    for target in targets if isinstance(targets, list) else []:
+        # The schema reports what is no text.
+        errors += target_problems(target) if isinstance(target, str) else []
     packages = parameters.get("repo_url_packages")
     for index, item in enumerate(packages if isinstance(packages, list) else []):
         errors += _checksum_problems(f"repo_url_packages[{index}]", item)
@@ -202,26 +206,34 @@ def _entries(
     return entries
 
 
+def target_problems(text: str) -> list[str]:
+    """What is wrong with one item of ``repo_targets``."""
+    code, _, arch = text.partition(".")
+    if code not in systems.OSES:
+        return [
+            f"repo_targets: unknown system {code!r} in {text!r}{schema.nearest(code, systems.OSES)}"
+            f" (there are: {', '.join(systems.OSES)})"
+        ]
+    if arch not in systems.ARCHES:
+        return [
+            f"repo_targets: unknown architecture {arch!r} in {text!r}"
+            f"{schema.nearest(arch, systems.ARCHES)}"
+            f" (there are: {', '.join(systems.ARCHES)})"
+        ]
+    return []
+
+
 def _target(
     text: str,
     request: dict[str, Any],
     entries: list[tuple[str, dict[str, Any]]],
     errors: list[str],
 ) -> dict[str, Any]:
+    faults = target_problems(text)
+    if faults:
+        errors += faults
+        return {}
     code, _, arch = text.partition(".")
-    if code not in systems.OSES:
-        errors.append(
-            f"repo_targets: unknown system {code!r} in {text!r}{schema.nearest(code, systems.OSES)}"
-            f" (there are: {', '.join(systems.OSES)})"
-        )
-        return {}
-    if arch not in systems.ARCHES:
-        errors.append(
-            f"repo_targets: unknown architecture {arch!r} in {text!r}"
-            f"{schema.nearest(arch, systems.ARCHES)}"
-            f" (there are: {', '.join(systems.ARCHES)})"
-        )
-        return {}
     info = systems.OSES[code]
     major = int(re.sub(r"\D", "", code))
     variables = {

@@ -130,7 +130,7 @@ def unpack(
                     # What the tools are installed from has to be an index that apt and Salt read.
                     indexes.complete_flat(str(stage), name)
                 before["unsigned"] = True
-            elif not signed:
+            elif not shutil.which("gpgv"):
                 due = "verify"
             # Before it is published: an archive must never look like something that we built.
             _write_origin(folder, stage, {**before, **({"due": due} if due else {})})
@@ -186,7 +186,7 @@ def _trusted_key(name: str, home: str, state: dict[str, Any]) -> str:
     try:
         return str(signing.fingerprints(str(public))[0])
     except (CommandExecutionError, IndexError):
-        return _UNKNOWN_KEY
+        return signing.primary_fingerprint(public.read_bytes()) or _UNKNOWN_KEY
 
 
 def _refuse_other_key(
@@ -202,8 +202,8 @@ def _refuse_other_key(
         )
     if not signed and not unsigned:
         raise CommandFailed(
-            f"{archive}: is not signed (or has no {_MANIFEST}, or there is no gpgv here to verify"
-            f" it), but what is published is signed by {trusted}, which clients trust. If that is"
+            f"{archive}: is not signed (or has no {_MANIFEST}), but what is published is signed by"
+            f" {trusted}, which clients trust. If that is"
             " meant, set repo_archive_unsigned: true"
         )
 
@@ -340,9 +340,14 @@ def _check_unpacked(stage: Path, name: str, archive: str, fingerprint: str, mani
     if inside != name:
         raise CommandFailed(f"{archive}: holds the repository {inside!r}, not {name!r}")
     state: dict[str, Any] = {"key": "", "problems": []}
-    if fingerprint or shutil.which("gpgv"):
-        # A bare machine may have no gpgv before it has a repository to install it from.
+    if shutil.which("gpgv"):
         state = signatures.verify(stage, name)
+    else:
+        # A bare machine may have no gpgv before it has a repository to install it from. Until the
+        # signatures are verified, apt verifies the index by this key.
+        public = stage / f"{name}.asc"
+        data = public.read_bytes() if public.is_file() else b""
+        state["key"] = signing.primary_fingerprint(data)
     if state["problems"]:
         raise CommandFailed(f"{archive}: " + "\n".join(state["problems"]))
     described = json.loads((stage / marker.INFO).read_text(encoding="utf-8")).get("key")

@@ -76,7 +76,8 @@ def switch(
     """
     changes = {}
     for path, kind in files(keep, root).items():
-        old = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        # As bytes: a file with CR LF is restored exactly.
+        old = Path(path).read_bytes().decode("utf-8", "surrogateescape")
         new = enabled(old) if on else disabled(old, kind)
         if new == old:
             continue
@@ -84,7 +85,7 @@ def switch(
         if not test:
             st = os.stat(path)
             temporary = Path(f"{path}.infra-new")
-            temporary.write_text(new, encoding="utf-8", errors="surrogateescape")
+            temporary.write_bytes(new.encode("utf-8", "surrogateescape"))
             os.chown(temporary, st.st_uid, st.st_gid)
             temporary.chmod(st.st_mode & 0o7777)
             temporary.replace(path)
@@ -111,7 +112,7 @@ def _list_off(text: str) -> str:
 
 def _sources_off(text: str) -> str:
     out = []
-    for stanza in re.split(r"(\n[ \t]*\n+)", text):
+    for stanza in re.split(r"(\n[ \t\r]*\n[\r\n]*)", text):
         if not re.search(r"^types\s*:", stanza, re.MULTILINE | re.IGNORECASE):
             out.append(stanza)
             continue
