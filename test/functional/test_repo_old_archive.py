@@ -1,4 +1,4 @@
-"""Pigsty's older archives, flat and without a Release file, on a machine without gpg or apt-utils."""
+"""Pigsty's older archives, flat and without a Release file, on a machine without its tools."""
 
 import gzip
 import tempfile
@@ -54,8 +54,8 @@ def test_it_is_installed_from_without_an_error(kind, old, tmp_path):
     files = client_sources.client_files("pigsty", old, [server.url])
     name = "pigsty-local.sources" if kind == "file" else "pigsty.sources"
     out = update(tmp_path / "apt", files[name]["text"])
-    # Salt's refresh_db takes lines with Err for an error, which one of apt's two words it writes for
-    # what is missing depends on time.
+    # Salt's refresh_db takes lines with Err for an error; whether apt says Err or Ign of what is
+    # missing depends on time.
     assert not [line for line in out.splitlines() if "Translation" in line], out
     assert not [line for line in out.splitlines() if line.startswith("Err")], out
     server.close()
