@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "ec026054422bc659ff08f0915d1c7d6d7b8c7aa8adcc61c4c0236db82e5c53b9"
+DIGEST = "485c1ccf895b7177382c5e2e84303beddb97cdb5c64cc5e5914b52ccde1f9418"

@@ -164,8 +164,9 @@ class Server:
 
     ``faults`` maps a part of a path to what happens to requests for it: a status (int), ``cut``
     (half the body, then the connection is closed), ``cut-once``, ``flip`` (one byte is another),
-    ``loop`` (redirects for ever), ``hang`` (no answer), ``drip`` (a byte now and then), ``to:<base>`` (redirects there what was
-    asked of another address), ``no-range`` (``range_status`` for a part).
+    ``loop`` (redirects for ever), ``hang`` (no answer), ``drip`` (a byte now and then),
+    ``to:<base>`` (redirects there what was asked of another address), ``no-range``
+    (``range_status`` for a part).
     """
 
     def __init__(self, root, delay=0.0):

@@ -201,10 +201,7 @@ def plan_repository(
         plan.apply()
         other_sources.switch(not disable, managed)
         try:
-            if files and not faults:
-                other_sources.read_lists(minion)
-            else:
-                minion.call("pkg.refresh_db")
+            other_sources.read_lists(minion, failhard=bool(files) and not faults)
         except CommandExecutionError as err:
             if files:
                 other_sources.switch(disable, managed)

@@ -42,8 +42,11 @@ def files(keep: list[str] | None = None, root: str = "/") -> dict[str, str]:
     return found
 
 
-def read_lists(minion: Minion) -> None:
+def read_lists(minion: Minion, failhard: bool = True) -> None:
     """Have the package manager read its sources.
+
+    failhard
+        Whether a source that cannot be used is an error.
 
     Raises CommandExecutionError if it cannot use one of them.
 
@@ -51,7 +54,7 @@ def read_lists(minion: Minion) -> None:
     translations. It passes over those that are missing; Salt takes some of them for an error.
     """
     try:
-        minion.call("pkg.refresh_db", failhard=True)
+        minion.call("pkg.refresh_db", failhard=failhard)
     except CommandExecutionError as exc:
         if minion.grains.get("os_family") != "Debian" or "Error getting repos" not in str(exc):
             raise

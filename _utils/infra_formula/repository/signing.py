@@ -84,8 +84,7 @@ def key(
 def parse_keys(colons: str) -> list[dict[str, Any]]:
     """Primary keys in what ``gpg --with-colons`` says.
 
-    Returns mappings with ``fingerprint``, ``uid``, ``created``, ``latest`` (of the key or its
-    newest subkey), ``expires`` and ``secret``.
+    Returns mappings with ``fingerprint``, ``uid``, ``created``, ``expires`` and ``secret``.
     """
     found: list[dict[str, Any]] = []
     primary = False
@@ -99,15 +98,12 @@ def parse_keys(colons: str) -> list[dict[str, Any]]:
                     "fingerprint": "",
                     "uid": "",
                     "created": fields[5],
-                    "latest": fields[5],
                     "expires": fields[6],
                     "secret": fields[0] == "sec",
                 }
             )
         elif fields[0] in ("sub", "ssb"):
             primary = False
-            if found and fields[5] > found[-1]["latest"]:
-                found[-1]["latest"] = fields[5]
         elif fields[0] == "fpr" and primary and not found[-1]["fingerprint"]:
             found[-1]["fingerprint"] = fields[9]
         elif fields[0] == "uid" and found and not found[-1]["uid"]:
@@ -374,8 +370,10 @@ def _backdated(home: str, fingerprint: str) -> int:
 
     sqv refuses a signature of the future, and a client's clock may be behind.
     """
-    keys = {entry["fingerprint"]: entry for entry in _secret_keys(home)}
-    created = int(keys.get(fingerprint, {}).get("latest") or 0)
+    rows = _gpg(home, "--list-secret-keys", fingerprint, check=False)["stdout"].splitlines()
+    # Of the key and its subkeys, one of which may sign.
+    made = [row.split(":")[5] for row in rows if row.startswith(("sec:", "ssb:"))]
+    created = max([int(text) for text in made if text.isdigit()], default=0)
     bound, _ = newest_binding(_packets(home, fingerprint), fingerprint)
     return max(created, bound, int(time.time()) - _BEHIND)
 
