@@ -40,8 +40,8 @@ demo-stop:  ## take the demo's machine down
 apply:  ## apply the formula to this very machine, if systemd runs it (PILLAR=FILE)
 	@"$$(tools/venv)/bin/python" tools/apply $(if $(PILLAR),'$(PILLAR)')
 
-convert:  ## turn a Pigsty inventory into pillars (INVENTORY=pigsty.yml, OUT=FILE)
-	@"$$(tools/venv)/bin/python" tools/convert '$(INVENTORY)' $(if $(OUT),'$(OUT)')
+convert:  ## turn a Pigsty inventory into pillars (INVENTORY=pigsty.yml, OUT=FILE; CHECK=1: compare)
+	@"$$(tools/venv)/bin/python" tools/convert $(if $(CHECK),--check) '$(INVENTORY)' $(if $(OUT),'$(OUT)')
 
 generate:  ## write defaults.yaml, pillar.schema.json and docs/parameters.md from infra/schema.yaml
 	@"$$(tools/venv)/bin/python" tools/generate

@@ -65,7 +65,10 @@ def validate(
 
 
 def site(
-    parameters: dict[str, Any], secrets: dict[str, Any] | None = None, digest: str = ""
+    parameters: dict[str, Any],
+    secrets: dict[str, Any] | None = None,
+    digest: str = "",
+    environment: str = "",
 ) -> Any:
     """Report what the state tree makes of a pillar on this minion; nothing is changed.
 
@@ -76,6 +79,9 @@ def site(
     digest
         For the state tree (infra/map.jinja): digest of its release. The same is returned as an
         object that neither prints nor leaves the process; None if this minion has another release.
+    environment
+        The saltenv that ``salt://`` files of the pillar are looked for in; where it is empty, that
+        of the minion's configuration.
 
     Returns all parameters as they are merged for this minion (``parameters``), what the states of
     each subject are given (``arguments``), and who is who. If the pillar is not valid, its
@@ -87,7 +93,7 @@ def site(
 
         salt-call --local infra_pillar.site '{infra_hosts: {10.10.10.10: {infra_seq: 1}}}'
     """
-    minion = Minion(__salt__, __opts__, __grains__, __context__)
+    minion = Minion(__salt__, __opts__, __grains__, __context__, environment)
     if not digest:
         return state_tree.values(minion, parameters, secrets or {})
     if digest != release.DIGEST:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import infra_formula
-import salt.utils.path
 
 infra_formula.current()
 
-from infra_formula import redaction, state, templates
+from infra_formula import redaction, state
 from infra_formula.daemon import units
 from infra_formula.dns import dnsmasq, migration
 from infra_formula.dns import records as dns_records
-from infra_formula.fileset import originals
+from infra_formula.fileset import conflicts, contents, originals
 from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -46,17 +46,16 @@ def configured(
         Addresses of this machine and of every INFRA node, which are never forwarded to.
     """
     try:
-        servers = dnsmasq.upstreams(upstream, own)
-        template = templates.read(_minion(), dnsmasq.TEMPLATE)
-        text = dnsmasq.config_text(template, settings, servers)
+        text, servers = dnsmasq.desired(_minion(), settings, upstream, own)
+        if contents.current(Path(name)) != contents.desired({"text": text}):
+            dnsmasq.check_text(text, settings)
+            conflicts.note_changed([name])
     except (SaltInvocationError, CommandExecutionError) as err:
         return {"name": name, "changes": {}, "result": False, "comment": str(err)}
     if not __opts__["test"]:
         originals.backup([name])
-    program = salt.utils.path.which("dnsmasq")
-    check = {"check_cmd": f"{program} --test -C", "tmp_dir": "/etc"} if program else {}
     ret = __states__["file.managed"](
-        name=name, contents=text, user="root", group="root", mode="0644", **check
+        name=name, contents=text, user="root", group="root", mode="0644"
     )
     upstreams = ", ".join(server["address"] for server in servers) or "no server"
     return {**ret, "comment": f"{ret['comment']}; other names are forwarded to {upstreams}"}

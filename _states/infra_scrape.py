@@ -50,9 +50,18 @@ def managed(
     """
 
     def compare() -> Plan:
-        configuration = scraping.config(jobs, values, interval, timeout, custom)
-        rows = {**scraping.own_targets(**own), **scraping.pillar_targets(targets, probes)}
-        return scraping.plan(name, daemon, configuration, rows, custom)
+        return scraping.plan_of(
+            name,
+            daemon,
+            jobs=jobs,
+            values=values,
+            interval=interval,
+            timeout=timeout,
+            own=own,
+            custom=custom,
+            targets=targets,
+            probes=probes,
+        )
 
     return converge(name, __opts__["test"], compare)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import infra_formula
@@ -9,7 +10,7 @@ import infra_formula
 infra_formula.current()
 
 from infra_formula import redaction, systemd
-from infra_formula.daemon import started_files
+from infra_formula.daemon import health, started_files
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.state import converge
 
@@ -35,14 +36,19 @@ def running(name: str) -> dict[str, Any]:
     name
         Its name, without ``.service``.
 
-    One query of systemd tells it of all units that do; Salt's own state takes six for each.
+    One query of systemd tells it of all units that do; Salt's own state takes six for each. If it
+    does not start, the comment ends with the error lines of its journal.
     """
     shown = systemd.SNAPSHOT.show(name)
     if (shown.get("ActiveState"), shown.get("UnitFileState")) == ("active", "enabled"):
         comment = f"{name} runs and is enabled."
         return {"name": name, "changes": {}, "result": True, "comment": comment}
     systemd.SNAPSHOT.drop()
-    return __states__["service.running"](name, enable=True)
+    since = f"@{time.time():.3f}"
+    ret: dict[str, Any] = __states__["service.running"](name, enable=True)
+    if ret["result"] is False:
+        ret["comment"] += health.journal_quote(name, since, last=True)
+    return ret
 
 
 def off(name: str, file_set: str, root: str) -> dict[str, Any]:

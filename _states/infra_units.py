@@ -10,6 +10,8 @@ infra_formula.current()
 
 from infra_formula import redaction
 from infra_formula.daemon import units
+from infra_formula.errors import CommandFailed
+from infra_formula.fileset import conflicts
 from infra_formula.minion import Minion
 from infra_formula.state import Plan, converge
 
@@ -23,7 +25,9 @@ __env__ = ""  # the state's saltenv, which Salt sets during a call
 
 
 def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
-    """No unit has restarted since it answered its health check in this run, nor waits to restart.
+    """What the run brought about still holds: units run, and nothing else wrote its files.
+
+    No unit has restarted since it answered its health check in this run, nor waits to restart.
 
     name
         Any name for the state.
@@ -32,8 +36,17 @@ def stable(name: str, settle: float = 8.0) -> dict[str, Any]:
     """
 
     def compare() -> Plan:
+        overwritten = conflicts.end()
         if __opts__["test"]:
             return Plan(comment="Restarts are counted in a real run only.")
+        if overwritten:
+            raise CommandFailed(
+                "\n".join(
+                    f"{path}: something else wrote it in this run, though it is the formula's; "
+                    "leave it out of the other state, or switch off its component here"
+                    for path in overwritten
+                )
+            )
         minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
         return Plan(comment=units.watch(minion, settle))
 

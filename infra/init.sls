@@ -4,6 +4,7 @@
 include:
   - infra.sync
   - infra.pillar
+  - infra.preflight
 {% for component in site.components if component.applied %}
   - infra.{{ component.name }}
   {% if component.name == 'ca' %}

@@ -33,6 +33,8 @@ _TYPES = {
     "fingerprint": "fingerprint of a key (40 or 64 hexadecimal digits)",
     "digest": "SHA-256 fingerprint (64 hexadecimal digits)",
     "duration": "duration (`30s`, `15d`)",
+    "network": "address or network (`10.0.0.0/8`)",
+    "rate": "rate (`10r/s`, `30r/m`)",
     "timeout": "duration (`30s`, `5m`)",
     "days": "days (`397d`)",
     "size": "size (`400m`)",
@@ -72,10 +74,11 @@ def entry_rule(parameter: dict[str, Any]) -> dict[str, Any] | None:
     module, _, name = entries["rule"].rpartition(".")
     rule = getattr(importlib.import_module(f"infra_formula.{module}"), name)
     rule = rule if "keys" in rule and "type" in rule else {"type": "map", "keys": rule}
-    different = set(rule["keys"]) ^ set(entries["about"])
+    texts = entries.get("about") or {key: inner["about"] for key, inner in rule["keys"].items()}
+    different = set(rule["keys"]) ^ set(texts)
     if different:
         raise ValueError(f"{entries['rule']}: no rule, or no text, for {sorted(different)}")
-    keys = {key: {**rule["keys"][key], "about": text} for key, text in entries["about"].items()}
+    keys = {key: {**rule["keys"][key], "about": text} for key, text in texts.items()}
     return {**rule, "keys": keys}
 
 

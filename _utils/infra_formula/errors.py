@@ -17,5 +17,9 @@ class CommandFailed(InfraError, CommandExecutionError):
     """A program failed, or something of the machine is not as it has to be."""
 
 
+class Refused(CommandFailed):
+    """A program was asked, and refuses its flags or its configuration, or a port is taken."""
+
+
 class InvalidInput(InfraError, SaltInvocationError):
     """A value that somebody gave (pillar, argument, file) is not what was expected."""

@@ -8,6 +8,7 @@ from typing import Any
 from infra_formula import redaction, templates
 from infra_formula.daemon import arguments as daemon
 from infra_formula.dns import arguments as dns
+from infra_formula.fileset import conflicts
 from infra_formula.firewall import arguments as firewall
 from infra_formula.grafana import arguments as grafana
 from infra_formula.minion import Minion
@@ -37,8 +38,10 @@ def values(minion: Minion, parameters: Any, secrets: Any) -> dict[str, Any]:
     If the pillar is not valid, its ``errors`` are in the result, and all else is by the defaults:
     every SLS can be rendered then, and none of its states runs.
 
-    From now on, nothing of this run shows a secret of the pillars.
+    From now on, nothing of this run shows a secret of the pillars, and what somebody else writes
+    of the formula's files is noticed.
     """
+    conflicts.begin()
     key = {
         "grains": dict(minion.grains),
         "parameters": plain(parameters),

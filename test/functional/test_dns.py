@@ -1,6 +1,7 @@
 """Records and configuration against a real dnsmasq, on a port and in folders of its own."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ from unittest.mock import create_autospec
 import hostile_facts
 import pytest
 from infra_formula import paths
-from infra_formula.dns import client, dnsmasq, records
+from infra_formula.dns import client, dnsmasq, known_names, records
 from infra_formula.minion import Minion
 from infra_formula.registration import generated, inventory
 from salt.exceptions import CommandExecutionError
@@ -83,7 +84,14 @@ class Server:
     def start(self):
         command = [self.program, "--keep-in-foreground", "-C", str(self.config)]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        client.wait_for([], [("anything", "10.0.0.1")], port=self.port, seconds=10)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return self.ask("127.0.0.1", "PTR")  # nobody upstream is asked for this one
+            except CommandExecutionError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
 
     def publish(self, lines):
         """Publish the lines of each registrant; returns what changed."""
@@ -269,3 +277,117 @@ def test_names_that_are_accepted_of_hostile_minions_are_served(tmp_path, monkeyp
         plan.apply()
     finally:
         server.stop()
+
+
+class Silent:
+    """A name server upstream that takes queries and never answers; it knows what it was asked."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.setblocking(False)
+        self.address = f"127.0.0.1#{self.socket.getsockname()[1]}"
+
+    def asked(self):
+        names = set()
+        while True:
+            try:
+                names.add(client.decode_message(self.socket.recv(4096))["question"])
+            except BlockingIOError:
+                # By such a name dnsmasq finds out whether it forwards to itself.
+                return {name for name in names if not re.fullmatch(r"[0-9a-f]{8}\.test", name)}
+
+
+@pytest.fixture
+def silent():
+    upstream = Silent()
+    yield upstream
+    upstream.socket.close()
+
+
+TYPES = ("A", "AAAA", "MX", "TXT", "NS", "SOA", "CNAME")
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_known_name_is_answered_here_whatever_the_type(server, silent, kind):
+    """With an upstream that is silent, an unanswered AAAA costs 15 s of each connection."""
+    one = server(
+        servers=[silent.address], wildcards={"apps.x": "10.0.0.9"}, cnames={"www.x": "nas.x"}
+    )
+    one.publish({"default": ["10.0.0.1 nas.x i.x", "fd00::1 six.x"], "node-1": ["10.0.0.2 NODE-1"]})
+    one.start()
+    for name in ("nas.x", "i.x", "six.x", "node-1", "any.apps.x", "apps.x", "www.x"):
+        assert one.ask(name, kind)["rcode"] == "NOERROR", name
+        assert one.ask(name, kind, tcp=True)["rcode"] == "NOERROR", name
+    assert silent.asked() == set()
+
+
+def test_what_is_not_known_here_is_still_asked_upstream(server, silent):
+    """A name below a known one is another name; so is a removed one."""
+    one = server(servers=[silent.address])
+    one.publish({"default": ["10.0.0.1 example.com gone.example"]})
+    one.start()
+    # That it is gone is verified, though nobody upstream says so.
+    one.publish({"default": ["10.0.0.1 example.com"]})
+    names = {"www.example.com", "gone.example", "elsewhere.example"}
+    for name in names:
+        with pytest.raises(CommandExecutionError, match="no answer in time"):
+            one.ask(name, timeout=0.3)
+    assert silent.asked() == names
+
+
+def test_names_of_a_domain_with_a_server_of_its_own_go_on_going_there(
+    server, silent, tmp_path, monkeypatch
+):
+    config = tmp_path / "config"
+    config.write_text(f"server=127.0.0.1#1\nserver=/corp.example/{silent.address}\n")
+    monkeypatch.setattr(known_names, "CONFIG", config)
+    monkeypatch.setattr(known_names, "CONFIG_DIRECTORY", tmp_path / "none")
+    one = server(servers=["127.0.0.1#1", f"/corp.example/{silent.address}"])
+    one.publish({"default": ["10.0.0.1 app.corp.example"]})
+    one.start()
+    assert one.ask("app.corp.example", "AAAA")["rcode"] == "NOERROR"
+    with pytest.raises(CommandExecutionError):
+        one.ask("below.app.corp.example", timeout=0.3)
+    assert silent.asked() == {"below.app.corp.example"}
+
+
+def test_a_name_in_a_domain_that_has_one_address_needs_no_line(
+    server, silent, tmp_path, monkeypatch
+):
+    config = tmp_path / "config"
+    config.write_text("address=/apps.x/10.0.0.9\nlocal=/lan.x/\n")
+    monkeypatch.setattr(known_names, "CONFIG", config)
+    one = server(servers=[silent.address], wildcards={"apps.x": "10.0.0.9"})
+    one.publish({"default": ["10.0.0.1 one.apps.x", "10.0.0.2 host.lan.x"]})
+    one.start()
+    assert one.ask("one.apps.x")["values"] == ["10.0.0.1"]
+    assert one.ask("below.one.apps.x")["values"] == ["10.0.0.9"]
+    assert one.ask("one.apps.x", "AAAA")["rcode"] == "NOERROR"
+    assert one.ask("below.host.lan.x")["rcode"] == "NXDOMAIN"
+    assert silent.asked() == set()
+
+
+def test_a_dnsmasq_that_cannot_except_names_below_gets_private_names_only():
+    names = {"nas.pigsty", "nas", "www.example.com"}
+    text = known_names.render(names, {}, (2, 79))
+    assert text.splitlines()[1:] == ["server=/nas/", "server=/nas.pigsty/"]
+    assert "server=/*.www.example.com/#" in known_names.render(names, {}, (2, 86))
+
+
+def test_an_apply_of_records_that_did_not_change_writes_the_names_once(server):
+    """A site of an earlier release has the records, and not yet the names."""
+    one = server()
+    one.publish({"default": ["10.0.0.1 a.x"]})
+    known_names.path().unlink()
+    assert one.publish({"default": ["10.0.0.1 a.x"]}) == {"create": [known_names.NAME]}
+    assert one.publish({"default": ["10.0.0.1 a.x"]}) == {}
+    one.publish({})
+    assert not known_names.path().exists()
+
+
+def test_a_server_without_records_is_healthy_while_nobody_upstream_answers(server, silent):
+    one = server(servers=[silent.address])
+    one.start()
+    assert dnsmasq.check_health("127.0.0.1", one.port, None) == "it has no records"
+    assert silent.asked() == set()

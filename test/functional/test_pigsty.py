@@ -69,7 +69,7 @@ NAMES = {
     "ports": {"i.pigsty", "p.pigsty"},
     "odd": {"i.corp.example", "wiki.corp.example", "braces.corp.example"},
     "vault": {"i.pigsty", "hidden.pigsty"},
-    "wrong": {"i.pigsty", "good.pigsty"},
+    "wrong": {"i.pigsty", "good.pigsty", "noport.pigsty"},
     "upstream": {"i.pigsty"},
     "demo": {
         "pigsty.cc",

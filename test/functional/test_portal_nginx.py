@@ -1,65 +1,19 @@
 """Any portal is either refused by name, or rendered to what a real nginx accepts."""
 
 import re
-import shutil
-import subprocess
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from infra_formula.portal import entries as portal_entries
-from infra_formula.portal import rendering
-from portal_samples import ALL_COMPONENTS, DEMO, LOADER, facts, settings
-
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+from nginx_check import accepts, make_prefix, render
+from portal_samples import ALL_COMPONENTS, DEMO, settings
 
 
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory):
-    """A place for an nginx of our own: certificates, logs, what its package brings."""
-    assert NGINX, "nginx is not installed; tools/prepare does that"
-    root = tmp_path_factory.mktemp("nginx")
-    (root / "log").mkdir()
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test",
-         "-keyout", root / "pigsty.key", "-out", root / "pigsty.crt"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return root
-
-
-def version():
-    said = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True).stderr
-    return [int(n) for n in said.strip().rpartition("/")[2].split()[0].split(".")]
-
-
-def accepts(prefix, files):
-    """Write a rendered portal below prefix and have nginx test it; returns its complaint."""
-    root = prefix / "etc"
-    shutil.rmtree(root, ignore_errors=True)
-    for rel, spec in files.items():
-        path = root / rel
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if "link" in spec:
-            path.symlink_to(spec["link"])
-        else:
-            text = spec["text"].replace("/var/log/nginx", str(prefix / "log"))
-            path.write_text(text.replace("/run/nginx.pid", str(prefix / "pid")), encoding="utf-8")
-    for name in ("crt", "key"):
-        (root / "conf.d" / "cert").mkdir(exist_ok=True)
-        (root / "conf.d" / "cert" / f"pigsty.{name}").symlink_to(prefix / f"pigsty.{name}")
-    (root / "mime.types").write_text("types { text/html html; }")
-    (root / ".htpasswd").write_text("")
-    tested = subprocess.run(
-        [NGINX, "-t", "-q", "-p", prefix, "-c", root / "nginx.conf", "-e", prefix / "log" / "e"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return tested.stderr if tested.returncode else ""
-
-
-def render(entries, **changes):
-    return rendering.files(entries, settings(**changes), facts(nginx_version=version()), LOADER)
+    return make_prefix(tmp_path_factory.mktemp("nginx"))
 
 
 @pytest.mark.parametrize("mode", ["disable", "enable", "enforce"])
@@ -123,6 +77,61 @@ ATTRIBUTES = {
     "proxy_ssl_name": DOMAIN,
     "hsts": st.booleans() | st.integers(-1, 10**8),
 }
+SERVER = st.fixed_dictionaries(
+    {"address": ENDPOINT},
+    optional={
+        "weight": st.integers(0, 9), "backup": st.booleans(), "max_fails": st.integers(0, 9),
+        "fail_timeout": TIME,
+    },
+)  # fmt: skip
+HEADER = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True)
+VALUE = st.text(
+    st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters="$"), max_size=12
+)
+TO = st.sampled_from(
+    ["https://x.p", "https://x.p/a?b=c#d", "/a", "http://[::1]:80/$request_uri", "x"]
+)
+OF_LOCATION = {
+    "endpoint": ENDPOINT | SERVER | st.lists(SERVER | ENDPOINT, max_size=3),
+    "path": st.just("/www/x") | st.just("/www/y/"),
+    "redirect": TO | st.fixed_dictionaries({"to": TO}, optional={"code": st.just(9)}),
+    "auth": st.booleans() | st.sampled_from(["basic", "oidc"]),
+    "scheme": st.sampled_from(["http", "https", "grpc", "grpcs"]),
+    "balance": st.sampled_from(["least_conn", "ip_hash", "random", "hash $arg_a", "hash"]),
+    "websocket": st.booleans(),
+    "index": st.booleans(),
+    "spa": st.booleans(),
+    "strip_prefix": st.booleans(),
+    "host": st.sampled_from(["h", "$host", "h:80", "a;b", ""]),
+    "proxy_set_header": st.dictionaries(HEADER, VALUE | st.integers(), max_size=3),
+    "proxy_http_version": st.sampled_from(["1.0", 1.1, True]),
+    "proxy_next_upstream": st.sampled_from(["off", "error http_500", "never"]),
+    "proxy_buffering": st.booleans(),
+    "proxy_buffer_size": st.sampled_from(["1k", "32k", "2m", "1", 4096, "0k"]),
+    "proxy_request_buffering": st.booleans(),
+    "proxy_cache": st.booleans() | st.fixed_dictionaries(
+        {}, optional={"valid": TIME, "max_size": SIZE, "inactive": TIME,
+                      "key": st.sampled_from(["$uri", "a b"])}),
+    "client_max_body_size": SIZE,
+    "expires": st.sampled_from(["1d", "max", "off", False, True, -1, "1y"]),
+    "gzip": st.booleans(),
+}  # fmt: skip
+PLACE = (
+    OF_ENTRY
+    | OF_ENTRY.map("= {}".format)
+    | OF_ENTRY.map("^~ {}".format)
+    | st.sampled_from(
+        [r"~* \.(css|js)$", r'~ "a"', r"~ ^/[a-z]{2,3};?$", r"~ \\d\"$", "x", "~", "/"]
+    )
+)
+LOCATIONS = st.dictionaries(PLACE, st.fixed_dictionaries({}, optional=OF_LOCATION), max_size=3)
+OF_SERVER = {
+    "large_client_header_buffers": st.sampled_from(["32k", "8 64k", "8", "x", 70000]),
+    "maintenance": st.booleans() | st.fixed_dictionaries(
+        {}, optional={"allow": st.lists(st.sampled_from(["10.0.0.0/8", "::1", "x"]), max_size=2),
+                      "page": st.just("/www/down.html")}),
+}  # fmt: skip
+ATTRIBUTES |= {**OF_LOCATION, **OF_SERVER, "locations": LOCATIONS}
 GOOD_ENTRY = st.fixed_dictionaries({}, optional=ATTRIBUTES)
 ANY_ENTRY = st.fixed_dictionaries(
     {}, optional={**{k: v | NASTY for k, v in ATTRIBUTES.items()}, "cert": NASTY, "conf": NASTY}
@@ -132,18 +141,47 @@ PORTAL = st.dictionaries(KEY, GOOD_ENTRY, max_size=4) | st.dictionaries(
     KEY, GOOD_ENTRY | ANY_ENTRY | NASTY, max_size=3
 )
 # Entries that hold together, so that most of these portals reach nginx.
+SOUND_OF_LOCATION = {
+    "endpoint": st.just("127.0.0.1:9") | st.just([{"address": "[::1]:9", "weight": 2}, "[::]:1"]),
+    "balance": st.sampled_from(["least_conn", "ip_hash", "random", "hash $arg_a consistent"]),
+    "scheme": st.sampled_from(["http", "https"]),
+    "websocket": st.booleans(),
+    "host": st.sampled_from(["h", "$host", "h:80"]),
+    "proxy_set_header": st.dictionaries(HEADER.map("X-{}".format), VALUE, max_size=2),
+    "proxy_next_upstream": st.sampled_from(["off", "error http_500"]),
+    "proxy_buffering": st.just(True),
+    "proxy_buffer_size": st.sampled_from(["1k", "32k", "2m", 4096]),
+    "proxy_request_buffering": st.booleans(),
+    "proxy_cache": st.booleans() | st.just({"valid": "1h", "max_size": "10m", "key": "$uri"}),
+    "proxy_connect_timeout": st.just("3s"),
+    "proxy_ssl_verify": st.booleans(),
+    "client_max_body_size": SIZE,
+    "expires": st.sampled_from(["1d", "max", "off", False, -1, "1y"]),
+    "gzip": st.booleans(),
+    "accel_redirect": st.booleans(),
+}  # fmt: skip
 FITTING = {
-    **{
-        k: v
-        for k, v in ATTRIBUTES.items()
-        if k not in ("domain", "domains", "enforce_https", "hsts")
-    },
+    **SOUND_OF_LOCATION,
+    "endpoint": st.integers(1, 65535).map("127.0.0.1:{}".format),
+    "websocket": st.booleans(),
+    "config": SAFE_CONFIG.filter(lambda text: "gzip" not in text),
+    "certbot": st.just("x"),
     "realm": st.text(
         st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters='"\\$;{}')
     ),
-    "endpoint": st.integers(1, 65535).map("127.0.0.1:{}".format),
-    "proxy_connect_timeout": st.just("3s"),
-}
+    "large_client_header_buffers": st.sampled_from(["32k", "8 64k", 70000]),
+    "maintenance": st.booleans() | st.just({"allow": ["10.0.0.0/8", "::1"], "page": "/www/d.html"}),
+    "locations": st.dictionaries(
+        st.sampled_from(["/a", "/a/b", "= /c", "^~ /d/", r"~* \.(css|js)$", r'~ "\\a{2}"', "/"]),
+        st.fixed_dictionaries({}, optional=SOUND_OF_LOCATION)
+        | st.fixed_dictionaries(
+            {"path": st.just("/www/x")}, optional={"spa": st.just(False), "index": st.booleans()}
+        )
+        | st.fixed_dictionaries({"redirect": st.sampled_from(["/x", "https://x.p", "/y?a=b"])})
+        | st.just({"endpoint": "127.0.0.1:9", "scheme": "grpcs", "proxy_set_header": {"X-A": ""}}),
+        max_size=3,
+    ),
+}  # fmt: skip
 SOUND = st.lists(st.fixed_dictionaries({}, optional=FITTING), max_size=4).map(
     lambda found: {
         f"e{i}": {"endpoint": "[::1]:1", **entry, "domain": f"e{i}.w.pigsty"}
@@ -170,7 +208,9 @@ def test_any_portal_is_refused_by_name_or_accepted_by_nginx(prefix, entries, cha
     found = portal_entries.problems(entries, settings(**changes))
     if found:
         assert all(e.startswith(("infra_portal", "nginx_ssl_port", "portal_auth")) for e in found)
-        assert all("expected" in e or "unknown key" in e or "already a name" in e for e in found)
+        assert all(re.search("expected|unknown key|already a name|: missing$", e) for e in found), (
+            found
+        )
         return
     assert accepts(prefix, render(entries, **changes)) == ""
 

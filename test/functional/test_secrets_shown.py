@@ -9,6 +9,7 @@ import logging
 import stat
 from pathlib import Path
 
+import pem
 import pytest
 import salt.utils.yaml
 from hypothesis import HealthCheck, given, settings
@@ -24,9 +25,12 @@ from infra_formula.portal import applied
 
 CANARY = "cAnArY-9a7f"
 URL = f"http://u:{CANARY}@10.10.10.30:9000"
+SHOP = pem.pair("shop.pigsty")
 RIGHT = {
     "ca_key": f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----\n",
     "nginx_users": {"ann": CANARY},
+    "nginx_certificates": {"shop": {"crt": SHOP.crt, "key": f"{CANARY}\n{SHOP.key}"}},
+    "nginx_http_config": f'map $uri $x {{ default "Bearer {CANARY}"; }}',
     "infra_portal": {
         "home": {"domain": "i.pigsty"},
         "wiki": {

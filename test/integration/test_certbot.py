@@ -171,6 +171,20 @@ def _trigger(machine, unit):
     assert "ExecMainStatus=0" in result
 
 
+def test_a_name_that_is_closed_to_everybody_is_issued_and_renewed(site):
+    closed = {
+        "domain": "closed.pigsty.cc", "path": "/www/closed", "certbot": "closed",
+        "config": "satisfy all;\ndeny all;\nauth_basic own;\nauth_basic_user_file .htpasswd;\n"
+        "return 301 https://elsewhere.example$request_uri;",
+    }  # fmt: skip
+    done = site.apply(**site.portal(closed=closed))
+    assert site.outcomes(done)["closed"]["result"] is True
+    before = site.served("closed.pigsty.cc").serial_number
+    site.machine.run(["certbot", "renew", "--cert-name", "closed", "--force-renewal"])
+    assert site.served("closed.pigsty.cc").serial_number != before
+    site.apply(**site.portal())
+
+
 def test_a_failed_challenge_is_an_error_of_that_name_alone(site):
     site.acme.update(f"add bad.pigsty.cc 0 A {ACME}")
     bad = {"domain": "bad.pigsty.cc", "path": "/www/bad", "certbot": "bad"}

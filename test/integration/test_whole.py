@@ -62,6 +62,79 @@ def test_the_second_changes_nothing_and_restarts_nothing(machine):
     assert machine.apply(test=True).changes == {}
 
 
+REFUSED = {
+    "vmalert_options: vmalert refuses it": {"vmalert_options": "-nonsense=1"},
+    "vmalert_rules.a: vmalert refuses it": {
+        "vmalert_rules": {"a": {"groups": [{"name": "g", "rules": [{"record": "x", "expr": "("}]}]}}
+    },
+    "alertmanager_receivers.a: amtool refuses it": {
+        "alertmanager_receivers": {"a": {"webhook_configs": [{"url": "http://x/", "bogus": 1}]}}
+    },
+    "vmetrics_scrape_jobs[0] (a): VictoriaMetrics refuses it": {
+        "vmetrics_scrape_jobs": [
+            {"job_name": "a", "nonsense": 1, "static_configs": [{"targets": ["a:1"]}]}
+        ]
+    },
+    "infra_portal.x.config: nginx refuses": {
+        "infra_portal": {
+            "x": {"domain": "x.pigsty", "endpoint": "10.0.0.1:80", "config": "nonsense on;"}
+        }
+    },
+    "dns_options[0]: dnsmasq refuses it": {"dns_options": ["nonsense=1"]},
+    "node_ntp_servers[0]: chronyd refuses it": {
+        "node_ntp_servers": ["pool pool.ntp.org iburst nonsense"]
+    },
+    "vmetrics_port: port 8099 is taken by python3": {"vmetrics_port": 8099},
+}
+OWN_UNITS = [*UNITS[:-1], *map("{}.service".format, ("nginx", "dnsmasq", "vmetrics", "vmalert"))]
+CHECKSUMS = ["sh", "-c", "find /etc /www /data/infra/rules -type f -exec sha256sum {} + | sort"]
+
+
+def test_what_a_program_refuses_is_found_before_anything_is_changed(machine):
+    """What changes with it is changed nowhere, in no component."""
+    machine.run(["systemd-run", "--unit=taker", "python3", "-m", "http.server", "8099"])
+    before = machine.run(CHECKSUMS).stdout, machine.run(OWN_UNITS).stdout
+    assert before[0].count("\n") > 100
+    for expected, change in REFUSED.items():
+        good = {"dns_records": ["10.10.10.10 another.pigsty"], "nginx_users": {"a": "password-1"}}
+        done = machine.apply(pillar={"infra": {**good, **change}}, check=False)
+        assert [title.split(" ")[0] for title in done.failed] == ["infra-preflight-passed"], done
+        assert expected in done.complaint()
+        assert len(done) < 5
+        assert (machine.run(CHECKSUMS).stdout, machine.run(OWN_UNITS).stdout) == before, expected
+    machine.run(["systemctl", "stop", "taker"])
+
+
+THEIRS = """
+nginx-config:
+  file.managed:
+    - name: /etc/nginx/nginx.conf
+    - contents: |
+        # Managed by another formula.
+        events {}
+        http { server { listen 8098; } }
+
+time-config:
+  file.append:
+    - name: /etc/chrony/chrony.conf
+    - text: 'maxdistance 3.5'
+"""
+
+
+@pytest.mark.parametrize("order", ["infra,theirs", "theirs,infra"])
+def test_another_formula_that_writes_the_same_files_is_named(machine, order):
+    """Each of both reports success, and whoever comes last wins, in every run anew."""
+    machine.write("/srv/salt/theirs.sls", THEIRS)
+    done = machine.apply(order, check=False)
+    machine.run(["rm", "/srv/salt/theirs.sls"])
+    assert [title.split(" ")[0] for title in done.failed] == ["infra-daemon-units-stable"], done
+    assert "/etc/nginx/nginx.conf: something else wrote it in this run" in done.complaint()
+    assert "/etc/chrony/chrony.conf: something else wrote it" in done.complaint()
+    again = machine.apply(check=False)
+    assert again.ok
+    assert machine.apply().changes == {}
+
+
 def test_a_highstate_agrees(machine):
     machine.write("/srv/salt/top.sls", "base:\n  '*':\n    - infra\n")
     told = Applied.of(machine.salt_call("state.highstate", "test=True", check=False))

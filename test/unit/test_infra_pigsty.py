@@ -13,7 +13,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from infra_formula.parameters import validation
+from infra_formula.parameters import locked, validation
 from infra_formula.pigsty import conversion
 from infra_formula.pigsty import inventory as pigsty_inventory
 from infra_formula.pigsty import report as report_texts
@@ -61,8 +61,13 @@ def test_pillar_and_report_are_golden(path):
 
 
 def check_pillar(pillar):
-    """The pillar is good for all minions, and for a client, which has no secrets."""
-    infra, secrets = pillar["infra"], pillar.get("infra_secrets")
+    """The pillar is good for all minions, and for a client, but for what is locked."""
+    found = validation.check(MINION, pillar["infra"], pillar.get("infra_secrets"), all_minions=True)
+    placeholders = locked.problems(pillar)
+    assert bool(placeholders) == any("in place of a placeholder" in e for e in found["errors"])
+    assert len(found["errors"]) == len(placeholders)
+    infra, secrets = map(locked.unlocked, (pillar["infra"], pillar.get("infra_secrets")))
+    infra = {"infra_hosts": {"10.10.10.10": {"infra_seq": 1}}, **infra}
     # Pigsty names INFRA nodes by their addresses, which any minion can claim: the report says so.
     by_address = [f"infra_hosts[{host!r}]: any minion can claim" for host in infra["infra_hosts"]]
     findings = validation.check(MINION, infra, secrets, all_minions=True)
@@ -147,6 +152,7 @@ def check(text):
     told = [(row["name"], row["at"], row["line"]) for row in report["variables"]]
     assert told == [(v["name"], v["at"], v["line"]) for v in variables]
     lines = report_texts.text(report)
+    assert all(f"{row['path']}: " in lines for row in report["closed"] if row["path"].isprintable())
     assert all(row["name"].isprintable() is False or row["name"] in lines
                for row in report["variables"])  # fmt: skip
     return pillar

@@ -10,7 +10,7 @@ import yaml
 from infra_formula import paths
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
-from infra_formula.portal import applied, htpasswd, pages, rendering, server
+from infra_formula.portal import applied, attributes, htpasswd, pages, rendering, server
 from infra_formula.portal import entries as portal_entries
 from infra_formula.portal.views import views
 from infra_formula.registration import inventory
@@ -207,7 +207,7 @@ def test_websocket_and_forwarded_headers():
 
 def test_an_https_upstream_is_asked_by_name_and_verified_when_asked():
     body = text(proxy(scheme="https", endpoint="m.pigsty.io:9001"), "wiki")
-    assert "proxy_pass https://wiki;" in body
+    assert "proxy_pass https://m.pigsty.io:9001$at_run_time;" in body
     assert "proxy_ssl_name m.pigsty.io;" in body
     assert "proxy_ssl_verify" not in body
     verified = text(proxy(scheme="https", endpoint="10.0.0.1:1", proxy_ssl_verify=True), "wiki")
@@ -504,10 +504,21 @@ def test_what_the_home_page_is_told():
     assert not {"home", "blackbox", "vmalert"} & set(sites)
 
 
+_STATIC = {"domain": "w.p", "path": "/www/w"}
+BASES = {
+    "index": _STATIC,
+    "spa": _STATIC,
+    "realm": {**PROXY, "auth": True},
+    "open_paths": {**PROXY, "auth": True},
+    "redirect": {"domain": "w.p", "redirect": "https://u.p"},
+    "balance": {**PROXY, "endpoint": ["a:1", "b:1"]},
+}
+"""What an attribute is added to, where that is not an entry with an HTTPS endpoint."""
+
+
 def test_every_attribute_changes_something():
     """An attribute that is accepted and does nothing would be a promise that is not kept."""
     plain = {"domain": "w.p", "endpoint": "a:1", "scheme": "https", "proxy_ssl_verify": True}
-    static = {"domain": "w.p", "path": "/www/w"}
     values = {
         "domain": "v.p", "domains": ["v.p"], "endpoint": "b:1", "path": "/x", "scheme": "http",
         "websocket": True, "index": True, "auth": True, "realm": "x", "cert": "/a", "key": "/a",
@@ -516,14 +527,49 @@ def test_every_attribute_changes_something():
         "proxy_read_timeout": "1s", "proxy_send_timeout": "1s", "proxy_ssl_verify": False,
         "proxy_ssl_trusted_certificate": "/a", "proxy_ssl_name": "v.p", "hsts": True,
         "auth_paths": ["/a"], "open_paths": ["/a"], "accel_redirect": True,
+        "users": ["ann"], "allow": "10.0.0.0/8", "deny": ["10.0.0.0/8"], "satisfy": "all",
+        "ssl_client_certificate": "/a", "ssl_verify_client": "optional",
+        "log_format": "x", "limit_req": {"rate": "1r/s"},
+        "balance": "least_conn", "large_client_header_buffers": "32k", "maintenance": True,
+        "http3": True, "proxy_http_version": "1.0", "host": "h", "proxy_set_header": {"X-A": "b"},
+        "proxy_next_upstream": "off", "proxy_buffering": True, "proxy_buffer_size": "32k",
+        "proxy_request_buffering": True, "proxy_cache": True, "spa": True, "redirect": "https://v.p",
+        "expires": "1d", "gzip": False, "brotli": True, "locations": {"/a": {"websocket": True}},
     }  # fmt: skip
-    assert values.keys() == portal_entries.ENTRY.keys()
+    assert values.keys() == attributes.ENTRY.keys()
     for attribute, value in values.items():
-        base = {"index": static, "realm": {**plain, "auth": True}}.get(attribute, plain)
-        base = {"open_paths": {**plain, "auth": True}}.get(attribute, base)
-        more = {"cert": {"key": "/a"}, "key": {"cert": "/a"}}.get(attribute, {})
-        before = text({"wiki": base}, "wiki")
-        assert text({"wiki": {**base, attribute: value, **more}}, "wiki") != before, attribute
+        base = BASES.get(attribute, plain)
+        more = {"cert": {"key": "/a"}, "key": {"cert": "/a"},
+                "ssl_verify_client": {"ssl_client_certificate": "/a"}}.get(attribute, {})  # fmt: skip
+        formats = {"nginx_http_config": "log_format x '';"}
+        before = text({"wiki": base}, "wiki", **formats)
+        assert text({"wiki": {**base, attribute: value, **more}}, "wiki", **formats) != before, (
+            attribute
+        )
+
+
+def test_every_attribute_of_a_location_changes_something():
+    plain = {"domain": "w.p", "endpoint": "a:1", "scheme": "https", "proxy_ssl_verify": True}
+    values = {
+        "endpoint": "b:1", "path": "/x", "scheme": "http", "websocket": True, "index": True,
+        "auth": True, "realm": "x", "client_max_body_size": 1, "proxy_connect_timeout": "1s",
+        "proxy_read_timeout": "1s", "proxy_send_timeout": "1s", "proxy_ssl_verify": False,
+        "proxy_ssl_trusted_certificate": "/a", "proxy_ssl_name": "v.p", "accel_redirect": True,
+        "balance": "least_conn", "proxy_http_version": "1.0", "host": "h",
+        "proxy_set_header": {"X-A": "b"}, "proxy_next_upstream": "off", "proxy_buffering": True,
+        "proxy_buffer_size": "32k", "proxy_request_buffering": True, "proxy_cache": True,
+        "spa": True, "redirect": "/b", "expires": "1d", "gzip": False, "brotli": True,
+        "strip_prefix": True,
+    }  # fmt: skip
+    assert values.keys() == attributes.IN_LOCATIONS.keys()
+    for attribute, value in values.items():
+        base = {
+            "index": {"path": "/x"}, "spa": {"path": "/x"}, "realm": {"auth": True},
+            "balance": {"endpoint": ["b:1", "c:1"]},
+        }.get(attribute, {})  # fmt: skip
+        before = text({"wiki": {**plain, "locations": {"/a": base}}}, "wiki")
+        after = text({"wiki": {**plain, "locations": {"/a": {**base, attribute: value}}}}, "wiki")
+        assert after != before, attribute
 
 
 @pytest.fixture
@@ -580,5 +626,5 @@ def test_questions_without_a_portal_are_about_the_one_that_was_applied(machine):
 
 
 def test_the_record_of_a_portal_is_for_root_alone(machine):
-    machine.publish(proxy(config="proxy_set_header X-Token secret;"))
+    machine.publish(proxy(config="set $token secret;"))
     assert applied.record_path().stat().st_mode & 0o777 == 0o600

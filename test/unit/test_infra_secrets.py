@@ -11,7 +11,7 @@ from infra_formula.grafana import settings as grafana_settings
 from infra_formula.parameters import schema as infra_schema
 from infra_formula.parameters import secrets as infra_secrets
 from infra_formula.parameters import validation
-from infra_formula.portal import entries as portal_entries
+from infra_formula.portal import attributes
 from infra_formula.repository import request_rules
 
 from tools import formula, parameters
@@ -107,7 +107,7 @@ def test_what_clients_need_is_marked_and_each_mark_is_one_of_two_words():
 
 
 def test_the_marked_keys_of_entries_are_keys_of_entries():
-    assert set(RULES["infra_portal"]["entries"]["secret"]) <= set(portal_entries.ENTRY)
+    assert set(RULES["infra_portal"]["entries"]["secret"]) <= set(attributes.ENTRY)
     rule = request_rules.UPSTREAM_RULE
     assert set(RULES["repo_upstream"]["entries"]["secret"]) <= set(rule.get("keys", rule))
 
@@ -216,6 +216,8 @@ def test_what_grafana_keeps_in_a_file_of_its_own_is_a_secret_here(key, value):
 SECRETS = {
     "ca_key": CANARY,
     "nginx_users": {"ann": CANARY},
+    "nginx_http_config": f"server {{ set $token {CANARY}; }}",
+    "nginx_certificates": {"shop": {"crt": "for everybody", "key": CANARY}},
     "infra_portal": {"web.io": {"domain": "a.b", "config": f"set $token {CANARY};"}},
     "certbot_options": f"--eab-hmac-key {CANARY}",
     "certbot_dns_credentials": f"x = {CANARY}",

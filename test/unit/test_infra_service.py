@@ -108,3 +108,16 @@ def test_a_unit_that_runs_and_is_enabled_is_looked_at_once_and_left_alone(
     assert show.call_count == 1
     assert calls == ([] if left_alone else [("x", True)])
     assert bool(ret["changes"]) is not left_alone
+
+
+def test_a_unit_that_does_not_start_says_why(monkeypatch):
+    """What systemd says, "Job for x.service failed", sends the reader elsewhere."""
+    monkeypatch.setattr(
+        systemd, "show", create_autospec(systemd.show, return_value={"x.service": {}})
+    )
+    log = 'x: [emerg] host not found in upstream "a" in /etc/nginx/conf.d/a.conf:3'
+    monkeypatch.setattr(systemd, "journal", create_autospec(systemd.journal, return_value=log))
+    failed = {"name": "x", "changes": {}, "result": False, "comment": "Job for x.service failed"}
+    start = create_autospec(lambda name, enable: None, return_value=failed)
+    monkeypatch.setattr(states, "__states__", {"service.running": start}, raising=False)
+    assert states.running("x")["comment"] == f"Job for x.service failed; its journal: {log}"

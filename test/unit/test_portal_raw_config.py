@@ -35,7 +35,7 @@ DIRECTIVES = (
     "proxy_set_header X-Real-IP $remote_addr;", "proxy_set_header x-forwarded-for 'a;b}';",
     "proxy_ignore_headers Expires;", "proxy_hide_header X-Own;", "proxy_pass http://127.0.0.1:9;",
     "auth_basic off;", "satisfy any;", "internal;", "root /srv/x;", "return 204;", "gzip on;",
-    "# } { a comment", "set $a '{';", "fastcgi_pass unix:/run/php;", "grpc_pass grpc://[::1]:9;",
+    "# } { a comment\n", "set $a '{';", "fastcgi_pass unix:/run/php;", "grpc_pass grpc://[::1]:9;",
     "grpc_set_header X-Own 1;", "fastcgi_param HTTP_X_REAL_IP x;",
 )  # fmt: skip
 BLOCK = st.recursive(

@@ -11,7 +11,7 @@ import salt.utils.path
 from infra_formula import process, program_facts
 from infra_formula.daemon import checks
 from infra_formula.daemon.model import Daemon
-from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.errors import InvalidInput, Refused
 
 _TIMEOUT = 20  # seconds for --help and --version
 
@@ -93,7 +93,7 @@ def validate_flags(daemon: Daemon) -> None:
 
     Nothing is checked if the program is not installed yet, or if its unit is the package's.
 
-    Raises CommandFailed that names the parameter and quotes the program.
+    Raises Refused that names the parameter and quotes the program.
     """
     program = daemon["program"]
     if daemon.get("use_package_unit") or not salt.utils.path.which(program):
@@ -106,13 +106,13 @@ def validate_flags(daemon: Daemon) -> None:
     flags = [flag for flag in daemon["flags"] if "help" not in flag]
     without_options = _refusal([program, *(flag["text"] for flag in flags), daemon["version"]])
     if without_options is None:
-        raise CommandFailed(f"{daemon['options_parameter']}: {name} refuses it: {refusal}")
+        raise Refused(f"{daemon['options_parameter']}: {name} refuses it: {refusal}")
     for flag in flags:
         refusal = _refusal([program, flag["text"], daemon["version"]])
         if refusal is not None:
             parameters = ", ".join(parameters_in(flag["template"])) or flag["text"]
-            raise CommandFailed(f"{parameters}: {name} refuses {flag['text']}: {refusal}")
-    raise CommandFailed(f"{name} refuses its flags: {without_options}")
+            raise Refused(f"{parameters}: {name} refuses {flag['text']}: {refusal}")
+    raise Refused(f"{name} refuses its flags: {without_options}")
 
 
 def parameters_in(template: str) -> list[str]:

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import time
+from collections.abc import Collection
 
 from infra_formula import systemd
 from infra_formula.daemon import checks, flags, local_ports
@@ -91,19 +92,27 @@ def health_problem(daemon: Daemon, timeout: float = 3.0) -> str:
 
 def port_problem(daemon: Daemon) -> str:
     """Which other process listens on a daemon's port, naming the parameter; empty for none."""
-    unit = daemon["unit"]
-    pid = systemd.unit_state(unit)["pid"]
-    others = {
-        other
-        for other in local_ports.listeners(daemon["port"])
-        if other != pid and not systemd.has_process(unit, [other])
-    }
+    pid = systemd.unit_state(daemon["unit"])["pid"]
+    owners = local_ports.listeners(daemon["port"]) - {pid}
+    return taken_port(daemon["port_parameter"], daemon["port"], owners, [daemon["unit"]])
+
+
+def taken_port(parameter: str, port: int, owners: Collection[int], units: Collection[str]) -> str:
+    """Which of the processes that listen on a port have no right to; empty for none.
+
+    parameter
+        Name of the port's parameter.
+    owners
+        Processes that listen on it.
+    units
+        Names of units that may.
+    """
+    others = [pid for pid in owners if not any(systemd.has_process(unit, [pid]) for unit in units)]
     if not others:
         return ""
     names = sorted(f"{local_ports.process_name(other)} (process {other})" for other in others)
     return (
-        f"{daemon['port_parameter']}: port {daemon['port']} is taken by {', '.join(names)}; "
-        "stop it or choose another port"
+        f"{parameter}: port {port} is taken by {', '.join(names)}; stop it or choose another port"
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from infra_formula import paths, systemd
-from infra_formula.fileset import atomic
+from infra_formula.fileset import atomic, conflicts
 from infra_formula.state import Plan
 
 
@@ -24,7 +24,9 @@ def plan(unit: str, files: Iterable[str]) -> Plan:
     files
         Absolute paths of what it reads when it starts.
     """
+    files = list(files)
     present = digest(files)
+    conflicts.note_written(files)
     if started_with(unit) == present:
         return Plan(comment=f"{unit} was started with its present files.")
     runs = systemd.unit_state(unit)["active"]

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from infra_formula import systemd, templates
-from infra_formula.dns import client, records, resolver
-from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.daemon import checks
+from infra_formula.dns import client, known_names, records, resolver
+from infra_formula.errors import CommandFailed, InvalidInput, Refused
 from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.minion import Minion
 from infra_formula.state import Plan
@@ -111,7 +112,12 @@ def upstreams(configured: list[str] | None, site_addresses: Iterable[str]) -> li
     return [*servers, *(Upstream(address=a, port=53, domain="") for a in external)]
 
 
-def config_text(template: str, settings: Mapping[str, Any], servers: list[Upstream]) -> str:
+def config_text(
+    template: str,
+    settings: Mapping[str, Any],
+    servers: list[Upstream],
+    version: tuple[int, ...] = (2, 86),
+) -> str:
     """Render dnsmasq's configuration.
 
     template
@@ -120,20 +126,74 @@ def config_text(template: str, settings: Mapping[str, Any], servers: list[Upstre
         ``port``, ``listen``, ``wildcards``, ``cnames``, ``options`` and ``admin_ip``.
     servers
         What :func:`upstreams` returned.
+    version
+        Of dnsmasq.
 
     Raises InvalidInput for a broken template.
     """
+    wildcards = {
+        name.removeprefix("*."): address.replace("${admin_ip}", settings["admin_ip"])
+        for name, address in settings["wildcards"].items()
+    }
+    domains = {
+        **{s["domain"]: [f"{s['address']}#{s['port']}"] for s in servers if s["domain"]},
+        **{name: [known_names.ADDRESS] for name in wildcards},
+    }
     context = {
         **settings,
         "root": records.ROOT,
+        "names_file": known_names.path(),
+        "alias_lines": [
+            line
+            for alias in sorted(settings["cnames"])
+            for line in known_names.lines(alias.lower().rstrip("."), domains, version)
+        ],
         "servers": servers,
         "isolated": not any(not server["domain"] for server in servers),
-        "wildcards": {
-            name.removeprefix("*."): address.replace("${admin_ip}", settings["admin_ip"])
-            for name, address in settings["wildcards"].items()
-        },
+        "wildcards": wildcards,
     }
     return templates.render(TEMPLATE, template, context)
+
+
+def desired(
+    minion: Minion, settings: Mapping[str, Any], upstream: list[str] | None, own: Iterable[str]
+) -> tuple[str, list[Upstream]]:
+    """The text of dnsmasq's configuration, and the servers it forwards to.
+
+    settings
+        See :func:`config_text`.
+    upstream, own
+        See :func:`upstreams`.
+    """
+    servers = upstreams(upstream, own)
+    template = templates.read(minion, TEMPLATE)
+    return config_text(template, settings, servers, known_names.version()), servers
+
+
+def check(
+    minion: Minion, settings: Mapping[str, Any], upstream: list[str] | None, own: Iterable[str]
+) -> None:
+    """Have dnsmasq check its configuration. Nothing is checked if it is not installed yet.
+
+    settings, upstream, own
+        See :func:`desired`.
+
+    Raises Refused that names the parameter and quotes dnsmasq.
+    """
+    check_text(desired(minion, settings, upstream, own)[0], settings)
+
+
+def check_text(text: str, settings: Mapping[str, Any]) -> None:
+    """As :func:`check`, of a text that was made already."""
+    refusal = checks.refusal(["dnsmasq", "--test", "-C", "{path}"], "dnsmasq.conf", text)
+    if refusal is None:
+        return
+    where = re.search(r"line (\d+) of dnsmasq\.conf", refusal)
+    line = text.splitlines()[int(where[1]) - 1] if where else ""
+    for index, option in enumerate(settings["options"]):
+        if option.strip() == line.strip():
+            raise Refused(f"dns_options[{index}]: dnsmasq refuses it: {refusal}: {line}")
+    raise Refused(f"dnsmasq refuses its configuration: {refusal}{': ' if line else ''}{line}")
 
 
 # -- records -------------------------------------------------------------------------------------
@@ -178,15 +238,16 @@ def plan_registered_records(
 
 def _plan(minion: Minion, file_set: FileSet, files: Mapping[str, Any], port: int) -> Plan:
     plan = file_set.plan(files)
-    changes = plan.summary() if plan.has_changes else {}
-    if not plan.has_changes and _RELOAD_PENDING.exists():
+    names = known_names.plan(_texts_after(plan))
+    changes = (plan if plan.has_changes else names).summary()
+    if not changes and _RELOAD_PENDING.exists():
         changes = {"dnsmasq": "reloaded"}
     count = len(plan.files)
     return Plan(
         changes=dict(changes),
         comment=f"The records of {count} {'file' if count == 1 else 'files'} are served.",
         would="The records would change.",
-        apply=lambda: apply(minion, plan, port),
+        apply=lambda: apply(minion, plan, port, names),
         warnings=[
             f"{path}: an unmanaged file is in its place and stays"
             for path in plan.unmanaged_paths()
@@ -194,16 +255,27 @@ def _plan(minion: Minion, file_set: FileSet, files: Mapping[str, Any], port: int
     )
 
 
-def apply(minion: Minion, plan: FilePlan, port: int) -> None:
+def _texts_after(plan: FilePlan) -> list[str]:
+    """The files of records, as they are once a plan has been applied."""
+    present = [name for name in records.registrants() if name not in plan.remove]
+    texts = [str(file["text"]) for file in plan.files.values()]
+    return texts + [records.text_of_file(n) for n in present if n not in plan.files]
+
+
+def apply(minion: Minion, plan: FilePlan, port: int, names: FilePlan | None = None) -> None:
     """Publish files of records, and verify that the server answers accordingly.
 
     plan
         Of a file set below :data:`records.ROOT`.
     port
         Port of the server. One that does not run reads the files when it starts.
+    names
+        Of the file of the known names, which the server reads with them.
 
     Raises CommandFailed if the server does not answer as expected; the old files are restored then.
     """
+    if names is not None and names.has_changes:
+        names.apply()
     if not plan.has_changes:
         reload_and_verify(minion, [], [], port)
         return
@@ -260,7 +332,7 @@ def check_health(server: str, port: int, record: records.Record | None) -> str:
     """
     if record is None:
         for tcp in (False, True):
-            client.query("localhost", "A", server, port, tcp=tcp)
+            client.query(client.ALWAYS_KNOWN, "PTR", server, port, tcp=tcp)
         return "it has no records"
     name, address = record["names"][0], record["address"]
     client.wait_for([(name, address)], [], server=server, port=port)

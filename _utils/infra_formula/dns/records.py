@@ -13,6 +13,10 @@ from typing import Any, TypedDict
 
 ROOT = "/etc/hosts.d"
 HEAD = "# Managed by Salt (infra formula). Changes here are overwritten.\n"
+PRIVATE_TOP_LEVEL = (
+    *("pigsty", "corp", "home", "internal", "intranet", "lan", "local", "private", "test"),
+)
+"""Single labels that no registry sells."""
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
 
 
@@ -128,10 +132,15 @@ def pairs(text: str) -> set[tuple[str, str]]:
 
 def pairs_of_file(name: str) -> set[tuple[str, str]]:
     """:func:`pairs` of the file of one registrant; empty if there is none."""
+    return pairs(text_of_file(name))
+
+
+def text_of_file(name: str) -> str:
+    """The file of one registrant; empty if there is none."""
     try:
-        return pairs(Path(ROOT, name).read_text(encoding="utf-8", errors="replace"))
+        return Path(ROOT, name).read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, IsADirectoryError):
-        return set()
+        return ""
 
 
 def registrants() -> list[str]:

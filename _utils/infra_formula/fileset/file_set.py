@@ -18,7 +18,15 @@ from pathlib import Path
 
 from infra_formula import paths
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.fileset import atomic, contents, manifest, originals, staging, takeover
+from infra_formula.fileset import (
+    atomic,
+    conflicts,
+    contents,
+    manifest,
+    originals,
+    staging,
+    takeover,
+)
 from infra_formula.fileset.contents import File
 from infra_formula.fileset.manifest import Manifest
 
@@ -123,6 +131,9 @@ class FileSet:
             plan.diff[str(manifest.manifest_path(self.name))] = "a previous run was interrupted"
         if self.skip_unmanaged:
             plan.files = {rel: f for rel, f in plan.files.items() if rel not in plan.unmanaged}
+        if self.name not in conflicts.SHARED:
+            conflicts.note_changed(base / rel for rel in plan.change if rel in managed)
+            conflicts.note_written(base / rel for rel in plan.same)
         return plan
 
     def remove(self, test: bool = False) -> list[str]:
@@ -148,6 +159,7 @@ class FileSet:
                 with contextlib.suppress(OSError):  # it is not empty, or gone
                     os.rmdir(folder)
             manifest.manifest_path(self.name).unlink(missing_ok=True)
+        conflicts.note_written(base / rel for rel in present)
         return present
 
 
@@ -247,6 +259,32 @@ class FilePlan:
                 self._switch(base, stage, changed, created, reload)
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
+                if self.file_set.name not in conflicts.SHARED:
+                    conflicts.note_written(base / rel for rel in [*self.files, *self.remove])
+
+    def check(self, check_staged: Callable[[str], None]) -> None:
+        """Have a staged copy checked as :meth:`apply` does it, and change nothing.
+
+        check_staged
+            See :meth:`apply`.
+
+        Raises what that raises, and CommandFailed if no copy can be made.
+        """
+        base = Path(self.file_set.root).resolve()
+        changed = {rel: self.files[rel] for rel in [*self.create, *self.change]}
+        with _locked(base), _translate_os_error(base), self._staged(base, changed) as stage:
+            check_staged(str(stage))
+
+    @contextlib.contextmanager
+    def _staged(self, base: Path, changed: Mapping[str, File]) -> Iterator[Path]:
+        """A staged copy of the whole of root, which is deleted afterwards."""
+        stage = staging.create(base)
+        try:
+            staging.clone(base, stage, {*changed, *self.remove})
+            staging.write_files(stage, base, changed)
+            yield stage
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
 
     def _switch(
         self,

@@ -12,7 +12,7 @@ import salt.utils.path
 from infra_formula import process, templates
 from infra_formula.daemon import checks, configuration
 from infra_formula.daemon.model import Daemon
-from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.errors import InvalidInput, Refused
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
 from infra_formula.registration import facts as own_facts
@@ -149,14 +149,7 @@ def plan(
     buffer
         Size of the buffer on disk of each receiver, like ``1GiB``.
     """
-    effective = {
-        **settings,
-        "ip": settings["ip"] or own_facts.address_towards(infra_nodes),
-        "receivers": urls,
-        "buffer_bytes": size(buffer),
-    }
-    texts = {path: templates.read(minion, path) for path in template_paths(sources).values()}
-    rendered = files(effective, sources, texts)
+    rendered = _rendered(minion, settings, sources, infra_nodes, urls, buffer)
     destination = f"logs are sent to {', '.join(urls)}" if urls else "logs are sent nowhere"
     return configuration.plan(
         configuration.compare("vector", root, rendered, replace=["vector.yaml"]),
@@ -167,12 +160,54 @@ def plan(
     )
 
 
+def _rendered(
+    minion: Minion,
+    settings: dict[str, Any],
+    sources: list[str],
+    infra_nodes: list[str],
+    urls: list[str],
+    buffer: str,
+) -> dict[str, File]:
+    effective = {
+        **settings,
+        "ip": settings["ip"] or own_facts.address_towards(infra_nodes),
+        "receivers": urls,
+        "buffer_bytes": size(buffer),
+    }
+    texts = {path: templates.read(minion, path) for path in template_paths(sources).values()}
+    return files(effective, sources, texts)
+
+
+def check(
+    minion: Minion,
+    root: str,
+    daemon: Daemon,
+    *,
+    settings: dict[str, Any],
+    sources: list[str],
+    towards: list[str],
+    endpoints: list[str],
+    nodes: list[str],
+    admin_ip: str,
+    buffer: str,
+) -> None:
+    """Have Vector check what the state is given (see ``infra_vector.managed``); changes nothing.
+
+    Raises Refused that quotes it.
+    """
+    urls = receivers(endpoints, nodes, admin_ip)
+    rendered = _rendered(minion, settings, sources, towards, urls, buffer)
+    difference = configuration.compare("vector", root, rendered, replace=["vector.yaml"])
+    if difference.has_changes and difference.file_set.managed_files():
+        difference.check(lambda stage: check_staged(stage, daemon["program"]))
+
+
 def check_staged(stage: str, program: str) -> None:
     """Have Vector check a staged copy of ``/etc/vector``, unmanaged files included.
 
     Nothing is checked if it is not installed yet.
 
-    Raises CommandFailed that quotes it.
+    Raises Refused that quotes it.
     """
     if not salt.utils.path.which(program):
         return
@@ -180,4 +215,4 @@ def check_staged(stage: str, program: str) -> None:
     outcome = process.run(command, timeout=60)
     if outcome["retcode"]:
         lines = checks.extract_error_lines(f"{outcome['stdout']}\n{outcome['stderr']}")
-        raise CommandFailed(f"vector refuses it: {lines.replace(stage, '/etc/vector')}")
+        raise Refused(f"vector refuses it: {lines.replace(stage, '/etc/vector')}")

@@ -15,7 +15,7 @@ from typing import Any
 from infra_formula import redaction, templates
 from infra_formula.daemon import checks, configuration, local_ports
 from infra_formula.daemon.model import Daemon
-from infra_formula.errors import CommandFailed
+from infra_formula.errors import Refused
 from infra_formula.fileset.contents import File
 from infra_formula.state import Plan
 
@@ -190,7 +190,7 @@ def check(settings: dict[str, Any], amtool: str = "amtool") -> None:
     settings
         See :func:`config`.
 
-    Raises CommandFailed that names the parameter and quotes the tool, without secrets.
+    Raises Refused that names the parameter and quotes the tool, without secrets.
     """
     fault = _refusal(config(settings), amtool)
     if fault is None:
@@ -205,12 +205,12 @@ def check(settings: dict[str, Any], amtool: str = "amtool") -> None:
     }
     for name, nothing in empty.items():
         if settings[name] and _refusal(config({**settings, name: nothing}), amtool) is None:
-            raise CommandFailed(f"alertmanager_{name}{_index(settings, name, amtool)}: {fault}")
+            raise Refused(f"alertmanager_{name}{_index(settings, name, amtool)}: {fault}")
     for name, used in settings["receivers"].items():
         alone = {**settings, **empty, "global": settings["global"], "receivers": {name: used}}
         if _refusal(config(alone), amtool) is not None:
-            raise CommandFailed(f"alertmanager_receivers.{name}: {fault}")
-    raise CommandFailed(f"alertmanager: {fault}")
+            raise Refused(f"alertmanager_receivers.{name}: {fault}")
+    raise Refused(f"alertmanager: {fault}")
 
 
 def _index(settings: dict[str, Any], name: str, amtool: str) -> str:

@@ -10,7 +10,7 @@ from infra_formula import templates
 from infra_formula.daemon import checks
 from infra_formula.daemon import configuration as daemon_configuration
 from infra_formula.daemon.model import Daemon
-from infra_formula.errors import CommandFailed
+from infra_formula.errors import Refused
 from infra_formula.fileset.contents import File
 from infra_formula.state import Plan
 
@@ -104,7 +104,7 @@ def check(
 ) -> None:
     """Have the exporter check its configuration. Nothing is checked if it is not installed yet.
 
-    Raises CommandFailed that names the parameter and quotes the program.
+    Raises Refused that names the parameter and quotes the program.
     """
     refusal = _refusal(configuration, program)
     if refusal is None:
@@ -112,8 +112,8 @@ def check(
     for name, module in (custom or {}).items():
         lines = _refusal({"modules": {name: module}}, program)
         if lines is not None:
-            raise CommandFailed(f"blackbox_modules.{name}: the exporter refuses it: {lines}")
-    raise CommandFailed(f"the blackbox exporter refuses its modules: {refusal}")
+            raise Refused(f"blackbox_modules.{name}: the exporter refuses it: {lines}")
+    raise Refused(f"the blackbox exporter refuses its modules: {refusal}")
 
 
 def _refusal(configuration: dict[str, Any], program: str) -> str | None:

@@ -10,7 +10,7 @@ from infra_formula import program_facts, templates
 from infra_formula.daemon import checks, local_ports
 from infra_formula.daemon import configuration as daemon_configuration
 from infra_formula.daemon.model import Daemon
-from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.errors import InvalidInput, Refused
 from infra_formula.fileset.contents import File
 from infra_formula.state import Plan
 
@@ -214,6 +214,25 @@ def plan(
     )
 
 
+def plan_of(
+    root: str,
+    daemon: Daemon,
+    *,
+    jobs: list[dict[str, Any]],
+    values: dict[str, Any],
+    interval: str,
+    timeout: str,
+    own: dict[str, Any],
+    custom: list[dict[str, Any]] | None = None,
+    targets: dict[str, Any] | None = None,
+    probes: dict[str, Any] | None = None,
+) -> Plan:
+    """As :func:`plan`, of what the state is given (see ``infra_scrape.managed``)."""
+    configuration = config(jobs, values, interval, timeout, custom)
+    rows = {**own_targets(**own), **pillar_targets(targets, probes)}
+    return plan(root, daemon, configuration, rows, custom)
+
+
 def without_unknown_limits(
     configuration: dict[str, Any], program: str, custom: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
@@ -369,7 +388,7 @@ def check(
     custom
         The site's own jobs, to name the one at fault.
 
-    Raises CommandFailed that names the parameter and quotes the program.
+    Raises Refused that names the parameter and quotes the program.
     """
     refusal = _refusal(configuration, program)
     if refusal is None:
@@ -378,11 +397,11 @@ def check(
         alone = {**configuration, "scrape_configs": [_only(configuration, job["job_name"])]}
         lines = _refusal(alone, program)
         if lines is not None:
-            raise CommandFailed(
+            raise Refused(
                 f"vmetrics_scrape_jobs[{index}] ({job['job_name']}): VictoriaMetrics refuses it: "
                 f"{lines}"
             )
-    raise CommandFailed(f"VictoriaMetrics refuses the scrape configuration: {refusal}")
+    raise Refused(f"VictoriaMetrics refuses the scrape configuration: {refusal}")
 
 
 def _only(configuration: dict[str, Any], name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from infra_formula import templates
 from infra_formula.daemon import checks, configuration, local_ports
 from infra_formula.daemon.model import Daemon
-from infra_formula.errors import CommandFailed
+from infra_formula.errors import Refused
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
 from infra_formula.state import Plan
@@ -164,7 +164,7 @@ def check(rules: Mapping[str, File], daemon: Daemon) -> None:
     daemon
         vmalert.
 
-    Raises CommandFailed that names the parameter or file and quotes vmalert.
+    Raises Refused that names the parameter or file and quotes vmalert.
     """
     for rel, file in rules.items():
         argv = [daemon["program"], "-rule={path}", "-dryRun"]
@@ -173,7 +173,7 @@ def check(rules: Mapping[str, File], daemon: Daemon) -> None:
             site = re.fullmatch(r"(logs/)?site-(.+)\.yml", rel)
             parameter = "vmalert_logs_rules" if site and site[1] else "vmalert_rules"
             where = f"{parameter}.{site[2]}" if site else f"rules/{rel}"
-            raise CommandFailed(f"{where}: vmalert refuses it: {lines}")
+            raise Refused(f"{where}: vmalert refuses it: {lines}")
 
 
 def firing(port: int = 8880) -> list[dict[str, Any]]:

@@ -13,7 +13,9 @@ from typing import Any, TypedDict
 import salt.utils.path
 
 from infra_formula import process, systemd, templates
-from infra_formula.errors import CommandFailed
+from infra_formula.daemon import checks
+from infra_formula.errors import CommandFailed, Refused
+from infra_formula.minion import Minion
 
 TEMPLATE = "salt://infra/ntp/files/chrony.conf.j2"
 OPTIONS_FILE = "/etc/default/infra-chrony"
@@ -163,6 +165,28 @@ def config_text(template: str, settings: Settings) -> str:
     Raises InvalidInput for a broken template.
     """
     return templates.render(TEMPLATE, template, {**settings, "sources": source_lines(settings)})
+
+
+def check(minion: Minion, settings: Settings) -> None:
+    """Have chronyd check its configuration. Nothing is checked if it is not installed yet.
+
+    Raises Refused that names the parameter and quotes chronyd.
+    """
+    check_text(config_text(templates.read(minion, TEMPLATE), settings), settings)
+
+
+def check_text(text: str, settings: Settings) -> None:
+    """As :func:`check`, of a text that was made already."""
+    # -p prints the configuration and ends (chrony 4.0 and later); nothing of the clock is touched.
+    refusal = checks.refusal(["chronyd", "-p", "-f", "{path}"], "chrony.conf", text)
+    if refusal is None:
+        return
+    where = re.search(r"line (\d+)", refusal)
+    line = text.splitlines()[int(where[1]) - 1].strip() if where else ""
+    for index, given in enumerate(settings["servers"]):
+        if line and given.strip().replace("${admin_ip}", settings["admin_ip"]) == line:
+            raise Refused(f"node_ntp_servers[{index}]: chronyd refuses it: {refusal}: {line}")
+    raise Refused(f"chronyd refuses its configuration: {refusal}{': ' if line else ''}{line}")
 
 
 def no_steering_files(unit: str) -> dict[str, str]:

@@ -16,13 +16,13 @@ from infra_formula.logs import vector
 from infra_formula.minion import Minion
 from infra_formula.monitoring import alertmanager, scraping, vmalert
 from infra_formula.ntp import chrony
-from infra_formula.parameters import merging, schema
+from infra_formula.parameters import locked, merging, schema
 from infra_formula.parameters import secrets as secret_parameters
 from infra_formula.parameters.site import Site
 from infra_formula.pki import authority, certbot_requests
 from infra_formula.portal import arguments as portal_arguments
 from infra_formula.portal import entries as portal_entries
-from infra_formula.portal import pages, rendering
+from infra_formula.portal import named_certificates, pages, rendering
 from infra_formula.registration import facts as own_facts
 from infra_formula.registration import hosts as infra_hosts
 from infra_formula.repository import catalogue
@@ -93,7 +93,8 @@ def check_secrets(minion: Minion, secrets: Any) -> Findings:
     """
     rules = {name: _partial(rule) for name, rule in merging.rules().items()}
     rule = {"type": "map", "keys": rules, "secret": True}
-    errors = schema.check("", merging.mapping(secrets), rule)
+    values = merging.mapping(secrets)
+    errors = locked.problems(values) or schema.check("", values, rule)
     errors = _misplaced_in_secrets(secrets) + [f"infra_secrets:{error}" for error in errors]
     return {"errors": errors, "warnings": []}
 
@@ -140,7 +141,10 @@ def split(minion: Minion, parameters: dict[str, Any]) -> tuple[dict[str, Any], d
 
 
 def _type_errors(rules: dict[str, Any], values: Any, infra_node: bool) -> list[str]:
-    """Errors by ``infra/schema.yaml``."""
+    """Errors by ``infra/schema.yaml``; a locked value is of no type."""
+    placeholders = locked.problems(values)
+    if placeholders:
+        return placeholders
     if not infra_node:
         # What every minion needs is whole below `infra`; of the rest, a part may be among secrets.
         rules = {n: r if n in _FOR_ALL_MINIONS else _partial(r) for n, r in rules.items()}
@@ -211,6 +215,7 @@ def _errors_of_components(
     if infra_node:
         # Of these, one parameter refers to another that may be among the secrets.
         errors += certbot_requests.problems(parameters)
+        errors += named_certificates.problems(parameters.get("nginx_certificates", {}))
         errors += scraping.problems(parameters)
         errors += alertmanager.problems(parameters)
         errors += grafana_settings.problems(parameters)

@@ -15,24 +15,45 @@ from typing import Any, TypedDict
 from infra_formula.data import load
 from infra_formula.errors import InvalidInput
 from infra_formula.minion import Minion
-from infra_formula.parameters import schema, validation
-from infra_formula.parameters.secrets import without_value
+from infra_formula.parameters import locked, schema, validation
 from infra_formula.pigsty import inventory as inventories
-from infra_formula.pigsty import modules, report, values
+from infra_formula.pigsty import (
+    lines,
+    modules,
+    portal,
+    releases,
+    report,
+    values,
+    variables_files,
+)
 from infra_formula.pigsty.hosts import Hosts
 from infra_formula.pigsty.inventory import Inventory, Variable
+from infra_formula.pigsty.pruning import Pruner
+from infra_formula.pigsty.sieve import OMIT, Omissions, notes, sieve
 from infra_formula.registration import hosts as infra_hosts
+from infra_formula.repository.request_rules import UPSTREAM_RULE
 
 SECRETS_FILE = "infra_secrets.sls"
 """Name of the file for the secrets, beside that for the rest."""
 
-LOCKED = "$6$locked$no-password-makes-this"
-"""In place of a password that is encrypted in the inventory: a hash of no password."""
-
-_ALL_HOSTS = ("node_", "nodename", "haproxy_", "vector_", "register", "region", "proxy_env")
+_ALL_HOSTS = (
+    "node_",
+    "nodename",
+    "haproxy_",
+    "vector_",
+    "register",
+    "region",
+    "proxy_env",
+    "admin_ip",
+)
 """Prefixes of parameters that every minion reads; INFRA nodes read the others."""
+_OF_INFRA = ("infra_portal", "dns_records")
 _SITE = ("patroni_ssl_enabled", "minio_https", "redis_exporter_port")
 """Variables of clusters that INFRA nodes need to know, with one value for all."""
+
+
+_UPSTREAMS = {"type": "list", "items": UPSTREAM_RULE}
+_SHOWN = 8  # names that are listed in one note
 
 
 class Conversion(TypedDict, total=False):
@@ -64,7 +85,7 @@ def convert(minion: Minion, path: str, out: str | None = None) -> Conversion:
 
     Raises InvalidInput that names the place of what cannot be converted.
     """
-    pillar, found = from_text(minion, _read(path))
+    pillar, found = _from_file(minion, path)
     secrets = pillar.pop("infra_secrets", None)
     if out is None:
         return {"pillar": pillar, "report": found}
@@ -82,7 +103,7 @@ def convert(minion: Minion, path: str, out: str | None = None) -> Conversion:
 
 def describe(minion: Minion, path: str) -> str:
     """Describe what :func:`convert` does with each variable of an inventory."""
-    return report.text(from_text(minion, _read(path))[1])
+    return report.text(_from_file(minion, path)[1])
 
 
 def from_text(minion: Minion, inventory: str) -> tuple[dict[str, Any], report.Report]:
@@ -90,8 +111,29 @@ def from_text(minion: Minion, inventory: str) -> tuple[dict[str, Any], report.Re
 
     Returns the pillar, with ``infra`` and, if there are secrets, ``infra_secrets``; and the report.
     """
-    work = _Conversion(minion, inventories.read(inventory))
+    work = InventoryConversion(minion, inventories.read(inventory))
     return work.pillar(), work.summary()
+
+
+def _from_file(minion: Minion, path: str) -> tuple[dict[str, Any], report.Report]:
+    """Convert an inventory with the files of variables beside it."""
+    work = of_file(minion, path)
+    return work.pillar(), work.summary()
+
+
+def of_file(minion: Minion, path: str) -> InventoryConversion:
+    """The conversion of an inventory with the files of variables beside it.
+
+    path
+        The inventory.
+
+    Raises InvalidInput that names the place of what cannot be read.
+    """
+    text = _read(path)
+    files, unread = variables_files.read(Path(path).absolute().parent)
+    inventory = inventories.read(text, files)
+    inventory["unread"] = [*unread, *inventory["unread"]]
+    return InventoryConversion(minion, inventory)
 
 
 def _read(path: str) -> str:
@@ -115,7 +157,7 @@ def _write(path: str, content: str) -> None:
         raise
 
 
-class _Conversion:
+class InventoryConversion:
     """The conversion of one inventory. Each variable of it gets one row in the report."""
 
     def __init__(self, minion: Minion, inventory: Inventory) -> None:
@@ -123,28 +165,32 @@ class _Conversion:
         self.rules: dict[str, Any] = schema.parameters(load("schema"))
         self.table: dict[str, Any] = load("pigsty")
         self.notes: list[str] = list(inventory["notes"])
+        self.closed: dict[str, str] = {}
         self.rows: dict[int, report.Row] = {}
         self.hosts = Hosts(inventory)
-        self.infra = self.hosts.infra_nodes()
+        self.release = releases.recognize(inventory, self._version())
+        self.infra, self.no_infra = self.hosts.infra_nodes()
         for host in self.infra:
             self._row(self.hosts.variables[host]["infra_seq"], "taken", "infra_hosts")
         self.parameters: dict[str, Any] = {}
         self.nodes: dict[str, dict[str, Any]] = {}
+        self.origins: dict[int, tuple[list[Any], list[int]]] = {}
 
     # -- parameters
 
     def pillar(self) -> dict[str, Any]:
-        """Both pillars, which pass validation."""
-        self.parameters["infra_hosts"] = {
-            self.hosts.key(host): {"infra_seq": seq} for host, seq in self.infra.items()
-        }
-        self.notes += infra_hosts.hosts_warnings(self.parameters)
+        """Both pillars, which pass validation but for placeholders."""
+        self._infra_hosts()
         for name in self.rules:
             if name not in ("infra_hosts", "nodes", "register", "register_others"):
                 self._parameter(name)
+        self._complete()
+        self._unread()
         self._registered()
         self._defaults()
+        self._close()
         self._prune()
+        self._unsigned()
         for variable in self.inventory["variables"]:
             if id(variable) not in self.rows:
                 self._leftover(variable)
@@ -158,15 +204,37 @@ class _Conversion:
         self.notes.append(f"in infra_secrets, for INFRA nodes only: {', '.join(map(str, names))}")
         return {"infra": infra, "infra_secrets": secrets}
 
+    def _version(self) -> Any:
+        """The value of `version`: that of the INFRA nodes first."""
+        hosts = [*self.hosts.groups.get("infra", []), *self.inventory["hosts"]]
+        found = (self.hosts.value(host, "version")[0] for host in hosts)
+        return next((value for value in found if value), None)
+
+    def _infra_hosts(self) -> None:
+        if self.no_infra:
+            self.parameters["infra_hosts"] = self._lock("infra_hosts", self.no_infra)
+            return
+        self.parameters["infra_hosts"] = {
+            self.hosts.key(host): {"infra_seq": seq} for host, seq in self.infra.items()
+        }
+        self.notes += infra_hosts.hosts_warnings(self.parameters)
+
+    def _lock(self, path: str, reason: str) -> str:
+        """The placeholder of a value that has to be set by hand, which is reported."""
+        self.closed[path] = reason
+        return locked.placeholder(reason)
+
     def _row(
         self, variable: Variable, became: str, to: str | None = None, note: str | None = None
     ) -> None:
         """Add a variable to the report, or a note to its row."""
         new: report.Row = {
             "name": variable["name"], "at": variable["at"], "line": variable["line"],
-            "became": became, "to": to, "note": note,
+            "file": variable["file"], "became": became, "to": to, "note": note,
         }  # fmt: skip
         row = self.rows.setdefault(id(variable), new)
+        if became == "locked":
+            row["became"] = became
         if note and note not in (row["note"] or ""):
             row["note"] = f"{row['note']}; {note}" if row["note"] else note
 
@@ -196,22 +264,23 @@ class _Conversion:
             return
         if name in _SITE:
             self._site(name, converted)
-        elif not for_all_hosts:
-            first = next(iter(self.infra))
-            self.parameters.update(converted.get(first, {}))
-            self._others(converted, [host for host in hosts if host != first])
-        else:
-            distinct = list(converted.values())
-            of_all = [
-                found
-                for host, found in converted.items()
-                if (variable := sources[host]) is not None and variable["group"] == "all"
-            ]
-            if of_all:
-                self.parameters.update(of_all[0])
-            elif len(converted) == len(hosts) and all(each == distinct[0] for each in distinct):
-                self.parameters.update(distinct[0])
-            self._others(converted, hosts)
+            return
+        distinct = list(converted.values())
+        if len(converted) == len(hosts) and all(each == distinct[0] for each in distinct):
+            self.parameters.update(distinct[0])
+            return
+        # What one host or a part of the hosts has is theirs alone.
+        groups = ["all"] if for_all_hosts else ["all", "infra"]
+        of_all = [
+            found
+            for group in groups
+            for host, found in converted.items()
+            if (variable := sources[host]) is not None
+            and (variable["group"], variable["host"]) == (group, None)
+        ]
+        if of_all:
+            self.parameters.update(of_all[0])
+        self._others(converted, hosts)
 
     def _others(self, converted: dict[str, dict[str, Any]], hosts: list[str]) -> None:
         """Set the ``nodes`` of hosts that differ from the value for all."""
@@ -234,41 +303,124 @@ class _Conversion:
 
     def _adapted(self, name: str, variable: Variable, host: str) -> dict[str, Any] | None:
         """Parameters that a variable becomes on a host; None if none, which is reported."""
+        if name == "infra_portal":
+            return self._portal(variable, host)
         renamed: dict[str, str] = self.table["renamed"].get(variable["name"]) or {}
-        value, omitted = self._parts(variable["value"], host, name)
-        if value is None and variable["value"] is not None:
-            self._row(variable, _failure("; ".join(omitted)), name, "; ".join(omitted))
-            return None
-        found, notes = values.adapt(renamed.get("is", name), name, value)
+        value, missing = self._parts(variable["value"], host, name)
+        if value is OMIT:
+            reason = "; ".join(missing.values())
+            return self._without_value(name, variable, _failure(reason), reason)
+        if self.rules[name].get("type") == "bool" and not isinstance(value, bool):
+            converted = values.coerce(value, self.rules[name])
+            if not isinstance(converted, bool):
+                self._row(variable, "taken", name, "Pigsty takes this value for false")
+                converted = False
+            value = converted
+        if value is None:
+            value = {"list": [], "map": {}}.get(self._kind(name))
+        if value is None or (value == "" and self._is_needed(name)):
+            if self._is_needed(name):
+                return self._without_value(name, variable, "refused", "it is empty")
+            if value is None and "unset" not in self.rules[name]:
+                self._row(variable, "without", None, "it is empty, so that the default counts")
+                return {}
+        try:
+            found, remarks = values.adapt(renamed.get("is", name), name, value)
+        except values.Protecting as err:
+            to = "vmetrics_options" if renamed.get("is") == "prometheus_options" else name
+            return self._without_value(to, variable, "refused", str(err))
+        omitted: Omissions = []
         out = {}
         for key, part in found.items():
-            part = values.coerce(part, self.rules[key])
-            errors = schema.check(key, part, self.rules[key])
-            if errors:
-                self._row(variable, "refused", name, without_value(errors[0]))
-            else:
-                out[key] = part
+            sieved = self._sieved(key, part, missing, omitted)
+            if sieved is not OMIT and not (part and sieved in ([], {})):
+                out[key] = sieved
         if not out and found:
-            return None
+            reasons = [n.removeprefix("omitted: ") for n in notes(omitted)]
+            reasons += missing.values()
+            return self._without_value(name, variable, "refused", "; ".join(reasons))
         became = "taken" if variable["name"] == name else "renamed"
         if not out:
             became = "without"
-        elif omitted:
+        elif missing or omitted or (remarks and name == "nginx_users"):
             became = "partly"
         note = renamed.get("note") if variable["name"] != name else None
-        for each in [note, *omitted, *notes]:
+        for each in [note, *missing.values(), *remarks, *notes(omitted)]:
             self._row(variable, became, name if out else None, each)
+        if name == "nginx_users":
+            self.closed |= {
+                f"nginx_users.{user}": "nobody can log in with this name: its password is not known"
+                for user, password in out.get(name, {}).items()
+                if password == values.LOCKED
+            }
         return out
 
-    def _parts(self, raw: Any, host: str, name: str) -> tuple[Any, list[str]]:
-        """A value as far as it can be computed, and what had to be omitted."""
+    def _kind(self, name: str) -> str:
+        rule = self.rules[name]
+        kinds = [rule.get("type"), *(choice.get("type") for choice in rule.get("either", []))]
+        return next((k for k in kinds if k in ("list", "map")), "")
+
+    def _is_needed(self, name: str) -> bool:
+        """Whether an empty value of a parameter would open something."""
+        return name.startswith("grafana_admin_")
+
+    def _without_value(
+        self, name: str, variable: Variable, became: str, reason: str
+    ) -> dict[str, Any] | None:
+        """What a variable becomes if nothing can be made of its value."""
+        if name == "nginx_users":
+            self._row(variable, became, name, f"nobody can log in: {reason}")
+            self.closed[name] = f"nobody can log in: {reason}"
+            return {name: {"locked": values.LOCKED}}
+        if name in self.table["protects"]:
+            note = f"locked, because otherwise {self.table['protects'][name]}: {reason}"
+            self._row(variable, "locked", name, note)
+            return {name: self._lock(name, reason)}
+        self._row(variable, became, name, reason)
+        return None
+
+    def _sieved(self, name: str, value: Any, missing: dict[Any, str], omitted: Omissions) -> Any:
+        """What of the value of a parameter passes; positions are those of the inventory."""
+        rule = _UPSTREAMS if name == "repo_upstream" else self.rules[name]
+        choices = [rule, *rule.get("either", [])]
+        rule_of_list = next((choice for choice in choices if choice.get("type") == "list"), None)
+        if not isinstance(value, list) or rule_of_list is None:
+            return sieve(name, value, rule, omitted)
+        number = len(value) + len([key for key in missing if isinstance(key, int)])
+        positions = [i for i in range(number) if i not in missing]
+        if len(positions) != len(value):
+            positions = list(range(len(value)))
+        found: list[Any] = []
+        if name in lines.PARAMETERS:
+            whole = dict.fromkeys(range(number)) | dict(zip(positions, value, strict=True))
+            good, more = lines.good_lines(
+                ["#" if i in missing else whole[i] for i in range(number)], self._admin_ip(), name
+            )
+            omitted += more
+            value, positions = map(list, zip(*[
+                (line, i) for i, line in enumerate(good) if line is not None and i not in missing
+            ], strict=True)) if any(
+                line is not None and i not in missing for i, line in enumerate(good)
+            ) else ([], [])  # fmt: skip
+        kept = []
+        for position, item in zip(positions, value, strict=True):
+            part = sieve(f"{name}[{position}]", item, rule_of_list.get("items", {}), omitted)
+            if part is not OMIT:
+                found.append(part)
+                kept.append(position)
+        self.origins[id(found)] = (found, kept)
+        return found
+
+    def _parts(self, raw: Any, host: str, name: str) -> tuple[Any, dict[Any, str]]:
+        """A value as far as it can be computed, and by key or index what had to be omitted.
+
+        The value is OMIT if none of it can be.
+        """
         marks = {inventories.VAULT, inventories.UNSAFE}
         if not isinstance(raw, (dict, list)) or not raw or marks & set(map(str, raw)):
             value, problem = self.hosts.resolve(raw, host)
-            if problem and name == "nginx_users":
-                return {"locked": LOCKED}, [f"nobody can log in: {problem}"]
-            return value, [problem] if problem else []
-        omitted = []
+            return (OMIT, {"": problem}) if problem else (value, {})
+        omitted: dict[Any, str] = {}
         pairs = list(raw.items() if isinstance(raw, dict) else enumerate(raw))
         parts: list[tuple[Any, Any]] = []
         for key, part in pairs:
@@ -276,14 +428,129 @@ class _Conversion:
             if problem is None:
                 parts.append((key, value))
             elif name == "nginx_users":
-                omitted.append(f"{key} cannot log in: {problem}")
-                parts.append((key, LOCKED))
+                omitted[key] = f"{key} cannot log in: {problem}"
+                parts.append((key, values.LOCKED))
             else:
                 where = key if isinstance(raw, dict) else f"[{key}]"
-                omitted.append(f"{where} is omitted: {problem}")
+                omitted[key] = f"{where} is omitted: {problem}"
         if not parts:
-            return None, omitted
+            return OMIT, omitted
         return (dict(parts) if isinstance(raw, dict) else [v for _, v in parts]), omitted
+
+    def _admin_ip(self) -> str:
+        found = self.parameters.get("admin_ip")
+        first = next(iter(self.infra), "")
+        return str(found or (self.hosts.key(first) if first else "10.10.10.10"))
+
+    # -- the portal
+
+    def _portal(self, variable: Variable, host: str) -> dict[str, Any] | None:
+        """The portal of an INFRA node."""
+        raw = variable["value"]
+        marks = {inventories.VAULT, inventories.UNSAFE}
+        if not isinstance(raw, dict) or marks & set(map(str, raw)):
+            raw, problem = self.hosts.resolve(raw, host)
+            if problem:
+                return self._without_value("infra_portal", variable, _failure(problem), problem)
+            if raw in (None, ""):
+                raw = {}
+            if not isinstance(raw, dict):
+                self._row(variable, "refused", "infra_portal", "expected a dictionary")
+                raw = {}
+        found = portal.convert(
+            raw,
+            lambda value: self.hosts.resolve(value, host),
+            self._own_hosts(),
+            self._successors(host),
+        )
+        became = "partly" if found.partial else "taken"
+        if locked.problems(found.entries):
+            became = "locked"
+        self._row(variable, became, "infra_portal")
+        for note in found.notes:
+            self._row(variable, became, "infra_portal", note)
+        self.closed |= found.closed
+        return {"infra_portal": found.entries}
+
+    def _own_hosts(self) -> set[str]:
+        """Hosts of an endpoint that are INFRA nodes."""
+        own = {"${admin_ip}", "127.0.0.1", "localhost", self._admin_ip(), *self.infra}
+        return own | {self.hosts.key(host) for host in self.infra}
+
+    def _successors(self, host: str) -> list[portal.Successor]:
+        """Programs of an INFRA node that another took the place of since this release."""
+        is_old = not releases.has_victoria(self.release)
+        known = {name: str(port) for name, port in releases.ports(self.release).items()}
+        found = []
+        for key, variable, successor, default, usual in (
+            ("prometheus", "prometheus_port", "vmetrics_port", 8428, ("9058", "9090")),
+            ("loki", "loki_port", "vlogs_port", 9428, ("3100",)),
+            ("alertmanager", None, "alertmanager_port", 9059, ("9093",)),
+        ):
+            new = str(self.hosts.value(host, successor)[0] or default)
+            named = self.hosts.value(host, variable)[0] if variable else None
+            of_release = {str(port) for port in (named, known.get(key)) if port and is_old}
+            for ports, any_key in ((of_release, True), (set(usual), False)):
+                old = frozenset(ports) - {new}
+                # In a release with the successor, only an entry of the old name means it.
+                if old and (is_old or "9058" in old or key == "loki"):
+                    found.append(portal.Successor(key, old, new, any_key))
+        return found
+
+    def _complete(self) -> None:
+        """Set the defaults of the inventory's release that it leaves out."""
+        first = next(iter(self.infra), None)
+        for name, value in releases.defaults(self.release).items():
+            if name in self.parameters:
+                continue
+            readers = list(self.infra) if name in _OF_INFRA else self.inventory["hosts"]
+            if all(name in self.hosts.variables[host] for host in readers):
+                continue
+            if name == "infra_portal":
+                if first is None:
+                    continue
+                successors = self._successors(first)
+                found = portal.convert(
+                    value, lambda raw: (raw, None), self._own_hosts(), successors
+                )
+                value = found.entries
+            self.parameters[name] = value
+            self.notes.append(
+                f"{name} is that of Pigsty {releases.text(self.release)}, because the inventory "
+                "does not set it"
+            )
+
+    def _unread(self) -> None:
+        """Close what an unread file may set."""
+        for problem in self.inventory["unread"]:
+            self.closed[problem.partition(": ")[0]] = (
+                f"not read, and it may set anything: {problem.partition(': ')[2]}"
+            )
+        names = ("grafana_admin_password",) if self.inventory["unread"] else ()
+        for name in names:
+            if name not in self.parameters and not any(name in own for own in self.nodes.values()):
+                self.parameters[name] = self._lock(name, "a file that was not read may set it")
+
+    def _close(self) -> None:
+        """Keep entries with a login closed where nobody is known who may log in."""
+        scopes: list[tuple[str | None, dict[str, Any]]] = [
+            (None, self.parameters), *self.nodes.items()
+        ]  # fmt: skip
+        for node, table in scopes:
+            entries = table.get("infra_portal", self.parameters.get("infra_portal"))
+            users = table.get("nginx_users", self.parameters.get("nginx_users"))
+            if users or not isinstance(entries, dict):
+                continue
+            asking = [
+                key for key, entry in entries.items()
+                if isinstance(entry, dict) and entry.get("auth") in (True, "basic")
+            ]  # fmt: skip
+            if asking:
+                table["nginx_users"] = {"locked": values.LOCKED}
+                path = "nginx_users" if node is None else f"nodes[{node!r}].nginx_users"
+                self.closed[path] = (
+                    f"nobody can log in to {', '.join(asking)}: the inventory has no users"
+                )
 
     def _registered(self) -> None:
         """Convert what the hosts run for other modules to what they register."""
@@ -304,12 +571,11 @@ class _Conversion:
                     self._row(variable, _failure(problem), "register", problem)
                 else:
                     facts[name] = values.coerce_module_variable(name, value)
-            for key, value in modules.identity(facts).items():
-                if key not in {**self.parameters, **self.nodes.get(self.hosts.key(host), {})}:
-                    self.nodes.setdefault(self.hosts.key(host), {})[key] = value
+            self._identify(host, facts)
             merged = {**self.parameters, **self.nodes.get(self.hosts.key(host), {})}
             facts |= {
                 "ip": self.hosts.address(host),
+                "host": host,
                 "ins": merged.get("nodename") or host,
                 "cls": merged.get("node_cluster") or "nodes",
             }
@@ -320,10 +586,30 @@ class _Conversion:
         if found["vmetrics_targets"]:
             configured = self.parameters.get("vmetrics_targets", {})
             self.parameters["vmetrics_targets"] = {**found["vmetrics_targets"], **configured}
+        for host, problems in found["problems"].items():
+            for name, problem in problems.items():
+                if name in self.hosts.variables[host]:
+                    self._row(self.hosts.variables[host][name], "refused", "register", problem)
         for variable in used.values():
-            self._row(variable, "registered", "register", names[variable["name"]])
+            if id(variable) not in self.rows:
+                self._row(variable, "registered", "register", names[variable["name"]])
         if self.nodes:
             self.parameters["nodes"] = self.nodes
+
+    def _identify(self, host: str, facts: dict[str, Any]) -> None:
+        """Set the name and the cluster that a node of PostgreSQL has from its instance."""
+        key = self.hosts.key(host)
+        for name, value in modules.identity(facts).items():
+            configured = {**self.parameters, **self.nodes.get(key, {})}.get(name)
+            if name == "node_cluster" and configured not in (None, "", "nodes"):
+                continue
+            if configured == value:
+                continue
+            self.nodes.setdefault(key, {})[name] = value
+            variable = self._source(host, name)
+            if variable is not None:
+                note = "a node of PostgreSQL has the name of its instance, as in Pigsty"
+                self._row(variable, "taken", name, note)
 
     def _defaults(self) -> None:
         """Set Pigsty's defaults that differ from ours, if they matter to a running fleet."""
@@ -331,6 +617,8 @@ class _Conversion:
             if "ours" in row and name not in self.parameters:
                 self.parameters[name] = row["ours"]
         addresses = [self.hosts.key(host) for host in self.infra]
+        if not addresses:
+            return
         if "admin_ip" not in self.parameters and "10.10.10.10" not in addresses:
             self.parameters["admin_ip"] = addresses[0]
             self.notes.append(f"admin_ip is not in the inventory; it is set to {addresses[0]}")
@@ -340,47 +628,59 @@ class _Conversion:
     # -- validation
 
     def _prune(self) -> None:
-        """Remove from the pillar what does not pass validation, and report it."""
-        for _ in range(1000):
-            if not self.parameters.get("nodes", True):
-                del self.parameters["nodes"]
-            errors = validation.check(self.minion, self.parameters, all_minions=True)["errors"]
-            if not errors:
-                return
-            if not self._cut(errors[0]):
-                break
-        raise InvalidInput(
-            "no valid pillar can be made from the inventory:\n"
-            + "\n".join(map(without_value, errors))
-        )
+        """Make the pillar pass validation, and report what that takes."""
+        Pruner(
+            self.minion,
+            self.parameters,
+            self.nodes,
+            lambda node, name: any(map(self._sources_of(node), self._sources(name))),
+            self._pruned,
+            self.closed.__setitem__,
+            self.table["protects"],
+            self.origins,
+        ).run()
 
-    def _cut(self, error: str) -> bool:
-        """Remove the value that an error is about; False if that is not possible."""
-        table, path, host = self.parameters, error, None
-        for key in self.nodes:
-            prefix = f"nodes[{key!r}]."
-            if error.startswith(prefix):
-                table, path, host = self.nodes[key], error.removeprefix(prefix), key
-        name = next((n for n in sorted(table, key=len, reverse=True) if _is_about(path, n)), None)
-        if name is None or name in ("infra_hosts", "nodes"):
-            return False
-        inner = _part_of(table[name], name, path)
-        if inner is None or len(table[name]) == 1:
-            del table[name]
-        elif isinstance(table[name], dict):
-            table[name] = {k: v for k, v in table[name].items() if k != inner}
-        else:
-            table[name] = [v for i, v in enumerate(table[name]) if i != inner]
-        if host is not None and not table:
-            del self.nodes[host]
-        owners = [o for o in self.inventory["hosts"] if host in (None, self.hosts.key(o))]
+    def _sources_of(self, node: str | None) -> Any:
+        owners = [host for host in self.hosts.variables if node in (None, self.hosts.key(host))]
+        return lambda name: any(name in self.hosts.variables[host] for host in owners)
+
+    def _pruned(self, node: str | None, name: str, became: str, reason: str) -> None:
+        """Report what became of a parameter in the last step."""
+        if became == "adjusted":
+            where = name if node is None else f"nodes[{node!r}].{name}"
+            self.notes.append(f"{where} is {reason}")
+            return
+        owners = [host for host in self.hosts.variables if node in (None, self.hosts.key(host))]
         sources = {id(v): v for v in (self._source(owner, name) for owner in owners) if v}
         for variable in sources.values():
             row = self.rows.pop(id(variable), None)
-            notes = (row["note"] if row else None, f"omitted: {without_value(error)}")
-            note = "; ".join(each for each in notes if each)
-            self._row(variable, "partly" if name in table else "refused", name, note)
-        return True
+            note = "; ".join(each for each in (row["note"] if row else None, reason) if each)
+            self._row(variable, became, name, note)
+
+    def _unsigned(self) -> None:
+        """Report the upstreams that are trusted without a signature."""
+        upstreams = self.parameters.get("repo_upstream")
+        unsigned = {
+            str(entry.get("name"))
+            for host in self.infra
+            if (variable := self._source(host, "repo_upstream")) is not None
+            for entry in (variable["value"] if isinstance(variable["value"], list) else ())
+            if isinstance(entry, dict) and values.is_unsigned(entry)
+        }
+        names = [
+            str(entry.get("name"))
+            for entry in (upstreams if isinstance(upstreams, list) else ())
+            if isinstance(entry, dict) and str(entry.get("name")) in unsigned
+        ]
+        if not names:
+            return
+        shown = ", ".join(names[:_SHOWN])
+        shown += f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        for host in self.infra:
+            variable = self._source(host, "repo_upstream")
+            if variable is not None:
+                note = f"trusted without a signature, as in Pigsty; set the gpgkey of {shown}"
+                self._row(variable, "taken", "repo_upstream", note)
 
     # -- report
 
@@ -411,8 +711,10 @@ class _Conversion:
         """The report, after :meth:`pillar`."""
         names = {variable["name"] for variable in self.inventory["variables"]}
         return {
+            "closed": [{"path": path, "reason": why} for path, why in self.closed.items()],
+            "release": f"{releases.text(self.release)}: {self.release['reason']}",
             "variables": [self.rows[id(v)] for v in self.inventory["variables"]],
-            "notes": self.notes,
+            "notes": list(dict.fromkeys(self.notes)),
             "defaults": [
                 {"name": name, "note": row["note"]}
                 for name, row in self.table["defaults"].items()
@@ -424,23 +726,6 @@ class _Conversion:
 def _failure(problem: str) -> str:
     """What becomes of a variable whose value cannot be computed."""
     return "encrypted" if "encrypted" in problem else "unresolved"
-
-
-def _is_about(path: str, name: str) -> bool:
-    return path.startswith(name) and path[len(name) :][:1] in (":", ".", "[")
-
-
-def _part_of(value: Any, name: str, path: str) -> Any:
-    """Key or index of the part of a value that a key path is about; None for the whole."""
-    keys: list[Any] = []
-    if isinstance(value, dict):
-        keys = sorted(value, key=lambda k: len(str(k)), reverse=True)
-    elif isinstance(value, list):
-        keys = list(range(len(value)))
-    for key in keys:
-        if _is_about(path, f"{name}[{key!r}]") or _is_about(path, f"{name}.{key}"):
-            return key
-    return None
 
 
 def _reason_without(name: str, table: dict[str, str]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from infra_formula.errors import InvalidInput
 from infra_formula.pigsty import variables as _variables
 from infra_formula.pigsty.inventory import Inventory
+from infra_formula.registration.canonical import host_address
 
 
 class Hosts:
@@ -47,12 +48,14 @@ class Hosts:
         """Key of a host in the pillar: its address, or its name as a minion id."""
         return self.address(host) or host
 
-    def infra_nodes(self) -> dict[str, int]:
-        """Host → infra_seq, the lowest first.
+    def infra_nodes(self) -> tuple[dict[str, int], str]:
+        """Host → infra_seq, the lowest first; and why there is none, or empty.
 
         Raises InvalidInput with every error.
         """
         if "infra" not in self.groups:
+            if any(self.variables.values()):
+                return {}, "the inventory has no group infra; name the INFRA nodes"
             raise InvalidInput("the inventory: expected a group infra, with the INFRA nodes")
         if not self.groups["infra"]:
             raise InvalidInput("infra.hosts: expected at least one host")
@@ -78,10 +81,18 @@ class Hosts:
             else:
                 found[host] = number
             if self.address(host) is None:
-                errors.append(f"{where}: expected an address as its name, or in ansible_host")
+                expected = "expected an address as its name, or in ansible_host"
+                if ":" in host:
+                    expected = "expected an IPv4 address, as Pigsty does"
+                errors.append(f"{where}: {expected}")
         if errors:
             raise InvalidInput("\n".join(errors))
-        return dict(sorted(found.items(), key=lambda item: item[1]))
+        for host in found:
+            address = self.address(host)
+            if host_address(address) is None:
+                reason = f"{address} is the address of no machine; name the INFRA nodes"
+                return {}, reason
+        return dict(sorted(found.items(), key=lambda item: item[1])), ""
 
 
 def _is_ip(value: Any) -> bool:

@@ -3,14 +3,15 @@
 They are read by the rules of Ansible's YAML inventory plugin: groups below ``children``, ranges of
 hosts, the tags ``!vault`` and ``!unsafe``. A value with such a tag is marked as by
 ``ansible-inventory --list``: ``{"__ansible_vault": …}`` (without its content),
-``{"__ansible_unsafe": …}``. Nothing is decrypted.
+``{"__ansible_unsafe": …}``. Nothing is decrypted. YAML is parsed by libyaml where Python has it, as
+Ansible does: it takes tabs where blanks may stand, which PyYAML's own parser does not.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any, TypedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import yaml
 
@@ -36,6 +37,8 @@ class Variable(TypedDict):
 
     at, line
         Key path and line of the place.
+    file
+        The file of ``group_vars`` or ``host_vars`` that has it; empty for the inventory itself.
     group, host
         What it is set on; ``host`` is None for a group.
     """
@@ -44,20 +47,41 @@ class Variable(TypedDict):
     value: Any
     at: str
     line: int
+    file: str
     group: str
     host: str | None
 
 
 class Inventory(TypedDict):
-    """Groups by name, hosts and variables in the order of the file, and warnings of Ansible."""
+    """Groups by name, hosts and variables in the order of the file, and warnings of Ansible.
+
+    unread
+        Files of variables that exist and could not be read, each with the reason.
+    """
 
     groups: dict[str, Group]
     hosts: list[str]
     variables: list[Variable]
     notes: list[str]
+    unread: list[str]
 
 
-class _Loader(yaml.SafeLoader):
+class VariablesFile(TypedDict):
+    """A file below ``group_vars`` or ``host_vars``: its path from there, text, group or host."""
+
+    path: str
+    text: str
+    group: str
+    host: str | None
+
+
+if TYPE_CHECKING:
+    _Base = yaml.SafeLoader
+else:
+    _Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):
     """YAML as Ansible reads it; dates stay text."""
 
 
@@ -95,26 +119,76 @@ for _tag in ("binary", "set", "omap", "pairs"):
     _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _refused)
 
 
-def read(text: str) -> Inventory:
+def read(text: str, files: Sequence[VariablesFile] = ()) -> Inventory:
     """Read an inventory.
 
     text
         Its YAML.
+    files
+        Files of variables beside it. One that cannot be read is in ``unread``.
 
     Raises InvalidInput that names the place of what cannot be read.
     """
+    reader = _parsed(text, "the inventory", lambda: _Reader(text))
+    for file in files:
+        try:
+            reader.add(file)
+        except InvalidInput as err:
+            reader.unread.append(f"{file['path']}: {err}")
+    return reader.result()
+
+
+def _parsed(text: str, name: str, parse: Callable[[], _Reader]) -> _Reader:
+    """What a parser makes of a text; its errors as InvalidInput with the place."""
+    if text.lstrip().startswith("$ANSIBLE_VAULT"):
+        raise InvalidInput(
+            f"{name} is encrypted as a whole with ansible-vault; convert what "
+            "`ansible-vault view FILE` prints"
+        )
+    if _is_ini(text):
+        raise InvalidInput(
+            f"{name} is in Ansible's INI form; expected YAML; convert what "
+            "`ansible-inventory -i FILE --list --yaml` prints"
+        )
     try:
-        return _Reader(text).read()
-    except yaml.MarkedYAMLError as err:
+        return parse()
+    except yaml.MarkedYAMLError as error:
+        if "nesting depth" in str(error.problem):  # libyaml's word for it
+            raise InvalidInput(f"{name} is nested too deeply to be read") from None
+        err = _explained(text, error)
         mark = err.problem_mark or err.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = err.problem or err.context or "not YAML"
         raise InvalidInput(f"{where}{problem}{_tab_hint(text, mark)}") from None
     except RecursionError:
-        raise InvalidInput("the inventory is nested too deeply to be read") from None
+        raise InvalidInput(f"{name} is nested too deeply to be read") from None
     except (yaml.YAMLError, UnicodeError, ValueError) as err:
         first = (str(err).splitlines() or ["unknown fault"])[0]
-        raise InvalidInput(f"the inventory is not YAML: {first}") from None
+        raise InvalidInput(f"{name} is not YAML: {first}") from None
+
+
+def _explained(text: str, error: yaml.MarkedYAMLError) -> yaml.MarkedYAMLError:
+    """PyYAML's own words for what libyaml refuses, if they are about the same line."""
+    if isinstance(error, yaml.constructor.ConstructorError):
+        return error
+    try:
+        yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as err:
+        marks = err.problem_mark, error.problem_mark
+        if marks[0] and marks[1] and marks[0].line == marks[1].line:
+            return err
+    except (yaml.YAMLError, RecursionError):
+        pass
+    return error
+
+
+def _is_ini(text: str) -> bool:
+    """Whether a text begins like an INI inventory: with a section, or a host and `name=value`."""
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if line and line[0] not in "#;"), "")
+    section = re.fullmatch(r"\[[A-Za-z0-9_.:-]+\]\s*(?:#.*)?", first)
+    host = re.fullmatch(r"[A-Za-z0-9_.:-]+(?:\s+[a-z_]+=\S+)+", first)
+    return bool(section or host)
 
 
 def _tab_hint(text: str, mark: yaml.Mark | None) -> str:
@@ -127,13 +201,52 @@ def _tab_hint(text: str, mark: yaml.Mark | None) -> str:
 class _Reader:
     def __init__(self, text: str) -> None:
         self.loader = _Loader(text)
+        self.file = ""
         self.groups: dict[str, Group] = {}
         self.hosts: dict[str, None] = {}
         self.variables: list[Variable] = []
         self.notes: list[str] = []
+        self.unread: list[str] = []
         self.written: dict[int, set[int]] = {}
+        self.searched: set[int] = set()
+        self.read()
 
-    def read(self) -> Inventory:
+    def result(self) -> Inventory:
+        return {
+            "groups": self.groups,
+            "hosts": list(self.hosts),
+            "variables": self.variables,
+            "notes": self.notes,
+            "unread": self.unread,
+        }
+
+    def add(self, file: VariablesFile) -> None:
+        """Add the variables of a file beside the inventory."""
+        if file["host"] is None and file["group"] not in self.groups:
+            self.notes.append(f"{file['path']}: the inventory has no group {file['group']}")
+            return
+        if file["host"] is not None and file["host"] not in self.hosts:
+            self.notes.append(f"{file['path']}: the inventory has no host {file['host']}")
+            return
+
+        def parse() -> _Reader:
+            self.loader, self.file = _Loader(file["text"]), file["path"]
+            node = self.loader.get_single_node()
+            if node is not None:
+                _measure(node)
+                self._vars(node, "", file["group"], file["host"])
+            return self
+
+        known = len(self.variables)
+        try:
+            _parsed(file["text"], "the file", parse)
+        except InvalidInput:
+            del self.variables[known:]
+            raise
+        finally:
+            self.file = ""
+
+    def read(self) -> None:
         node = self.loader.get_single_node()
         if node is None:
             raise InvalidInput("the inventory is empty; expected groups, like all or infra")
@@ -144,12 +257,6 @@ class _Reader:
             if name != "all":
                 self._child("all", name, name)
         self._depths()
-        return {
-            "groups": self.groups,
-            "hosts": list(self.hosts),
-            "variables": self.variables,
-            "notes": self.notes,
-        }
 
     def _group_of(self, name: str) -> Group:
         return self.groups.setdefault(name, {"children": [], "hosts": [], "depth": 0})
@@ -167,7 +274,7 @@ class _Reader:
         """Keys, values and lines of a mapping; nothing for null, as Ansible takes it."""
         if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
             return
-        where = f"line {node.start_mark.line + 1}: {at or 'the inventory'}"
+        where = f"line {node.start_mark.line + 1}: {at or self.file or 'the inventory'}"
         if not isinstance(node, yaml.MappingNode):
             raise InvalidInput(f"{where}: expected a dictionary with {expected}")
         # A key beside `<<` may override what that merges; a key that is written twice is a mistake.
@@ -176,19 +283,40 @@ class _Reader:
         seen: set[str] = set()
         for key, value in node.value:
             name = self.loader.construct_object(key, deep=True)
+            if isinstance(name, (int, float)) and not isinstance(name, bool):
+                name = str(getattr(key, "value", name))
             if not isinstance(name, str):
                 raise InvalidInput(
                     f"line {key.start_mark.line + 1}: {at or 'the inventory'}: "
                     f"expected a name, got {name!r}; quote it"
                 )
             if name in seen:
-                self.notes.append(
-                    f"line {key.start_mark.line + 1}: {_below(at, name)} is set twice; "
-                    "the last one counts, as in Ansible"
-                )
+                self._twice(key, _below(at, name))
             if id(key) in written:
                 seen.add(name)
             yield name, value, key.start_mark.line + 1
+
+    def _twice(self, key: yaml.Node, at: str) -> None:
+        place = f"{self.file} line" if self.file else "line"
+        note = f"{place} {key.start_mark.line + 1}: {at} is set twice; the last one counts"
+        self.notes.append(f"{note}, as in Ansible")
+
+    def _search_twins(self, node: yaml.Node, at: str) -> None:
+        """Report keys that a value of a variable has twice."""
+        if id(node) in self.searched or not isinstance(node.value, list):
+            return
+        self.searched.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self._search_twins(item, f"{at}[{index}]")
+            return
+        seen: set[str] = set()
+        for key, item in node.value:
+            name = str(key.value)
+            if name in seen and name != "<<":
+                self._twice(key, _below(at, name))
+            seen.add(name)
+            self._search_twins(item, _below(at, name))
 
     def _group(self, name: str, node: yaml.Node, at: str) -> None:
         group = self._group_of(name)
@@ -217,6 +345,7 @@ class _Reader:
 
     def _vars(self, node: yaml.Node, at: str, group: str, host: str | None) -> None:
         for name, inner, line in self._pairs(node, at, "variables"):
+            self._search_twins(inner, _below(at, name))
             value = self.loader.construct_object(inner, deep=True)
             self.variables.append(
                 {
@@ -224,6 +353,7 @@ class _Reader:
                     "value": value,
                     "at": _below(at, name),
                     "line": line,
+                    "file": self.file,
                     "group": group,
                     "host": host,
                 }

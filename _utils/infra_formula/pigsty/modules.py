@@ -2,8 +2,8 @@
 
 Ports, labels and names are those that Pigsty's own registration gives them: pg_exporter 9630,
 pgbouncer_exporter 9631, pgbackrest_exporter 9854, Patroni 8008, etcd 2379, MinIO 9000,
-redis_exporter 9121, mysqld_exporter 9104, kafka_exporter 9308, Docker 9323 and
-keepalived_exporter 9650.
+redis_exporter 9121, mysqld_exporter 9104, Kafka's JMX exporter 9404, kafka_exporter 9308, Docker
+9323, JuiceFS 9567 and keepalived_exporter 9650.
 
 Everything here is pure.
 """
@@ -14,21 +14,27 @@ import ipaddress
 import re
 from typing import Any
 
+from infra_formula.registration import canonical
+
 _PGSQL = (
-    ("pg_exporter", 9630),
-    ("pgbouncer_exporter", 9631),
-    ("pgbackrest_exporter", 9854),
+    # exporter, its port, the program that it needs
+    ("pg_exporter", 9630, None),
+    ("pgbouncer_exporter", 9631, "pgbouncer"),
+    ("pgbackrest_exporter", 9854, "pgbackrest"),
 )
 _MEMBERS = (
     # job, variable of the cluster, its default, variable of the number, variable of the port, port
     ("etcd", "etcd_cluster", "etcd", "etcd_seq", "etcd_port", 2379),
     ("minio", "minio_cluster", "minio", "minio_seq", "minio_port", 9000),
     ("mysql", "mysql_cluster", None, "mysql_seq", "mysql_exporter_port", 9104),
-    ("kafka", "kafka_cluster", None, "kafka_seq", "kafka_exporter_port", 9308),
 )
+_KAFKA_EXPORTERS = 2  # so many brokers of a cluster, those with the lowest numbers, run one
+_JUICE_PORT = 9567
+_KAFKA_JMX_PORT = 9404
+_KAFKA_PORT = 9308
 _DOCKER_PORT = 9323
 _KEEPALIVED_PORT = 9650
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 
 
 def identity(variables: dict[str, Any]) -> dict[str, str]:
@@ -57,8 +63,9 @@ def registrations(hosts: dict[str, dict[str, Any]]) -> dict[str, Any]:
         Host → its variables, rendered, with ``ip``, ``ins`` and ``cls``: its address (or None) and
         its name and cluster as a node.
 
-    Returns ``register`` (host → value of the parameter of that name) and ``vmetrics_targets``
-    (value of that parameter: what the contract of registration cannot say).
+    Returns ``register`` (host → value of the parameter of that name), ``vmetrics_targets``
+    (value of that parameter: what the contract of registration cannot say), and ``problems``
+    (host → variable → why nothing is registered because of it).
     """
     register: dict[str, dict[str, Any]] = {}
     targets: dict[str, list[dict[str, Any]]] = {}
@@ -77,12 +84,38 @@ def registrations(hosts: dict[str, dict[str, Any]]) -> dict[str, Any]:
                     targets.setdefault(job, []).extend(entries)
         if published:
             register[host] = published
+    _kafka(hosts, register)
+    register = {host: register[host] for host in hosts if host in register}
     _cluster_names(hosts, register)
-    return {"register": register, "vmetrics_targets": targets}
+    problems = {host: _problems(variables) for host, variables in hosts.items()}
+    return {"register": register, "vmetrics_targets": targets, "problems": problems}
+
+
+def _problems(variables: dict[str, Any]) -> dict[str, str]:
+    """Variable → why nothing is registered because of it."""
+    found = {}
+    for module, number in (
+        ("pg", "pg_seq"), ("etcd", "etcd_seq"), ("minio", "minio_seq"), ("mysql", "mysql_seq"),
+        ("kafka", "kafka_seq"), ("redis", "redis_node"),
+    ):  # fmt: skip
+        name = f"{module}_cluster"
+        if name in variables and not _is_word(variables[name]):
+            found[name] = (
+                "expected a name of letters, digits, dots and hyphens; nothing is registered"
+            )
+        if number in variables and not _is_seq(variables[number]):
+            found[number] = "expected a number; nothing is registered"
+    return found
 
 
 def _is_word(value: Any) -> bool:
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None and ".." not in value
+
+
+def _dns_names(*names: str) -> list[str]:
+    """Names in the form of DNS, those that it can hold."""
+    found = dict.fromkeys(canonical.name(name) for name in names)
+    return [name for name in found if canonical.is_dns_name(name)]
 
 
 def _is_seq(value: Any) -> bool:
@@ -116,16 +149,23 @@ def _pgsql(variables: dict[str, Any], published: dict[str, Any]) -> None:
     cluster, instance = names
     ports = [
         _port(variables.get(f"{exporter}_port"), port)
-        for exporter, port in _PGSQL
+        for exporter, port, program in _PGSQL
         if variables.get(f"{exporter}_enabled", True) is True
+        and (program is None or variables.get(f"{program}_enabled", True) is True)
     ]
-    if variables.get("patroni_enabled", True) is True and not _tls(variables):
+    if _has_patroni(variables) and not _tls(variables):
         ports.append(_port(variables.get("patroni_port"), 8008))
     published["pgsql"] = {
         "targets": [{"job": "pgsql", "port": p, "cls": cluster, "ins": instance} for p in ports]
     }
-    if variables.get("ip"):
-        published["pgsql"]["dns"] = [{"address": variables["ip"], "names": [instance]}]
+    names_of_dns = _dns_names(instance)
+    if variables.get("ip") and names_of_dns:
+        published["pgsql"]["dns"] = [{"address": variables["ip"], "names": names_of_dns}]
+
+
+def _has_patroni(variables: dict[str, Any]) -> bool:
+    enabled = variables.get("patroni_enabled", True) is True
+    return enabled and variables.get("patroni_mode") != "remove"
 
 
 def _tls(variables: dict[str, Any]) -> bool:
@@ -135,11 +175,7 @@ def _tls(variables: dict[str, Any]) -> bool:
 def _patroni(variables: dict[str, Any]) -> list[dict[str, Any]]:
     """Patroni over TLS is a job of its own, whose targets carry the job `pgsql`."""
     instance = _instance(variables)
-    if (
-        instance is None
-        or not _tls(variables)
-        or variables.get("patroni_enabled", True) is not True
-    ):
+    if instance is None or not _tls(variables) or not _has_patroni(variables):
         return []
     labels = {"job": "pgsql", "cls": instance[0], "ins": instance[1], "ip": variables["ip"]}
     port = _port(variables.get("patroni_port"), 8008)
@@ -157,8 +193,31 @@ def _members(variables: dict[str, Any], published: dict[str, Any]) -> None:
         if job == "minio" and variables.get("ip"):
             node = str(variables.get("minio_node", "${minio_cluster}-${minio_seq}.pigsty"))
             node = node.replace("${minio_cluster}", str(cluster)).replace("${minio_seq}", str(seq))
-            names = [name for name in dict.fromkeys([instance, node]) if _is_word(name)]
-            published[job]["dns"] = [{"address": variables["ip"], "names": names}]
+            names = _dns_names(instance, node)
+            if names:
+                published[job]["dns"] = [{"address": variables["ip"], "names": names}]
+
+
+def _kafka(hosts: dict[str, dict[str, Any]], register: dict[str, dict[str, Any]]) -> None:
+    """Kafka's JMX exporter on each node, and kafka_exporter on the first brokers of a cluster."""
+    brokers: dict[str, list[tuple[int, str]]] = {}
+    for host, variables in hosts.items():
+        cluster, seq = variables.get("kafka_cluster"), variables.get("kafka_seq")
+        if not _is_word(cluster) or not _is_seq(seq):
+            continue
+        role = str(variables.get("kafka_role") or "combined")
+        if role in ("combined", "broker"):
+            brokers.setdefault(str(cluster), []).append((int(str(seq)), host))
+        names = {"cls": str(cluster), "ins": f"{cluster}-{seq}"}
+        port = _port(variables.get("kafka_jmx_exporter_port"), _KAFKA_JMX_PORT)
+        labels = {"role": role, "node_id": str(seq)}
+        target = {"job": "kafka", "port": port, **names, "labels": labels}
+        register.setdefault(host, {})["kafka"] = {"targets": [target]}
+    for cluster, members in brokers.items():
+        for seq, host in sorted(members)[:_KAFKA_EXPORTERS]:
+            port = _port(hosts[host].get("kafka_exporter_port"), _KAFKA_PORT)
+            target = {"job": "kafka", "port": port, "cls": cluster, "ins": f"{cluster}-{seq}"}
+            register[host]["kafka"]["targets"].append(target)
 
 
 def _docker(variables: dict[str, Any], published: dict[str, Any]) -> None:
@@ -170,11 +229,11 @@ def _docker(variables: dict[str, Any], published: dict[str, Any]) -> None:
 def _juice(variables: dict[str, Any], published: dict[str, Any]) -> None:
     instances = variables.get("juice_instances")
     ports = [
-        _port(instance.get("port"), 0)
+        _port(instance.get("port"), _JUICE_PORT)
         for instance in (instances.values() if isinstance(instances, dict) else ())
-        if isinstance(instance, dict)
+        if isinstance(instance, dict) and instance.get("state", "create") != "absent"
     ]
-    found = [{"job": "juice", "port": port} for port in ports if port]
+    found = [{"job": "juice", "port": port} for port in dict.fromkeys(ports)]
     if found:
         published["juice"] = {"targets": found}
 
@@ -259,17 +318,17 @@ def _cluster_names(hosts: dict[str, dict[str, Any]], register: dict[str, dict[st
                 "primary": variables.get("ip"),
                 "vip": _pg_vip(variables),
             }.get(str(target), _address(target))
-            if address and _is_word(name):
+            if address and _dns_names(name):
                 done.add(instance[0])
                 named.add(name)
                 register[host]["pgsql"].setdefault("dns", []).append(
-                    {"address": address, "names": [name]}
+                    {"address": address, "names": _dns_names(name)}
                 )
     for role in ("master", None):
         for host, variables in hosts.items():
             vip = _vip(variables)
             name = f"{variables['cls']}{variables.get('vip_dns_suffix') or ''}"
             matches = role is None or variables.get("vip_role") == role
-            if vip is not None and matches and _is_word(name) and name not in named:
+            if vip is not None and matches and _dns_names(name) and name not in named:
                 named.add(name)
-                register[host]["vip"]["dns"] = [{"address": vip, "names": [name]}]
+                register[host]["vip"]["dns"] = [{"address": vip, "names": _dns_names(name)}]

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 import yaml
 
 KINDS = {
+    "locked": "Locked: the apply refuses until you set the value by hand",
     "refused": "To be corrected by hand: this formula does not accept the value",
     "unresolved": "To be set by hand: only Ansible can compute the value",
     "encrypted": "To be set by hand: the value is encrypted",
@@ -30,6 +31,7 @@ _ABOUT = {
     "infra": "For all minions; its secrets are in infra_secrets.",
     "infra_secrets": "Passwords of the inventory: assign it to INFRA nodes only.",
 }
+_WIDTH = 300  # characters of a note that stay on one line
 _LINES = 8  # line numbers that are listed for one variable
 
 
@@ -38,6 +40,8 @@ class Row(TypedDict):
 
     name, at, line
         The variable, its key path, and its line.
+    file
+        The file of ``group_vars`` or ``host_vars``; empty for the inventory.
     became
         A key of :data:`KINDS`.
     to
@@ -49,14 +53,30 @@ class Row(TypedDict):
     name: str
     at: str
     line: int
+    file: str
     became: str
     to: str | None
     note: str | None
 
 
-class Report(TypedDict):
-    """What became of each variable, notes, and defaults that differ from Pigsty's."""
+class Closed(TypedDict):
+    """Something that is closed until somebody opens it, and why."""
 
+    path: str
+    reason: str
+
+
+class Report(TypedDict):
+    """What became of each variable, notes, and defaults that differ from Pigsty's.
+
+    closed
+        What is closed, because the inventory does not say how to open it.
+    release
+        The release that the inventory was taken for, and why.
+    """
+
+    closed: list[Closed]
+    release: str
     variables: list[Row]
     notes: list[str]
     defaults: list[dict[str, str]]
@@ -100,6 +120,11 @@ def pillar_file(pillar: dict[str, Any], source: str = "an inventory") -> str:
 def text(report: Report) -> str:
     """A report for people."""
     lines = []
+    if report["closed"]:
+        lines.append("Closed, because the inventory does not say how to open it")
+        lines += [f"  {row['path']}: {row['reason']}" for row in report["closed"]]
+        lines.append("")
+    lines += [f"Taken for an inventory of Pigsty {report['release']}", ""]
     for kind, title in KINDS.items():
         rows = [row for row in report["variables"] if row["became"] == kind]
         if not rows:
@@ -110,10 +135,13 @@ def text(report: Report) -> str:
             name = f"{row['name']} -> {row['to']}" if kind == "renamed" else row["name"]
             merged.setdefault((name, row["note"] or ""), []).append(row)
         for (name, note), places in merged.items():
-            where = ", ".join(str(row["line"]) for row in places[:_LINES])
+            where = ", ".join(_place(row) for row in places[:_LINES])
             where += f" and {len(places) - _LINES} more" if len(places) > _LINES else ""
             head = f"  {name} (line{'s' if len(places) > 1 else ''} {where})"
-            lines.append(f"{head}: {note}" if note else head)
+            if len(note) <= _WIDTH:
+                lines.append(f"{head}: {note}" if note else head)
+            else:
+                lines += [f"{head}:", *(f"    {part}" for part in note.split("; "))]
         lines.append("")
     defaults = [f"{row['name']}: {row['note']}" for row in report["defaults"]]
     for title, items in (
@@ -123,6 +151,10 @@ def text(report: Report) -> str:
         if items:
             lines += [title, *(f"  {item}" for item in items), ""]
     return "\n".join(_one_line(line) for line in lines)
+
+
+def _place(row: Row) -> str:
+    return f"{row['line']} of {row['file']}" if row["file"] else str(row["line"])
 
 
 def _one_line(line: str) -> str:

@@ -7,24 +7,31 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+from infra_formula.daemon.flags import options_problem as flag_problem
 from infra_formula.parameters import schema
-from infra_formula.portal.entries import ENTRY
 
 Adapted = tuple[dict[str, Any], list[str]]
 """Parameters that a variable becomes, and notes for the report."""
 
+LOCKED = "$6$locked$no-password-makes-this"
+"""In place of a password that is not known: a hash of no password."""
+
+
+class Protecting(Exception):
+    """Why a value that protects something has no like here: it is locked, and not left out."""
+
+
 _TRUE, _FALSE = ("true", "yes", "on", "1", "y", "t"), ("false", "no", "off", "0", "n", "f")
-# Ports of what became another program in Pigsty 4.0 → those of its successor.
-_SUCCESSORS = {"9058": "8428", "3100": "9428"}
+_DISK = "-retention.maxDiskSpaceUsageBytes"
 _RETENTION = {
     "vmetrics_options": {"-retentionPeriod": "vmetrics_retention"},
     "vlogs_options": {
         "-retentionPeriod": "vlogs_retention",
-        "-retention.maxDiskSpaceUsageBytes": "vlogs_max_disk",
+        _DISK: "vlogs_max_disk",
     },
     "vtraces_options": {
         "-retentionPeriod": "vtraces_retention",
-        "-retention.maxDiskSpaceUsageBytes": "vtraces_max_disk",
+        _DISK: "vtraces_max_disk",
     },
 }
 _MODULE_RULES = {
@@ -59,9 +66,9 @@ def coerce(value: Any, rule: dict[str, Any]) -> Any:
     if (
         kind in ("line", "name", "string", "quoted", "domain")
         and isinstance(value, (int, float))
-        and not isinstance(value, bool)
+        and (rule.get("secret") is True or not isinstance(value, bool))
     ):
-        return str(value)
+        return str(value)  # a password may be `yes`, which Ansible writes as True
     return value
 
 
@@ -90,37 +97,178 @@ def _words(value: Any, name: str) -> Adapted:
     return {name: [w for item in items for w in re.split(r"[,\s]+", item) if w]}, []
 
 
+_DEFAULT_RETENTION = {"vmetrics_options": "31d", "vlogs_options": "7d", "vtraces_options": "7d"}
+"""What the programs keep if no flag says how long."""
+_PROTECTIVE = re.compile(
+    r"auth|web[.-]config|tls|password|token|secret|httplistenaddr|listen-address", re.IGNORECASE
+)
+
+
+def _flags(value: Any) -> list[str] | None:
+    """Flags of a string of options, of any number of lines; None for what is none."""
+    try:
+        return shlex.split(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _passed(name: str, flags: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The flags that a unit's environment file can hold, as options; and notes on the others."""
+    notes = []
+    good = []
+    for flag in flags:
+        if flag_problem(shlex.quote(flag)) is None:
+            good.append(flag)
+            continue
+        key = flag.partition("=")[0]
+        if _PROTECTIVE.search(key):
+            raise Protecting(f"the flag {key} has characters that an environment file cannot hold")
+        notes.append(f'the flag {key} is omitted: without \\ " $ or ` only')
+    return {name: shlex.join(good)}, notes
+
+
+def _daemon_options(value: Any, name: str) -> Adapted:
+    """Flags of a program, passed on one by one."""
+    flags = _flags(value)
+    if flags is None:
+        return {name: value}, []
+    return _passed(name, flags)
+
+
 def _options(value: Any, name: str) -> Adapted:
     """Flags of VictoriaMetrics, -Logs or -Traces; some are parameters here."""
-    if not isinstance(value, str):
-        return {name: value}, []
-    try:
-        flags = shlex.split(value)
-    except ValueError:
+    flags = _flags(value)
+    if flags is None:
         return {name: value}, []
     out: dict[str, Any] = {}
-    rest = []
-    for flag in flags:
+    rest: list[str] = []
+    has_retention = False
+    words = iter(flags)
+    for flag in words:
         key, equals, text = flag.replace("--", "-", 1).partition("=")
-        to = _RETENTION[name].get(key) if equals else None
-        if to and (to.endswith("_max_disk") or re.fullmatch(r"[0-9]+[hdwy]", text)):
+        to = _RETENTION[name].get(key)
+        if to and not equals:
+            text = next(words, "")
+            flag = f"{flag}={text}"
+        has_retention = has_retention or key == "-retentionPeriod"
+        if to and to.endswith("_max_disk"):
             out[to] = text
-        elif key == "-retentionPeriod" and re.fullmatch("[0-9]+", text):
-            out[_RETENTION[name][key]] = f"{int(text) * 31}d"  # without a unit these are months
+        elif to and _retention(text):
+            out[to] = _retention(text)
         elif key != "-promscrape.fileSDCheckInterval":
             rest.append(flag)
     notes = [f"some flags became {', '.join(out)}"] if out else []
-    disk = _RETENTION[name].get("-retention.maxDiskSpaceUsageBytes")
+    passed, more = _passed(name, rest)
+    retention, disk = _RETENTION[name]["-retentionPeriod"], _RETENTION[name].get(_DISK)
+    if not has_retention:
+        kept = _DEFAULT_RETENTION[name]
+        out[retention] = kept
+        notes.append(f"no flag says how long, so that {retention} is {kept}, as in Pigsty")
     if disk and disk not in out:
-        # In Pigsty the variable replaces the default flags, which have the limit.
         out[disk] = ""
-        notes.append(f"{disk} has no limit, as in Pigsty")
-    return {name: " ".join(shlex.quote(flag) for flag in rest), **out}, notes
+        notes.append(f"no flag limits the disk, so that {disk} is empty, as in Pigsty")
+    return {**out, **passed}, [*notes, *more]
+
+
+def _retention(text: str) -> str:
+    """How long, in the form of our parameters; empty for another form.
+
+    A number without a unit is months, of 31 days each as VictoriaMetrics counts them.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})(?:\.([0-9]{1,3}))?([hdwy]?)", text)
+    if match is None:
+        return ""
+    if match[2] is None:
+        return text if match[3] else f"{int(match[1]) * 31}d"
+    hours = {"h": 1, "d": 24, "w": 168, "y": 8760, "": 744}[match[3]]
+    return f"{max(1, round(float(f'{match[1]}.{match[2]}') * hours))}h"
 
 
 def _prometheus_options(value: Any, name: str) -> Adapted:
-    match = re.search(r"--storage\.tsdb\.retention\.time=([0-9]+[hdwy])(?![\w.])", str(value))
-    return ({name: match[1]}, []) if match else ({}, ["it sets no retention"])
+    """The retention of Prometheus; its other flags have no like.
+
+    Raises Protecting for flags by which Prometheus asks for a login.
+    """
+    flags = _flags(value)
+    if flags is None:
+        return {name: value}, []
+    out: dict[str, Any] = {}
+    notes = []
+    words = iter(flags)
+    for flag in words:
+        key, equals, text = flag.lstrip("-").partition("=")
+        if key in ("storage.tsdb.retention.time", "storage.tsdb.retention"):
+            text = text if equals else next(words, "")
+            if re.fullmatch(r"[0-9]{1,6}(?:ms|[smhdwy])", text):
+                out[name] = text
+            else:
+                notes.append("the retention is omitted: expected one like 15d")
+        elif key == "web.config.file":
+            raise Protecting(
+                "web.config.file made Prometheus ask for a login or a certificate; ask for one "
+                "with -httpAuth.username and -httpAuth.password in vmetrics_options, or with "
+                "portal_auth"
+            )
+        elif key not in ("storage.tsdb.retention.size",):
+            notes.append(f"{key} has no like here")
+        else:
+            notes.append("VictoriaMetrics limits no size; watch the disk")
+    if not out and not notes:
+        notes.append("it sets no retention")
+    return out, notes
+
+
+def _repo_method(value: Any, name: str) -> Adapted:
+    """What nodes install from, in the words of Pigsty 2.0 to 2.2."""
+    found = {"local": "local", "none": "", "public": "node,infra,pgsql"}.get(str(value))
+    return {name: value if found is None else found}, []
+
+
+def _users(value: Any, name: str) -> Adapted:
+    """Users of the portal; one without a password that can be, cannot log in."""
+    if not isinstance(value, dict):
+        return {name: value}, []
+    out: dict[str, Any] = {}
+    notes = []
+    for raw, password in value.items():
+        user = str(raw)
+        if not re.fullmatch(r"[^\s:\x00-\x1f]+", user):
+            notes.append(f"{user!r} is omitted: expected a user without ':' or blanks")
+            continue
+        text = coerce(password, {"type": "line", "secret": True})
+        if not isinstance(text, str) or not text or schema.check("", text, {"type": "line"}):
+            notes.append(f"{user} cannot log in: expected a password of one line, not empty")
+            text = LOCKED
+        out[user] = text
+    if value and not out:
+        out = {"locked": LOCKED}
+    return {name: out}, notes
+
+
+_CARD_PATHS = {"${grafana}": "/ui", "${prometheus}": "/vmetrics", "${alertmanager}": "/alertmgr"}
+"""Words of Pigsty 2 and 3 in URLs of cards → paths of the home page."""
+
+
+def _cards(value: Any, name: str) -> Adapted:
+    """Cards of the home page, with the keys that there are."""
+    if not isinstance(value, list):
+        return {name: value}, []
+    known = ("name", "url", "desc", "icon", "name_cn", "desc_cn")
+    out = []
+    notes = []
+    for card in value:
+        if isinstance(card, dict):
+            if "comment" in card and "desc" not in card:
+                card = {**card, "desc": card["comment"]}
+            more = sorted(str(key) for key in card if key not in known)
+            notes += [f"{key} of a card is omitted: it has no effect" for key in more]
+            card = {key: card[key] for key in card if key in known}
+            url = card.get("url")
+            for word, path in _CARD_PATHS.items():
+                if isinstance(url, str) and url.startswith(word):
+                    card["url"] = path + url.removeprefix(word)
+        out.append(card)
+    return {name: out}, list(dict.fromkeys(notes))
 
 
 def _version(value: Any, name: str) -> Adapted:
@@ -137,48 +285,23 @@ def _firewall(value: Any, name: str) -> Adapted:
     return {name: value}, []
 
 
+def is_unsigned(upstream: dict[Any, Any]) -> bool:
+    """Whether an upstream says nothing of signatures, so that Pigsty trusts it without one."""
+    return not set(upstream) & {"gpgkey", "signed_by", "trusted"}
+
+
 def _upstream(value: Any, name: str) -> Adapted:
     """Upstreams: Pigsty trusts them without a signature; here `trusted` has to be set."""
     if not isinstance(value, list):
         return {name: value}, []
-    out, unsigned = [], []
+    out = []
     for entry in value:
-        if isinstance(entry, dict) and not set(entry) & {"gpgkey", "signed_by", "trusted"}:
+        if isinstance(entry, dict) and is_unsigned(entry):
             entry = {**entry, "trusted": True}
-            unsigned.append(str(entry.get("name")))
+        if isinstance(entry, dict) and "arch" not in entry:
+            entry = {**entry, "arch": ["x86_64", "aarch64"]}  # Pigsty 2 does not ask for it
         out.append(entry)
-    note = f"trusted without a signature, as in Pigsty; set the gpgkey of {', '.join(unsigned)}"
-    return {name: out}, [note] if unsigned else []
-
-
-_PORTAL_BOOLS = ("websocket", "index", "auth", "enforce_https", "proxy_ssl_verify")
-
-
-def _portal(value: Any, name: str) -> Adapted:
-    """Entries of the portal: unknown attributes are omitted, ports of Pigsty 3 are replaced."""
-    if not isinstance(value, dict):
-        return {name: value}, []
-    out: dict[str, Any] = {}
-    notes = []
-    for key, entry in value.items():
-        if not isinstance(entry, dict):
-            out[key] = entry
-            continue
-        attributes: dict[str, Any] = {}
-        for attribute, item in entry.items():
-            if attribute not in ENTRY:
-                notes.append(f"{key}.{attribute} is omitted: it has no effect in Pigsty 4.5")
-                continue
-            if attribute in _PORTAL_BOOLS:
-                item = coerce(item, {"type": "bool"})
-            if attribute == "endpoint" and isinstance(item, str):
-                host, _, port = item.rpartition(":")
-                if host in ("${admin_ip}", "127.0.0.1", "localhost") and port in _SUCCESSORS:
-                    item = f"{host}:{_SUCCESSORS[port]}"
-                    notes.append(f"{key} has the endpoint {item}, the successor of port {port}")
-            attributes[attribute] = item
-        out[key] = attributes
-    return {name: out}, notes
+    return {name: out}, []
 
 
 _ADAPTERS: dict[str, Callable[[Any, str], Adapted]] = {
@@ -191,6 +314,18 @@ _ADAPTERS: dict[str, Callable[[Any, str], Adapted]] = {
     "node_packages": _words,
     "node_default_packages": _words,
     "repo_upstream": _upstream,
-    "infra_portal": _portal,
+    "nginx_users": _users,
+    "node_repo_method": _repo_method,
+    "infra_services": _cards,
+    "infra_extra_services": _cards,
+    **dict.fromkeys(
+        (
+            "vmalert_options",
+            "alertmanager_options",
+            "blackbox_options",
+            "node_exporter_options",
+        ),
+        _daemon_options,
+    ),
 }
 """Conversions of values that are not copied as they are."""

@@ -59,18 +59,21 @@ def effective(inventory: Inventory) -> dict[str, Variables]:
     """The variables of each host, by Ansible's precedence.
 
     ``all`` comes first, then groups from the outermost to the innermost, those of one depth by
-    ``ansible_group_priority`` and name, then the host.
+    ``ansible_group_priority`` and name, then the host. A file of ``group_vars`` counts more than
+    all groups of the inventory, and one of ``host_vars`` more than the host.
     """
     parents: dict[str, list[str]] = {}
     for name, group in inventory["groups"].items():
         for child in group["children"]:
             parents.setdefault(child, []).append(name)
     on_group: dict[str, Variables] = {}
+    in_group_files: dict[str, Variables] = {}
     on_host: dict[str, Variables] = {}
+    in_host_files: dict[str, Variables] = {}
     for variable in inventory["variables"]:
-        key, table = (variable["group"], on_group)
+        key, table = variable["group"], in_group_files if variable["file"] else on_group
         if variable["host"] is not None:
-            key, table = variable["host"], on_host
+            key, table = variable["host"], in_host_files if variable["file"] else on_host
         table.setdefault(key, {})[variable["name"]] = variable
     direct: dict[str, list[str]] = {}
     for name, group in inventory["groups"].items():
@@ -81,8 +84,11 @@ def effective(inventory: Inventory) -> dict[str, Variables]:
     for host in inventory["hosts"]:
         groups = tuple(direct.get(host, []))
         if groups not in layers:
-            layers[groups] = _layered(inventory, groups, parents, on_group)
-        out[host] = {**layers[groups], **on_host.get(host, {})}
+            layers[groups] = {
+                **_layered(inventory, groups, parents, on_group),
+                **_layered(inventory, groups, parents, in_group_files),
+            }
+        out[host] = {**layers[groups], **on_host.get(host, {}), **in_host_files.get(host, {})}
     return out
 
 

@@ -16,7 +16,7 @@ from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
-from infra_formula.portal import cards, http_client, rendering
+from infra_formula.portal import cards, http_client, http_config, named_certificates, rendering
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import View, served, views
 from infra_formula.registration import inventory
@@ -49,6 +49,7 @@ def recorded() -> tuple[dict[str, Any], Settings]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         redaction.add(list(credentials.recognized(data["portal"])))
+        redaction.add(list(credentials.recognized(http_config.text(data["settings"]))))
         return dict(data["portal"]), dict(data["settings"])
     except FileNotFoundError:
         raise CommandFailed(
@@ -99,13 +100,17 @@ def diff(
     """Compare a portal with the files on disk: path below ``/etc/nginx`` → unified difference.
 
     portal, settings
-        As for :func:`validate`. The file of users is not compared: no password is recorded.
+        As for :func:`validate`. The files of users and of named certificates are not
+        compared: no password and no key is recorded.
     """
     portal, settings = _or_recorded(portal, settings)
     files = rendering.rendered(minion, portal, settings, inventory.recorded(minion))
     difference = FileSet("portal", rendering.ROOT).plan(files).diff
-    difference.pop(".htpasswd", None)
-    return difference
+    return {
+        rel: text
+        for rel, text in difference.items()
+        if not rel.startswith(".htpasswd") and not rel.startswith(f"{named_certificates.FOLDER}/")
+    }
 
 
 def _or_recorded(portal: Any, settings: Settings | None) -> tuple[Any, Settings]:

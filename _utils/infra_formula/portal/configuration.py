@@ -16,11 +16,20 @@ from typing import Any
 from infra_formula import redaction
 from infra_formula.daemon import units
 from infra_formula.errors import CommandFailed
-from infra_formula.fileset import atomic
+from infra_formula.fileset import atomic, contents
 from infra_formula.fileset.contents import File
 from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.minion import Minion
-from infra_formula.portal import applied, cards, htpasswd, pages, rendering, server
+from infra_formula.portal import (
+    applied,
+    cards,
+    htpasswd,
+    named_certificates,
+    pages,
+    rendering,
+    server,
+    upstreams,
+)
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import served, views
 from infra_formula.registration import generated, inventory
@@ -59,21 +68,16 @@ def plan(
     registered: dict[str, Facts],
     users: dict[str, str],
     clean: bool,
+    certificates: dict[str, dict[str, str]] | None = None,
 ) -> Plan:
     """Plan nginx's configuration (see ``infra_portal.managed``).
 
     registered
         The inventory: minion id → accepted facts.
     """
-    redaction.add(list(users.values()))
-    files = rendering.rendered(minion, portal, settings, registered)
-    files.update(htpasswd.files(users, settings["nginx_group"], rendering.ROOT))
-    replace = (*_PACKAGE_DEFAULTS, *(_unmanaged(files) if clean else ()))
-    file_plan = FileSet(_SET, rendering.ROOT, replace=replace, whole_tree=True).plan(files)
-    if file_plan.unmanaged:
-        raise CommandFailed("\n".join(map(_unmanaged_error, file_plan.unmanaged)))
-    removable = [r for r in replace if r not in files and Path(rendering.ROOT, r).is_file()]
-    file_plan.remove = sorted({*file_plan.remove, *removable})
+    certificates = certificates or {}
+    file_plan = _file_plan(minion, portal, settings, registered, users, clean, certificates)
+    files = file_plan.files
     changes: dict[str, Any] = {**file_plan.summary()}
     running = server.served_hash(settings["nginx_port"])
     expected = rendering.config_hash(files[rendering.SHARED]["text"])
@@ -86,13 +90,101 @@ def plan(
         apply=partial(_apply, minion, portal, settings, file_plan),
         record=partial(applied.record, portal, settings),
         sub_states=_entry_states(portal, settings, file_plan),
+        warnings=[
+            *name_warnings(portal, settings),
+            *named_certificates.warnings(certificates),
+        ],
     )
+
+
+def _file_plan(
+    minion: Minion,
+    portal: dict[str, Any],
+    settings: Settings,
+    registered: dict[str, Facts],
+    users: dict[str, str],
+    clean: bool,
+    certificates: dict[str, dict[str, str]],
+) -> FilePlan:
+    redaction.add([*users.values(), *named_certificates.keys(certificates)])
+    files = rendering.rendered(minion, portal, settings, registered)
+    user_files = htpasswd.files(users, settings["nginx_group"], rendering.ROOT)
+    sites = {
+        view["access"]["user_file"]: view["given"]["users"]
+        for view in served(portal, settings).values()
+        if view["given"].get("users")
+    }
+    files.update({**user_files, **htpasswd.of_sites(user_files, sites)})
+    files.update(named_certificates.files(certificates))
+    replace = (*_PACKAGE_DEFAULTS, *(_unmanaged(files) if clean else ()))
+    file_plan = FileSet(_SET, rendering.ROOT, replace=replace, whole_tree=True).plan(files)
+    if file_plan.unmanaged:
+        raise CommandFailed("\n".join(map(_unmanaged_error, file_plan.unmanaged)))
+    removable = [r for r in replace if r not in files and Path(rendering.ROOT, r).is_file()]
+    file_plan.remove = sorted({*file_plan.remove, *removable})
+    return file_plan
+
+
+def check(
+    minion: Minion,
+    portal: dict[str, Any],
+    settings: Settings,
+    users: dict[str, str],
+    certificates: dict[str, dict[str, str]],
+    packages: list[str],
+) -> None:
+    """Have nginx check what differs in a portal that was applied before; changes nothing.
+
+    packages
+        Packages of nginx and its modules.
+
+    Raises Refused with the faulty entry, and CommandFailed if what the configuration names (its
+    account, the certificate, a module) is not there before this very apply.
+    """
+    registered = inventory.recorded(minion)
+    file_plan = _file_plan(minion, portal, settings, registered, users, False, certificates)
+    if not file_plan.has_changes:
+        return
+    certificate = Path(rendering.ROOT, "conf.d/cert/pigsty.crt")
+    if (
+        not file_plan.file_set.managed_files()
+        or contents.owner_ids(settings["nginx_user"], settings["nginx_group"]) is None
+        or (settings["nginx_sslmode"] != "disable" and not certificate.exists())
+        or not Path(rendering.CACHE_DIRECTORY).is_dir()
+    ):
+        raise CommandFailed("this portal was not applied before")
+    missing = {*packages} - {*minion.call("pkg.list_pkgs")}
+    if missing:
+        raise CommandFailed(f"not installed: {', '.join(sorted(missing))}")
+    file_plan.check(lambda stage: server.check_staged(stage, portal))
+
+
+def name_warnings(portal: dict[str, Any], settings: Settings) -> list[str]:
+    """One line per upstream that is a name without an address at present."""
+    named = {
+        ".".join(filter(None, ("infra_portal", key, group["key_path"], "endpoint"))): (
+            group["endpoints"]
+        )
+        for key, view in served(portal, settings).items()
+        for group in view["upstreams"]
+    }
+    if settings["oauth2_proxy_endpoint"]:
+        named["oauth2_proxy_endpoint"] = [settings["oauth2_proxy_endpoint"]]
+    unresolved = upstreams.unresolved((e for some in named.values() for e in some), settings)
+    return [
+        f"{path}: this machine finds no address for {endpoint}; requests are answered with 502 "
+        "until it does"
+        for path, some in named.items()
+        for endpoint in some
+        if endpoint in unresolved
+    ]
 
 
 def certificates_refreshed(minion: Minion, portal: dict[str, Any], settings: Settings) -> Plan:
     """Plan the links to the newest certificates of a portal that is applied.
 
-    The file of users stays as it is, and so do the consoles of the minions registered last.
+    The files of users and of named certificates stay as they are, and so do the consoles of the
+    minions registered last.
     """
     files = rendering.rendered(minion, portal, settings, inventory.recorded(minion))
     file_set = FileSet(_SET, rendering.ROOT, whole_tree=True)
@@ -107,7 +199,7 @@ def certificates_refreshed(minion: Minion, portal: dict[str, Any], settings: Set
 
 
 def _apply(minion: Minion, portal: dict[str, Any], settings: Settings, file_plan: FilePlan) -> None:
-    reload = partial(server.reload, minion, settings["nginx_port"])
+    reload = partial(server.reload, minion, settings["nginx_port"], portal)
     if file_plan.has_changes:
         file_plan.apply(
             check_staged=lambda stage: server.check_staged(stage, portal), reload=reload
@@ -221,7 +313,11 @@ def _hidden_cards(record: dict[str, Any]) -> str:
 def static_directories(portal: dict[str, Any], settings: Settings) -> tuple[list[str], list[str]]:
     """Missing directories of static sites: those below the web root, and the others."""
     all_views = views(portal, settings).values()
-    paths = sorted({view["path"] for view in all_views if view["kind"] == "static"})
+    found = {view["path"] for view in all_views if view["kind"] == "static"}
+    for view in all_views:
+        if view["kind"] not in ("unserved", "custom"):
+            found |= {x["files"] for x in view["locations"] if x["files"] and x["is_prefix"]}
+    paths = sorted(path.rstrip("/") or "/" for path in found)
     missing = [path for path in paths if not Path(path).is_dir()]
     home = Path(settings["nginx_home"])
     below = [path for path in missing if home in Path(path).parents]
@@ -249,8 +345,11 @@ def check_serving(minion: Minion, settings: Settings) -> str:
     server.wait_until_served(settings["nginx_port"], expected)
     home = applied.status(only=["home"])["home"]
     units.record_healthy(minion, "nginx")
+    view = served(*applied.recorded())["home"]
+    restricted = bool(view["access"]["rules"] or view["access"]["client_ca"])
+    healthy = (200, 301, 401, *((400, 403) if restricted else ()))
     schemes = ("http",) if settings["nginx_sslmode"] == "disable" else ("http", "https")
-    faults = [f"{s} answers {home[s]}" for s in schemes if home[s] not in (200, 301, 401)]
+    faults = [f"{s} answers {home[s]}" for s in schemes if home[s] not in healthy]
     if faults:
         raise CommandFailed(f"the home page: {', '.join(faults)}")
     return expected

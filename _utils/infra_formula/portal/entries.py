@@ -11,45 +11,25 @@ import re
 from typing import Any
 
 from infra_formula.parameters import schema
-from infra_formula.portal import hosts
+from infra_formula.portal import (
+    access,
+    endpoints,
+    hosts,
+    http_config,
+    locations,
+    named_certificates,
+    raw_directives,
+    targets,
+    trusted_proxies,
+)
+from infra_formula.portal.attributes import ENTRY
+from infra_formula.portal.locations import Location
 
 Settings = dict[str, Any]
 """Parameters and facts that the portal depends on (see infra_formula.portal.arguments)."""
 
-ENTRY = {
-    "domain": {"type": "domain"},
-    "domains": {"type": "list", "items": {"type": "domain"}},
-    "endpoint": {
-        "either": [{"type": "endpoint"}, {"type": "list", "items": {"type": "endpoint"}}],
-    },
-    "path": {"type": "path"},
-    "scheme": {"type": "line", "enum": ["http", "https"]},
-    "websocket": {"type": "bool"},
-    "index": {"type": "bool"},
-    "auth": {"either": [{"type": "bool"}, {"type": "line", "enum": ["basic", "oidc"]}]},
-    "auth_paths": {"type": "list", "items": {"type": "path"}},
-    "open_paths": {"type": "list", "items": {"type": "path"}},
-    "realm": {"type": "quoted"},
-    "cert": {"type": "path"},
-    "key": {"type": "path"},
-    "certbot": {"type": "name"},
-    "enforce_https": {"type": "bool"},
-    "log": {"type": "name"},
-    "config": {"type": "text"},
-    "conf": {"type": "name"},
-    "client_max_body_size": {"type": "size"},
-    "proxy_connect_timeout": {"type": "timeout"},
-    "proxy_read_timeout": {"type": "timeout"},
-    "proxy_send_timeout": {"type": "timeout"},
-    "accel_redirect": {"type": "bool"},
-    "proxy_ssl_verify": {"type": "bool"},
-    "proxy_ssl_trusted_certificate": {"type": "path"},
-    "proxy_ssl_name": {"type": "domain"},
-    "hsts": {"either": [{"type": "bool"}, {"type": "int", "min": 0, "max": 63072000}]},
-}
-"""Rule of each attribute (see parameters/schema.py)."""
-
 HOME_DOMAIN = "i.pigsty"
+_SERVING = {"endpoint", "path", "conf", "locations", "redirect"}
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -73,6 +53,10 @@ def problems(portal: Any, settings: Settings) -> list[str]:
         errors.append("nginx_ssl_port: expected another port than nginx_port")
     errors += _login_problems("portal_auth", settings["portal_auth"], settings)
     errors += _credential_problems(portal, settings)
+    errors += trusted_proxies.problems(settings)
+    http_text = http_config.text(settings)
+    errors += http_config.problems(http_text, config_fault(http_text))
+    errors += _log_format_problems("nginx_log_format", settings.get("nginx_log_format"), settings)
     owners = {} if "home" in portal else {HOME_DOMAIN: "infra_portal.home"}
     folded: dict[str, str] = {}
     for key, value in portal.items():
@@ -110,20 +94,11 @@ def expand(entry: Any, admin_ip: str) -> Any:
     if not isinstance(entry, dict):
         return entry
     entry = dict(entry)
-    value = entry.get("endpoint")
-    if isinstance(value, str):
-        entry["endpoint"] = value.replace("${admin_ip}", admin_ip)
-    elif isinstance(value, list):
-        entry["endpoint"] = [
-            v.replace("${admin_ip}", admin_ip) if isinstance(v, str) else v for v in value
-        ]
+    if "endpoint" in entry:
+        entry["endpoint"] = endpoints.expand(entry["endpoint"], admin_ip)
+    if isinstance(entry.get("locations"), dict):
+        entry["locations"] = {k: expand(v, admin_ip) for k, v in entry["locations"].items()}
     return entry
-
-
-def endpoints(entry: dict[str, Any]) -> list[str]:
-    """Endpoints of an entry as a list."""
-    value = entry.get("endpoint", [])
-    return [value] if isinstance(value, str) else value
 
 
 def auth_method(key: str, entry: dict[str, Any], settings: Settings) -> str:
@@ -135,6 +110,8 @@ def auth_method(key: str, entry: dict[str, Any], settings: Settings) -> str:
     auth = entry.get("auth")
     if isinstance(auth, str):
         return auth
+    if auth is None and _implies_login(entry):
+        return "basic"
     if auth is None:
         auth = bool(settings["portal_auth"]) and (
             key == "home" or hosts.leads_to_tool(entry, settings)
@@ -142,47 +119,149 @@ def auth_method(key: str, entry: dict[str, Any], settings: Settings) -> str:
     return (settings["portal_auth"] or "basic") if auth else ""
 
 
+def _implies_login(entry: dict[str, Any]) -> bool:
+    """Whether ``users`` of an entry are for all of it, and not for some paths."""
+    inner = entry.get("locations")
+    return bool(entry.get("users")) and not (
+        entry.get("auth_paths")
+        or (
+            isinstance(inner, dict)
+            and any(isinstance(x, dict) and x.get("auth") for x in inner.values())
+        )
+    )
+
+
+def location_auth(
+    location: Location, all_locations: list[Location], entry_auth: str, settings: Settings
+) -> str:
+    """How a visitor of a location logs in: by its own ``auth``, or that of what is around it.
+
+    entry_auth
+        That of its entry.
+
+    Without an ``auth`` of its own, a location that leads to a tool of the home page is closed by
+    ``portal_auth``, whatever the entry says of itself.
+    """
+    portal_auth: str = settings["portal_auth"]
+    own = location.own.get("auth")
+    if isinstance(own, str):
+        return own
+    if own is not None:
+        return (portal_auth or "basic") if own else ""
+    if "endpoint" in location.own and portal_auth:
+        target = {"endpoint": location.own["endpoint"]}
+        if hosts.leads_to_tool(target, settings):
+            return entry_auth or portal_auth
+    for outer in locations.around(location, all_locations):
+        auth = outer.own.get("auth")
+        if auth:
+            return auth if isinstance(auth, str) else (portal_auth or "basic")
+        # What is open is open below its path, not below all that begins so.
+        below = f"{outer.match.text.rstrip('/')}/"
+        if auth is False and location.match.text.startswith(below):
+            return ""
+    return entry_auth
+
+
 def _entry_problems(key: str, path: str, entry: dict[str, Any], settings: Settings) -> list[str]:
     """Errors in the combination of attributes whose types are valid."""
     errors = []
     if "domains" in entry and "domain" not in entry:
         errors.append(f"{path}.domains: expected a domain beside it")
-    if "domain" in entry and key != "home" and not {"endpoint", "path", "conf"} & set(entry):
+    if "domain" in entry and key != "home" and not _SERVING & set(entry):
         errors.append(f"{path}: expected an endpoint, a path or a conf to serve beside its domain")
-    if entry.get("endpoint") == []:
-        errors.append(f"{path}.endpoint: expected at least one endpoint, got []")
+    errors += targets.problems(key, path, entry, settings)
     errors += [
         f"{path}.{attribute}: expected a path outside /tmp and /var/tmp: nginx has private ones"
         for attribute, file in _paths(entry)
         if re.match(r"(/var)?/tmp(/|$)", file)
     ]
-    if ("cert" in entry) != ("key" in entry):
-        present, missing = ("cert", "key") if "cert" in entry else ("key", "cert")
-        errors.append(f"{path}.{missing}: expected beside {present}")
+    errors += _certificate_problems(path, entry, settings)
+    errors += access.problems(path, entry, _logins(key, entry, settings), settings)
+    errors += _log_format_problems(f"{path}.log_format", entry.get("log_format"), settings)
+    if "limit_req" in entry:
+        errors += _limit_problems(f"{path}.limit_req", entry["limit_req"], settings)
     errors += _auth_problems(key, path, entry, settings)
     if settings["nginx_sslmode"] == "disable":
         for attribute in ("enforce_https", "hsts"):
             if entry.get(attribute):
                 errors.append(f"{path}.{attribute}: expected nginx_sslmode other than disable")
-    fault = config_fault(entry.get("config", ""))
+    config = entry.get("config", "")
+    fault = config_fault(config)
     if fault:
         errors.append(f"{path}.config: expected whole nginx directives, {fault}")
+    elif config and key != "home" and "conf" not in entry:
+        errors += raw_directives.problems(
+            f"{path}.config", key, entry, auth_method(key, entry, settings), settings
+        )
     return errors
+
+
+def _log_format_problems(path: str, name: str | None, settings: Settings) -> list[str]:
+    known = http_config.log_formats(http_config.text(settings))
+    if name is None or known is None or name in known:
+        return []
+    expected = f"one of {', '.join(sorted(known))} (log_format in nginx_http_config adds some)"
+    return [schema.problem(path, expected, name) + schema.nearest(name, known)]
+
+
+def _limit_problems(path: str, limit: dict[str, Any], settings: Settings) -> list[str]:
+    errors = []
+    zones = http_config.limit_zones(http_config.text(settings))
+    if "zone" in limit and zones is not None and limit["zone"] not in zones:
+        expected = "a zone of a limit_req_zone in nginx_http_config"
+        end = schema.nearest(limit["zone"], zones)
+        errors.append(schema.problem(f"{path}.zone", expected, limit["zone"]) + end)
+    if ("rate" in limit) == ("zone" in limit):
+        errors.append(f"{path}: expected either rate or zone")
+    if limit.get("nodelay") and "delay" in limit:
+        errors.append(f"{path}.delay: expected nothing beside nodelay")
+    if "burst" not in limit:
+        errors += [f"{path}.{k}: expected a burst beside it" for k in ("nodelay", "delay")
+                   if limit.get(k)]  # fmt: skip
+    return errors
+
+
+def _certificate_problems(path: str, entry: dict[str, Any], settings: Settings) -> list[str]:
+    named = "cert" in entry and named_certificates.is_name(entry["cert"])
+    if named and "key" in entry:
+        return [f"{path}.key: expected none: nginx_certificates has the key of {entry['cert']}"]
+    if named:
+        known = named_certificates.of_settings(settings)
+        return named_certificates.reference_problem(f"{path}.cert", entry["cert"], known)
+    if ("cert" in entry) != ("key" in entry):
+        present, missing = ("cert", "key") if "cert" in entry else ("key", "cert")
+        return [f"{path}.{missing}: expected beside {present}"]
+    return []
 
 
 def _paths(entry: dict[str, Any]) -> list[tuple[str, str]]:
     """Paths in the file system that an entry names, with their attributes."""
-    paths = [
-        ("endpoint", endpoint.removeprefix("unix:"))
-        for endpoint in endpoints(entry)
-        if endpoint.startswith("unix:")
-    ]
-    return paths + ([("path", entry["path"])] if "path" in entry else [])
+    paths = []
+    for prefix, attributes in (
+        ("", entry),
+        *((f"{schema.join('locations', k)}.", v) for k, v in entry.get("locations", {}).items()),
+    ):
+        for address in endpoints.addresses(attributes.get("endpoint", [])):
+            if address.startswith("unix:"):
+                paths.append((f"{prefix}endpoint", address.removeprefix("unix:")))
+        if "path" in attributes:
+            paths.append((f"{prefix}path", attributes["path"]))
+    maintenance = entry.get("maintenance")
+    if isinstance(maintenance, dict) and "page" in maintenance:
+        paths.append(("maintenance.page", maintenance["page"]))
+    return paths
 
 
 def _auth_problems(key: str, path: str, entry: dict[str, Any], settings: Settings) -> list[str]:
     auth = auth_method(key, entry, settings)
     errors = _login_problems(f"{path}.auth", auth, settings) if entry.get("auth") else []
+    for location in locations.of_entry(entry):
+        own = location.own.get("auth")
+        if own:
+            way = own if isinstance(own, str) else settings["portal_auth"] or "basic"
+            where = f"{schema.join(f'{path}.locations', location.key)}.auth"
+            errors += _login_problems(where, way, settings)
     if key == "home" and settings["portal_auth"] and entry.get("auth") is False:
         errors.append(f"{path}.auth: expected true, or nothing, beside portal_auth")
     for attribute, needs_auth in (("auth_paths", False), ("open_paths", True)):
@@ -192,6 +271,8 @@ def _auth_problems(key: str, path: str, entry: dict[str, Any], settings: Setting
         where = f"{path}.{attribute}"
         if key == "home" or "conf" in entry:
             errors.append(f"{where}: expected an entry of its own, with a path or an endpoint")
+        elif entry.get("locations"):
+            errors.append(f"{where}: expected none beside locations, of which each may have auth")
         elif bool(auth) is not needs_auth:
             kind = "with" if needs_auth else "without"
             errors.append(f"{where}: expected an entry {kind} auth")
@@ -203,6 +284,16 @@ def _auth_problems(key: str, path: str, entry: dict[str, Any], settings: Setting
             if "%" in p or p == "/" or posixpath.normpath(p) != (p.rstrip("/") or "//")
         ]
     return errors
+
+
+def _logins(key: str, entry: dict[str, Any], settings: Settings) -> set[str]:
+    """How visitors of an entry log in, wherever they have to."""
+    auth = auth_method(key, entry, settings)
+    all_locations = locations.of_entry(entry)
+    logins = {auth, *(location_auth(x, all_locations, auth, settings) for x in all_locations)}
+    if entry.get("auth_paths"):
+        logins.add(settings["portal_auth"] or "basic")
+    return logins - {""}
 
 
 def _login_problems(path: str, method: str, settings: Settings) -> list[str]:

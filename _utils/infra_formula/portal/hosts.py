@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from infra_formula.dns import records
-from infra_formula.portal import raw_config
+from infra_formula.portal import endpoints, locations, raw_config
 
 Settings = dict[str, Any]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -53,18 +53,18 @@ def with_portal(portal: dict[Any, Any], settings: Settings) -> Settings:
     for entry in entries.values():
         more = entry.get("domains")
         names += [entry.get("domain"), *(more if isinstance(more, list) else [])]
-    upstreams = {key: _endpoints(entry) for key, entry in entries.items()}
+    upstreams = {
+        locations.upstream_name(key, location.number): endpoints.addresses(
+            location.attributes.get("endpoint", [])
+        )
+        for key, entry in entries.items()
+        for location in locations.of_entry(entry)
+    }
     return {
         **settings,
         "portal_names": [name for name in names if isinstance(name, str)],
         "portal_upstreams": upstreams,
     }
-
-
-def _endpoints(entry: dict[str, Any]) -> list[str]:
-    value = entry.get("endpoint", [])
-    values = [value] if isinstance(value, str) else value
-    return [v for v in values if isinstance(v, str)] if isinstance(values, list) else []
 
 
 def is_this_node(host: str, settings: Settings) -> bool:
@@ -84,7 +84,7 @@ def leads_to_tool(entry: dict[str, Any], settings: Settings) -> bool:
     the addresses counts as an INFRA node's.
     """
     ports = _tool_ports(settings)
-    targets = _endpoints(entry)
+    targets = endpoints.addresses(entry.get("endpoint", []))
     config = entry.get("config")
     if isinstance(config, str) and "_pass" in config:
         targets = [*targets, *_raw_targets(config, settings)]

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import posixpath
 import re
 from typing import Any
 
-from infra_formula.portal import entries, hosts
+from infra_formula.parameters import schema
+from infra_formula.portal import (
+    access,
+    endpoints,
+    entries,
+    hosts,
+    locations,
+    named_certificates,
+    raw_config,
+)
 from infra_formula.portal.entries import Settings
+from infra_formula.portal.locations import Location
 
 View = dict[str, Any]
 
@@ -39,23 +51,23 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
     tls = settings["nginx_sslmode"] != "disable"
     auth = entries.auth_method(key, entry, settings)
     path_auth = (settings["portal_auth"] or "basic") if entry.get("auth_paths") else ""
-    # The home page stays on plain HTTP unless its entry asks otherwise: package managers fetch
-    # from it. But no password, and no cookie in its place, is sent in the clear.
-    closed = "oidc" in (auth, path_auth) or bool(settings["portal_auth"] and (auth or path_auth))
-    enforced = closed or (settings["nginx_sslmode"] == "enforce" and not home)
+    names = [domain, *(name.lower() for name in entry.get("domains", []))]
+    moved = _moved(entry.get("redirect"), f"{'https' if tls else 'http'}://{domain}")
     hsts = entry.get("hsts", False)
     stem = domain.replace("*", "_")
+    cert = entry.get("cert", f"{CERTIFICATE_DIR}/{stem}.crt")
+    cert_key = entry.get("key", f"{CERTIFICATE_DIR}/{stem}.key")
+    named = "cert" in entry and named_certificates.is_name(cert)
+    if named:
+        cert, cert_key = named_certificates.paths(cert)
     view = {
         "key": key,
         "kind": kind,
         "domain": domain,
-        "names": [domain, *(name.lower() for name in entry.get("domains", []))],
+        "names": names,
+        "moved": moved,
+        "served_names": [name for name in names if not moved or name not in moved["names"]],
         "tls": tls,
-        "redirect": tls and entry.get("enforce_https", enforced),
-        "endpoints": [_prefer_loopback(e, settings) for e in entries.endpoints(entry)],
-        "scheme": entry.get("scheme", "http"),
-        "websocket": entry.get("websocket", False),
-        "path": entry.get("path", settings["nginx_home"] if home else ""),
         "index": entry.get("index", home),
         "auth": auth,
         "path_auth": path_auth,
@@ -63,31 +75,242 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
         "auth_paths": [f"^{re.escape(p.rstrip('/'))}" for p in entry.get("auth_paths", [])],
         "open_paths": [_below(p) for p in entry.get("open_paths", [])],
         "realm": entry.get("realm", "Pigsty Home Auth" if home else f"Auth {key}"),
-        "cert": entry.get("cert", f"{CERTIFICATE_DIR}/{stem}.crt"),
-        "cert_key": entry.get("key", f"{CERTIFICATE_DIR}/{stem}.key"),
+        "cert": cert,
+        "cert_key": cert_key,
+        "path": entry.get("path", settings["nginx_home"] if home else ""),
         "own_cert": "cert" in entry,
+        "named_cert": named,
         "cert_stem": stem,
+        "access": access.of_entry(key, entry),
         "certbot": entry.get("certbot", ""),
-        "log": entry.get("log", f"{key}.log" if kind == "proxy" else ""),
+        "log": entry.get("log", _log(key, kind, entry)),
+        "log_format": entry.get("log_format") or settings.get("nginx_log_format") or "combined",
+        "limit_req": _limit(key, entry.get("limit_req")),
         "config": entry.get("config", "").strip("\n"),
         "conf": entry.get("conf", ""),
         "hsts": _HSTS_DEFAULT if hsts is True else int(hsts),
         "accel_redirect": entry.get("accel_redirect", False),
-        "proxy_ssl_verify": entry.get("proxy_ssl_verify", False),
-        "proxy_ssl_trusted_certificate": entry.get(
-            "proxy_ssl_trusted_certificate", settings["ca_bundle"]
+        "client_max_body_size": entry.get(
+            "client_max_body_size", settings["nginx_client_max_body_size"]
         ),
+        "header_buffers": _header_buffers(entry.get("large_client_header_buffers")),
+        "maintenance": _maintenance(key, entry.get("maintenance")),
+        "http3": entry.get("http3", False),
+        "gzip": entry.get("gzip"),
+        "brotli": entry.get("brotli"),
+        "expires": _expires(entry.get("expires")),
         "given": entry,
     }
-    view["proxy_ssl_name"] = entry.get("proxy_ssl_name", _tls_name(view))
-    for attribute in (
-        "client_max_body_size",
-        "proxy_connect_timeout",
-        "proxy_read_timeout",
-        "proxy_send_timeout",
-    ):
-        view[attribute] = entry.get(attribute, settings[f"nginx_{attribute}"])
+    # Names of the directives of `config` itself: where the portal has one that only makes
+    # something faster, that of the operator stands in its place.
+    config = raw_config.parse(view["config"])
+    view["raw_names"] = {words[0] for words in config.directives}
+    view["raw_headers"] = [
+        " ".join(map(raw_config.quoted, words)) for words in config.own("add_header")
+    ]
+    all_locations = locations.of_entry(entry)
+    view["locations"] = [_location(view, x, all_locations, settings) for x in all_locations]
+    _guard(view)
+    view["upstreams"] = list(
+        {x["group"]: x for x in reversed(view["locations"]) if x["servers"]}.values()
+    )[::-1]
+    view["caches"] = list(
+        {x["cache"]["zone"]: x["cache"] for x in view["locations"] if x["cache"]}.values()
+    )
+    root = next(x for x in view["locations"] if x["is_prefix"] and x["path_text"] == "/")
+    view |= {name: root[name] for name in _OF_ROOT}
+    logins = {auth, path_auth, *(location["auth"] for location in view["locations"])}
+    view["logins"] = sorted(filter(None, logins))
+    # The home page stays on plain HTTP unless its entry asks otherwise: package managers fetch
+    # from it. But no password, and no cookie in its place, is sent in the clear.
+    asks_for_certificate = bool(view["access"]["client_ca"])
+    closed = "oidc" in logins or bool(settings["portal_auth"] and view["logins"])
+    enforced = closed or (settings["nginx_sslmode"] == "enforce" and not home)
+    view["redirect"] = tls and entry.get("enforce_https", enforced or asks_for_certificate)
     return view
+
+
+def _location(
+    view: View, location: Location, all_locations: list[Location], settings: Settings
+) -> View:
+    """What a location of an entry is to nginx: what answers, for whom, and how."""
+    key, given, number = view["key"], location.attributes, location.number
+    servers = [
+        {**server, "address": _prefer_loopback(server["address"], settings)}
+        for server in endpoints.servers(given.get("endpoint", []))
+    ]
+    scheme = given.get("scheme", "http")
+    cache = _cache(key, number, given.get("proxy_cache"))
+    size = str(given["proxy_buffer_size"]) if "proxy_buffer_size" in given else ""
+    moved = _moved(given.get("redirect"), "")
+    own_upstream = number == 0 or "endpoint" in location.own
+    shown: View = {
+        "number": number,
+        "key_path": schema.join("locations", location.key) if own_upstream and number else "",
+        "match": location.match.nginx(),
+        "path_text": "" if location.match.is_regex else location.match.text,
+        "is_regex": location.match.is_regex,
+        "is_prefix": location.match.is_prefix,
+        "auth": entries.location_auth(location, all_locations, view["auth"], settings),
+        "realm": given.get("realm", view["realm"]),
+        "kind": _location_kind(view, location),
+        "moved": moved,
+        "group": locations.upstream_name(key, number if own_upstream else 0),
+        "servers": [
+            {"address": s["address"], "parameters": endpoints.parameters(s, len(servers) == 1)}
+            for s in servers
+        ],
+        "endpoints": [server["address"] for server in servers],
+        "balance": given.get("balance", ""),
+        "scheme": scheme,
+        "websocket": given.get("websocket", False),
+        "host": given.get("host", ""),
+        "headers": {k: str(v) for k, v in given.get("proxy_set_header", {}).items()},
+        "http_version": str(given.get("proxy_http_version", "1.1")),
+        "next_upstream": given.get(
+            "proxy_next_upstream",
+            "error" if len(servers) == 1 else "error timeout http_502 http_503 http_504",
+        ),
+        "buffering": given.get("proxy_buffering", bool(cache)),
+        "request_buffering": given.get("proxy_request_buffering", False),
+        "buffer_size": size,
+        "busy_buffers_size": _doubled(size),
+        "cache": cache if location.number == 0 or "proxy_cache" in location.own else None,
+        "stripped": re.escape(location.match.text.rstrip("/"))
+        if given.get("strip_prefix")
+        else None,
+        "files": given["path"] if "path" in location.own else "",
+        "index": given.get("index", view["index"] if not location.has_own_target else False),
+        "spa": given.get("spa", False),
+        "accel_redirect": given.get("accel_redirect", False),
+        "proxy_ssl_verify": given.get("proxy_ssl_verify", False),
+        "proxy_ssl_trusted_certificate": given.get(
+            "proxy_ssl_trusted_certificate", settings["ca_bundle"]
+        ),
+        "client_max_body_size": location.own.get("client_max_body_size", ""),
+        "expires": _expires(location.own.get("expires")),
+        "gzip": location.own.get("gzip"),
+        "brotli": location.own.get("brotli"),
+        "header_buffers": "",
+        "written": False,
+        "other_case": "",
+    }
+    if cache and not shown["cache"]:
+        shown["cache"] = _cache(key, 0, given["proxy_cache"])
+    shown["proxy_ssl_name"] = given.get("proxy_ssl_name", _tls_name(shown, view["domain"]))
+    for attribute in ("proxy_connect_timeout", "proxy_read_timeout", "proxy_send_timeout"):
+        shown[attribute] = given.get(attribute, settings[f"nginx_{attribute}"])
+    return shown
+
+
+_OF_ROOT = (
+    "endpoints",
+    "servers",
+    "scheme",
+    "websocket",
+    "proxy_ssl_verify",
+    "proxy_ssl_trusted_certificate",
+    "proxy_ssl_name",
+    "proxy_connect_timeout",
+    "proxy_read_timeout",
+    "proxy_send_timeout",
+)
+"""What a view has of its ``/``, for templates of operators."""
+
+
+def _location_kind(view: View, location: Location) -> str:
+    given = location.attributes
+    redirect = given.get("redirect")
+    if redirect is not None and not (isinstance(redirect, dict) and "names" in redirect):
+        return "redirect"
+    if view["kind"] == "home" and not location.has_own_target:
+        return "static" if location.number else "home"
+    if "path" in given:
+        return "static"
+    return "proxy" if "endpoint" in given else "none"
+
+
+def _guard(view: View) -> None:
+    """Let no other spelling of a path lead past a login.
+
+    Where a location needs a login and another does not, one that is open takes a path only as it
+    is written, and no path that begins as a closed one does but for its case.
+    """
+    closed = [x for x in view["locations"] if x["auth"] and not view["auth"] and x["is_prefix"]]
+    is_closed_somewhere = bool(
+        view["auth"] or view["path_auth"] or any(x["auth"] for x in view["locations"])
+    )
+    for location in view["locations"]:
+        if location["auth"]:
+            if any(x is location for x in closed) and location["path_text"] != "/":
+                # A regular expression of another location would come first.
+                location["match"] = f"^~ {location['path_text']}"
+            continue
+        location["written"] = is_closed_somewhere and location["kind"] == "proxy"
+        others = [
+            re.escape(x["path_text"].lstrip("/"))
+            for x in closed
+            if x["path_text"] != "/"
+            and not (location["path_text"] and location["path_text"].startswith(x["path_text"]))
+        ]
+        location["other_case"] = f"^/(?:{'|'.join(others)})" if others else ""
+
+
+def _moved(redirect: Any, default: str) -> View | None:
+    """A redirect: where to, with which status, and for which names."""
+    if redirect is None:
+        return None
+    rule = redirect if isinstance(redirect, dict) else {"to": redirect}
+    to = rule.get("to", default)
+    if re.fullmatch(r"https?://[^/]+", to) and "$request_uri" not in to:
+        to += "$request_uri"
+    names = [name.lower() for name in rule.get("names", [])]
+    return {"to": to, "code": rule.get("code", 301), "names": names}
+
+
+def _cache(key: str, number: int, cache: Any) -> View | None:
+    if cache in (None, False):
+        return None
+    rule = cache if isinstance(cache, dict) else {}
+    return {
+        "zone": locations.upstream_name(key, number),
+        "valid": rule.get("valid", "10m"),
+        "max_size": rule.get("max_size", "1g"),
+        "inactive": rule.get("inactive", "1d"),
+        "key": rule.get("key", "$scheme$host$request_uri"),
+    }
+
+
+def _maintenance(key: str, maintenance: Any) -> View | None:
+    if maintenance in (None, False):
+        return None
+    rule = maintenance if isinstance(maintenance, dict) else {}
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    page = rule.get("page", "")
+    return {
+        "variable": f"maintenance_{digest}",
+        "allow": rule.get("allow", []),
+        "directory": posixpath.dirname(page),
+        "file": posixpath.basename(page),
+    }
+
+
+def _header_buffers(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value) if " " in str(value) else f"4 {value}"
+
+
+def _expires(value: Any) -> str:
+    """A value of nginx's ``expires``; YAML reads an unquoted ``off`` as false."""
+    if value is None or value is True:
+        return ""
+    return "off" if value is False else str(value)
+
+
+def _doubled(size: str) -> str:
+    unit = size.lstrip("0123456789")
+    return f"{2 * int(size.removesuffix(unit) or 0)}{unit}" if size else ""
 
 
 def _prefer_loopback(endpoint: str, settings: Settings) -> str:
@@ -96,6 +319,30 @@ def _prefer_loopback(endpoint: str, settings: Settings) -> str:
     if port not in map(str, settings["closed_ports"]) or host in ("127.0.0.1", "localhost"):
         return endpoint
     return f"127.0.0.1:{port}" if hosts.is_this_node(host, settings) else endpoint
+
+
+def _log(key: str, kind: str, entry: dict[str, Any]) -> str:
+    """Where an entry without a ``log`` logs; empty: where nginx logs by itself."""
+    if kind == "proxy":
+        return f"{key}.log"
+    return "access.log" if "log_format" in entry else ""
+
+
+def _limit(key: str, limit: dict[str, Any] | None) -> dict[str, Any] | None:
+    """``limit_req`` of an entry as nginx has it: ``zone``, ``rate``, ``arguments``, ``status``."""
+    if limit is None:
+        return None
+    zone = limit.get("zone", f"limit_{key}")
+    words = [f"zone={zone}"]
+    words += [f"burst={limit['burst']}"] if "burst" in limit else []
+    words += [f"delay={limit['delay']}"] if "delay" in limit else []
+    words += ["nodelay"] if limit.get("nodelay") else []
+    return {
+        "zone": zone,
+        "rate": limit.get("rate"),
+        "arguments": " ".join(words),
+        "status": limit.get("status", 429),
+    }
 
 
 def _below(path: str) -> str:
@@ -111,15 +358,17 @@ def _kind(key: str, entry: dict[str, Any]) -> str:
         return "custom"
     if key == "home":
         return "home"
-    return "static" if "path" in entry else "proxy"
+    if "path" in entry:
+        return "static"
+    return "proxy" if {"endpoint", "locations"} & set(entry) else "redirect"
 
 
-def _tls_name(view: View) -> str:
+def _tls_name(view: View, domain: str) -> str:
     """The TLS server name of an HTTPS upstream: its host name, or else the entry's domain."""
     first = view["endpoints"][0] if view["endpoints"] else ""
-    host = first.rpartition(":")[0]
+    host: str = first.rpartition(":")[0]
     is_name = re.fullmatch(r"[A-Za-z0-9._-]*[A-Za-z][A-Za-z0-9._-]*", host)
-    return host if is_name and not first.startswith("unix:") else view["domain"]
+    return host if is_name and not first.startswith("unix:") else domain
 
 
 def site_url(name: str, view: View, settings: Settings) -> str:

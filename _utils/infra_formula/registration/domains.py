@@ -12,9 +12,6 @@ from infra_formula.registration import canonical
 _NEVER = ("localhost", "localdomain", "broadcasthost", "wpad", "isatap", "salt")
 """First or last labels: programs look these names up by themselves, and believe what they find."""
 
-_PRIVATE = ("pigsty", "corp", "home", "internal", "intranet", "lan", "local", "private", "test")
-"""Single labels that no registry sells."""
-
 _PUBLIC_SECOND = (
     *("ac", "co", "com", "edu", "gob", "gov", "gouv", "gen", "go", "id", "info", "ltd", "me"),
     *("mil", "ne", "net", "nhs", "nom", "or", "org", "plc", "sch", "web"),
@@ -39,7 +36,7 @@ def is_public(domain: str) -> bool:
     """Whether others than the site can have names below a domain, or it is no domain at all."""
     labels = domain.split(".")
     if len(labels) == 1:
-        return domain not in _PRIVATE
+        return domain not in dns_records.PRIVATE_TOP_LEVEL
     return len(labels) == 2 and len(labels[1]) == 2 and labels[0] in _PUBLIC_SECOND
 
 

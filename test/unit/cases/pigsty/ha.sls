@@ -13,9 +13,9 @@ infra:
     10.10.10.12:
       repo_enabled: false
       node_cluster: infra
-      vlogs_options: ''
       vlogs_retention: 7d
       vlogs_max_disk: ''
+      vlogs_options: ''
       register:
         vip:
           targets:

@@ -11,6 +11,13 @@ infra:
         kafka:
           targets:
             - job: kafka
+              port: 9404
+              cls: kf-main
+              ins: kf-main-1
+              labels:
+                role: combined
+                node_id: '1'
+            - job: kafka
               port: 9308
               cls: kf-main
               ins: kf-main-1

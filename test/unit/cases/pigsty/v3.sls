@@ -29,6 +29,11 @@ infra:
     - name: Package
       url: /pigsty
       desc: local yum repo packages
+  dns_records:
+    - ${admin_ip} h.pigsty a.pigsty p.pigsty g.pigsty
+    - ${admin_ip} api.pigsty adm.pigsty cli.pigsty ddl.pigsty lab.pigsty git.pigsty m.pigsty wiki.pigsty
+  node_default_etc_hosts:
+    - ${admin_ip} h.pigsty a.pigsty p.pigsty g.pigsty
   node_firewall_mode: 'off'
   haproxy_enabled: true
   vmetrics_enabled: true

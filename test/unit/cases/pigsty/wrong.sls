@@ -11,6 +11,11 @@ infra:
     good:
       domain: good.pigsty
       endpoint: 10.10.10.9:80
+    noport:
+      domain: noport.pigsty
+      endpoint: 10.10.10.9:80
   dns_records:
     - ${admin_ip} i.pigsty
   haproxy_enabled: true
+  vmetrics_retention: 31d
+  vmetrics_options: ''

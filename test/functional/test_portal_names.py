@@ -1,0 +1,296 @@
+"""Upstreams that are names: a real nginx resolves them while it runs, by a real name server."""
+
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from infra_formula.portal import configuration, upstreams
+from nginx_server import Server, Upstream, free_port
+from portal_samples import settings
+
+
+class NameServer:
+    """dnsmasq with a file of records that a test changes; it can fall silent."""
+
+    def __init__(self, folder):
+        self.port, self.hosts = free_port(), folder / "names"
+        self.hosts.write_text("")
+        program = shutil.which("dnsmasq") or pytest.fail("dnsmasq is not installed")
+        self.process = subprocess.Popen(
+            [program, "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--no-hosts",
+             "--no-resolv", f"--port={self.port}", "--listen-address=127.0.0.1",
+             "--bind-interfaces", f"--addn-hosts={self.hosts}", "--local=/corp.example/",
+             "--pid-file="],
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        for line in self.process.stderr:
+            if "read " in line:
+                break
+
+    def knows(self, *names, address="127.0.0.1"):
+        """From now on it answers with these names, and no others."""
+        self.hosts.write_text("".join(f"{address} {name}\n" for name in names))
+        self.process.send_signal(signal.SIGHUP)
+        for line in self.process.stderr:
+            if str(self.hosts) in line:
+                return
+
+    def service(self, **changes):
+        known = {"servers": [f"127.0.0.1:{self.port}"], "ipv6": False, "hosts": [], "search": []}
+        return {**known, **changes}
+
+    def close(self):
+        self.process.kill()
+        self.process.wait(20)
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def names(tmp_path):
+    server = NameServer(tmp_path)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def upstream():
+    server = Upstream()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def portal(tmp_path, names):
+    started = []
+
+    def start(entries, **changes):
+        server = Server(tmp_path, entries, name_service=names.service(), **changes)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.close()
+
+
+def upstreams_on_one_port(*addresses):
+    """Servers on several addresses and one port, which others on this machine do not use."""
+    while True:
+        found = [Upstream(addresses[0])]
+        try:
+            found += [Upstream(address, found[0].port) for address in addresses[1:]]
+        except OSError:
+            for server in found:
+                server.close()
+        else:
+            return found
+
+
+def until(get, wanted):
+    """Ask until the answer is the wanted one: nginx remembers a name for five seconds."""
+    deadline = time.monotonic() + 120
+    while (got := get()) != wanted and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return got
+
+
+def shapes(port):
+    """Entries with a name among their endpoints, by their form."""
+    app, other = f"app.corp.example:{port}", f"other.corp.example:{port}"
+    return {
+        "one": {"domain": "one.pigsty", "endpoint": app},
+        "two": {"domain": "two.pigsty", "endpoint": [app, other]},
+        "socket": {"domain": "socket.pigsty", "endpoint": ["unix:/nonexistent", app]},
+        "named-in-config": {
+            "domain": "config.pigsty",
+            "endpoint": app,
+            "config": "location /raw/ {\n    proxy_pass http://named-in-config/below/;\n}",
+        },
+        "with-a-resolver": {
+            "domain": "resolver.pigsty",
+            "endpoint": app,
+            "config": "resolver 127.0.0.1:1;\nresolver_timeout 1s;",
+        },
+    }
+
+
+def test_a_name_without_an_answer_costs_its_own_entry_only(portal, names, upstream):
+    """At the start no name resolves; once they do, each entry is served without a reload."""
+    there = f"127.0.0.1:{upstream.port}"
+    entries = {**shapes(upstream.port), "literal": {"domain": "literal.pigsty", "endpoint": there}}
+    server = portal(entries)
+    assert server.get("literal.pigsty")[0] == 200
+    paths = {"one": "/", "two": "/", "socket": "/", "config": "/raw/x", "resolver": "/"}
+    for name, path in paths.items():
+        assert server.get(f"{name}.pigsty", path)[0] == 502, name
+    names.knows("app.corp.example")
+    for name, path in paths.items():
+        if name != "resolver":  # its own one answers nothing
+            assert until(lambda n=name, p=path: server.get(f"{n}.pigsty", p)[0], 200) == 200, name
+    assert server.get("config.pigsty", "/raw/x")[2] == "upstream /below/x"
+
+
+def test_an_address_that_moves_is_followed(portal, names):
+    """The new address is used within seconds, without a reload."""
+    here, there = upstreams_on_one_port("127.0.0.5", "127.0.0.6")
+    here.answer(body="here")
+    there.answer(body="there")
+    names.knows("app.corp.example", address="127.0.0.5")
+    server = portal({"app": {"domain": "a.p", "endpoint": f"app.corp.example:{here.port}"}})
+    assert server.get("a.p")[2] == "here"
+    names.knows("app.corp.example", address="127.0.0.6")
+    here.close()
+    try:
+        assert until(lambda: server.get("a.p")[2], "there") == "there"
+    finally:
+        there.close()
+
+
+def test_a_name_behind_an_oidc_sign_in_does_not_hold_nginx_up(portal, names):
+    server = portal(
+        {"app": {"domain": "a.p", "path": "/", "auth": "oidc"}},
+        oauth2_proxy_endpoint="sign-in.corp.example:4180",
+    )
+    assert server.get("a.p")[0] in (500, 502)
+    assert server.get("i.pigsty", "/nothing")[0] == 404
+
+
+def test_a_relay_hands_on_what_the_portal_sent_and_nothing_of_its_own(portal, names, upstream):
+    """Through a relay, an upstream sees the bytes that it sees without one."""
+    names.knows("app.corp.example", "other.corp.example")
+    direct = [f"127.0.0.1:{upstream.port}", f"127.0.0.1:{upstream.port}"]
+    server = portal({
+        "direct": {"domain": "direct.pigsty", "endpoint": direct, "websocket": True},
+        "relay": {
+            "domain": "relay.pigsty",
+            "endpoint": shapes(upstream.port)["two"]["endpoint"],
+            "websocket": True,
+        },
+    })  # fmt: skip
+    upstream.answer(
+        "Server: behind", "Date: Thu, 01 Jan 1970 00:00:00 GMT", "X-Accel-Redirect: /etc/passwd",
+        "Location: http://other.example/x", "Set-Cookie: a=b", "X_Odd: 1",
+        body="x" * 100_000,
+    )  # fmt: skip
+    seen, answers = [], []
+    for name in ("direct", "relay"):
+        status, headers, body = server.get(
+            f"{name}.pigsty", "/a%2Fb//c?d=%20", method="POST", Upgrade="websocket",
+            Connection="upgrade", Cookie="a=b", Content_Length="0", X_Long="y" * 3000,
+        )  # fmt: skip
+        headers.pop("date")  # nginx's own, of this second
+        seen.append(upstream.seen[-1].replace(name.encode(), b"NAME"))
+        answers.append((status, headers, body))
+    assert sorted(seen[0].split(b"\r\n")) == sorted(seen[1].split(b"\r\n"))
+    assert answers[0] == answers[1]
+
+
+def test_with_several_names_one_that_answers_is_enough(portal, names, upstream):
+    names.knows("other.corp.example")
+    server = portal({"two": shapes(upstream.port)["two"]})
+    assert [server.get("two.pigsty")[0] for _ in range(6)] == [200] * 6
+
+
+def test_names_of_a_newer_nginx_are_resolved_by_their_block():
+    got = upstreams.upstream(
+        "app",
+        ["app.corp.example:80", "10.0.0.1:80"],
+        {"nginx_port": 80, "admin_ip": "10.0.0.1"},
+        {"servers": [], "ipv6": False, "hosts": [], "search": []},
+        (1, 27, 3),
+    )
+    assert got["target"] == "app"
+    assert got["members"] == [
+        {"address": "app.corp.example:80", "resolve": True},
+        {"address": "10.0.0.1:80", "resolve": False},
+    ]
+    assert got["relays"] == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        ("app.corp.example:80", "app.corp.example:80"),
+        ("App.Corp.Example.:80", "App.Corp.Example.:80"),
+        ("nas:80", "nas.corp.example:80"),
+        ("here:80", None),  # dns_records has it: its name server knows it as it is
+        ("localhost:80", None),
+        ("in-hosts-file:80", None),
+        ("10.0.0.1:80", None),
+        ("[::1]:80", None),
+        ("2130706433:80", None),  # an address, to the C library
+        ("unix:/run/x.sock", None),
+    ],
+)
+def test_which_endpoints_are_names_for_the_resolver(endpoint, expected):
+    given = {"admin_ip": "10.0.0.1", "dns_records": ["10.0.0.1 here"]}
+    service = {"servers": [], "ipv6": False, "hosts": ["in-hosts-file", "localhost"],
+               "search": ["corp.example"]}  # fmt: skip
+    found = upstreams.run_time_name(endpoint, given, service)
+    assert found == (endpoint if endpoint.startswith("here") else expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nameserver 10.0.0.9\nnameserver 1.1.1.1\n", ["10.0.0.9", "1.1.1.1"]),
+        # The site's know the site's names, and nginx would ask each in turn.
+        (
+            "nameserver 10.0.0.1\nnameserver 1.1.1.1\nnameserver 10.0.0.2\n",
+            ["10.0.0.1", "10.0.0.2"],
+        ),
+        ("nameserver fd00::1\nsearch a.example b.example\n", ["[fd00::1]"]),
+        ("", ["127.0.0.1"]),
+    ],
+)
+def test_nginx_uses_the_name_servers_of_the_machine(tmp_path, monkeypatch, text, expected):
+    (tmp_path / "resolv.conf").write_text(text)
+    monkeypatch.setattr(upstreams.resolver, "RESOLV_CONF", tmp_path / "resolv.conf")
+    service = upstreams.name_service({"addresses": ["10.0.0.1", "10.0.0.2"], "own_address": None})
+    assert service["servers"] == expected
+    assert service["search"] == (["a.example", "b.example"] if "search" in text else [])
+
+
+def test_the_apply_names_the_entry_whose_name_has_no_address(monkeypatch):
+    entries = {
+        "good": {"domain": "g.p", "endpoint": "127.0.0.1:80"},
+        "typo": {"domain": "t.p", "endpoint": ["127.0.0.1:80", "no-such-host.invalid:80"]},
+    }
+    warnings = configuration.name_warnings(entries, settings())
+    assert warnings == [
+        "infra_portal.typo.endpoint: this machine finds no address for no-such-host.invalid:80; "
+        "requests are answered with 502 until it does"
+    ]
+
+
+def test_over_https_a_name_is_reached_as_an_address_is(portal, names, tmp_path):
+    """The TLS server name is the endpoint's, directly and through a relay."""
+    names.knows("app.corp.example")
+    port, cert = free_port(), tmp_path / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x",
+         "-addext", "subjectAltName=DNS:app.corp.example", "-keyout", cert, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    ca = subprocess.run(["openssl", "x509", "-in", cert], check=True, capture_output=True).stdout
+    (tmp_path / "ca.pem").write_bytes(ca)
+    behind = subprocess.Popen(
+        ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", cert, "-www"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    common = {"scheme": "https", "proxy_ssl_verify": True, "proxy_ssl_name": "app.corp.example",
+              "proxy_ssl_trusted_certificate": str(tmp_path / "ca.pem")}  # fmt: skip
+    app = f"app.corp.example:{port}"
+    server = portal({
+        "one": {"domain": "one.p", "endpoint": app, **common},
+        "two": {"domain": "two.p", "endpoint": [app, f"127.0.0.1:{port}"], **common},
+    })  # fmt: skip
+    try:
+        for name in ("one.p", "two.p", "two.p"):
+            assert until(lambda name=name: server.get(name)[0], 200) == 200
+            assert "TLSv1" in server.get(name)[2]
+    finally:
+        behind.kill()
+        behind.wait(20)
