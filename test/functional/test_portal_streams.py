@@ -185,7 +185,7 @@ def test_the_home_page_shows_where_streams_are():
 def test_without_streams_nothing_of_them_is_there():
     files = rendering.files({}, settings(), facts(), LOADER)
     assert streams.FILE not in files
-    assert "stream" not in files["nginx.conf"]["text"]
+    assert "streams" not in files["nginx.conf"]["text"]
 
 
 PG = {"listen": 5432, "endpoint": "10.0.0.1:5432"}

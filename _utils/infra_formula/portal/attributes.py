@@ -368,8 +368,8 @@ LOCATION: dict[str, Rule] = {
         "either": [_SWITCH, _CACHE],
         "about": (
             "Keep answers of the endpoint, below `/var/cache/infra-nginx`: `true`, or a dictionary "
-            "of `valid`, `max_size`, `inactive` and `key`. A request with a login or a cookie is "
-            "neither answered from there, nor is its answer kept."
+            "of `valid`, `max_size`, `inactive` and `key`. A request with a login, a cookie or "
+            "a certificate is neither answered from there, nor is its answer kept."
         ),
     },
     "spa": {
