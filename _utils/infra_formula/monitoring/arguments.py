@@ -33,11 +33,8 @@ def infra_targets(here: Site) -> dict[str, Any]:
             "dns_port": here["dns_port"],
             "repo": f"/{here['repo_name']}/repo_complete" if in_portal else None,
             "blackbox": "blackbox" in enabled,
-<<<<<<< HEAD
             "streams": portal_arguments.streams(here),
-=======
             "tls": daemon_arguments.tls_targets(here),
->>>>>>> main
         },
     }
 

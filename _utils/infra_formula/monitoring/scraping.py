@@ -157,16 +157,11 @@ def own_targets(
             scheme, port = ("https", "https_port") if served["tls"] else ("http", "http_port")
             labels = _probe_labels(node, "portal", "http_portal")
             labels |= {"hostname": served["name"], "entry": served["entry"]}
-<<<<<<< HEAD
-            url = f"{scheme}://{ip}:{settings[port]}/"
-            probes.append({"labels": labels, "targets": [url]})
-        for stream in settings.get("streams", []):
-            labels = _probe_labels(node, "portal", "tcp_connect") | {"entry": stream["stream"]}
-            probes.append({"labels": labels, "targets": [f"{ip}:{stream['port']}"]})
-=======
             url = f"{scheme}://{host}:{settings[port]}/"
             own_probes.append({"labels": labels, "targets": [url]})
->>>>>>> main
+        for stream in settings.get("streams", []):
+            labels = _probe_labels(node, "portal", "tcp_connect") | {"entry": stream["stream"]}
+            own_probes.append({"labels": labels, "targets": [f"{host}:{stream['port']}"]})
         if settings["dns"]:
             own_probes += [
                 {
