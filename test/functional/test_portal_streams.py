@@ -19,6 +19,7 @@ from nginx_server import Server, free_port
 from portal_samples import LOADER, facts, settings
 
 MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+END = b"<end>"
 SHOP, BANK = pem.pair("shop.p"), pem.pair("bank.p")
 
 
@@ -43,7 +44,11 @@ class Echo:
                 channel, _ = self.socket.accept()
                 if self.context is not None:
                     channel = self.context.wrap_socket(channel, server_side=True)
-                channel.sendall(self.name + b" " + channel.recv(65536))
+                data = b""
+                # All of it: who closes with something unread resets the connection.
+                while not data.endswith(END) and (got := channel.recv(65536)):
+                    data += got
+                channel.sendall(self.name + b" " + data.removesuffix(END))
                 channel.close()
             except OSError:
                 if self.socket.fileno() < 0:
@@ -105,7 +110,7 @@ def talk(port, data=b"hello", source="127.0.0.1", server_name=None):
         channel = context.wrap_socket(channel, server_hostname=server_name)
         shown = ssl.DER_cert_to_PEM_cert(channel.getpeercert(binary_form=True))
     with channel:
-        channel.sendall(data)
+        channel.sendall(data + END)
         said = b""
         while got := channel.recv(65536):
             said += got
