@@ -12,6 +12,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _END = r"(?![\s\S])"  # `$` of Python's re lets a line break follow; JSON Schema's does not
 _CONTROL = r"\u0000-\u001f\u007f\u0085\u2028\u2029"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _SITE_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _PATH = r"(?!(?:[^/]*/)*\.\.(?:/|(?![\s\S])))/[A-Za-z0-9/._@%+=:,~-]*"
@@ -55,7 +56,7 @@ SCALARS: dict[str, dict[str, Any]] = {
     },
     "site": {
         **_text(
-            rf"(?:[0-9]{{1,3}}\.){{3}}[0-9]{{1,3}}"
+            rf"(?:{_OCTET}\.){{3}}{_OCTET}"
             rf"|(?![0-9.]+{_END})(?:\*\.)?{_SITE_LABEL}(?:\.{_SITE_LABEL})*",
             "a domain name like i.pigsty, or an address",
         ),

@@ -64,6 +64,7 @@ NAMES = {
     "infra-only": {"i.pigsty", "docs.pigsty"},
     "china": {"i.pigsty"},
     "ha": {"i.pigsty"},
+    "v2": {"h.pigsty", "g.pigsty", "p.pigsty", "a.pigsty", "my_metrics.pigsty"},
     "v3": {"h.pigsty", "g.pigsty", "p.pigsty", "a.pigsty"},
     "airgap": {"i.pigsty"},
     "ports": {"i.pigsty", "p.pigsty"},

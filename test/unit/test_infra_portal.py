@@ -151,7 +151,7 @@ def test_listeners_follow_mode_and_ports():
     assert "listen 8080;" in both
     assert "listen [::]:8443 ssl" in both
     assert "listen 80" not in re.sub("8080", "", both)
-    assert "Host $portal_host:$server_port;" in both
+    assert "Host $portal_host$visitor_port;" in both
     plain = text(proxy(), "wiki", nginx_sslmode="disable")
     assert "ssl" not in plain
     assert "[::]" not in text(proxy(), "wiki", {"ipv6": False})

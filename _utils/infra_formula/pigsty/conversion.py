@@ -166,6 +166,7 @@ class InventoryConversion:
         self.table: dict[str, Any] = load("pigsty")
         self.notes: list[str] = list(inventory["notes"])
         self.closed: dict[str, str] = {}
+        self.locked: set[str] = set()
         self.rows: dict[int, report.Row] = {}
         self.hosts = Hosts(inventory)
         self.release = releases.recognize(inventory, self._version())
@@ -191,6 +192,7 @@ class InventoryConversion:
         self._close()
         self._prune()
         self._unsigned()
+        self._list_placeholders()
         for variable in self.inventory["variables"]:
             if id(variable) not in self.rows:
                 self._leftover(variable)
@@ -222,6 +224,7 @@ class InventoryConversion:
     def _lock(self, path: str, reason: str) -> str:
         """The placeholder of a value that has to be set by hand, which is reported."""
         self.closed[path] = reason
+        self.locked.add(path)
         return locked.placeholder(reason)
 
     def _row(
@@ -470,7 +473,9 @@ class InventoryConversion:
         for note in found.notes:
             self._row(variable, became, "infra_portal", note)
         self.closed |= found.closed
-        return {"infra_portal": found.entries}
+        below = {"infra_portal": found.entries}
+        self.locked |= set(locked.placeholders(below))
+        return below
 
     def _own_hosts(self) -> set[str]:
         """Hosts of an endpoint that are INFRA nodes."""
@@ -657,6 +662,14 @@ class InventoryConversion:
             note = "; ".join(each for each in (row["note"] if row else None, reason) if each)
             self._row(variable, became, name, note)
 
+    def _list_placeholders(self) -> None:
+        """List the placeholders by where they are, which may be the ``nodes`` of one host."""
+        found = locked.placeholders(self.parameters)
+        for path in self.locked - set(found):
+            self.closed.pop(path, None)
+        for path, value in found.items():
+            self.closed.setdefault(path, value.removeprefix(locked.MARK))
+
     def _unsigned(self) -> None:
         """Report the upstreams that are trusted without a signature."""
         upstreams = self.parameters.get("repo_upstream")
@@ -718,7 +731,7 @@ class InventoryConversion:
             "defaults": [
                 {"name": name, "note": row["note"]}
                 for name, row in self.table["defaults"].items()
-                if name not in names
+                if name not in {*names, *releases.defaults(self.release)}
             ],
         }
 

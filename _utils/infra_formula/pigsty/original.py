@@ -131,8 +131,16 @@ class _Model:
     def _resolved(self, host: str, entry: Any) -> Any:
         if not isinstance(entry, dict):
             return self.hosts.resolve(entry, host)[0]
-        pairs = {key: self.hosts.resolve(value, host) for key, value in entry.items()}
-        return {key: value for key, (value, problem) in pairs.items() if problem is None}
+        found = {}
+        for key, value in entry.items():
+            if isinstance(value, list):
+                items = [self.hosts.resolve(item, host) for item in value]
+                found[key] = [item for item, problem in items if problem is None]
+                continue
+            resolved, problem = self.hosts.resolve(value, host)
+            if problem is None:
+                found[key] = resolved
+        return found
 
     def _web(self, host: str, key: str, entry: dict[str, Any]) -> Web | None:
         mode = self.var(host, "nginx_sslmode", "enable")

@@ -174,8 +174,9 @@ SERVER: dict[str, Rule] = {
     "ssl_client_certificate": {
         "either": [{"type": "path"}, {"type": "name"}],
         "about": (
-            "CA of the certificates that visitors have to show: an absolute path on the INFRA node, "
-            "such as `/etc/pki/ca.crt`, or a name in `nginx_certificates`. Plain HTTP is redirected."
+            "CA of the certificates that visitors have to show: an absolute path on the INFRA "
+            "node, such as `/etc/pki/ca.crt`, or a name in `nginx_certificates`. Plain HTTP is "
+            "redirected."
         ),
     },
     "ssl_verify_client": {
