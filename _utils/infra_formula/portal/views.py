@@ -68,7 +68,7 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
         "own_cert": "cert" in entry,
         "cert_stem": stem,
         "certbot": entry.get("certbot", ""),
-        "log": entry.get("log", f"{key}.log" if kind == "proxy" else ""),
+        "log": _log(entry.get("log", f"{key}.log" if kind == "proxy" else "")),
         "config": entry.get("config", "").strip("\n"),
         "conf": entry.get("conf", ""),
         "hsts": _HSTS_DEFAULT if hsts is True else int(hsts),
@@ -110,6 +110,13 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
     enforced = closed or (settings["nginx_sslmode"] == "enforce" and not home)
     view["redirect"] = tls and entry.get("enforce_https", enforced)
     return view
+
+
+def _log(name: str | bool) -> str:
+    """The name of a log, as logrotate and Vector find it; ``off`` for none, as nginx has it."""
+    if name is False or str(name).lower() == "off":
+        return "off"
+    return f"{name}.log" if name and not str(name).endswith(".log") else str(name)
 
 
 def _location(
