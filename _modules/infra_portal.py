@@ -29,7 +29,7 @@ def diff(
     """Compare the portal that was applied last, or a given one, with the files on disk.
 
     portal, settings
-        As for :func:`validate`. The file of users is not compared.
+        As for :func:`validate`. The files of users and of ``nginx_certificates`` are not compared.
 
     Returns path below ``/etc/nginx`` → unified difference. What a changed pillar would do is shown
     by ``state.apply infra.nginx test=True``.

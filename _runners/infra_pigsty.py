@@ -13,7 +13,7 @@ infra_formula.current()
 
 from infra_formula import redaction
 from infra_formula.minion import Minion
-from infra_formula.pigsty import conversion
+from infra_formula.pigsty import comparison, conversion
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -30,8 +30,10 @@ def convert(path: str, out: str | None = None) -> conversion.Conversion:
         pillar ``infra`` is returned, without the secrets: the master's job cache stores the result.
 
     Returns ``pillar`` (data), or ``out`` and ``secrets`` (the files that were written; ``secrets``
-    is None if there are none), and ``report``: ``variables`` (``name``, ``at``, ``line``,
-    ``became``, ``to``, ``note``), ``notes`` and ``defaults``.
+    is None if there are none), and ``report``: ``closed`` (``path`` and ``reason`` of what is
+    closed until you set it), ``release`` (the release of Pigsty that the inventory was taken for,
+    and why), ``variables`` (``name``, ``at``, ``line``, ``file``, ``became``, ``to``, ``note``),
+    ``notes`` and ``defaults``.
 
     Raises SaltInvocationError that names the place of what cannot be converted.
 
@@ -60,6 +62,29 @@ def report(path: str) -> str:
     """
     with _master() as minion:
         return conversion.describe(minion, path)
+
+
+def compare(path: str) -> list[str]:
+    """Compare what Pigsty's templates serve with an inventory with what the formula serves.
+
+    Names with their upstreams, logins and redirects, DNS records, lines of ``/etc/hosts`` and
+    scrape targets are compared, and which programs run on the INFRA nodes.
+
+    path
+        The inventory, on the master.
+
+    Returns one line for each difference; an empty list if both serve the same.
+
+    Raises SaltInvocationError that names the place of what cannot be converted.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run infra_pigsty.compare /root/pigsty/pigsty.yml
+    """
+    with _master() as minion:
+        return comparison.compare(minion, path)
 
 
 @contextmanager

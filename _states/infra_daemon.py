@@ -17,6 +17,7 @@ from infra_formula import redaction, systemd
 from infra_formula.daemon import data_removal, health, installation, units
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed
+from infra_formula.fileset import conflicts
 from infra_formula.minion import Minion
 from infra_formula.state import Plan, converge
 from infra_formula.uninstall import install_record
@@ -73,6 +74,7 @@ def installed(
     done = __states__["pkg.installed"](name=name, pkgs=packages, install_recommends=False)
     if done.get("changes"):
         systemd.SNAPSHOT.drop()
+        conflicts.packages_changed()
     if not __opts__["test"]:
         install_record.add_package_changes(component, done.get("changes", {}))
     ret["changes"] = {**done.get("changes", {}), **({"masked": masked} if masked else {})}

@@ -13,7 +13,7 @@ from infra_formula import redaction, state
 from infra_formula.daemon import units
 from infra_formula.dns import dnsmasq, migration
 from infra_formula.dns import records as dns_records
-from infra_formula.fileset import contents, originals
+from infra_formula.fileset import conflicts, contents, originals
 from infra_formula.minion import Minion
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -49,6 +49,7 @@ def configured(
         text, servers = dnsmasq.desired(_minion(), settings, upstream, own)
         if contents.current(Path(name)) != contents.desired({"text": text}):
             dnsmasq.check_text(text, settings)
+            conflicts.note_changed([name])
     except (SaltInvocationError, CommandExecutionError) as err:
         return {"name": name, "changes": {}, "result": False, "comment": str(err)}
     if not __opts__["test"]:

@@ -9,6 +9,7 @@ import infra_formula
 infra_formula.current()
 
 from infra_formula import redaction, systemd
+from infra_formula.data import load
 from infra_formula.fileset import originals, takeover
 from infra_formula.minion import Minion
 from infra_formula.state import Plan, converge
@@ -44,8 +45,9 @@ def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) ->
         if not traces:
             return Plan(comment="There is no trace of Pigsty.")
         found = f"Pigsty laid this machine out ({', '.join(traces)})"
+        warnings = pigsty_takeover.predecessors(load("pigsty")["predecessors"])
         if takeover.overwritable() == rows["replaced"]:
-            return Plan(comment=f"{found}; its files may be overwritten.")
+            return Plan(comment=f"{found}; its files may be overwritten.", warnings=warnings)
         if __opts__["test"]:
             takeover.assume_overwritable(rows["replaced"])
         return Plan(
@@ -53,6 +55,7 @@ def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) ->
             comment=f"{found}; its files may be overwritten.",
             would=f"{found}; its files would be taken over.",
             apply=lambda: takeover.allow_overwrite(rows["replaced"]),
+            warnings=warnings,
         )
 
     return converge(name, __opts__["test"], compare)

@@ -68,6 +68,7 @@ def repository(
     exclusive: bool,
     wait: int,
     request: dict[str, Any] | None = None,
+    needs: dict[str, list[str]] | None = None,
 ) -> dict[str, Any]:
     """This client installs from the repositories of the INFRA nodes, any of which is enough.
 
@@ -84,6 +85,8 @@ def repository(
         Seconds to wait for the first INFRA node, if there is no definition here yet.
     request
         What other upstreams are used, as for ``infra_repo.built``; None for none.
+    needs
+        Packages without which other sources stay enabled, see ``infra_repo.used``.
 
     The definition of an INFRA node that does not answer stays as it is.
     """
@@ -92,7 +95,7 @@ def repository(
         name,
         test,
         lambda: client_plans.plan_repository(
-            _minion(), name, nodes, ports, exclusive, wait, request, test
+            _minion(), name, nodes, ports, exclusive, wait, request, test, needs
         ),
     )
 

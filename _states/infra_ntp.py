@@ -11,7 +11,7 @@ infra_formula.current()
 
 from infra_formula import redaction, state, systemd, templates
 from infra_formula.daemon import units
-from infra_formula.fileset import contents, originals
+from infra_formula.fileset import conflicts, contents, originals
 from infra_formula.minion import Minion
 from infra_formula.ntp import chrony
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -47,6 +47,7 @@ def configured(name: str, unit: str, settings: chrony.Settings) -> dict[str, Any
         text = chrony.config_text(templates.read(_minion(), chrony.TEMPLATE), settings)
         if contents.current(Path(name)) != contents.desired({"text": text}):
             chrony.check_text(text, settings)
+            conflicts.note_changed([name])
     except (SaltInvocationError, CommandExecutionError) as err:
         return {**ret, "result": False, "comment": str(err)}
     if not __opts__["test"]:

@@ -9,6 +9,7 @@ import infra_formula
 infra_formula.current()
 
 from infra_formula import redaction, systemd
+from infra_formula.fileset import conflicts
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record
 from salt.exceptions import CommandExecutionError
@@ -71,6 +72,7 @@ def _apply(
         ret: dict[str, Any] = __states__[f"pkg.{function}"](name=name, **arguments)
         if ret.get("changes"):
             systemd.SNAPSHOT.drop()
+            conflicts.packages_changed()
         if not __opts__["test"]:
             install_record.add_package_changes(component, ret.get("changes", {}))
     except CommandExecutionError as err:

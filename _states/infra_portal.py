@@ -91,6 +91,7 @@ def managed(
     registration: dict[str, Any] | None = None,
     users: dict[str, str] | None = None,
     clean: bool = False,
+    certificates: dict[str, dict[str, str]] | None = None,
 ) -> dict[str, Any]:
     """nginx's configuration is the one of the portal.
 
@@ -104,6 +105,8 @@ def managed(
         Basic-auth users → password, plain or hashed.
     clean
         Move unmanaged files out of ``conf.d``, to below /var/lib/infra/replaced.
+    certificates
+        Certificates that entries refer to by name → ``crt`` (with its chain) and ``key``, as PEM.
 
     One difference is computed for all files. nginx tests a staged copy of the whole of /etc/nginx.
     If it accepts the copy, that is switched in, in one step, and a running nginx reloaded. If nginx
@@ -114,7 +117,13 @@ def managed(
         name,
         __opts__["test"],
         lambda: configuration.plan(
-            _minion(), _parsed(portal), settings, _registered(registration), users or {}, clean
+            _minion(),
+            _parsed(portal),
+            settings,
+            _registered(registration),
+            users or {},
+            clean,
+            certificates,
         ),
     )
 

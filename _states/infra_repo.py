@@ -144,7 +144,11 @@ def defined(name: str, endpoints: list[str], home: str = "/www") -> dict[str, An
 
 
 def used(
-    name: str, home: str = "/www", exclusive: bool = True, optional: bool = False
+    name: str,
+    home: str = "/www",
+    exclusive: bool = True,
+    optional: bool = False,
+    needs: dict[str, list[str]] | None = None,
 ) -> dict[str, Any]:
     """This machine installs from its own repository.
 
@@ -154,12 +158,16 @@ def used(
         Whether other sources are disabled in place; otherwise those that were are enabled.
     optional
         Whether nothing is done while there is no complete repository.
+    needs
+        Packages without which other sources stay enabled: ``required`` have to be available if they
+        are not installed, ``secured`` if they are. None: sources are disabled all the same.
 
-    The package manager reads the result. If it cannot, everything is restored.
+    If a package of ``needs`` is missing, the state fails with its name, and changes nothing. The
+    package manager reads the result. If it cannot, everything is restored.
     """
     test = __opts__["test"]
     return converge(
-        name, test, lambda: plans.plan_used(_minion(), name, home, exclusive, optional, test)
+        name, test, lambda: plans.plan_used(_minion(), name, home, exclusive, optional, test, needs)
     )
 
 

@@ -13,6 +13,8 @@ _END = r"(?![\s\S])"  # `$` of Python's re lets a line break follow; JSON Schema
 _CONTROL = r"\u0000-\u001f\u007f\u0085\u2028\u2029"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_SITE_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _PATH = r"(?!(?:[^/]*/)*\.\.(?:/|(?![\s\S])))/[A-Za-z0-9/._@%+=:,~-]*"
 _PORT = (
     r"(?=0*[1-9])(?:0{0,4}[0-9]|0{0,3}[0-9]{2}|0{0,2}[0-9]{3}|0?[0-9]{4}|[1-5][0-9]{4}|6[0-4][0-9]{3}"
@@ -52,6 +54,14 @@ SCALARS: dict[str, dict[str, Any]] = {
         ),
         "maxLength": 253,
     },
+    "site": {
+        **_text(
+            rf"(?:{_OCTET}\.){{3}}{_OCTET}"
+            rf"|(?![0-9.]+{_END})(?:\*\.)?{_SITE_LABEL}(?:\.{_SITE_LABEL})*",
+            "a domain name like i.pigsty, or an address",
+        ),
+        "maxLength": 253,
+    },
     "endpoint": _text(rf"unix:{_PATH}|{_HOST}:{_PORT}", "host:port, [IPv6]:port or unix:/path"),
     "ip": {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]},
     "url": _text(rf"[Hh][Tt][Tt][Pp][Ss]?://[^{_CONTROL} ]+", "an http:// or https:// URL"),
@@ -62,6 +72,8 @@ SCALARS: dict[str, dict[str, Any]] = {
         "[0-9A-Fa-f]{2}(?::?[0-9A-Fa-f]{2}){31}", "a SHA-256 fingerprint of 64 hexadecimal digits"
     ),
     "duration": _text("[0-9]{1,6}(?:ms|[smhdwy])", "a duration like 30s, 5m or 15d"),
+    "network": _text("[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?", "an address or a network like 10.0.0.0/8"),
+    "rate": _text("[1-9][0-9]{0,5}r/[sm]", "a rate like 10r/s or 30r/m"),
     "timeout": _text("[0-9]{1,6}(?:ms|[smhdw])", "a duration like 30s or 5m"),
     "days": _text("[1-9][0-9]{0,4}d", "days, like 397d"),
     "size": {

@@ -119,7 +119,9 @@ def _reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
         number = row["port"] if isinstance(row["port"], int) else defaults[row["port"]]
         ports = ", ".join(f"{number}/{kind}" for kind in row.get("protocols", ["tcp"]))
         ports += "" if isinstance(row["port"], int) else f" (`{row['port']}`)"
-        alone = "off" if row.get("when") == "clustered" else _ALONE[row["reached_by"]]
+        if number is None:
+            ports = f"none (`{row['port']}`)"
+        alone = "off" if row.get("when") in ("clustered", "set") else _ALONE[row["reached_by"]]
         where = "every minion" if row["role"] == "every" else "INFRA nodes"
         who = _CALLERS[row["reached_by"]]
         out.append([who, f"{row['title']} (`{row['service']}`)", ports, where, alone])

@@ -33,6 +33,8 @@ _TYPES = {
     "fingerprint": "fingerprint of a key (40 or 64 hexadecimal digits)",
     "digest": "SHA-256 fingerprint (64 hexadecimal digits)",
     "duration": "duration (`30s`, `15d`)",
+    "network": "address or network (`10.0.0.0/8`)",
+    "rate": "rate (`10r/s`, `30r/m`)",
     "timeout": "duration (`30s`, `5m`)",
     "days": "days (`397d`)",
     "size": "size (`400m`)",

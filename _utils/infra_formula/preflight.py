@@ -27,7 +27,7 @@ from infra_formula.minion import Minion
 from infra_formula.monitoring import alertmanager, blackbox, scraping, vmalert
 from infra_formula.ntp import chrony
 from infra_formula.parameters import site
-from infra_formula.portal import configuration
+from infra_formula.portal import configuration, trusted_proxies
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,12 @@ def _parts(
         yield (
             "alertmanager",
             "amtool",
-            partial(alertmanager.plan, daemons["alertmanager"], arguments["alertmanager"]),
+            partial(
+                alertmanager.plan,
+                minion,
+                daemons["alertmanager"],
+                arguments["alertmanager"],
+            ),
         )
     if "blackbox" in applied:
         daemon = daemons["blackbox"]
@@ -139,6 +144,7 @@ def _parts(
                 arguments["rules"],
                 infra["vmalert_rules"],
                 infra["vmalert_logs_rules"],
+                infra["vmalert_rule_overrides"],
             ),
         )
     if "vmetrics" in applied:
@@ -179,6 +185,7 @@ def _parts(
                 infra["infra_portal"],
                 arguments["portal"],
                 infra["nginx_users"],
+                infra["nginx_certificates"],
                 arguments["nginx"]["packages"],
             ),
         )
@@ -195,6 +202,7 @@ def _taken_ports(given: Mapping[str, Any]) -> Iterator[str]:
         infra = given["parameters"]
         names = ["nginx_port", *(["nginx_ssl_port"] if infra["nginx_sslmode"] != "disable" else [])]
         ports |= {name: infra[name] for name in names}
+        ports |= trusted_proxies.ports(infra)
     owners = local_ports.listeners_by_port(ports.values())
     for parameter, port in ports.items():
         problem = health.taken_port(parameter, port, owners[port], ours)

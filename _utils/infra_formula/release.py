@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "148fd9c821def85442854b5c62dc827daee1a92bf4067fa66519af7e7a715387"
+DIGEST = "fd6bf15ab4eb287423e8d75e98df4b2e44e7611869849344298c12c10ea9a1f2"

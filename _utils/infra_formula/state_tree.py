@@ -21,6 +21,7 @@ from infra_formula.pki import arguments as pki
 from infra_formula.portal import arguments as portal
 from infra_formula.registration import arguments as registration
 from infra_formula.repository import arguments as repository
+from infra_formula.repository import needs as repository_needs
 from infra_formula.status import arguments as status
 from infra_formula.uninstall import arguments as uninstall
 
@@ -154,6 +155,7 @@ def _arguments(here: Site) -> dict[str, Any]:
         "registration": registration.registration(here),
         "removal": {"components": uninstall.removals(here), "data": uninstall.data(here)},
         "repository": repository.repository(here),
+        "repository_needs": repository_needs.needs(here),
         "repository_of_client": repository.client(here),
         "repository_tools": repository.tools(here),
         "resolver_servers": dns.resolver_servers(here),

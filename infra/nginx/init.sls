@@ -16,6 +16,7 @@ include:
        '/etc/nginx/conf.d',
        '/etc/nginx/conf.d/cert',
        '/etc/nginx/conf.d/haproxy',
+       '/var/cache/infra-nginx',
        '/var/log/nginx',
        '/etc/logrotate.d/infra-nginx',
        '/var/lib/infra/manifest/portal-entries.json',
@@ -141,6 +142,18 @@ infra-nginx-certificate-issued:
       - infra_portal: infra-nginx-portal-managed
 {% endif %}
 
+# Answers that are kept for an entry with proxy_cache; nginx makes a folder for each.
+infra-nginx-cache-directory-present:
+  file.directory:
+    - name: /var/cache/infra-nginx
+    - user: root
+    - group: {{ yaml(infra.nginx_group) }}
+    - mode: '0755'
+    - require:
+      - infra_package: infra-nginx-package-installed
+    - require_in:
+      - infra_portal: infra-nginx-portal-managed
+
 # What is asked for may hold a token, and nginx makes its logs readable by all.
 infra-nginx-logs-closed:
   file.directory:
@@ -176,6 +189,9 @@ infra-nginx-firewall-open:
 {% if infra.nginx_sslmode != 'disable' %}
       - {{ yaml(infra.nginx_ssl_port ~ '/tcp') }}
 {% endif %}
+{% for port in (infra.nginx_proxy_protocol_port, infra.nginx_proxy_protocol_ssl_port) if port %}
+      - {{ yaml(port ~ '/tcp') }}
+{% endfor %}
 {% endif %}
 
 {% if grains.get('selinux', {}).get('enabled', false) %}

@@ -23,6 +23,7 @@ infra-nginx-portal-managed:
     - settings: {{ yaml(arguments.portal) }}
     - registration: {{ yaml(arguments.registration) }}
     - users: {{ yaml(infra.nginx_users) }}
+    - certificates: {{ yaml(infra.nginx_certificates) }}
     - clean: {{ yaml(infra.nginx_clean) }}
     - require:
       - infra_register: infra-register-inventory-managed

@@ -21,3 +21,10 @@ infra-node-packages-latest:
     - component: node
     - pkgs: {{ yaml(infra.node_packages) }}
 {% endif %}
+{% if site.is_infra_node and infra.infra_packages %}
+
+infra-node-packages-infra-installed:
+  infra_package.installed:
+    - component: node
+    - pkgs: {{ yaml((infra.infra_packages | join(' ')).replace(',', ' ').split() | unique | list) }}
+{% endif %}

@@ -26,6 +26,9 @@ infra-node-repo-defined:
     - ports: {{ yaml(client.ports) }}
     - exclusive: {{ yaml(infra.node_repo_remove) }}
     - wait: {{ yaml(infra.node_wait) }}
+{% if infra.repo_remove_check %}
+    - needs: {{ yaml(arguments.repository_needs) }}
+{% endif %}
 {% if client.request %}
     - request: {{ yaml(client.request) }}
 {% endif %}

@@ -28,6 +28,9 @@ infra-repo-archive-used:
     - name: {{ yaml(repo.name) }}
     - home: {{ yaml(repo.home) }}
     - exclusive: {{ yaml(infra.repo_remove) }}
+{% if infra.repo_remove_check %}
+    - needs: {{ yaml(arguments.repository_needs) }}
+{% endif %}
     - optional: true
     - require:
       - infra_repo: infra-repo-archive-unpacked
@@ -75,5 +78,8 @@ infra-repo-packages-used:
     - name: {{ yaml(repo.name) }}
     - home: {{ yaml(repo.home) }}
     - exclusive: {{ yaml(infra.repo_remove) }}
+{% if infra.repo_remove_check %}
+    - needs: {{ yaml(arguments.repository_needs) }}
+{% endif %}
     - require:
       - infra_repo: infra-repo-packages-published

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pem
 import pytest
 
 CANARY = "cAnArY-9a7f"
@@ -222,5 +223,43 @@ def test_a_secret_that_is_encrypted_for_the_gpg_renderer_is_merged_in_the_clear(
             str(folder / "infra.sls"), secrets=str(folder / "infra_secrets.sls")
         )["errors"]
         assert errors == []
+    finally:
+        (folder / "top.sls").write_text(before, encoding="utf-8")
+
+
+@pytest.fixture
+def store(loaders, tmp_path):
+    """A store that sdb knows by the name `certificates`; its driver reads a file."""
+    shop = pem.pair("shop.pigsty")
+    path = tmp_path / "store.yaml"
+    path.write_text(json.dumps({"shop": shop.as_pillar()}), encoding="utf-8")
+    loaders.opts["certificates"] = {"driver": "yaml", "files": [str(path)]}
+    yield shop
+    del loaders.opts["certificates"]
+
+
+def test_a_certificate_of_an_sdb_store_reaches_the_portal(modules, states, formula_roots, store):
+    text = """
+infra_secrets:
+  nginx_certificates:
+    shop:
+      crt: {{ salt.sdb.get('sdb://certificates/shop:crt') | yaml_dquote }}
+      key: {{ salt.sdb.get('sdb://certificates/shop:key') | yaml_dquote }}
+"""
+    portal = {"shop": {"domain": "shop.pigsty", "path": "/www/shop", "cert": "shop"}}
+    (folder,) = map(Path, formula_roots["pillar_roots"]["base"])
+    before = (folder / "top.sls").read_text(encoding="utf-8")
+    infra = {**INFRA, "infra_portal": {"home": {"domain": "i.pigsty"}, **portal}}
+    (folder / "infra.sls").write_text(json.dumps({"infra": infra}), encoding="utf-8")
+    (folder / "infra_secrets.sls").write_text(text, encoding="utf-8")
+    (folder / "top.sls").write_text(
+        "base: {'*': [infra], 'infra-*': [infra_secrets]}", encoding="utf-8"
+    )
+    try:
+        found = modules.state.show_low_sls("infra")
+        (chunk,) = (c for c in found if c["__id__"] == "infra-nginx-portal-managed")
+        assert chunk["certificates"] == {"shop": store.as_pillar()}
+        others = [c for c in found if c is not chunk]
+        assert store.key.splitlines()[1] not in json.dumps(others)
     finally:
         (folder / "top.sls").write_text(before, encoding="utf-8")

@@ -9,6 +9,7 @@ import logging
 import stat
 from pathlib import Path
 
+import pem
 import pytest
 import salt.utils.yaml
 from hypothesis import HealthCheck, given, settings
@@ -24,9 +25,12 @@ from infra_formula.portal import applied
 
 CANARY = "cAnArY-9a7f"
 URL = f"http://u:{CANARY}@10.10.10.30:9000"
+SHOP = pem.pair("shop.pigsty")
 RIGHT = {
     "ca_key": f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----\n",
     "nginx_users": {"ann": CANARY},
+    "nginx_certificates": {"shop": {"crt": SHOP.crt, "key": f"{CANARY}\n{SHOP.key}"}},
+    "nginx_http_config": f'map $uri $x {{ default "Bearer {CANARY}"; }}',
     "infra_portal": {
         "home": {"domain": "i.pigsty"},
         "wiki": {
@@ -62,6 +66,7 @@ RIGHT = {
     "vmalert_logs_options": f"-datasource.bearerToken={CANARY}",
     "alertmanager_options": f"--web.token={CANARY}",
     "alertmanager_receivers": {"ops": {"slack": {"api_url": f"https://hooks/{CANARY}"}}},
+    "alertmanager_tracing": {"http_headers": {"Authorization": f"Bearer {CANARY}"}},
     "alertmanager_global": {"smtp_auth_password": CANARY},
     "grafana_admin_password": CANARY,
     "grafana_pgurl": f"postgres://u:{CANARY}@10.10.10.10/grafana",

@@ -21,11 +21,21 @@ LAB = {
 NAMES = {
     "infra-only": {"i.pigsty": 401, "docs.pigsty": 200},
     "vault": {"i.pigsty": 200, "hidden.pigsty": 401},
+    "v2": {
+        "h.pigsty": 200,
+        "p.pigsty": 200,
+        "a.pigsty": 200,
+        "g.pigsty": 502,
+        "my_metrics.pigsty": 200,
+    },
     "v3": {"h.pigsty": 200, "p.pigsty": 200, "a.pigsty": 200, "g.pigsty": 502},
     "odd": {"i.corp.example": 200, "braces.corp.example": 200},
     "demo": {"home.pigsty.cc": 200, "p.pigsty.cc": 200, "a.pigsty.cc": 200, "lab.pigsty.cc": 502},
 }
 """Names of each inventory → what the portal answers under them; 502: nothing is behind it here."""
+
+OLD = ("v2", "v3")
+"""Inventories of releases whose default names are in the name server and in ``/etc/hosts``."""
 
 
 def convert(inventory):
@@ -59,6 +69,9 @@ def test_the_pillar_of_an_inventory_is_applied(name):
         assert machine.apply().changes == {}
         served = {n: int(answer(machine, n)) for n in NAMES[name]}
         assert served == NAMES[name]
+        for known in ("h.pigsty", "g.pigsty", "p.pigsty", "a.pigsty") if name in OLD else ():
+            assert "10.10.10.10" in machine.run(["getent", "hosts", known]).stdout
+            assert "10.10.10.10" in str(machine.salt_call("infra_dns.query", known))
         own = pillar.get("nodes", {}).get("10.10.10.10", {})
         facts = machine.salt_call("infra_register.facts")
         assert facts["cls"] == own.get("node_cluster", "nodes")

@@ -6,7 +6,6 @@ Grafana are stand-ins unless they are given.
 
 import json
 import re
-import subprocess
 
 import pytest
 import vendors
@@ -25,11 +24,11 @@ PLATFORM = {"distro": "debian-13", "upstream": "debian-12"}
 
 
 @pytest.fixture(scope="module", params=PLATFORM)
-def attached(request, tmp_path_factory):
-    """A portal that this host's browser reaches; the demo's entries have something behind them."""
+def site(request, tmp_path_factory):
+    """A portal that a browser in its lab's network reaches, with something behind its entries."""
     packaging = request.param
     name = f"test-browser-{packaging}"
-    with Lab.up(name=name, platform=PLATFORM[packaging], attach=True) as lab:
+    with Lab.up(name=name, platform=PLATFORM[packaging]) as lab:
         portal = Portal(lab)
         portal.packaging = packaging
         if packaging == "distro":
@@ -55,21 +54,27 @@ def _with_sites(portal):
 
 
 @pytest.fixture(scope="module")
-def browser(attached):
+def browser(site):
     names = [n for e in SERVED.values() for n in [e["domain"], *e.get("domains", [])]]
-    with Browser(resolve=dict.fromkeys(names, ADDRESS), insecure=True) as opened:
+    resolve = dict.fromkeys(names, ADDRESS)
+    # In the lab's network: the way from this host to its addresses may be a demo's.
+    with Browser(resolve, insecure=True, within=site.lab.net_command([])) as opened:
         yield opened
 
 
-def code_of(url):
-    """What who follows a link gets in the end."""
-    host = url.split("/")[2]
-    return subprocess.run(
-        ["curl", "--silent", "--insecure", "--location", "--max-time", "20", "--output",
-         "/dev/null", "--header", "Accept: text/html", "--write-out", "%{http_code}",
-         "--resolve", f"{host}:443:{ADDRESS}", "--resolve", f"{host}:80:{ADDRESS}", url],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+@pytest.fixture(scope="module")
+def code_of(site):
+    """Return a function: what who follows a link gets in the end."""
+
+    def code(url):
+        host = url.split("/")[2]
+        return site.lab.net(
+            ["curl", "--silent", "--insecure", "--location", "--max-time", "20", "--output",
+             "/dev/null", "--header", "Accept: text/html", "--write-out", "%{http_code}",
+             "--resolve", f"{host}:443:{ADDRESS}", "--resolve", f"{host}:80:{ADDRESS}", url]
+        ).stdout  # fmt: skip
+
+    return code
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -87,7 +92,7 @@ def test_a_page_as_people_see_it(browser, path, width, scheme):
     assert browser.nameless() == []
 
 
-def test_every_link_of_every_page_answers(browser):
+def test_every_link_of_every_page_answers(browser, code_of):
     found = set()
     for path in PAGES:
         browser.open(f"{HOME}{path}")
@@ -96,13 +101,13 @@ def test_every_link_of_every_page_answers(browser):
     assert {url: code_of(url) for url in found} == dict.fromkeys(found, "200")
 
 
-def test_every_card_leads_to_a_page_that_shows_something(browser, attached):
+def test_every_card_leads_to_a_page_that_shows_something(browser, site):
     browser.open(f"{HOME}/")
     script = "return Array.from(document.querySelectorAll('.cards a'), (a) => a.href)"
     cards = browser.run(script)
     paths = {card.removeprefix(HOME) for card in cards}
     assert {"/vmetrics/targets", "/vmalert/vmalert/groups", "/ca.crt"} <= paths
-    assert ("/ui/" in paths) is (attached.packaging == "upstream")
+    assert ("/ui/" in paths) is (site.packaging == "upstream")
     for card in set(cards) - {f"{HOME}/ca.crt"}:
         browser.open(card)
         text = browser.text()
@@ -111,15 +116,15 @@ def test_every_card_leads_to_a_page_that_shows_something(browser, attached):
         assert "does not include a web" not in text, card
 
 
-def test_the_cards_are_reported_with_their_codes_and_reasons(attached):
-    told = attached.machine.salt_call("infra_portal.status", "only=[home]")["home"]["cards"]
+def test_the_cards_are_reported_with_their_codes_and_reasons(site):
+    told = site.machine.salt_call("infra_portal.status", "only=[home]")["home"]["cards"]
     rows = {row["url"]: row for row in told}
     assert rows["/vmetrics/targets"] == {
         "card": "Monitor Targets", "url": "/vmetrics/targets", "code": 200, "shown": True,
         "reason": "HTTP 200",
     }  # fmt: skip
     for row in told:
-        shown = row["url"] in attached.machine.run(["cat", "/www/index.html"]).stdout
+        shown = row["url"] in site.machine.run(["cat", "/www/index.html"]).stdout
         assert row["shown"] is shown
         assert row["reason"]
         assert row["code"] in (200, 302) or not row["shown"]
@@ -127,23 +132,23 @@ def test_the_cards_are_reported_with_their_codes_and_reasons(attached):
     assert (stub["shown"], "without the application" in stub["reason"]) == (False, True)
 
 
-def test_every_link_of_an_alert_answers(attached):
+def test_every_link_of_an_alert_answers(site, code_of):
     ask = ["curl", "-sSf", "http://127.0.0.1:9059/api/v2/alerts"]
-    alerts = eventually(lambda: json.loads(attached.machine.run(ask).stdout))
+    alerts = eventually(lambda: json.loads(site.machine.run(ask).stdout))
     (alarm,) = [a for a in alerts if a["labels"]["alertname"] == "AlwaysOn"]
     assert alarm["generatorURL"].startswith(f"{HOME}/vmalert/")
     assert code_of(alarm["generatorURL"]) == "200"
     # What its message calls "View in Alertmanager".
     assert code_of(f"{HOME}/alertmgr/#/alerts?receiver=default") == "200"
-    rules = attached.machine.run(["sh", "-c", "cat /infra/rules/*.yml"]).stdout
+    rules = site.machine.run(["sh", "-c", "cat /infra/rules/*.yml"]).stdout
     boards = set(re.findall(rf"'({HOME}/ui/d/[a-z-]+)", rules))
-    assert bool(boards) is (attached.packaging == "upstream")
+    assert bool(boards) is (site.packaging == "upstream")
     assert {url: code_of(url) for url in boards} == dict.fromkeys(boards, "200")
     assert rules.count("dashboard:") == rules.count(f"dashboard: '{HOME}/ui/d/")
 
 
-def test_a_card_survives_that_its_program_is_down_and_a_restart(attached):
-    machine = attached.machine
+def test_a_card_survives_that_its_program_is_down_and_a_restart(site):
+    machine = site.machine
     machine.run(["systemctl", "stop", "vmetrics"])
     try:
         done = machine.apply("infra.nginx")
@@ -161,11 +166,11 @@ def test_a_card_survives_that_its_program_is_down_and_a_restart(attached):
     assert machine.apply("infra.nginx", test=True).changes == {}
 
 
-def test_what_is_switched_off_appears_nowhere(browser, attached):
+def test_what_is_switched_off_appears_nowhere(browser, site):
     browser.open(f"{HOME}/")
     links = browser.links()
     off = ["/pev", "/code/", "/jupyter/"]
-    off += ["/ui/", "/vlogs/", "/vtraces/"] if attached.packaging == "distro" else []
+    off += ["/ui/", "/vlogs/", "/vtraces/"] if site.packaging == "distro" else []
     for prefix in off:
         assert not [link for link in links if f"home.pigsty.cc{prefix}" in link]
 

@@ -275,7 +275,7 @@ def test_progress_reaches_the_master_as_events(boot_lab):
 
 def test_a_full_disk_is_told_and_the_next_apply_makes_it_good(boot_lab):
     machine = boot_lab(
-        pillar=pillar(repo_packages=["chrony"], repo_targets=["d12.x86_64"])
+        pillar=pillar(repo_packages=["chrony"], repo_targets=["d12.x86_64"], repo_remove=False)
     ).machine("infra-1")
     machine.run(["mkdir", "/data"])
     machine.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", "/data"])

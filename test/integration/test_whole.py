@@ -105,6 +105,36 @@ def test_what_a_program_refuses_is_found_before_anything_is_changed(machine):
     machine.run(["systemctl", "stop", "taker"])
 
 
+THEIRS = """
+nginx-config:
+  file.managed:
+    - name: /etc/nginx/nginx.conf
+    - contents: |
+        # Managed by another formula.
+        events {}
+        http { server { listen 8098; } }
+
+time-config:
+  file.append:
+    - name: /etc/chrony/chrony.conf
+    - text: 'maxdistance 3.5'
+"""
+
+
+@pytest.mark.parametrize("order", ["infra,theirs", "theirs,infra"])
+def test_another_formula_that_writes_the_same_files_is_named(machine, order):
+    """Each of both reports success, and whoever comes last wins, in every run anew."""
+    machine.write("/srv/salt/theirs.sls", THEIRS)
+    done = machine.apply(order, check=False)
+    machine.run(["rm", "/srv/salt/theirs.sls"])
+    assert [title.split(" ")[0] for title in done.failed] == ["infra-daemon-units-stable"], done
+    assert "/etc/nginx/nginx.conf: something else wrote it in this run" in done.complaint()
+    assert "/etc/chrony/chrony.conf: something else wrote it" in done.complaint()
+    again = machine.apply(check=False)
+    assert again.ok
+    assert machine.apply().changes == {}
+
+
 def test_a_highstate_agrees(machine):
     machine.write("/srv/salt/top.sls", "base:\n  '*':\n    - infra\n")
     told = Applied.of(machine.salt_call("state.highstate", "test=True", check=False))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -130,6 +131,8 @@ class Browser:
         Take any certificate.
     flags
         Further flags of Chromium.
+    within
+        Command that runs Chromium in a place of its own, such as the network of a lab.
 
     Raises RuntimeError that names what is missing, or what Chromium said.
     """
@@ -139,6 +142,7 @@ class Browser:
         resolve: Mapping[str, str] | None = None,
         insecure: bool = False,
         flags: Sequence[str] = (),
+        within: Sequence[str] = (),
     ) -> None:
         for program, package in ((CHROMIUM, "chromium"), (CHROMEDRIVER, "chromium-driver")):
             if not program.exists():
@@ -151,7 +155,14 @@ class Browser:
         self._profile = tempfile.TemporaryDirectory(prefix="infra-browser-")
         options = webdriver.ChromeOptions()
         options.binary_location = str(CHROMIUM)
-        for flag in (*_FLAGS, f"--user-data-dir={self._profile.name}", *flags):
+        if within:
+            # chromedriver stays here, and reaches it by a pipe.
+            options.add_argument("--remote-debugging-pipe")
+            wrapper = Path(self._profile.name, "chromium")
+            wrapper.write_text(f'#!/bin/sh\nexec {shlex.join([*within, str(CHROMIUM)])} "$@"\n')
+            wrapper.chmod(0o700)
+            options.binary_location = str(wrapper)
+        for flag in (*_FLAGS, f"--user-data-dir={self._profile.name}/data", *flags):
             options.add_argument(flag)
         if resolve:
             rules = ",".join(f"MAP {name} {address}" for name, address in resolve.items())

@@ -28,8 +28,8 @@ def version():
     return [int(n) for n in said.strip().rpartition("/")[2].split()[0].split(".")]
 
 
-def accepts(prefix, files):
-    """Write a rendered portal below prefix and have nginx test it; returns its complaint."""
+def stage(prefix, files):
+    """Write a rendered portal below prefix; returns the place of its nginx.conf."""
     root = prefix / "etc"
     shutil.rmtree(root, ignore_errors=True)
     for rel, spec in files.items():
@@ -39,13 +39,19 @@ def accepts(prefix, files):
             path.symlink_to(spec["link"])
         else:
             text = spec["text"].replace("/var/log/nginx", str(prefix / "log"))
-            text = text.replace("/var/cache/nginx", str(prefix / "cache"))
+            text = text.replace("/var/cache/infra-nginx", str(prefix / "cache"))
             path.write_text(text.replace("/run/nginx.pid", str(prefix / "pid")), encoding="utf-8")
     for name in ("crt", "key"):
         (root / "conf.d" / "cert").mkdir(exist_ok=True)
         (root / "conf.d" / "cert" / f"pigsty.{name}").symlink_to(prefix / f"pigsty.{name}")
     (root / "mime.types").write_text("types { text/html html; }")
     (root / ".htpasswd").write_text("")
+    return root
+
+
+def accepts(prefix, files):
+    """Write a rendered portal below prefix and have nginx test it; returns its complaint."""
+    root = stage(prefix, files)
     tested = subprocess.run(
         [NGINX, "-t", "-q", "-p", prefix, "-c", root / "nginx.conf", "-e", prefix / "log" / "e"],
         capture_output=True, text=True, check=False,

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from infra_formula.portal import entries as portal_entries
-from infra_formula.portal import rendering
+from infra_formula.portal import named_certificates, rendering
 from portal_samples import LOADER, facts, settings
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
@@ -88,11 +88,17 @@ class Upstream:
 class Server:
     """nginx with a portal's configuration, below a folder.
 
-    ``name_service`` is how it resolves names, by default as this machine does.
+    ``name_service`` is how it resolves names, by default as this machine does; ``certificates`` is
+    ``nginx_certificates``, and ``changes`` are other settings.
     """
 
     def __init__(
-        self, root: Path, entries: dict, name_service: dict | None = None, **changes
+        self,
+        root: Path,
+        entries: dict,
+        name_service: dict | None = None,
+        certificates: dict | None = None,
+        **changes,
     ) -> None:
         assert NGINX, "nginx is not installed; tools/prepare does that"
         self.port, self.tls_port = free_port(), free_port()
@@ -102,7 +108,7 @@ class Server:
         given = settings(
             nginx_port=self.port, nginx_ssl_port=self.tls_port, nginx_home=str(self.home),
             repo_home=str(self.home), nginx_user="root", nginx_group="root", nginx_ipv6=False,
-            **changes,
+            **{"nginx_certificates": named_certificates.digests(certificates or {}), **changes},
         )  # fmt: skip
         problems = portal_entries.problems(entries, given)
         assert problems == [], problems
@@ -112,7 +118,7 @@ class Server:
         if name_service is not None:
             known["name_service"] = name_service
         files = rendering.files(entries, given, known, LOADER)
-        self._write(files)
+        self._write({**files, **named_certificates.files(certificates or {})})
         self.process = subprocess.Popen(
             [NGINX, "-p", root, "-c", root / "etc/nginx.conf", "-e", root / "log-error.log",
              "-g", "daemon off;"],
@@ -129,10 +135,12 @@ class Server:
                 path.symlink_to(spec["link"])
                 continue
             text = spec["text"].replace("/var/log/nginx", str(self.root / "log"))
+            text = text.replace("/var/cache/infra-nginx", str(self.root / "cache"))
             # One worker: the lines of two requests are in the log in their order.
             text = text.replace("worker_processes auto;", "worker_processes 1;")
             path.write_text(text.replace("/run/nginx.pid", str(self.root / "pid")))
-        (self.root / "log").mkdir()
+        for name in ("log", "cache"):
+            (self.root / name).mkdir()
         (etc / "mime.types").write_text("types { text/html html; }")
         hashed = subprocess.run(
             ["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True
@@ -179,6 +187,16 @@ class Server:
         body = answer.read().decode("utf-8", "replace")
         connection.close()
         return answer.status, told, body
+
+    def certificate(self, name: str, context: ssl.SSLContext | None = None) -> str:
+        """The certificate that a name shows, as PEM; a context verifies it."""
+        if context is None:
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        plain = socket.create_connection(("127.0.0.1", self.tls_port), 20)
+        with context.wrap_socket(plain, server_hostname=name) as channel:
+            return ssl.DER_cert_to_PEM_cert(channel.getpeercert(binary_form=True))
 
     def raw(self, data: bytes, seconds: float = 10.0) -> bytes:
         """Send bytes on plain HTTP; returns all that comes back until nginx closes."""

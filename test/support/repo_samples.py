@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -110,10 +111,20 @@ class Key:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-def apt_upstream(root, key, suite="stable", fields=(), moment=None):
-    """Index and sign a folder with packages as an apt repository."""
+def apt_upstream(root, key, suite="stable", fields=(), moment=None, hashes=None, release="SHA256"):
+    """Index and sign a folder with packages as an apt repository.
+
+    hashes
+        Checksums that its packages have in the index, e.g. ``["SHA512"]``; all that apt writes if
+        None.
+    release
+        Checksum that its indexes have in the Release file.
+    """
     root = Path(root)
     text = run("apt-ftparchive", "packages", "pool", cwd=root)
+    for name in {"MD5sum", "SHA1", "SHA256", "SHA512"} - set(hashes or []):
+        if hashes is not None:
+            text = re.sub(rf"(?m)^{name}: .*\n", "", text)
     sums = []
     for arch in ("amd64", "arm64"):
         folder = root / "dists" / suite / "main" / f"binary-{arch}"
@@ -126,21 +137,22 @@ def apt_upstream(root, key, suite="stable", fields=(), moment=None):
         raw = "\n\n".join(own).encode() + b"\n"
         for name, data in (("Packages", raw), ("Packages.gz", gzip.compress(raw))):
             (folder / name).write_bytes(data)
-            digest = hashlib.sha256(data).hexdigest()
+            digest = hashlib.new(release.lower(), data).hexdigest()
             sums.append(f" {digest} {len(data)} main/binary-{arch}/{name}")
+    kind = release
     release = root / "dists" / suite / "Release"
     date = time.strftime("%a, %d %b %Y %H:%M:%S UTC", time.gmtime(moment))
     head = [f"Suite: {suite}", f"Codename: {suite}", f"Date: {date}",
             "Architectures: amd64 arm64", "Components: main", *fields]  # fmt: skip
-    release.write_text("\n".join([*head, "SHA256:", *sums]) + "\n")
+    release.write_text("\n".join([*head, f"{kind}:", *sums]) + "\n")
     key.clear(release, root / "dists" / suite / "InRelease")
     key.detach(release, root / "dists" / suite / "Release.gpg")
     return root
 
 
-def yum_upstream(root, key=None):
+def yum_upstream(root, key=None, checksum="sha256"):
     """Index a folder with rpms; sign its index, where there is a key."""
-    run("createrepo_c", "--quiet", "--no-database", root)
+    run("createrepo_c", "--quiet", "--no-database", f"--checksum={checksum}", root)
     if key:
         repomd = Path(root, "repodata", "repomd.xml")
         key.detach(repomd, f"{repomd}.asc")
@@ -152,7 +164,9 @@ class Server:
 
     ``faults`` maps a part of a path to what happens to requests for it: a status (int), ``cut``
     (half the body, then the connection is closed), ``cut-once``, ``flip`` (one byte is another),
-    ``loop`` (redirects for ever), ``hang`` (no answer), ``drip`` (a byte now and then).
+    ``loop`` (redirects for ever), ``hang`` (no answer), ``drip`` (a byte now and then),
+    ``to:<base>`` (redirects there what was asked of another address), ``no-range``
+    (``range_status`` for a part).
     """
 
     def __init__(self, root, delay=0.0):
@@ -160,6 +174,7 @@ class Server:
         self.delay = delay
         self.faults = {}
         self.requests = []
+        self.range_status = 403
         self.ranges = []
         self.released = threading.Event()
         outer = self
@@ -211,6 +226,19 @@ class Server:
             handler.send_header("Content-Length", "0")
             handler.end_headers()
             return
+        if (
+            isinstance(fault, str)
+            and fault.startswith("to:")
+            and not handler.path.startswith(fault[3:])
+        ):
+            handler.send_response(302)
+            handler.send_header("Location", fault[3:] + path)
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+            return
+        if fault == "no-range" and handler.headers.get("Range"):
+            handler.send_error(self.range_status)
+            return
         if fault == "hang":
             self.released.wait(60)
             return
@@ -219,6 +247,11 @@ class Server:
             handler.send_error(404)
             return
         data = file.read_bytes()
+        modified = handler.date_time_string(file.stat().st_mtime)
+        if handler.headers.get("If-Modified-Since") == modified:
+            handler.send_response(304)
+            handler.end_headers()
+            return
         if fault == "flip":
             data = data[:-1] + bytes([data[-1] ^ 1])
         start = 0
@@ -233,7 +266,7 @@ class Server:
         if start:
             handler.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         handler.send_header("Content-Length", str(len(data) - start))
-        handler.send_header("Last-Modified", handler.date_time_string(file.stat().st_mtime))
+        handler.send_header("Last-Modified", modified)
         handler.end_headers()
         body = data[start:]
         if fault in ("cut", "cut-once"):

@@ -109,3 +109,11 @@ def test_without_a_run_nothing_is_noted_and_a_run_ends_once(root):
     applied(root)
     (root / "a.conf").write_text("theirs\n")
     assert conflicts.end() == []
+
+
+def test_what_a_package_brought_is_no_conflict(root):
+    time.sleep(0.1)
+    (root / "a.conf").write_text("the package's\n")
+    conflicts.packages_changed()
+    applied(root)
+    assert conflicts.end() == []

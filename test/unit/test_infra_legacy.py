@@ -57,6 +57,33 @@ def test_a_machine_without_a_trace_is_left_alone(machine):
     assert not (machine / "lib").exists()
 
 
+def test_programs_of_pigsty_3_are_named_and_stay(machine, monkeypatch):
+    """Prometheus and Loki go on running beside their successors, and no data is touched."""
+    units, data = machine / "units", machine / "prometheus"
+    write(units / "prometheus.service")
+    write(data / "chunk")
+    write(units / "loki.service")
+    before = [
+        {"unit": "prometheus", "data": str(data), "successor": "VictoriaMetrics"},
+        {"unit": "loki", "data": str(machine / "absent"), "successor": "VictoriaLogs"},
+        {"unit": "promtail", "data": str(data), "successor": "Vector"},
+    ]
+    found = infra_legacy.predecessors(before, [str(units)])
+    assert len(found) == 2
+    assert found[0].startswith(f"prometheus.service stays as it is, and its data in {data};")
+    assert found[1].startswith("loki.service stays as it is; VictoriaLogs takes its place")
+    monkeypatch.setattr(infra_legacy.predecessors, "__defaults__", ([str(units)],))
+    write(machine / "nginx/link-cert")
+    monkeypatch.setattr(state, "load", lambda name: {"predecessors": before})
+    for _ in range(2):
+        ret = state.taken_over("x", *rows(machine))
+        assert ret["result"] is True
+        assert ret["warnings"] == found
+    assert (data / "chunk").read_text(encoding="utf-8") == "theirs"
+    (machine / "nginx/link-cert").unlink()
+    assert state.taken_over("x", *rows(machine)).get("warnings", []) == []
+
+
 @pytest.mark.parametrize("test", [True, False])
 def test_what_is_found_may_be_replaced_and_no_more(machine, monkeypatch, test):
     monkeypatch.setattr(state, "__opts__", {"test": test})

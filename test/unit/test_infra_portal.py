@@ -527,6 +527,9 @@ def test_every_attribute_changes_something():
         "proxy_read_timeout": "1s", "proxy_send_timeout": "1s", "proxy_ssl_verify": False,
         "proxy_ssl_trusted_certificate": "/a", "proxy_ssl_name": "v.p", "hsts": True,
         "auth_paths": ["/a"], "open_paths": ["/a"], "accel_redirect": True,
+        "users": ["ann"], "allow": "10.0.0.0/8", "deny": ["10.0.0.0/8"], "satisfy": "all",
+        "ssl_client_certificate": "/a", "ssl_verify_client": "optional",
+        "log_format": "x", "limit_req": {"rate": "1r/s"},
         "balance": "least_conn", "large_client_header_buffers": "32k", "maintenance": True,
         "http3": True, "proxy_http_version": "1.0", "host": "h", "proxy_set_header": {"X-A": "b"},
         "proxy_next_upstream": "off", "proxy_buffering": True, "proxy_buffer_size": "32k",
@@ -536,9 +539,15 @@ def test_every_attribute_changes_something():
     assert values.keys() == attributes.ENTRY.keys()
     for attribute, value in values.items():
         base = BASES.get(attribute, plain)
-        more = {"cert": {"key": "/a"}, "key": {"cert": "/a"}}.get(attribute, {})
-        before = text({"wiki": base}, "wiki")
-        assert text({"wiki": {**base, attribute: value, **more}}, "wiki") != before, attribute
+        more = {
+            "cert": {"key": "/a"}, "key": {"cert": "/a"},
+            "ssl_verify_client": {"ssl_client_certificate": "/a"},
+        }.get(attribute, {})  # fmt: skip
+        formats = {"nginx_http_config": "log_format x '';"}
+        before = text({"wiki": base}, "wiki", **formats)
+        assert text({"wiki": {**base, attribute: value, **more}}, "wiki", **formats) != before, (
+            attribute
+        )
 
 
 def test_every_attribute_of_a_location_changes_something():
@@ -563,6 +572,27 @@ def test_every_attribute_of_a_location_changes_something():
         before = text({"wiki": {**plain, "locations": {"/a": base}}}, "wiki")
         after = text({"wiki": {**plain, "locations": {"/a": {**base, attribute: value}}}}, "wiki")
         assert after != before, attribute
+
+
+def test_the_status_of_an_entry_has_the_upstream_of_each_location(monkeypatch):
+    monkeypatch.setattr(applied, "_code", create_autospec(applied._code, return_value=200))
+    status = create_autospec(applied._upstream_status, side_effect=lambda e, _t: f"{e} ok")
+    monkeypatch.setattr(applied, "_upstream_status", status)
+    portal = {
+        "one": {"domain": "one.p", "locations": {"/api": {"endpoint": ["b:2", "c:3"]}}},
+        "two": {"domain": "two.p", "endpoint": "a:1", "locations": {"/x": {"websocket": True}}},
+    }
+    assert errors(portal) == []
+    rows = {
+        key: applied._entry_status(view, settings(), 1.0)
+        for key, view in views(portal, settings()).items()
+    }
+    assert rows["one"]["upstream"] is None
+    assert rows["one"]["locations"] == {
+        "locations['/api']": {"upstream": "b:2", "upstream_status": "b:2 ok"}
+    }
+    assert rows["two"]["upstream_status"] == "a:1 ok"
+    assert "locations" not in rows["two"]
 
 
 @pytest.fixture

@@ -216,6 +216,8 @@ def test_what_grafana_keeps_in_a_file_of_its_own_is_a_secret_here(key, value):
 SECRETS = {
     "ca_key": CANARY,
     "nginx_users": {"ann": CANARY},
+    "nginx_http_config": f"server {{ set $token {CANARY}; }}",
+    "nginx_certificates": {"shop": {"crt": "for everybody", "key": CANARY}},
     "infra_portal": {"web.io": {"domain": "a.b", "config": f"set $token {CANARY};"}},
     "certbot_options": f"--eab-hmac-key {CANARY}",
     "certbot_dns_credentials": f"x = {CANARY}",
@@ -232,6 +234,7 @@ SECRETS = {
     "alertmanager_options": f"--x.token {CANARY}",
     "alertmanager_receivers": {"ops": {"slack": {"api_url": f"https://hooks/{CANARY}"}}},
     "alertmanager_global": {"smtp_auth_password": CANARY},
+    "alertmanager_tracing": {"http_headers": {"Authorization": f"Bearer {CANARY}"}},
     "grafana_admin_password": CANARY,
     "grafana_pgurl": f"postgres://u:{CANARY}@h/grafana",
     "grafana_view_password": CANARY,

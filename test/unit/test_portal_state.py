@@ -4,11 +4,20 @@ import stat
 from pathlib import Path
 from unittest.mock import create_autospec
 
+import pem
 import portal_samples
 import pytest
 from infra_formula import paths
 from infra_formula.minion import Minion
-from infra_formula.portal import applied, configuration, http_client, logs, rendering, server
+from infra_formula.portal import (
+    applied,
+    configuration,
+    http_client,
+    logs,
+    named_certificates,
+    rendering,
+    server,
+)
 from infra_formula.registration import inventory
 from infra_formula.uninstall import install_record
 from salt.exceptions import CommandExecutionError
@@ -68,6 +77,36 @@ def test_a_portal_is_applied_once_and_each_entry_is_reported(root):
     server.reload.assert_called_once()
     assert entries(managed({}))["wiki"] == (True, ["conf.d/wiki.conf"])
     assert not (root / "conf.d/wiki.conf").exists()
+
+
+def test_a_certificate_of_the_pillar_is_written_for_root_alone_and_its_key_is_in_no_return(root):
+    pairs = [pem.pair("wiki.p").as_pillar() for _ in range(2)]
+    portal = {"wiki": {**WIKI["wiki"], "cert": "own"}}
+
+    def apply(pair):
+        names = named_certificates.digests({"own": pair})
+        given = portal_samples.settings(nginx_group="root", nginx_certificates=names)
+        ret = state.managed("x", portal, given, certificates={"own": pair})
+        assert not any(line in str(ret) for line in pair["key"].splitlines()[1:-1])
+        assert not any(line in str(applied.render(minion())) for line in pair["key"].splitlines())
+        assert applied.diff(minion()) == {}
+        return ret["result"], ret["changes"]
+
+    def minion():
+        return Minion(state.__salt__, state.__opts__)
+
+    result, changes = apply(pairs[0])
+    assert result is True
+    assert {"certificates/own.crt", "certificates/own.key"} <= {*changes["create"]}
+    assert [oct(p.stat().st_mode) for p in (root / "certificates").iterdir()] == ["0o100600"] * 2
+    first = server.hash_on_disk()
+    assert apply(pairs[0]) == (True, {})
+    assert apply(pairs[1])[1]["change"] == [
+        "certificates/own.crt", "certificates/own.key", "conf.d/00-infra.conf",
+    ]  # fmt: skip
+    # That nginx has taken the new one is seen by its configuration's hash.
+    assert server.hash_on_disk() != first
+    assert managed()["changes"]["remove"] == ["certificates/own.crt", "certificates/own.key"]
 
 
 REGISTRATION = {

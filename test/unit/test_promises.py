@@ -319,7 +319,7 @@ def test_a_client_takes_a_repository_and_its_key_only_from_a_server_that_its_ca_
 def test_default_packages_are_installed_and_the_others_kept_at_their_latest_version():
     infra = {"node_default_packages": ["tree"], "node_packages": ["openssl"]}
     found = render(
-        "infra/node/packages.sls", infra={**infra, "repo_enabled": True},
+        "infra/node/packages.sls", infra={**infra, "repo_enabled": True, "infra_packages": []},
         site={"is_infra_node": True},
     )  # fmt: skip
     states = [options(found[f"infra-node-packages-{name}"]) for name in ("installed", "latest")]
@@ -327,6 +327,19 @@ def test_default_packages_are_installed_and_the_others_kept_at_their_latest_vers
         ("infra_package.installed", {"component": "node", "pkgs": ["tree"]}),
         ("infra_package.latest", {"component": "node", "pkgs": ["openssl"]}),
     ]
+
+
+@pytest.mark.parametrize("is_infra_node", [True, False])
+def test_the_packages_of_infra_nodes_are_on_infra_nodes_alone(is_infra_node):
+    infra = {"node_default_packages": [], "node_packages": [], "repo_enabled": True}
+    found = render(
+        "infra/node/packages.sls",
+        infra={**infra, "infra_packages": ["ansible", "etcd,restic  jq", "jq"]},
+        site={"is_infra_node": is_infra_node},
+    )
+    states = [state for name, state in found.items() if name.startswith("infra-node-packages")]
+    given = {"component": "node", "pkgs": ["ansible", "etcd", "restic", "jq"]}
+    assert list(map(options, states)) == [("infra_package.installed", given)] * is_infra_node
 
 
 @pytest.mark.parametrize(("register_dns", "names"), [(True, ["node-1"]), (False, [])])

@@ -35,8 +35,14 @@ def begin() -> None:
     _runs[:] = [_Run()]
 
 
+def packages_changed() -> None:
+    """Packages were installed, which write files of theirs: only what is written later counts."""
+    for run in _runs:
+        run.began = time.time_ns()
+
+
 def note_changed(paths: Iterable[str | Path]) -> None:
-    """Note files that are not as the formula wrote them last, before they are written again.
+    """Note files of the formula that differ, before they are written again.
 
     Those that somebody wrote since the run began are reported at its end.
     """

@@ -69,12 +69,6 @@ def digest(file: File) -> str:
     return hashlib.sha256(f"{kind}\0".encode() + content).hexdigest()
 
 
-def digest_of(path: Path) -> str:
-    """As :func:`digest`, of what is at a path; empty if nothing is there."""
-    found = current(path)
-    return hashlib.sha256(f"{found[0]}\0".encode() + found[1]).hexdigest() if found else ""
-
-
 def owner(file: File) -> tuple[str, str]:
     """User and group that a file should have."""
     return file.get("user", "root"), file.get("group", "root")

@@ -132,14 +132,9 @@ class FileSet:
         if self.skip_unmanaged:
             plan.files = {rel: f for rel, f in plan.files.items() if rel not in plan.unmanaged}
         if self.name not in conflicts.SHARED:
-            changed = (rel for rel in plan.change if rel in managed and not plan.pending)
-            conflicts.note_changed(base / rel for rel in changed if self._is_foreign(rel, managed))
+            conflicts.note_changed(base / rel for rel in plan.change if rel in managed)
             conflicts.note_written(base / rel for rel in plan.same)
         return plan
-
-    def _is_foreign(self, rel: str, managed: Mapping[str, str]) -> bool:
-        """Whether a file is not as the set wrote it."""
-        return contents.digest_of(Path(self.root, rel)) != managed[rel]
 
     def remove(self, test: bool = False) -> list[str]:
         """Remove all files of the set, restore the originals, and forget the set.

@@ -78,8 +78,12 @@ def _rows(here: Site) -> Iterator[dict[str, Any]]:
                 "reached_by": row.get("reached_by", "peers") if is_open else "machine",
                 "managed": is_open,
             }
-    conditions = {"tls": here.tls, "clustered": bool(here.other_addresses)}
     for entry in declared():
+        conditions = {
+            "tls": here.tls,
+            "clustered": bool(here.other_addresses),
+            "set": isinstance(entry["port"], int) or here[entry["port"]] is not None,
+        }
         wanted = "when" not in entry or conditions[entry["when"]]
         if here[entry["switch"]] and wanted and _is_here(here, entry):
             yield entry

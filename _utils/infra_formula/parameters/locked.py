@@ -28,19 +28,32 @@ def is_locked(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(MARK)
 
 
-def problems(values: Any, path: str = "") -> list[str]:
-    """One message for each placeholder in parameters, which begins with its key path.
+def placeholders(values: Any, path: str = "") -> dict[str, str]:
+    """Key path of each placeholder in parameters → the placeholder.
 
     values
         The dictionary below ``infra:``, valid or not.
     """
     if is_locked(values):
-        return [schema.problem(path, "a value that you set in place of a placeholder", values)]
+        return {path: values}
+    found: dict[str, str] = {}
     if isinstance(values, dict):
-        return [e for key, item in values.items() for e in problems(item, schema.join(path, key))]
-    if isinstance(values, list):
-        return [e for i, item in enumerate(values) for e in problems(item, f"{path}[{i}]")]
-    return []
+        for key, item in values.items():
+            found |= placeholders(item, schema.join(path, key))
+    elif isinstance(values, list):
+        for index, item in enumerate(values):
+            found |= placeholders(item, f"{path}[{index}]")
+    return found
+
+
+def problems(values: Any) -> list[str]:
+    """One message for each placeholder in parameters, which begins with its key path.
+
+    values
+        The dictionary below ``infra:``, valid or not.
+    """
+    expected = "a value that you set in place of a placeholder"
+    return [schema.problem(path, expected, got) for path, got in placeholders(values).items()]
 
 
 def unlocked(values: Any) -> Any:

@@ -6,10 +6,11 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
     ``bool``, ``int``, ``string``, ``line`` (a string of one line), ``text`` (several lines),
     ``quoted`` (a line that may stand in double quotes in a configuration file), ``name`` (of a
     file or a thing: letters, digits, ``.``, ``_``, ``-``), ``port``, ``path`` (absolute),
-    ``domain``, ``endpoint`` (``host:port``), ``ip``, ``url``, ``duration`` (``30s``, ``15d``),
-    ``timeout`` (a duration that nginx takes: no years), ``days`` (``397d``), ``size`` (``400m``),
-    ``fingerprint`` (of OpenPGP keys, whole), ``digest`` (SHA-256), ``null``, ``list``, ``map`` or
-    ``any``.
+    ``domain``, ``site`` (a domain, or an IPv4 address), ``endpoint`` (``host:port``), ``ip``,
+    ``network`` (an address, or ``10.0.0.0/8``), ``url``, ``duration`` (``30s``, ``15d``),
+    ``timeout`` (a duration that nginx takes: no years), ``rate`` (``10r/s``, ``30r/m``), ``days``
+    (``397d``), ``size`` (``400m``), ``fingerprint`` (of OpenPGP keys, whole), ``digest`` (SHA-256),
+    ``null``, ``list``, ``map`` or ``any``.
 ``enum``
     The values allowed.
 ``min``, ``max``
@@ -98,6 +99,15 @@ def domain_problem(value: Any) -> str | None:
     if re.fullmatch(r"[\d.]+", value):
         return "a domain name, not an address"
     return None
+
+
+def site_problem(value: Any) -> str | None:
+    """Why a value is not a name of a web site: a DNS name, an underscore allowed, or an address."""
+    if _is_ip(value, 4):
+        return None
+    # An underscore is in no host name, but in names that nginx and dnsmasq serve all the same.
+    inner = isinstance(value, str) and not re.search(r"(?:^|\.)_|_(?:\.|$)", value)
+    return domain_problem(value.replace("_", "-") if inner else value)
 
 
 def endpoint_problem(value: Any) -> str | None:
@@ -195,6 +205,14 @@ def _is_ip(value: Any, version: int | None = None) -> bool:
     return isinstance(value, str) and version in (None, address.version) and "%" not in value
 
 
+def _is_network(value: Any) -> bool:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        return False
+    return isinstance(value, str) and "%" not in value
+
+
 def _when(ok: bool, expected: str) -> str | None:
     return None if ok else expected
 
@@ -221,8 +239,12 @@ _SCALARS: dict[str, Callable[[Any], str | None]] = {
     "port": lambda v: _when(_is_int(v) and 1 <= v <= 65535, "a port, an integer from 1 to 65535"),
     "path": path_problem,
     "domain": domain_problem,
+    "site": site_problem,
     "endpoint": endpoint_problem,
     "ip": lambda v: _when(_is_ip(v), "an IP address"),
+    "network": lambda v: _when(
+        _is_network(v), "an address or a network like 10.0.0.0/8, without bits of a host"
+    ),
     "url": url_problem,
     "duration": lambda v: _when(
         isinstance(v, str) and bool(_DURATION.fullmatch(v)), "a duration like 30s, 5m or 15d"
@@ -230,6 +252,10 @@ _SCALARS: dict[str, Callable[[Any], str | None]] = {
     "timeout": lambda v: _when(
         isinstance(v, str) and bool(_DURATION.fullmatch(v)) and not v.endswith("y"),
         "a duration like 30s or 5m, of at most weeks",
+    ),
+    "rate": lambda v: _when(
+        isinstance(v, str) and bool(re.fullmatch(r"[1-9][0-9]{0,5}r/[sm]", v)),
+        "a rate like 10r/s or 30r/m",
     ),
     "days": lambda v: _when(
         isinstance(v, str) and bool(re.fullmatch(r"[1-9][0-9]{0,4}d", v)), "days, like 397d"

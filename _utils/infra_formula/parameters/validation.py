@@ -22,7 +22,7 @@ from infra_formula.parameters.site import Site
 from infra_formula.pki import authority, certbot_requests
 from infra_formula.portal import arguments as portal_arguments
 from infra_formula.portal import entries as portal_entries
-from infra_formula.portal import pages, rendering
+from infra_formula.portal import named_certificates, pages, rendering
 from infra_formula.registration import facts as own_facts
 from infra_formula.registration import hosts as infra_hosts
 from infra_formula.repository import catalogue
@@ -59,6 +59,12 @@ def check(
     family = minion.grains.get("os_family")
     if family not in merging.FAMILIES:
         error = f"os_family: expected a minion of {' or '.join(merging.FAMILIES)}, got {family}"
+        return {"errors": [error], "warnings": []}
+    if minion.grains.get("uid", 0) != 0 and not all_minions:
+        error = (
+            f"user: expected a salt-minion that runs as root, got {minion.grains.get('username')}; "
+            "remove `user` from its configuration and restart it"
+        )
         return {"errors": [error], "warnings": []}
     rules = merging.rules()
     infra_node = all_minions or merging.is_infra_node(minion.grains, parameters)
@@ -215,6 +221,7 @@ def _errors_of_components(
     if infra_node:
         # Of these, one parameter refers to another that may be among the secrets.
         errors += certbot_requests.problems(parameters)
+        errors += named_certificates.problems(parameters.get("nginx_certificates", {}))
         errors += scraping.problems(parameters)
         errors += alertmanager.problems(parameters)
         errors += grafana_settings.problems(parameters)

@@ -36,8 +36,18 @@ from infra_formula.repository.request_rules import UPSTREAM_RULE
 SECRETS_FILE = "infra_secrets.sls"
 """Name of the file for the secrets, beside that for the rest."""
 
-_ALL_HOSTS = ("node_", "nodename", "haproxy_", "vector_", "register", "region", "proxy_env")
+_ALL_HOSTS = (
+    "node_",
+    "nodename",
+    "haproxy_",
+    "vector_",
+    "register",
+    "region",
+    "proxy_env",
+    "admin_ip",
+)
 """Prefixes of parameters that every minion reads; INFRA nodes read the others."""
+_OF_INFRA = ("infra_portal", "dns_records")
 _SITE = ("patroni_ssl_enabled", "minio_https", "redis_exporter_port")
 """Variables of clusters that INFRA nodes need to know, with one value for all."""
 
@@ -101,18 +111,29 @@ def from_text(minion: Minion, inventory: str) -> tuple[dict[str, Any], report.Re
 
     Returns the pillar, with ``infra`` and, if there are secrets, ``infra_secrets``; and the report.
     """
-    work = _Conversion(minion, inventories.read(inventory))
+    work = InventoryConversion(minion, inventories.read(inventory))
     return work.pillar(), work.summary()
 
 
 def _from_file(minion: Minion, path: str) -> tuple[dict[str, Any], report.Report]:
     """Convert an inventory with the files of variables beside it."""
+    work = of_file(minion, path)
+    return work.pillar(), work.summary()
+
+
+def of_file(minion: Minion, path: str) -> InventoryConversion:
+    """The conversion of an inventory with the files of variables beside it.
+
+    path
+        The inventory.
+
+    Raises InvalidInput that names the place of what cannot be read.
+    """
     text = _read(path)
     files, unread = variables_files.read(Path(path).absolute().parent)
     inventory = inventories.read(text, files)
     inventory["unread"] = [*unread, *inventory["unread"]]
-    work = _Conversion(minion, inventory)
-    return work.pillar(), work.summary()
+    return InventoryConversion(minion, inventory)
 
 
 def _read(path: str) -> str:
@@ -136,7 +157,7 @@ def _write(path: str, content: str) -> None:
         raise
 
 
-class _Conversion:
+class InventoryConversion:
     """The conversion of one inventory. Each variable of it gets one row in the report."""
 
     def __init__(self, minion: Minion, inventory: Inventory) -> None:
@@ -145,6 +166,7 @@ class _Conversion:
         self.table: dict[str, Any] = load("pigsty")
         self.notes: list[str] = list(inventory["notes"])
         self.closed: dict[str, str] = {}
+        self.locked: set[str] = set()
         self.rows: dict[int, report.Row] = {}
         self.hosts = Hosts(inventory)
         self.release = releases.recognize(inventory, self._version())
@@ -153,7 +175,7 @@ class _Conversion:
             self._row(self.hosts.variables[host]["infra_seq"], "taken", "infra_hosts")
         self.parameters: dict[str, Any] = {}
         self.nodes: dict[str, dict[str, Any]] = {}
-        self.origins: dict[str, list[int]] = {}
+        self.origins: dict[int, tuple[list[Any], list[int]]] = {}
 
     # -- parameters
 
@@ -170,6 +192,7 @@ class _Conversion:
         self._close()
         self._prune()
         self._unsigned()
+        self._list_placeholders()
         for variable in self.inventory["variables"]:
             if id(variable) not in self.rows:
                 self._leftover(variable)
@@ -201,6 +224,7 @@ class _Conversion:
     def _lock(self, path: str, reason: str) -> str:
         """The placeholder of a value that has to be set by hand, which is reported."""
         self.closed[path] = reason
+        self.locked.add(path)
         return locked.placeholder(reason)
 
     def _row(
@@ -387,7 +411,7 @@ class _Conversion:
             if part is not OMIT:
                 found.append(part)
                 kept.append(position)
-        self.origins[name] = kept
+        self.origins[id(found)] = (found, kept)
         return found
 
     def _parts(self, raw: Any, host: str, name: str) -> tuple[Any, dict[Any, str]]:
@@ -449,7 +473,9 @@ class _Conversion:
         for note in found.notes:
             self._row(variable, became, "infra_portal", note)
         self.closed |= found.closed
-        return {"infra_portal": found.entries}
+        below = {"infra_portal": found.entries}
+        self.locked |= set(locked.placeholders(below))
+        return below
 
     def _own_hosts(self) -> set[str]:
         """Hosts of an endpoint that are INFRA nodes."""
@@ -480,8 +506,10 @@ class _Conversion:
         """Set the defaults of the inventory's release that it leaves out."""
         first = next(iter(self.infra), None)
         for name, value in releases.defaults(self.release).items():
-            hosts = self.infra if name in ("infra_portal", "dns_records") else self.hosts.variables
-            if any(name in self.hosts.variables[host] for host in hosts):
+            if name in self.parameters:
+                continue
+            readers = list(self.infra) if name in _OF_INFRA else self.inventory["hosts"]
+            if all(name in self.hosts.variables[host] for host in readers):
                 continue
             if name == "infra_portal":
                 if first is None:
@@ -634,6 +662,14 @@ class _Conversion:
             note = "; ".join(each for each in (row["note"] if row else None, reason) if each)
             self._row(variable, became, name, note)
 
+    def _list_placeholders(self) -> None:
+        """List the placeholders by where they are, which may be the ``nodes`` of one host."""
+        found = locked.placeholders(self.parameters)
+        for path in self.locked - set(found):
+            self.closed.pop(path, None)
+        for path, value in found.items():
+            self.closed.setdefault(path, value.removeprefix(locked.MARK))
+
     def _unsigned(self) -> None:
         """Report the upstreams that are trusted without a signature."""
         upstreams = self.parameters.get("repo_upstream")
@@ -695,7 +731,7 @@ class _Conversion:
             "defaults": [
                 {"name": name, "note": row["note"]}
                 for name, row in self.table["defaults"].items()
-                if name not in names
+                if name not in {*names, *releases.defaults(self.release)}
             ],
         }
 

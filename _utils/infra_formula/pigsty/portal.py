@@ -232,8 +232,19 @@ class _Portal:
                 value = value.rstrip("/") or "/"
             return value.lower() if attribute == "scheme" and isinstance(value, str) else value
         if attribute == "config" and isinstance(value, str):
+            self._note_old_ports(key, value)
             return value.replace("\r\n", "\n")
         return value
+
+    def _note_old_ports(self, key: str, config: str) -> None:
+        """Say where raw directives lead to a port that another took the place of."""
+        for successor in self.successors:
+            for port in sorted(successor.old) if successor.any_key else ():
+                if re.search(rf":{port}\b", config):
+                    self._note(
+                        f"{key}.config names the port {port}; its successor is {successor.new}: "
+                        "change it by hand"
+                    )
 
     # -- names
 

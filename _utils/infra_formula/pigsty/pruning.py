@@ -11,6 +11,7 @@ from infra_formula.minion import Minion
 from infra_formula.parameters import locked, validation
 from infra_formula.parameters.secrets import without_value
 from infra_formula.pigsty import portal, values
+from infra_formula.pigsty.sieve import Omissions, notes
 
 EMAIL = "your@email.com"
 """Pigsty's default of ``certbot_email``."""
@@ -35,7 +36,7 @@ class Pruner:
     protects
         Parameters that are locked, and not left out.
     origins
-        Parameter → index in the inventory of each element of its list.
+        ``id`` of a list → the list, and the index in the inventory of each of its elements.
     """
 
     def __init__(
@@ -47,11 +48,12 @@ class Pruner:
         report: Report,
         close: Callable[[str, str], None],
         protects: dict[str, str],
-        origins: dict[str, list[int]],
+        origins: dict[int, tuple[list[Any], list[int]]],
     ) -> None:
         self.minion, self.parameters, self.nodes = minion, parameters, nodes
         self.is_set, self.report, self.close = is_set, report, close
         self.protects, self.origins = protects, origins
+        self.omitted: dict[tuple[str | None, str], Omissions] = {}
 
     def run(self) -> None:
         """Change the parameters until they pass.
@@ -66,6 +68,7 @@ class Pruner:
             seen = locked.unlocked(self.parameters)
             errors = validation.check(self.minion, seen, all_minions=True)["errors"]
             if not errors:
+                self._report_omissions()
                 return
             if not self._mend(errors[0]):
                 break
@@ -73,6 +76,16 @@ class Pruner:
             "no valid pillar can be made from the inventory:\n"
             + "\n".join(map(without_value, errors))
         )
+
+    def _omit(self, node: str | None, name: str, error: str) -> None:
+        path, _, reason = without_value(error).partition(": ")
+        self.omitted.setdefault((node, name), []).append((path, reason))
+
+    def _report_omissions(self) -> None:
+        for (node, name), omitted in self.omitted.items():
+            table = self.parameters if node is None else self.nodes.get(node, {})
+            became = "partly" if name in table else "refused"
+            self.report(node, name, became, "; ".join(notes(omitted)))
 
     def _mend(self, error: str) -> bool:
         table, path, node = self.parameters, error, None
@@ -140,19 +153,26 @@ class Pruner:
             if name in self.protects:
                 table[name] = self._lock(node, name, reason)
                 return True
+            self._omit(node, name, self._original(table, name, inner, reason))
             del table[name]
-            self.report(node, name, "refused", f"omitted: {reason}")
         elif isinstance(table[name], dict):
             table[name] = {k: v for k, v in table[name].items() if k != inner}
-            self.report(node, name, "partly", f"omitted: {reason}")
+            self._omit(node, name, reason)
         else:
-            origins = self.origins.get(name, [])
-            if len(origins) == len(table[name]):
-                reason = reason.replace(f"{name}[{inner}]", f"{name}[{origins[inner]}]", 1)
-                self.origins[name] = [o for i, o in enumerate(origins) if i != inner]
+            _, positions = self.origins.get(id(table[name]), ([], []))
+            self._omit(node, name, self._original(table, name, inner, reason))
             table[name] = [v for i, v in enumerate(table[name]) if i != inner]
-            self.report(node, name, "partly", f"omitted: {reason}")
+            positions = [p for i, p in enumerate(positions) if i != inner]
+            self.origins[id(table[name])] = (table[name], positions)
         return True
+
+    def _original(self, table: dict[str, Any], name: str, inner: Any, error: str) -> str:
+        """An error with the index that an element has in the inventory."""
+        value = table.get(name)
+        _, positions = self.origins.get(id(value), ([], []))
+        if not isinstance(inner, int) or len(positions) != len(value or []):
+            return error
+        return error.replace(f"{name}[{inner}]", f"{name}[{positions[inner]}]", 1)
 
     def _lock(self, node: str | None, path: str, reason: str) -> str:
         where = path if node is None else f"nodes[{node!r}].{path}"
@@ -176,12 +196,12 @@ class Pruner:
             entry[attribute] = self._lock(node, f"{where}.{attribute}", reason)
         elif attribute is not None and (key == "home" or not portal.is_needed(attribute)):
             del entry[attribute]
-            self.report(node, "infra_portal", "partly", f"omitted: {reason}")
+            self._omit(node, "infra_portal", reason)
         elif key == "home":
             entries[key] = self._lock(node, where, reason)
         else:
             del entries[key]
-            self.report(node, "infra_portal", "partly", f"omitted: {reason}")
+            self._omit(node, "infra_portal", reason)
         return True
 
 

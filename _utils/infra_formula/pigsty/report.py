@@ -31,6 +31,7 @@ _ABOUT = {
     "infra": "For all minions; its secrets are in infra_secrets.",
     "infra_secrets": "Passwords of the inventory: assign it to INFRA nodes only.",
 }
+_WIDTH = 300  # characters of a note that stay on one line
 _LINES = 8  # line numbers that are listed for one variable
 
 
@@ -137,7 +138,10 @@ def text(report: Report) -> str:
             where = ", ".join(_place(row) for row in places[:_LINES])
             where += f" and {len(places) - _LINES} more" if len(places) > _LINES else ""
             head = f"  {name} (line{'s' if len(places) > 1 else ''} {where})"
-            lines.append(f"{head}: {note}" if note else head)
+            if len(note) <= _WIDTH:
+                lines.append(f"{head}: {note}" if note else head)
+            else:
+                lines += [f"{head}:", *(f"    {part}" for part in note.split("; "))]
         lines.append("")
     defaults = [f"{row['name']}: {row['note']}" for row in report["defaults"]]
     for title, items in (

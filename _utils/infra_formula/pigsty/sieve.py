@@ -87,7 +87,8 @@ def _sieve_map(path: str, value: dict[Any, Any], rule: dict[str, Any], omitted: 
 
 def _tidy(value: Any, rule: dict[str, Any]) -> Any:
     """Text without what only its form in YAML has: a tab for a blank, an end of line."""
-    if not isinstance(value, str) or rule.get("type") not in ("line", "quoted", "endpoint", "url"):
+    kinds = ("line", "quoted", "endpoint", "url")
+    if not isinstance(value, str) or rule.get("type") not in kinds or rule.get("secret") is True:
         return value
     return re.sub(r"[\t\r\n]+", " ", value).strip()
 

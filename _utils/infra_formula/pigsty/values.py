@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from infra_formula.daemon.flags import options_problem as flag_problem
+from infra_formula.data import load
 from infra_formula.parameters import schema
 
 Adapted = tuple[dict[str, Any], list[str]]
@@ -245,6 +246,26 @@ def _users(value: Any, name: str) -> Adapted:
     return {name: out}, notes
 
 
+_CARD_PATHS = {"${grafana}": "/ui", "${prometheus}": "/vmetrics", "${alertmanager}": "/alertmgr"}
+"""Words of Pigsty 2 and 3 in URLs of cards → paths of the home page."""
+
+
+def _infra_packages(value: Any, name: str) -> Adapted:
+    """Packages of INFRA nodes, but for those that components bring, or were replaced by."""
+    found, notes = _words(value, name)
+    words = found[name]
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return found, notes
+    brought = set(load("pigsty")["packages"])
+    patterns = [word for word in words if "*" in word]
+    if patterns:
+        notes = [f"patterns are omitted: {', '.join(patterns)}; name the packages", *notes]
+    if brought & set(words):
+        notes = [*notes, f"of components: {', '.join(sorted(brought & set(words)))}"]
+    rest = [word for word in words if word not in brought and "*" not in word]
+    return {name: list(dict.fromkeys(rest))}, notes
+
+
 def _cards(value: Any, name: str) -> Adapted:
     """Cards of the home page, with the keys that there are."""
     if not isinstance(value, list):
@@ -256,9 +277,14 @@ def _cards(value: Any, name: str) -> Adapted:
         if isinstance(card, dict):
             if "comment" in card and "desc" not in card:
                 card = {**card, "desc": card["comment"]}
+                del card["comment"]
             more = sorted(str(key) for key in card if key not in known)
             notes += [f"{key} of a card is omitted: it has no effect" for key in more]
             card = {key: card[key] for key in card if key in known}
+            url = card.get("url")
+            for word, path in _CARD_PATHS.items():
+                if isinstance(url, str) and url.startswith(word):
+                    card["url"] = path + url.removeprefix(word)
         out.append(card)
     return {name: out}, list(dict.fromkeys(notes))
 
@@ -290,6 +316,8 @@ def _upstream(value: Any, name: str) -> Adapted:
     for entry in value:
         if isinstance(entry, dict) and is_unsigned(entry):
             entry = {**entry, "trusted": True}
+        if isinstance(entry, dict) and "arch" not in entry:
+            entry = {**entry, "arch": ["x86_64", "aarch64"]}  # Pigsty 2 does not ask for it
         out.append(entry)
     return {name: out}, []
 
@@ -303,6 +331,7 @@ _ADAPTERS: dict[str, Callable[[Any, str], Adapted]] = {
     "version": _version,
     "node_packages": _words,
     "node_default_packages": _words,
+    "infra_packages": _infra_packages,
     "repo_upstream": _upstream,
     "nginx_users": _users,
     "node_repo_method": _repo_method,

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import re
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -21,6 +22,7 @@ from infra_formula.errors import CommandFailed
 
 _USAGES = {"serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
            "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH}  # fmt: skip
+_PEM_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 # -- what certificates say -----------------------------------------------------------------------
@@ -148,6 +150,54 @@ def text_fault(cert: str, key: str) -> str | None:
     if _spki(public) != _spki(private.public_key()):
         return "ca_key: expected the private key of ca_crt, this is another's"
     return None
+
+
+def file_fault(path: str) -> str | None:
+    """Why a file is no PEM certificate; None where it is one, or begins with one."""
+    if not Path(path).is_file():
+        return f"expected a file, there is none at {path}"
+    try:
+        load(path)
+    except ValueError:
+        return f"expected a PEM certificate in {path}"
+    return None
+
+
+def chain_fault(crt: str, key: str) -> str | None:
+    """Why PEM texts of a certificate, with its chain, and of a key cannot be served together.
+
+    The answer begins with ``crt`` or ``key``, the one that is at fault. None where they can be.
+    """
+    blocks = _PEM_CERTIFICATE.findall(crt)
+    if not blocks:
+        return "crt: expected a PEM certificate, with those that its chain needs behind it"
+    chain = []
+    for number, block in enumerate(blocks, 1):
+        try:
+            chain.append(x509.load_pem_x509_certificate(block.encode()))
+        except ValueError:
+            return f"crt: expected PEM certificates; number {number} of {len(blocks)} is none"
+    try:
+        private = load_key(key.encode())
+    except TypeError:
+        return "key: expected a PEM private key without a passphrase"
+    except (ValueError, UnsupportedAlgorithm):
+        return "key: expected a PEM private key"
+    own = _spki(private.public_key())
+    if _spki(chain[0].public_key()) == own:
+        return None
+    for number, cert in enumerate(chain, 1):
+        if _spki(cert.public_key()) == own:
+            return (
+                "crt: expected the certificate of the key before those of its chain; it is number "
+                f"{number} of {len(chain)}"
+            )
+    return "key: expected the private key of crt, this is another's"
+
+
+def load_text(pem: str) -> x509.Certificate:
+    """The first certificate of a PEM text."""
+    return x509.load_pem_x509_certificate(pem.encode())
 
 
 def leaf_fault(name: str, spec: dict[str, Any]) -> str | None:

@@ -16,7 +16,7 @@ from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic, manifest
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
-from infra_formula.portal import cards, http_client, rendering
+from infra_formula.portal import cards, http_client, http_config, named_certificates, rendering
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import View, served, views
 from infra_formula.registration import inventory
@@ -49,6 +49,7 @@ def recorded() -> tuple[dict[str, Any], Settings]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         redaction.add(list(credentials.recognized(data["portal"])))
+        redaction.add(list(credentials.recognized(http_config.text(data["settings"]))))
         return dict(data["portal"]), dict(data["settings"])
     except FileNotFoundError:
         raise CommandFailed(
@@ -99,13 +100,17 @@ def diff(
     """Compare a portal with the files on disk: path below ``/etc/nginx`` → unified difference.
 
     portal, settings
-        As for :func:`validate`. The file of users is not compared: no password is recorded.
+        As for :func:`validate`. The files of users and of named certificates are not
+        compared: no password and no key is recorded.
     """
     portal, settings = _or_recorded(portal, settings)
     files = rendering.rendered(minion, portal, settings, inventory.recorded(minion))
     difference = FileSet("portal", rendering.ROOT).plan(files).diff
-    difference.pop(".htpasswd", None)
-    return difference
+    return {
+        rel: text
+        for rel, text in difference.items()
+        if not rel.startswith(".htpasswd") and not rel.startswith(f"{named_certificates.FOLDER}/")
+    }
 
 
 def _or_recorded(portal: Any, settings: Settings | None) -> tuple[Any, Settings]:
@@ -165,14 +170,25 @@ def _entry_status(view: View, settings: Settings, timeout: float) -> dict[str, A
     codes: dict[str, int | None] = {"http": None, "https": None}
     for scheme in ("http", "https") if view["tls"] else ("http",):
         codes[scheme] = _code(host, "/", scheme, settings, timeout)
-    upstream = view["endpoints"][0] if view["kind"] == "proxy" else None
-    return {
+    is_proxied = view["kind"] == "proxy" and view["endpoints"]
+    upstream = view["endpoints"][0] if is_proxied else None
+    row = {
         "domain": view["domain"],
         **codes,
         "upstream": upstream,
         "upstream_status": _upstream_status(upstream, timeout) if upstream else None,
-        "seconds": round(time.monotonic() - start, 3),
     }
+    below = {
+        group["key_path"]: {
+            "upstream": group["endpoints"][0],
+            "upstream_status": _upstream_status(group["endpoints"][0], timeout),
+        }
+        for group in view["upstreams"]
+        if group["key_path"]
+    }
+    if below:
+        row["locations"] = below
+    return {**row, "seconds": round(time.monotonic() - start, 3)}
 
 
 def _card_code(url: str, home: View, settings: Settings, timeout: float) -> int | None:

@@ -7,6 +7,7 @@ from typing import Any
 from infra_formula.daemon import arguments as daemon_arguments
 from infra_formula.parameters import site
 from infra_formula.parameters.site import Site
+from infra_formula.portal import named_certificates
 
 _PARAMETERS = (
     "admin_ip",
@@ -19,6 +20,12 @@ _PARAMETERS = (
     "nginx_user",
     "nginx_group",
     "nginx_modules",
+    "nginx_trusted_proxies",
+    "nginx_real_ip_header",
+    "nginx_proxy_protocol_port",
+    "nginx_proxy_protocol_ssl_port",
+    "nginx_http_config",
+    "nginx_log_format",
     "nginx_exporter_enabled",
     "ca_bundle",
     "repo_home",
@@ -59,6 +66,9 @@ def portal(here: Site) -> dict[str, Any]:
         "tool_ports": {name: here[row["port"]] for name, row, _ in site.daemon_rows()},
         # Of the users, the portal has to know only if there are any.
         "nginx_users": bool(here["nginx_users"]),
+        "user_names": sorted(here["nginx_users"]),
+        # Of the certificates, which there are: keys are in no record of the portal.
+        "nginx_certificates": named_certificates.digests(here["nginx_certificates"]),
     }
 
 

@@ -93,14 +93,16 @@ _MAINTENANCE: Rule = {
     },
 }
 
+_ADDRESSES: Rule = {"either": [{"type": "network"}, {"type": "line", "enum": ["all"]}]}
+
 SERVER: dict[str, Rule] = {
     "domain": {
-        "type": "domain",
+        "type": "site",
         "about": "Name it is served under. Without one an entry is known, but not served.",
     },
     "domains": {
         "type": "list",
-        "items": {"type": "domain"},
+        "items": {"type": "site"},
         "about": "Further names.",
     },
     "auth_paths": {
@@ -114,14 +116,15 @@ SERVER: dict[str, Rule] = {
         "about": "Paths, with what is below them, that need no login while the rest does.",
     },
     "cert": {
-        "type": "path",
+        "either": [{"type": "path"}, {"type": "name"}],
         "about": (
-            "A certificate of your own, an absolute path on the INFRA node; else the portal's."
+            "A certificate of your own: a name in `nginx_certificates`, or an absolute path on the "
+            "INFRA node; else the portal's."
         ),
     },
     "key": {
         "type": "path",
-        "about": "The key of `cert`, likewise.",
+        "about": "The path of the key, where `cert` is a path.",
     },
     "certbot": {
         "type": "name",
@@ -142,6 +145,71 @@ SERVER: dict[str, Rule] = {
         "about": (
             "Name of its access log below `/var/log/nginx`, with or without `.log`; `<key>.log` if "
             "not given. `off` or false: none."
+        ),
+    },
+    "users": {
+        "type": "list",
+        "items": {"type": "line"},
+        "about": (
+            "Those of `nginx_users` who may come in, by name; all of them if not given. The entry "
+            "has `auth: basic` then."
+        ),
+    },
+    "allow": {
+        "either": [_ADDRESSES, {"type": "list", "items": _ADDRESSES}],
+        "about": (
+            "Addresses and networks that may come in, and nobody else; with `deny`, the smallest "
+            "network that has an address counts. `all` is every address."
+        ),
+    },
+    "deny": {
+        "either": [_ADDRESSES, {"type": "list", "items": _ADDRESSES}],
+        "about": "Addresses and networks that may not come in.",
+    },
+    "satisfy": {
+        "type": "line",
+        "enum": ["all", "any"],
+        "about": (
+            "`any`: an address of `allow` needs no login, and who logs in may come from anywhere; "
+            "`all` if not given."
+        ),
+    },
+    "ssl_client_certificate": {
+        "either": [{"type": "path"}, {"type": "name"}],
+        "about": (
+            "CA of the certificates that visitors have to show: an absolute path on the INFRA "
+            "node, such as `/etc/pki/ca.crt`, or a name in `nginx_certificates`. Plain HTTP is "
+            "redirected."
+        ),
+    },
+    "ssl_verify_client": {
+        "either": [{"type": "bool"}, {"type": "line", "enum": ["on", "off", "optional"]}],
+        "about": (
+            "`true` if not given, beside `ssl_client_certificate`. With `optional`, a visitor may "
+            "have none, and the endpoint decides by `$ssl_client_verify`."
+        ),
+    },
+    "log_format": {
+        "type": "name",
+        "about": (
+            "Format of its access log: `combined`, or a `log_format` of `nginx_http_config`; "
+            "`nginx_log_format` if not given."
+        ),
+    },
+    "limit_req": {
+        "type": "map",
+        "keys": {
+            "rate": {"type": "rate"},
+            "zone": {"type": "name"},
+            "burst": {"type": "int", "min": 0, "max": 1000000},
+            "nodelay": {"type": "bool"},
+            "delay": {"type": "int", "min": 0, "max": 1000000},
+            "status": {"type": "int", "min": 400, "max": 599},
+        },
+        "about": (
+            "How often a client may ask: `rate`, like `10r/s`, for each address, or the name of a "
+            "`zone` of `nginx_http_config`; with `burst`, `nodelay` or `delay` as nginx has them. "
+            "What is too often is answered with `status`, 429 if not given."
         ),
     },
     "config": {
@@ -302,9 +370,9 @@ LOCATION: dict[str, Rule] = {
     "proxy_cache": {
         "either": [_SWITCH, _CACHE],
         "about": (
-            "Keep answers of the endpoint below `/var/cache/nginx`: `true`, or a dictionary of "
-            "`valid`, `max_size`, `inactive` and `key`. A request with a login or a cookie is "
-            "neither answered from there, nor is its answer kept."
+            "Keep answers of the endpoint, below `/var/cache/infra-nginx`: `true`, or a dictionary "
+            "of `valid`, `max_size`, `inactive` and `key`. A request with a login, a cookie or "
+            "a certificate is neither answered from there, nor is its answer kept."
         ),
     },
     "spa": {

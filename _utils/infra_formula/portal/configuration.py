@@ -25,6 +25,7 @@ from infra_formula.portal import (
     cards,
     folders,
     htpasswd,
+    named_certificates,
     pages,
     rendering,
     server,
@@ -68,13 +69,15 @@ def plan(
     registered: dict[str, Facts],
     users: dict[str, str],
     clean: bool,
+    certificates: dict[str, dict[str, str]] | None = None,
 ) -> Plan:
     """Plan nginx's configuration (see ``infra_portal.managed``).
 
     registered
         The inventory: minion id → accepted facts.
     """
-    file_plan = _file_plan(minion, portal, settings, registered, users, clean)
+    certificates = certificates or {}
+    file_plan = _file_plan(minion, portal, settings, registered, users, clean, certificates)
     files = file_plan.files
     changes: dict[str, Any] = {**file_plan.summary()}
     running = server.served_hash(settings["nginx_port"])
@@ -88,7 +91,10 @@ def plan(
         apply=partial(_apply, minion, portal, settings, file_plan),
         record=partial(applied.record, portal, settings),
         sub_states=_entry_states(portal, settings, file_plan),
-        warnings=name_warnings(portal, settings),
+        warnings=[
+            *name_warnings(portal, settings),
+            *named_certificates.warnings(certificates),
+        ],
     )
 
 
@@ -99,10 +105,18 @@ def _file_plan(
     registered: dict[str, Facts],
     users: dict[str, str],
     clean: bool,
+    certificates: dict[str, dict[str, str]],
 ) -> FilePlan:
-    redaction.add(list(users.values()))
+    redaction.add([*users.values(), *named_certificates.keys(certificates)])
     files = rendering.rendered(minion, portal, settings, registered)
-    files.update(htpasswd.files(users, settings["nginx_group"], rendering.ROOT))
+    user_files = htpasswd.files(users, settings["nginx_group"], rendering.ROOT)
+    sites = {
+        view["access"]["user_file"]: view["given"]["users"]
+        for view in served(portal, settings).values()
+        if view["given"].get("users")
+    }
+    files.update({**user_files, **htpasswd.of_sites(user_files, sites)})
+    files.update(named_certificates.files(certificates))
     replace = (*_PACKAGE_DEFAULTS, *(_unmanaged(files) if clean else ()))
     file_plan = FileSet(_SET, rendering.ROOT, replace=replace, whole_tree=True).plan(files)
     if file_plan.unmanaged:
@@ -117,6 +131,7 @@ def check(
     portal: dict[str, Any],
     settings: Settings,
     users: dict[str, str],
+    certificates: dict[str, dict[str, str]],
     packages: list[str],
 ) -> None:
     """Have nginx check what differs in a portal that was applied before; changes nothing.
@@ -127,7 +142,8 @@ def check(
     Raises Refused with the faulty entry, and CommandFailed if what the configuration names (its
     account, the certificate, a module) is not there before this very apply.
     """
-    file_plan = _file_plan(minion, portal, settings, inventory.recorded(minion), users, False)
+    registered = inventory.recorded(minion)
+    file_plan = _file_plan(minion, portal, settings, registered, users, False, certificates)
     if not file_plan.has_changes:
         return
     certificate = Path(rendering.ROOT, "conf.d/cert/pigsty.crt")
@@ -135,6 +151,7 @@ def check(
         not file_plan.file_set.managed_files()
         or contents.owner_ids(settings["nginx_user"], settings["nginx_group"]) is None
         or (settings["nginx_sslmode"] != "disable" and not certificate.exists())
+        or not Path(rendering.CACHE_DIRECTORY).is_dir()
     ):
         raise CommandFailed("this portal was not applied before")
     missing = {*packages} - {*minion.call("pkg.list_pkgs")}
@@ -167,7 +184,8 @@ def name_warnings(portal: dict[str, Any], settings: Settings) -> list[str]:
 def certificates_refreshed(minion: Minion, portal: dict[str, Any], settings: Settings) -> Plan:
     """Plan the links to the newest certificates of a portal that is applied.
 
-    The file of users stays as it is, and so do the consoles of the minions registered last.
+    The files of users and of named certificates stay as they are, and so do the consoles of the
+    minions registered last.
     """
     files = rendering.rendered(minion, portal, settings, inventory.recorded(minion))
     file_set = FileSet(_SET, rendering.ROOT, whole_tree=True)
@@ -182,7 +200,7 @@ def certificates_refreshed(minion: Minion, portal: dict[str, Any], settings: Set
 
 
 def _apply(minion: Minion, portal: dict[str, Any], settings: Settings, file_plan: FilePlan) -> None:
-    reload = partial(server.reload, minion, settings["nginx_port"])
+    reload = partial(server.reload, minion, settings["nginx_port"], portal)
     if file_plan.has_changes:
         file_plan.apply(
             check_staged=lambda stage: server.check_staged(stage, portal), reload=reload
@@ -314,9 +332,12 @@ def check_serving(minion: Minion, settings: Settings) -> str:
     server.wait_until_served(settings["nginx_port"], expected)
     home = applied.status(only=["home"])["home"]
     units.record_healthy(minion, "nginx")
+    view = served(*applied.recorded())["home"]
+    restricted = bool(view["access"]["rules"] or view["access"]["client_ca"])
+    healthy = (200, 301, 401, *((400, 403) if restricted else ()))
     schemes = ("http",) if settings["nginx_sslmode"] == "disable" else ("http", "https")
-    expected_codes = (200, 301, 401, *((404,) if _is_home_empty() else ()))
-    faults = [f"{s} answers {home[s]}" for s in schemes if home[s] not in expected_codes]
+    healthy += (404,) if _is_home_empty() else ()
+    faults = [f"{s} answers {home[s]}" for s in schemes if home[s] not in healthy]
     if faults:
         raise CommandFailed(f"the home page: {', '.join(faults)}")
     return expected

@@ -11,7 +11,17 @@ import re
 from typing import Any
 
 from infra_formula.parameters import schema
-from infra_formula.portal import endpoints, hosts, locations, raw_directives, targets
+from infra_formula.portal import (
+    access,
+    endpoints,
+    hosts,
+    http_config,
+    locations,
+    named_certificates,
+    raw_directives,
+    targets,
+    trusted_proxies,
+)
 from infra_formula.portal.attributes import ENTRY
 from infra_formula.portal.locations import Location
 
@@ -43,6 +53,10 @@ def problems(portal: Any, settings: Settings) -> list[str]:
         errors.append("nginx_ssl_port: expected another port than nginx_port")
     errors += _login_problems("portal_auth", settings["portal_auth"], settings)
     errors += _credential_problems(portal, settings)
+    errors += trusted_proxies.problems(settings)
+    http_text = http_config.text(settings)
+    errors += http_config.problems(http_text, config_fault(http_text))
+    errors += _log_format_problems("nginx_log_format", settings.get("nginx_log_format"), settings)
     owners = {} if "home" in portal else {HOME_DOMAIN: "infra_portal.home"}
     folded: dict[str, str] = {}
     for key, value in portal.items():
@@ -96,11 +110,25 @@ def auth_method(key: str, entry: dict[str, Any], settings: Settings) -> str:
     auth = entry.get("auth")
     if isinstance(auth, str):
         return auth
+    if auth is None and _implies_login(entry):
+        return "basic"
     if auth is None:
         auth = bool(settings["portal_auth"]) and (
             key == "home" or hosts.leads_to_tool(entry, settings)
         )
     return (settings["portal_auth"] or "basic") if auth else ""
+
+
+def _implies_login(entry: dict[str, Any]) -> bool:
+    """Whether ``users`` of an entry are for all of it, and not for some paths."""
+    inner = entry.get("locations")
+    return bool(entry.get("users")) and not (
+        entry.get("auth_paths")
+        or (
+            isinstance(inner, dict)
+            and any(isinstance(x, dict) and x.get("auth") for x in inner.values())
+        )
+    )
 
 
 def location_auth(
@@ -148,9 +176,11 @@ def _entry_problems(key: str, path: str, entry: dict[str, Any], settings: Settin
         for attribute, file in _paths(entry)
         if re.match(r"(/var)?/tmp(/|$)", file)
     ]
-    if ("cert" in entry) != ("key" in entry):
-        present, missing = ("cert", "key") if "cert" in entry else ("key", "cert")
-        errors.append(f"{path}.{missing}: expected beside {present}")
+    errors += _certificate_problems(path, entry, settings)
+    errors += access.problems(path, entry, _logins(key, entry, settings), settings)
+    errors += _log_format_problems(f"{path}.log_format", entry.get("log_format"), settings)
+    if "limit_req" in entry:
+        errors += _limit_problems(f"{path}.limit_req", entry["limit_req"], settings)
     errors += _auth_problems(key, path, entry, settings)
     if settings["nginx_sslmode"] == "disable":
         for attribute in ("enforce_https", "hsts"):
@@ -165,6 +195,44 @@ def _entry_problems(key: str, path: str, entry: dict[str, Any], settings: Settin
             f"{path}.config", key, entry, auth_method(key, entry, settings), settings
         )
     return errors
+
+
+def _log_format_problems(path: str, name: str | None, settings: Settings) -> list[str]:
+    known = http_config.log_formats(http_config.text(settings))
+    if name is None or known is None or name in known:
+        return []
+    expected = f"one of {', '.join(sorted(known))} (log_format in nginx_http_config adds some)"
+    return [schema.problem(path, expected, name) + schema.nearest(name, known)]
+
+
+def _limit_problems(path: str, limit: dict[str, Any], settings: Settings) -> list[str]:
+    errors = []
+    zones = http_config.limit_zones(http_config.text(settings))
+    if "zone" in limit and zones is not None and limit["zone"] not in zones:
+        expected = "a zone of a limit_req_zone in nginx_http_config"
+        end = schema.nearest(limit["zone"], zones)
+        errors.append(schema.problem(f"{path}.zone", expected, limit["zone"]) + end)
+    if ("rate" in limit) == ("zone" in limit):
+        errors.append(f"{path}: expected either rate or zone")
+    if limit.get("nodelay") and "delay" in limit:
+        errors.append(f"{path}.delay: expected nothing beside nodelay")
+    if "burst" not in limit:
+        errors += [f"{path}.{k}: expected a burst beside it" for k in ("nodelay", "delay")
+                   if limit.get(k)]  # fmt: skip
+    return errors
+
+
+def _certificate_problems(path: str, entry: dict[str, Any], settings: Settings) -> list[str]:
+    named = "cert" in entry and named_certificates.is_name(entry["cert"])
+    if named and "key" in entry:
+        return [f"{path}.key: expected none: nginx_certificates has the key of {entry['cert']}"]
+    if named:
+        known = named_certificates.of_settings(settings)
+        return named_certificates.reference_problem(f"{path}.cert", entry["cert"], known)
+    if ("cert" in entry) != ("key" in entry):
+        present, missing = ("cert", "key") if "cert" in entry else ("key", "cert")
+        return [f"{path}.{missing}: expected beside {present}"]
+    return []
 
 
 def _paths(entry: dict[str, Any]) -> list[tuple[str, str]]:
@@ -216,6 +284,16 @@ def _auth_problems(key: str, path: str, entry: dict[str, Any], settings: Setting
             if "%" in p or p == "/" or posixpath.normpath(p) != (p.rstrip("/") or "//")
         ]
     return errors
+
+
+def _logins(key: str, entry: dict[str, Any], settings: Settings) -> set[str]:
+    """How visitors of an entry log in, wherever they have to."""
+    auth = auth_method(key, entry, settings)
+    all_locations = locations.of_entry(entry)
+    logins = {auth, *(location_auth(x, all_locations, auth, settings) for x in all_locations)}
+    if entry.get("auth_paths"):
+        logins.add(settings["portal_auth"] or "basic")
+    return logins - {""}
 
 
 def _login_problems(path: str, method: str, settings: Settings) -> list[str]:

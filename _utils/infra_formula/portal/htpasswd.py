@@ -35,6 +35,24 @@ def files(users: dict[str, str], group: str, folder: str) -> dict[str, File]:
     return {path.name: {"text": text, "mode": "0640", "group": group, "secret": True}}
 
 
+def of_sites(all_files: dict[str, File], sites: dict[str, list[str]]) -> dict[str, File]:
+    """The basic-auth files of sites that only some users may enter, by their names.
+
+    all_files
+        What :func:`files` returned.
+    sites
+        Name of the file → users.
+    """
+    main = all_files.get(".htpasswd")
+    if main is None:
+        return {}
+    found: dict[str, File] = {}
+    for name, users in sites.items():
+        kept = [x for x in main["text"].splitlines(True) if x.split(":", 1)[0] in users]
+        found[name] = {**main, "text": "".join(kept)}
+    return found
+
+
 def lines(users: dict[str, str], current: str = "") -> str:
     """Content of a basic-auth file.
 

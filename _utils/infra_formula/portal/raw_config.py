@@ -112,6 +112,8 @@ class Portal:
         ``oidc``; and the same with `` unverified`` behind it, where a visitor need not have.
     login
         How a visitor of the entry logs in.
+    unverified
+        Whether a visitor of it need not have.
     hide, ignore
         ``proxy_hide_header`` and ``proxy_ignore_headers`` lines.
     to_https, not_hidden, not_hidden_file
@@ -124,6 +126,7 @@ class Portal:
     include: str
     visitor: Mapping[str, str]
     login: str
+    unverified: bool = False
     hide: str = ""
     ignore: str = ""
     to_https: str = ""
@@ -152,7 +155,7 @@ def complete(text: str, portal: Portal, read: Read | None = None) -> str:
         See :func:`parse`.
     """
     root = parse(text, read)
-    scope = _scope(root, _Scope(portal.login, False))
+    scope = _scope(root, _Scope(portal.login, portal.unverified))
     inserts: list[tuple[int, list[str]]] = []
     for block in root.blocks:
         _visit(block, portal, scope, scope.key, inserts)
@@ -167,7 +170,7 @@ def server_headers(text: str, portal: Portal, read: Read | None = None) -> str:
     Those that the directives set there themselves are left out: nginx would send both.
     """
     root = parse(text, read)
-    scope = _scope(root, _Scope(portal.login, False))
+    scope = _scope(root, _Scope(portal.login, portal.unverified))
     names = {words[0] for block in root.walk() for words in block.directives}
     lines = _request_lines("proxy_set_header", portal, root, scope.key)
     if "grpc_pass" in names:

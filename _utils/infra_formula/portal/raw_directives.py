@@ -211,6 +211,8 @@ def server_directives(key: str, entry: dict[str, Any], auth: str) -> dict[str, s
         found |= {"auth_basic": "auth", "auth_basic_user_file": "auth"}
     elif auth == "oidc":
         found["auth_request"] = "auth"
+    if "limit_req" in entry:
+        found["limit_req_status"] = "limit_req"
     for attribute in ("large_client_header_buffers", "gzip", "expires", "brotli"):
         if attribute in entry:
             found[attribute] = attribute

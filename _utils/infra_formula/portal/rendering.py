@@ -16,14 +16,21 @@ from infra_formula import process, program_facts
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
+from infra_formula.parameters import schema
 from infra_formula.pki import certificates
 from infra_formula.portal import (
+    access,
     cards,
+    endpoints,
     entries,
     headers,
     hosts,
+    http_config,
+    locations,
+    named_certificates,
     raw_config,
     raw_directives,
+    trusted_proxies,
     upstreams,
 )
 from infra_formula.portal.entries import Settings
@@ -32,6 +39,8 @@ from infra_formula.registration import generated
 from infra_formula.templates import SaltLoader, make_environment
 
 ROOT = "/etc/nginx"
+CACHE_DIRECTORY = "/var/cache/infra-nginx"
+"""Where answers of endpoints are kept (``proxy_cache``)."""
 TEMPLATES = "salt://infra/nginx/files"
 SHARED = "conf.d/00-infra.conf"
 """What all entries share; it answers with the hash of the configuration."""
@@ -39,6 +48,7 @@ CONFIG_HASH_NAME = "generation.infra.localhost"
 """Server name under which the running nginx answers with that hash (``infra.conf.j2``)."""
 
 _HTTP2_DIRECTIVE = (1, 25, 1)  # from here on `http2 on;`, before it a parameter of `listen`
+_HTTP2_UPSTREAM = (1, 29, 4)  # from here on `proxy_http_version 2`
 _ACME_NAME = "acme.infra.localhost"
 _PROXY_HEADERS = "infra-proxy-headers.conf"
 _CONSOLE_HEADERS = "infra-console-headers.conf"
@@ -51,7 +61,9 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     """
     return entries.problems(portal, settings) or [
         *_home_problems(portal, settings),
+        *_version_problems(portal),
         *_certificate_problems(portal, settings),
+        *_client_ca_problems(portal, settings),
     ]
 
 
@@ -65,11 +77,63 @@ def _home_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
     return list(raw_directives.problems(where, "home", home, auth, settings))
 
 
+def _version_problems(portal: dict[str, Any]) -> list[str]:
+    """Attributes that the installed nginx does not have; none before it is installed."""
+    used: dict[str, list[str]] = {}
+    for key, entry in portal.items():
+        for location in locations.of_entry(entry):
+            where = f"infra_portal.{key}"
+            if location.number:
+                where = schema.join(f"{where}.locations", location.key)
+            own = location.own if location.number else entry
+            for attribute in ("brotli", "http3"):
+                if own.get(attribute) is True:
+                    used.setdefault(attribute, []).append(f"{where}.{attribute}")
+            if str(own.get("proxy_http_version")) == "2":
+                used.setdefault("proxy_http_version", []).append(f"{where}.proxy_http_version")
+            if location.attributes.get("scheme", "").startswith("grpc"):
+                there = endpoints.addresses(location.attributes.get("endpoint", []))
+                names = [e for e in there if hosts.address(e.rpartition(":")[0]) is None]
+                if len(there) > 1 and any(not e.startswith("unix:") for e in names):
+                    used.setdefault("grpc names", []).append(f"{where}.endpoint")
+    if not used or not salt.utils.path.which("nginx"):
+        return []
+    number = version()
+    shown = ".".join(map(str, number))
+    has = {
+        "brotli": "brotli" in modules(),
+        "http3": "http3" in modules(),
+        "proxy_http_version": tuple(number) >= _HTTP2_UPSTREAM,
+        "grpc names": tuple(number) >= upstreams.RESOLVE_PARAMETER,
+    }
+    expected = {
+        "brotli": f"an nginx with the module brotli, which nginx {shown} of this machine lacks",
+        "http3": f"an nginx with HTTP/3 (1.25 and later), this machine has nginx {shown}",
+        "proxy_http_version": f"1.0 or 1.1 before nginx 1.29.4, this machine has nginx {shown}",
+        "grpc names": f"addresses, or one name, with gRPC before nginx 1.27.3; this is {shown}",
+    }
+    return [
+        f"{where}: expected {expected[name]}"
+        for name, places in used.items()
+        if not has[name]
+        for where in dict.fromkeys(places)
+    ]
+
+
+def _client_ca_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
+    found = []
+    for key, view in served(portal, settings).items():
+        ca = view["access"]["client_ca"]
+        if access.is_checked_on_disk(ca) and (fault := certificates.file_fault(ca)):
+            found.append(f"infra_portal.{key}.ssl_client_certificate: {fault}")
+    return found
+
+
 def _certificate_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
     return [
         f"infra_portal.{key}.{fault}"
         for key, view in served(portal, settings).items()
-        if view["own_cert"] and view["tls"]
+        if view["own_cert"] and view["tls"] and not view["named_cert"]
         if (fault := certificates.pair_fault(view["cert"], view["cert_key"]))
     ]
 
@@ -110,7 +174,8 @@ def files(
     facts
         Of this machine: ``nginx_version`` (list of ints), ``ipv6`` (bool), ``lineages`` (names
         below ``/etc/letsencrypt/live``), ``certificates`` (any text that changes when a
-        certificate in use does), ``name_service`` (by default that of this machine).
+        certificate in use does), ``name_service`` (by default that of this machine), ``modules``
+        (see :func:`modules`).
 
     Returns path below ``/etc/nginx`` → file.
 
@@ -122,12 +187,18 @@ def files(
     http2 = "directive" if tuple(facts["nginx_version"]) >= _HTTP2_DIRECTIVE else "listen"
     common: dict[str, Any] = {
         "settings": settings,
+        "client_certificates": any(v["access"]["client_ca"] for v in all_views.values()),
+        "trusted": trusted_proxies.trusted(settings),
+        "real_ip_header": trusted_proxies.header(settings),
+        "proxy_protocol_ports": trusted_proxies.ports(settings),
+        "visitor_variables": trusted_proxies.visitor(settings),
         "facts": facts,
         "http2": http2,
         "acme_name": _ACME_NAME,
         "proxy_headers": _PROXY_HEADERS,
         "console_headers": _CONSOLE_HEADERS,
         "raw_config": raw_config,
+        "cache_directory": CACHE_DIRECTORY,
         "merged_headers": headers.merged,
         "any_http3": any(v["http3"] and v["tls"] for v in all_views.values()),
         "included_text": _included_text,
@@ -166,9 +237,17 @@ def files(
             )
     add(_PROXY_HEADERS, "proxy-headers.conf.j2")
     add(_CONSOLE_HEADERS, "console-headers.conf.j2")
+    own_text = http_config.text(settings)
+    if own_text:
+        add(http_config.FILE, "http.conf.j2", own_text=own_text)
+    add("nginx.conf", "nginx.conf.j2", own_text=own_text)
+    if own_text:
+        kept = http_config.without_replaced(out["nginx.conf"]["text"], own_text)
+        out["nginx.conf"] = {**out["nginx.conf"], "text": kept}
     common["config_hash"] = _hash(out, facts["certificates"])
     add(SHARED, "infra.conf.j2")
-    add("nginx.conf", "nginx.conf.j2")
+    if own_text:
+        http_config.refuse_taken_variables(own_text, out[SHARED]["text"])
     return out
 
 
@@ -279,6 +358,7 @@ def facts(portal: dict[str, Any], settings: Settings) -> dict[str, Any]:
     lineages = sorted(p.parent.name for p in live.glob("*/fullchain.pem"))
     return {
         "nginx_version": version(),
+        "modules": modules(),
         "ipv6": settings["nginx_ipv6"] and Path("/proc/net/if_inet6").exists(),
         "lineages": lineages,
         "certificates": _certificates_digest(portal, settings, lineages),
@@ -292,12 +372,34 @@ def _certificates_digest(portal: dict[str, Any], settings: Settings, lineages: l
     public = {view["certbot"] for view in all_views} & set(lineages)
     paths = {Path(ROOT, CERTIFICATE_DIR, "pigsty.crt")}
     paths |= {Path(f"/etc/letsencrypt/live/{name}/fullchain.pem") for name in public}
-    paths |= {Path(view["cert"]) for view in all_views if view["own_cert"]}
+    paths |= {
+        Path(view["cert"]) for view in all_views if view["own_cert"] and not view["named_cert"]
+    }
+    paths |= {Path(ROOT, ca) for view in all_views if (ca := view["access"]["client_ca"])}
     digest = hashlib.sha256()
+    for name, chain in sorted(named_certificates.of_settings(settings).items()):
+        digest.update(f"{name}\0{chain}\0".encode())
     for path in sorted(paths):
         if path.exists():
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def modules() -> list[str]:
+    """Those of ``brotli`` and ``http3`` that the installed nginx has, built in or loaded."""
+    if not salt.utils.path.which("nginx"):
+        return []
+    output = program_facts.recall("nginx", "-V")
+    if output is None:
+        output = process.run(["nginx", "-V"])["stderr"]
+        program_facts.remember("nginx", "-V", output)
+    loaded = "\n".join(
+        path.read_text(encoding="utf-8", errors="replace")
+        for folder in ("modules-enabled", "/usr/share/nginx/modules")
+        for path in Path(ROOT, folder).glob("*.conf")
+    )
+    has_brotli = "brotli" in loaded or "brotli" in output
+    return [*(["brotli"] if has_brotli else []), *(["http3"] if "http_v3_module" in output else [])]
 
 
 def version() -> list[int]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from infra_formula import process
 from infra_formula.daemon import health
 from infra_formula.errors import CommandFailed, Refused
 from infra_formula.minion import Minion
-from infra_formula.portal import http_client, rendering
+from infra_formula.portal import faults, http_client, rendering
 
 _ERROR_LOG = Path("/var/log/nginx-error.log")
 _PID_FILE = Path("/run/nginx.pid")
@@ -24,41 +25,49 @@ def check_staged(stage: str, portal: dict[str, Any]) -> None:
     portal
         What it was rendered from.
 
-    Raises Refused with the faulty entry, nginx's message and the line.
+    Raises Refused with a line for each faulty entry: the attribute, and nginx's message.
     """
-    command = ["nginx", "-t", "-q", "-c", str(Path(stage, "nginx.conf"))]
+    stderr = _test(stage, "nginx.conf")
+    if stderr:
+        test = partial(_test_without, stage)
+        raise Refused("\n".join(faults.messages(stderr, stage, portal, test)))
+
+
+def _test(stage: str, name: str) -> str:
+    command = ["nginx", "-t", "-q", "-c", str(Path(stage, name))]
     # A test opens the logs, and creates those that are missing.
     outcome = process.run(command, umask=0o027)
-    if outcome["retcode"]:
-        raise Refused(explain(outcome["stderr"], stage, portal))
+    return (outcome["stderr"] or "nginx -t failed") if outcome["retcode"] else ""
+
+
+def _test_without(stage: str, left_out: Collection[str]) -> str:
+    """Test a staged copy without the files of some entries; returns nginx's errors."""
+    text = Path(stage, "nginx.conf").read_text(encoding="utf-8")
+    kept = [
+        f"include conf.d/{path.name};"
+        for path in sorted(Path(stage, "conf.d").glob("*.conf"))
+        if path.stem not in left_out
+    ]
+    part = Path(stage, "nginx-part.conf")
+    part.write_text(text.replace("include conf.d/*.conf;", "\n".join(kept)), encoding="utf-8")
+    try:
+        return _test(stage, part.name)
+    finally:
+        part.unlink()
 
 
 def explain(stderr: str, stage: str, portal: dict[str, Any]) -> str:
-    """Turn nginx's message about a staged file into one about the pillar."""
-    lines = [line for line in stderr.splitlines() if "[emerg]" in line or "[crit]" in line]
-    lines = lines or [line for line in stderr.splitlines() if "[" in line] or [stderr.strip()]
-    message = re.sub(r"^nginx: \[\w+\] ", "", lines[0])
-    place = re.search(rf"{re.escape(stage)}/(\S+?):(\d+)$", message)
-    if not place:
-        return f"nginx refuses the configuration: {message.replace(stage, rendering.ROOT)}"
-    rel, number = place.group(1), int(place.group(2))
-    reason = message[: place.start()].removesuffix(" in ").replace(stage, rendering.ROOT)
-    text = Path(stage, rel).read_text(encoding="utf-8").splitlines()
-    line = text[number - 1].strip() if 0 < number <= len(text) else ""
-    key = rel.removeprefix("conf.d/").removesuffix(".conf")
-    if key not in portal and key != "home":
-        return f"nginx refuses {rel} line {number}, which is not of this portal: {reason}: {line}"
-    attribute = ".config" if line and line in portal.get(key, {}).get("config", "") else ""
-    if "host not found in upstream" in reason and not attribute:
-        attribute = ".endpoint"
-    return f"infra_portal.{key}{attribute}: nginx refuses line {number} of {rel}: {reason}: {line}"
+    """Turn nginx's message about a file below a directory into one about the pillar."""
+    return faults.explain(stderr, stage, portal)
 
 
-def reload(minion: Minion, port: int) -> None:
+def reload(minion: Minion, port: int, portal: dict[str, Any] | None = None) -> None:
     """Reload a running nginx, and wait until it serves the configuration on disk.
 
     port
         HTTP port of the portal.
+    portal
+        What the configuration was rendered from, for errors.
 
     Raises CommandFailed if it does not. An nginx that is not started is left alone.
     """
@@ -71,7 +80,11 @@ def reload(minion: Minion, port: int) -> None:
         quote = health.journal_quote("nginx", since, last=True)
         raise CommandFailed(f"systemctl reload nginx failed; see journalctl -u nginx{quote}")
     wait_until_served(
-        port, expected, since=log_size, reload=lambda: minion.call("service.reload", "nginx")
+        port,
+        expected,
+        since=log_size,
+        portal=portal,
+        reload=lambda: minion.call("service.reload", "nginx"),
     )
 
 
@@ -103,6 +116,7 @@ def wait_until_served(
     expected: str,
     seconds: float = 30.0,
     since: int | None = None,
+    portal: dict[str, Any] | None = None,
     reload: Callable[[], object] | None = None,
 ) -> None:
     """Wait until the running nginx serves a configuration.
@@ -116,6 +130,8 @@ def wait_until_served(
     since
         Size in bytes of nginx's error log before the reload; an error after it ends the wait. None
         for its present size: older errors are of earlier reloads.
+    portal
+        As for :func:`reload`.
     reload
         Has nginx read its configuration again, if it could not listen on a port the first time. A
         port stays taken while a worker of an earlier configuration ends, or another program does.
@@ -137,7 +153,8 @@ def wait_until_served(
                 since = error_log_size()
                 reload()
         elif refused:
-            raise CommandFailed(f"nginx refuses the configuration on reload: {refused[-1]}")
+            reason = explain(refused[-1], rendering.ROOT, portal or {})
+            raise CommandFailed(f"nginx refuses the configuration on reload: {reason}")
         time.sleep(0.05)
     if taken:
         raise CommandFailed(f"nginx refuses the configuration on reload: {taken}")

@@ -8,7 +8,15 @@ import re
 from typing import Any
 
 from infra_formula.parameters import schema
-from infra_formula.portal import endpoints, entries, hosts, locations, raw_config
+from infra_formula.portal import (
+    access,
+    endpoints,
+    entries,
+    hosts,
+    locations,
+    named_certificates,
+    raw_config,
+)
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.locations import Location
 
@@ -47,6 +55,11 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
     moved = _moved(entry.get("redirect"), f"{'https' if tls else 'http'}://{domain}")
     hsts = entry.get("hsts", False)
     stem = domain.replace("*", "_")
+    cert = entry.get("cert", f"{CERTIFICATE_DIR}/{stem}.crt")
+    cert_key = entry.get("key", f"{CERTIFICATE_DIR}/{stem}.key")
+    named = "cert" in entry and named_certificates.is_name(cert)
+    if named:
+        cert, cert_key = named_certificates.paths(cert)
     view = {
         "key": key,
         "kind": kind,
@@ -62,13 +75,17 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
         "auth_paths": [f"^{re.escape(p.rstrip('/'))}" for p in entry.get("auth_paths", [])],
         "open_paths": [_below(p) for p in entry.get("open_paths", [])],
         "realm": entry.get("realm", "Pigsty Home Auth" if home else f"Auth {key}"),
+        "cert": cert,
+        "cert_key": cert_key,
         "path": entry.get("path", settings["nginx_home"] if home else ""),
-        "cert": entry.get("cert", f"{CERTIFICATE_DIR}/{stem}.crt"),
-        "cert_key": entry.get("key", f"{CERTIFICATE_DIR}/{stem}.key"),
         "own_cert": "cert" in entry,
+        "named_cert": named,
         "cert_stem": stem,
+        "access": access.of_entry(key, entry),
         "certbot": entry.get("certbot", ""),
-        "log": _log(entry.get("log", f"{key}.log" if kind == "proxy" else "")),
+        "log": _log_name(entry.get("log", _log(key, kind, entry))),
+        "log_format": entry.get("log_format") or settings.get("nginx_log_format") or "combined",
+        "limit_req": _limit(key, entry.get("limit_req")),
         "config": entry.get("config", "").strip("\n"),
         "conf": entry.get("conf", ""),
         "hsts": _HSTS_DEFAULT if hsts is True else int(hsts),
@@ -102,17 +119,21 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
     )
     root = next(x for x in view["locations"] if x["is_prefix"] and x["path_text"] == "/")
     view |= {name: root[name] for name in _OF_ROOT}
+    view["root"] = root
+    view["below"] = _in_order(view["locations"])
+    view["hands_on"] = any(x["kind"] == "proxy" for x in view["locations"])
     logins = {auth, path_auth, *(location["auth"] for location in view["locations"])}
     view["logins"] = sorted(filter(None, logins))
     # The home page stays on plain HTTP unless its entry asks otherwise: package managers fetch
     # from it. But no password, and no cookie in its place, is sent in the clear.
+    asks_for_certificate = bool(view["access"]["client_ca"])
     closed = "oidc" in logins or bool(settings["portal_auth"] and view["logins"])
     enforced = closed or (settings["nginx_sslmode"] == "enforce" and not home)
-    view["redirect"] = tls and entry.get("enforce_https", enforced)
+    view["redirect"] = tls and entry.get("enforce_https", enforced or asks_for_certificate)
     return view
 
 
-def _log(name: str | bool) -> str:
+def _log_name(name: str | bool) -> str:
     """The name of a log, as logrotate and Vector find it; ``off`` for none, as nginx has it."""
     if name is False or str(name).lower() == "off":
         return "off"
@@ -205,6 +226,12 @@ _OF_ROOT = (
     "proxy_send_timeout",
 )
 """What a view has of its ``/``, for templates of operators."""
+
+
+def _in_order(shown: list[View]) -> list[View]:
+    """The locations that an entry has itself: patterns first, of them those that need a login."""
+    own = [x for x in shown if x["number"]]
+    return sorted(own, key=lambda x: (not x["is_regex"], not (x["is_regex"] and x["auth"])))
 
 
 def _location_kind(view: View, location: Location) -> str:
@@ -308,6 +335,30 @@ def _prefer_loopback(endpoint: str, settings: Settings) -> str:
     if port not in map(str, settings["closed_ports"]) or host in ("127.0.0.1", "localhost"):
         return endpoint
     return f"127.0.0.1:{port}" if hosts.is_this_node(host, settings) else endpoint
+
+
+def _log(key: str, kind: str, entry: dict[str, Any]) -> str:
+    """Where an entry without a ``log`` logs; empty: where nginx logs by itself."""
+    if kind == "proxy":
+        return f"{key}.log"
+    return "access.log" if "log_format" in entry else ""
+
+
+def _limit(key: str, limit: dict[str, Any] | None) -> dict[str, Any] | None:
+    """``limit_req`` of an entry as nginx has it: ``zone``, ``rate``, ``arguments``, ``status``."""
+    if limit is None:
+        return None
+    zone = limit.get("zone", f"limit_{key}")
+    words = [f"zone={zone}"]
+    words += [f"burst={limit['burst']}"] if "burst" in limit else []
+    words += [f"delay={limit['delay']}"] if "delay" in limit else []
+    words += ["nodelay"] if limit.get("nodelay") else []
+    return {
+        "zone": zone,
+        "rate": limit.get("rate"),
+        "arguments": " ".join(words),
+        "status": limit.get("status", 429),
+    }
 
 
 def _below(path: str) -> str:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from infra_formula import addresses
 from infra_formula.data import load
 from infra_formula.parameters.site import Site
+
+REQUESTED = (
+    *("targets", "modules", "region", "upstream"),
+    *("packages", "extra_packages", "url_packages", "aliases"),
+)
+"""Parts of a request that an operator sets, ``repo_<name>`` but for ``region``."""
 
 
 def target(here: Site) -> str:
@@ -49,6 +56,9 @@ def repository(here: Site) -> dict[str, Any]:
             },
             "keep": here["repo_keep"],
             "key_file": here["repo_key_file"],
+            "pillar": {
+                name: here["region" if name == "region" else f"repo_{name}"] for name in REQUESTED
+            },
         },
         "key": {
             "secret_file": here["repo_key_file"],
@@ -56,7 +66,7 @@ def repository(here: Site) -> dict[str, Any]:
         },
         "transfer": {"connections": here["repo_connections"], "proxy_env": here["proxy_env"]},
         "endpoints": [
-            first or f"http://{here['admin_ip']}:{here['nginx_port']}",
+            first or f"http://{addresses.in_url(here['admin_ip'])}:{here['nginx_port']}",
             *here["repo_endpoints"],
         ],
     }

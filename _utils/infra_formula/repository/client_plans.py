@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from salt.exceptions import CommandExecutionError
 
@@ -17,7 +17,16 @@ from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.pki import authority, certificates
 from infra_formula.registration import inventory
-from infra_formula.repository import catalogue, client_trust, logins, other_sources, plans, signing
+from infra_formula.repository import (
+    catalogue,
+    client_sources,
+    client_trust,
+    logins,
+    other_sources,
+    plans,
+    signing,
+    sufficiency,
+)
 from infra_formula.state import Plan
 
 _APT_LOGINS = "/etc/apt/auth.conf.d"
@@ -146,6 +155,7 @@ def plan_repository(
     wait: float,
     request: dict[str, Any] | None,
     test: bool,
+    needs: dict[str, list[str]] | None = None,
 ) -> Plan:
     """Plan to install from the repositories of the INFRA nodes, any of which is enough.
 
@@ -154,10 +164,14 @@ def plan_repository(
     folder, suffix = plans.sources_directory(minion.grains["os_family"])
     files, login_files = ({}, {}) if request is None else _upstreams(minion, request, suffix, test)
     faults = _add_definitions(minion, files, nodes, ports, folder, suffix, wait, test)
+    others = [fault for fault in faults if fault.is_for_another_system]
+    if others and not any(f"{ports['repo']}-infra-" in rel for rel in files):
+        raise CommandFailed("\n".join(fault.text for fault in others))
     if nodes and len(faults) == len(nodes) and not _is_defined(nodes, ports, folder, suffix):
         if test:
             return Plan({name: "defined"}, would="The INFRA nodes' definition would be fetched.")
-        raise CommandFailed(f"no repository within {wait} s: {'; '.join(faults)}")
+        reasons = "; ".join(fault.text for fault in faults)
+        raise CommandFailed(f"no repository within {wait} s: {reasons}")
     plan = FileSet("client-repo", folder).plan(files)
     plan.refuse_unmanaged()
     login_plan = FileSet("client-repo-logins", _APT_LOGINS).plan(login_files)
@@ -165,8 +179,21 @@ def plan_repository(
     managed = [Path(rel).name for rel in files]
     disable = exclusive and bool(files)
     switched = other_sources.switch(not disable, managed, test=True)
-    warnings = [f"An INFRA node does not answer; its definition stays: {f}" for f in faults]
+    warnings = [
+        f"The repository of an INFRA node is not used: {fault.text}"
+        if fault.is_for_another_system
+        else f"An INFRA node does not answer; its definition stays: {fault.text}"
+        for fault in faults
+    ]
     sources = ", ".join(node["ip"] for node in nodes) or "its own sources"
+    if disable and switched and needs is not None and not test:
+        found = sufficiency.lack(minion, needs, files, login_files)
+        if found.required or found.secured:
+            raise CommandFailed(
+                found.text(f"The repository of {sources}", "node_repo_remove: false")
+            )
+    if files and not disable:
+        sources += " and its other sources"
 
     def apply() -> None:
         if login_plan.has_changes:
@@ -174,7 +201,7 @@ def plan_repository(
         plan.apply()
         other_sources.switch(not disable, managed)
         try:
-            minion.call("pkg.refresh_db", failhard=bool(files) and not faults)
+            other_sources.read_lists(minion, failhard=bool(files) and not faults)
         except CommandExecutionError as err:
             if files:
                 other_sources.switch(disable, managed)
@@ -238,6 +265,13 @@ def _is_defined(
     return any(Path(folder, name).is_file() for name in names)
 
 
+class _Fault(NamedTuple):
+    """Why the repository of an INFRA node is not used."""
+
+    text: str
+    is_for_another_system: bool
+
+
 def _add_definitions(
     minion: Minion,
     files: dict[str, File],
@@ -247,8 +281,8 @@ def _add_definitions(
     suffix: str,
     wait: float,
     test: bool,
-) -> list[str]:
-    """Add the definitions of the INFRA nodes to files; returns why some could not be fetched."""
+) -> list[_Fault]:
+    """Add the definitions of the INFRA nodes to files; returns why some are not used."""
     codename = minion.grains.get("oscodename", "")
     names = [f"{ports['repo']}.{suffix}"]
     if suffix == "sources" and codename:
@@ -257,7 +291,14 @@ def _add_definitions(
 
     def fetch(enough: Callable[[Iterable[bool]], bool]) -> bool:
         latest.update(client_trust.definitions(nodes, names, ports))
-        return enough("text" in found for found in latest.values())
+        for found in latest.values():
+            if "text" in found:
+                found["text"], other = client_sources.for_machine(found["text"], suffix, minion)
+                if other:
+                    del found["text"]
+                    found["other"] = other
+        # One for another system is an answer, too: waiting does not change it.
+        return enough("fault" not in found for found in latest.values())
 
     if nodes and (test or _is_defined(nodes, ports, folder, suffix)):
         fetch(any)
@@ -266,13 +307,18 @@ def _add_definitions(
         # first one, the others are waited for as long again.
         begun = time.monotonic()
         is_first = client_trust.wait_until(lambda: fetch(any), wait)
-        if is_first and not all("text" in found for found in latest.values()):
+        if is_first and not all("fault" not in found for found in latest.values()):
             grace = min(wait, max(_GRACE, time.monotonic() - begun))
             client_trust.wait_until(lambda: fetch(all), grace)
     for source, found in latest.items():
         rel = f"{source}.{suffix}"
         if "text" in found:
             files[rel] = {"text": found["text"]}
-        elif Path(folder, rel).is_file():
+        elif "other" not in found and Path(folder, rel).is_file():
             files[rel] = {"text": Path(folder, rel).read_text(encoding="utf-8")}
-    return [found["fault"] for found in latest.values() if "fault" in found]
+    faults = [_Fault(found["fault"], False) for found in latest.values() if "fault" in found]
+    return faults + [
+        _Fault(f"{source}: {found['other']}", True)
+        for source, found in latest.items()
+        if "other" in found
+    ]

@@ -5,16 +5,20 @@ Pure functions of their arguments.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset.contents import MANAGED_BY, File
-from infra_formula.repository import releases
+from infra_formula.minion import Minion
+from infra_formula.repository import contents, other_systems, releases, systems
 
 _AHEAD = 2 * 24 * 3600  # seconds
 HEAD = f"# {MANAGED_BY}\n"
+TARGETS = "# Targets: "
+"""Before the targets in a definition for yum, whose address has the client's own release."""
 
 
 def endpoint(address: str, port: int = 80) -> str:
@@ -83,6 +87,9 @@ def _apt(name: str, bases: list[str], info: dict[str, Any], suite: str, key: str
         lines += [f"Suites: {suite}", "Components: main"]
     else:
         lines.append("Suites: ./")
+    arches = _architectures(info, suite)
+    if arches:
+        lines.append(f"Architectures: {' '.join(arches)}")
     # A client whose clock is a day behind installs, too; apt allows for ten seconds.
     lines.append(f"Date-Max-Future: {_AHEAD}")
     if key:
@@ -93,10 +100,31 @@ def _apt(name: str, bases: list[str], info: dict[str, Any], suite: str, key: str
     return HEAD + "\n".join(lines) + "\n"
 
 
+def _architectures(info: dict[str, Any], suite: str) -> list[str]:
+    """Debian's architectures of a suite, as far as the repository names its targets."""
+    systems_of = map(systems.of_target, info.get("targets") or [])
+    found = [arch for _, release, arch in systems_of if release == suite]
+    return list(dict.fromkeys(found))
+
+
 def _yum(name: str, section: str, bases: list[str], info: dict[str, Any], key: str) -> str:
+    """A section for each address, which has the key of that address and the others as fall-backs.
+
+    dnf fetches every ``gpgkey`` of a section: one whose server does not answer would cost them all.
+    """
     folders = info["yum"]
+    targets = "" if folders == ["."] else f"{TARGETS}{' '.join(folders)}\n"
+    sections = []
+    for number, base in enumerate(bases, 1):
+        own = section if number == 1 else f"{section}-{number}"
+        others = [other for other in bases if other != base]
+        sections.append(_yum_section(name, own, [base, *others], info, key))
+    return HEAD + targets + "\n".join(sections)
+
+
+def _yum_section(name: str, section: str, bases: list[str], info: dict[str, Any], key: str) -> str:
     # One definition serves every release: yum fills in its own.
-    tail = "" if folders == ["."] else "/el$releasever.$basearch"
+    tail = "" if info["yum"] == ["."] else "/el$releasever.$basearch"
     index = 1 if key else 0
     packages = 1 if key and info.get("rpms_signed", True) else 0
     lines = [
@@ -112,9 +140,67 @@ def _yum(name: str, section: str, bases: list[str], info: dict[str, Any], key: s
     ]
     if key:
         files = [f"{name}.asc", *info.get("keys", [])]
-        urls = [f"{base}/{file}" for base in bases for file in files]
-        lines.append("gpgkey = " + "\n         ".join(urls))
-    return HEAD + "\n".join(lines) + "\n"
+        lines.append("gpgkey = " + "\n         ".join(f"{bases[0]}/{file}" for file in files))
+    return "\n".join(lines) + "\n"
+
+
+def for_machine(text: str, kind: str, minion: Minion) -> tuple[str, str]:
+    """A definition for one machine, and why it is not for that one; the latter empty if it is.
+
+    text, kind
+        The definition, ``sources`` or ``repo``.
+    minion
+        Its grains tell release and architecture.
+
+    yum's ``$releasever`` may be a minor release, 9.4, that no repository is built for.
+    """
+    _, release, arch = systems.identity(minion)
+    if kind == "sources":
+        suites = _values(text, "Suites")
+        arches = _values(text, "Architectures")
+        if suites and release and suites != ["./"] and release not in suites:
+            return text, _not_for(release, arch, ", ".join(suites))
+        if arches and arch and arch not in arches:
+            return text, _not_for(release, arch, ", ".join([*suites, *arches]))
+        return text, ""
+    targets = re.search(rf"(?m)^{re.escape(TARGETS)}(.*)$", text)
+    if targets and release and f"{release}.{arch}" not in targets[1].split():
+        return text, _not_for(release, arch, targets[1].strip())
+    major = release.removeprefix("el")
+    return text.replace("/el$releasever.", f"/el{major}.") if major else text, ""
+
+
+def _values(text: str, field: str) -> list[str]:
+    match = re.search(rf"(?m)^{field}:(.*)$", text)
+    return match[1].split() if match else []
+
+
+def _not_for(release: str, arch: str, holds: str) -> str:
+    return (
+        f"its repository is for {holds}, but this machine is {release} {arch}. Add this machine's"
+        " system to repo_targets, and apply the INFRA node"
+    )
+
+
+def of_machine(minion: Minion, name: str, home: str) -> str:
+    """Definition of the local repository for this very machine, by ``file://``; empty for none.
+
+    Raises CommandFailed if what is published is for another release or architecture.
+    """
+    info, public = _client_info(name, home)
+    family, release, _ = systems.identity(minion)
+    kind = "sources" if family == "deb" else "repo"
+    place = Path(home, name)
+    if place.is_dir():
+        other_systems.refuse(minion, str(place), info, contents.files_of(str(place.resolve())))
+    section = f"{name}-local"
+    codename = release if release in info["suites"] else ""
+    base = [f"file://{home}/{name}"]
+    text = definitions(name, base, info, public, section=section, codename=codename)[kind]
+    text, fault = for_machine(text, kind, minion)
+    if text and fault:
+        raise CommandFailed(f"{place}: {fault}")
+    return text
 
 
 def client_files(

@@ -71,12 +71,12 @@ def of_url(url: str, upstreams: Iterable[dict[str, Any]]) -> Login | None:
         (base, login)
         for upstream in upstreams
         for base, login in upstream.get("logins", {}).items()
-        if _is_below(url, base)
+        if is_below(url, base)
     ]
     return max(found, key=lambda pair: len(pair[0]))[1] if found else None
 
 
-def _is_below(url: str, base: str) -> bool:
+def is_below(url: str, base: str) -> bool:
     """Whether an address is below another, as far as that has no variable of dnf."""
     here, there = urlsplit(url), urlsplit(base)
     if (here.scheme, here.netloc) != (there.scheme, there.netloc):

@@ -18,9 +18,12 @@ from infra_formula.repository import archive as repository_archive
 from infra_formula.repository import (
     catalogue,
     contents,
+    indexes,
+    known_archives,
     lock,
     logins,
     marker,
+    other_systems,
     releases,
     sealing,
     signatures,
@@ -62,9 +65,12 @@ def pack(
                 )
             )
         sums = _all_checksums(real)
-        return repository_archive.pack(
+        result = repository_archive.pack(
             str(real), name, archive, {**state["info"], "packages": None}, sums
         )
+        packed = known_archives.identity(result["archive"])
+        known_archives.remember(name, home, result["sha256"], packed, packed=True)
+        return result
 
 
 def _all_checksums(real: Path) -> dict[str, str]:
@@ -93,7 +99,8 @@ def unpack(
         raise InvalidInput(f"checksum: expected e.g. sha256:<64 digits>, got {checksum!r}")
     _required_keys(fingerprint)
     with lock.exclusive(home, name, "unpack"), repository_archive.opened(archive) as fd:
-        before = _identity(archive, os.fstat(fd))
+        identity = known_archives.identity(archive, os.fstat(fd))
+        before = {**identity, "sha256": contents.checksum(f"/proc/self/fd/{fd}")}
         if wanted:
             kind, _, digits = wanted.partition(":")
             actual = contents.checksum(f"/proc/self/fd/{fd}", kind)
@@ -105,6 +112,9 @@ def unpack(
         with releases.staged(home, name) as stage:
             result = repository_archive.unpack(archive, str(stage), fd)
             signed = _check_unpacked(stage, name, archive, fingerprint, result["manifest"])
+            described = contents.read_json(str(stage / marker.INFO))
+            files = contents.files_of(str(stage))
+            other_systems.refuse(minion, archive, described, files)
             # What came from an unsigned archive, and was signed here, is followed by another one.
             again = bool(unpacked_from(name, home).get("unsigned"))
             _refuse_other_key(archive, trusted, signed, fingerprint, unsigned or again)
@@ -116,12 +126,16 @@ def unpack(
                         minion, str(stage), name, str(folder / "cache"), key or {}
                     )
                     due = ""
+                else:
+                    # What the tools are installed from has to be an index that apt and Salt read.
+                    indexes.complete_flat(str(stage), name)
                 before["unsigned"] = True
-            elif not signed:
+            elif not shutil.which("gpgv"):
                 due = "verify"
             # Before it is published: an archive must never look like something that we built.
             _write_origin(folder, stage, {**before, **({"due": due} if due else {})})
             path = releases.publish(home, name, str(stage))
+        known_archives.remember(name, home, before["sha256"], identity, packed=False)
     return {
         "path": path,
         "files": result["files"],
@@ -172,7 +186,7 @@ def _trusted_key(name: str, home: str, state: dict[str, Any]) -> str:
     try:
         return str(signing.fingerprints(str(public))[0])
     except (CommandExecutionError, IndexError):
-        return _UNKNOWN_KEY
+        return signing.primary_fingerprint(public.read_bytes()) or _UNKNOWN_KEY
 
 
 def _refuse_other_key(
@@ -188,8 +202,8 @@ def _refuse_other_key(
         )
     if not signed and not unsigned:
         raise CommandFailed(
-            f"{archive}: is not signed (or has no {_MANIFEST}, or there is no gpgv here to verify"
-            f" it), but what is published is signed by {trusted}, which clients trust. If that is"
+            f"{archive}: is not signed (or has no {_MANIFEST}), but what is published is signed by"
+            f" {trusted}, which clients trust. If that is"
             " meant, set repo_archive_unsigned: true"
         )
 
@@ -200,11 +214,14 @@ def check_archive(
     home: str = "/www",
     fingerprint: str = "",
     unsigned: bool = False,
+    minion: Minion | None = None,
 ) -> None:
     """Check whether an archive may be published, as far as possible without unpacking it.
 
     archive, name, home, fingerprint, unsigned
         As for :func:`unpack`.
+    minion
+        The machine that is to install from it; None if that is not compared.
 
     Raises CommandExecutionError with the reason against it.
     """
@@ -214,6 +231,8 @@ def check_archive(
         manifest = repository_archive.peek(archive, fd)
     # What the manifest claims is verified when the archive is unpacked. One without is not signed.
     info = manifest.get("info")
+    if minion and isinstance(info, dict):
+        other_systems.refuse(minion, archive, info, manifest.get("files", {}))
     claim = str(info.get("key") or "") if isinstance(info, dict) else ""
     _refuse_other_key(archive, trusted, claim, fingerprint, unsigned)
 
@@ -281,21 +300,24 @@ def complete_signature(
 
 def archive_identity(archive: str) -> dict[str, Any]:
     """Identity of an archive: path, size and time."""
-    return _identity(archive, os.stat(archive))
-
-
-def _identity(archive: str, st: os.stat_result) -> dict[str, Any]:
-    return {"archive": archive, "size": st.st_size, "mtime": st.st_mtime_ns}
+    return known_archives.identity(archive)
 
 
 def unpacked_from(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
     """The archive that what is published was unpacked from; empty for none.
 
-    Returns ``archive``, ``size`` and ``mtime`` (see :func:`archive_identity`), and where they
-    apply ``unsigned`` (it was not signed) and ``due`` (``sign`` or ``verify``: what could not be
-    done when it was unpacked, for want of gpg).
+    Returns ``archive``, ``size`` and ``mtime`` (see :func:`archive_identity`), ``sha256``, and
+    where they apply ``request`` (what the parameters asked for since then), ``unsigned`` (it was
+    not signed) and ``due`` (``sign`` or ``verify``: what could not be done when it was unpacked,
+    for want of gpg).
     """
     return dict(contents.read_json(str(_origin_file(name, home))))
+
+
+def note_request(name: str, home: str, request: str) -> None:
+    """Note what the parameters ask for while the content of an archive is published."""
+    note = {**unpacked_from(name, home), "request": request}
+    contents.write_json(str(_origin_file(name, home)), note)
 
 
 def _origin_file(name: str, home: str) -> Path:
@@ -318,9 +340,14 @@ def _check_unpacked(stage: Path, name: str, archive: str, fingerprint: str, mani
     if inside != name:
         raise CommandFailed(f"{archive}: holds the repository {inside!r}, not {name!r}")
     state: dict[str, Any] = {"key": "", "problems": []}
-    if fingerprint or shutil.which("gpgv"):
-        # A bare machine may have no gpgv before it has a repository to install it from.
+    if shutil.which("gpgv"):
         state = signatures.verify(stage, name)
+    else:
+        # A bare machine may have no gpgv before it has a repository to install it from. Until the
+        # signatures are verified, apt verifies the index by this key.
+        public = stage / f"{name}.asc"
+        data = public.read_bytes() if public.is_file() else b""
+        state["key"] = signing.primary_fingerprint(data)
     if state["problems"]:
         raise CommandFailed(f"{archive}: " + "\n".join(state["problems"]))
     described = json.loads((stage / marker.INFO).read_text(encoding="utf-8")).get("key")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,20 @@ from salt.exceptions import CommandExecutionError
 
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import root_only
+from infra_formula.fileset.contents import File
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.repository import (
+    arguments,
     catalogue,
     client_sources,
+    contents,
+    known_archives,
     offline_package,
     other_sources,
     published,
     releases,
+    sufficiency,
 )
 from infra_formula.state import Plan
 
@@ -48,14 +55,18 @@ def plan_built(
     """Plan to have a complete repository; see ``published.build`` for the arguments."""
     plan = catalogue.plan(request)
     name, home = plan["name"], plan["home"]
+    releases.refuse_mounts(home, name)
     state = releases.state(home, name)
     problems = published.damage(name, home)
     state["complete"] = state["complete"] and not problems
     place = Path(home, name)
+    warnings = _unlisted(state)
     if not force and not published.needs_build(state, plan["fingerprint"]):
+        if state["origin"] == "unpacked":
+            return _plan_unpacked_already(name, home, request)
         if not test and state["kind"] == "foreign":
             releases.write_seal(home, name, state["path"])
-        return Plan(comment=f"{place} is complete ({state['origin']}).")
+        return Plan(comment=f"{place} is complete ({state['origin']}).", warnings=warnings)
     targets = [target["id"] for target in plan["targets"]]
     reason = _reason(state, problems, force)
     before = state["path"] or None
@@ -79,7 +90,47 @@ def plan_built(
         )
 
     would = f"{place} would be built for {', '.join(targets)}: {reason}"
-    return Plan(changes, would=would, apply=apply)
+    return Plan(changes, would=would, apply=apply, warnings=warnings)
+
+
+def _unlisted(state: dict[str, Any]) -> list[str]:
+    """A warning of packages that somebody put beside those published; empty if there are none."""
+    if state["kind"] != "ours" or state["origin"] != "built":
+        return []
+    known = {package["path"] for package in state["info"].get("packages", [])}
+    files = contents.files_of(state["path"])
+    found = [rel for rel in files if rel.endswith((".deb", ".rpm")) and rel not in known]
+    if not found:
+        return []
+    return [
+        f"Nothing installs {', '.join(_cut(found))} in {state['path']}: it is in no index, and a"
+        " build does not take it along. To publish such a file, name it in repo_url_packages"
+        " (file:///…)"
+    ]
+
+
+def _plan_unpacked_already(name: str, home: str, request: dict[str, Any]) -> Plan:
+    """Plan for what came out of an archive: it is used as it is, until the parameters change."""
+    place = Path(home, name)
+    note = offline_package.unpacked_from(name, home)
+    # What the operator says; a later release of the formula may have other default lists.
+    given = request.get("pillar", request)
+    asked = {key: given.get(key) or None for key in arguments.REQUESTED}
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    if note.get("request", digest) != digest:
+        parameters = "repo_packages, repo_targets, repo_upstream, …"
+        raise CommandFailed(
+            f"{place} was unpacked from {note['archive']}, but what the parameters ask for has"
+            f" changed since then ({parameters}). To build it from the upstreams, set repo_build:"
+            " true; to keep the content of the archive, restore the parameters; or publish an"
+            " archive that was built from these parameters"
+        )
+
+    def record() -> None:
+        if "request" not in note:
+            offline_package.note_request(name, home, digest)
+
+    return Plan(comment=f"{place} is complete (unpacked).", record=record)
 
 
 def _reason(state: dict[str, Any], problems: list[str], force: bool) -> str:
@@ -112,6 +163,7 @@ def plan_unpacked(
     See the state ``infra_repo.unpacked``.
     """
     place = Path(home, name)
+    releases.refuse_mounts(home, name)
     state = releases.state(home, name)
     problems = published.damage(name, home)
     complete = state["complete"] and not problems
@@ -127,11 +179,14 @@ def plan_unpacked(
             return Plan(comment=f"There is no {archive}; nothing to unpack.{hint}")
         raise CommandFailed(f"{archive}: there is no such file.{hint}")
     note = offline_package.unpacked_from(name, home)
-    known = complete and note and os.path.isfile(archive)
-    if known and offline_package.archive_identity(archive).items() <= note.items():
+    is_file = os.path.isfile(archive)
+    if is_file and complete and offline_package.archive_identity(archive).items() <= note.items():
         return Plan(comment=f"{place} is the content of {archive}.")
+    known = known_archives.find(name, home, archive) if is_file else {}
+    if known and _is_kept(known, complete, state["kind"]):
+        return _plan_known(name, home, archive, known, note, state["origin"])
     offline_package.check_archive(
-        archive, name, home, fingerprint, unsigned or bool(note.get("unsigned"))
+        archive, name, home, fingerprint, unsigned or bool(note.get("unsigned")), minion
     )
     before = state["path"] or None
     changes: dict[str, Any] = {"repository": {"old": before, "new": archive}}
@@ -150,6 +205,40 @@ def plan_unpacked(
 
     would = f"{archive} would be checked and published as {place}."
     return Plan(changes, would=would, apply=apply)
+
+
+def _is_kept(known: dict[str, Any], complete: bool, kind: str) -> bool:
+    """Whether a known archive is left alone: only what is lost is restored from it."""
+    return kind != "none" if known["packed"] else complete
+
+
+def _plan_known(
+    name: str,
+    home: str,
+    archive: str,
+    known: dict[str, Any],
+    note: dict[str, Any],
+    origin: str,
+) -> Plan:
+    """Plan for an archive that this machine packed, or published before."""
+    place = Path(home, name)
+    if known["sha256"] == note.get("sha256"):
+        comment = f"{place} is the content of {archive}."
+    elif known["packed"]:
+        comment = f"{archive} was packed by this machine, so it is not unpacked here."
+    else:
+        comment = (
+            f"{archive} was published before, and replaced since: {place} was {origin} later. To"
+            f" publish it again: salt-call infra_repo.unpack {archive}"
+        )
+
+    def record() -> None:
+        # Under its new path or time, it need not be read again.
+        identity = known_archives.identity(archive)
+        if not identity.items() <= known.items():
+            known_archives.remember(name, home, known["sha256"], identity, packed=False)
+
+    return Plan(comment=comment, record=record)
 
 
 def plan_signed(minion: Minion, name: str, home: str, key: dict[str, Any] | None) -> Plan:
@@ -188,7 +277,13 @@ def plan_defined(name: str, home: str, endpoints: list[str]) -> Plan:
 
 
 def plan_used(
-    minion: Minion, name: str, home: str, exclusive: bool, optional: bool, test: bool
+    minion: Minion,
+    name: str,
+    home: str,
+    exclusive: bool,
+    optional: bool,
+    test: bool,
+    needs: dict[str, list[str]] | None = None,
 ) -> Plan:
     """Plan to have this machine install from its own repository.
 
@@ -198,12 +293,13 @@ def plan_used(
     folder, suffix = sources_directory(minion.grains["os_family"])
     file = f"{name}-local.{suffix}"
     managed = [file, f"{name}.{suffix}"]
-    if optional and not releases.state(home, name)["complete"]:
+    state = releases.state(home, name)
+    if optional and not state["complete"]:
         return Plan(comment=f"There is no complete {place} yet.")
-    definitions = client_sources.client_files(name, home, [])
-    if file not in definitions and not test:
+    text = client_sources.of_machine(minion, name, home)
+    if not text and not test:
         raise CommandFailed(f"{place} has no packages for this system")
-    files = {file: definitions[file]} if file in definitions else {}
+    files: dict[str, File] = {file: {"text": text}} if text else {}
     file_set = FileSet(f"repo-{name}-local", folder, replace=[file])
     plan = file_set.plan(files)
     word = "disabled" if exclusive else "enabled"
@@ -211,26 +307,59 @@ def plan_used(
     changes = {**plan.diff, **dict.fromkeys(switched, word)}
     if not files:
         changes = changes or {file: "created"}
+    warnings: list[str] = []
+    if exclusive and needs is not None and files and state["complete"]:
+        warnings = _compare_needs(minion, name, str(place), state["path"], needs, files, switched)
+    beside = "alone" if exclusive else "and its other sources"
 
     def apply() -> str:
         plan.apply()
         other_sources.switch(not exclusive, managed)
         try:
-            minion.call("pkg.refresh_db", failhard=True)
+            other_sources.read_lists(minion)
         except CommandExecutionError as exc:
             other_sources.switch(exclusive, managed)
             file_set.remove()
             raise CommandFailed(
                 f"{place} cannot be used, so the sources were restored: {exc}"
             ) from exc
-        return f"This machine now installs from {place}."
+        return f"This machine now installs from {place} {beside}."
 
     return Plan(
         changes=changes,
-        comment=f"This machine installs from {place}.",
-        would=f"This machine would install from {place}.",
+        comment=f"This machine installs from {place} {beside}.",
+        would=f"This machine would install from {place} {beside}.",
         apply=apply,
+        warnings=warnings,
     )
+
+
+def _compare_needs(
+    minion: Minion,
+    name: str,
+    place: str,
+    generation: str,
+    needs: dict[str, list[str]],
+    files: dict[str, File],
+    switched: dict[str, Any],
+) -> list[str]:
+    """Refuse to disable other sources for a repository that lacks what this machine needs.
+
+    Returns warnings: a machine whose other sources an earlier release disabled goes on as it is.
+    """
+    known = sufficiency.recorded(name)
+    is_known = known.get("generation") == Path(generation).name and known.get("needs") == needs
+    if not switched and is_known and known.get("has"):
+        return []
+    found = sufficiency.lack(minion, needs, files)
+    if not found.required and not found.secured:
+        if not minion.opts.get("test"):
+            sufficiency.record(name, generation, needs, True)
+        return []
+    message = found.text(place, "repo_remove: false")
+    if switched or known.get("has"):
+        raise CommandFailed(message)
+    return [message]
 
 
 def plan_unused(minion: Minion, name: str, home: str) -> Plan:
@@ -248,7 +377,7 @@ def plan_unused(minion: Minion, name: str, home: str) -> Plan:
             file_set.remove()
         other_sources.switch(True, [])
         try:
-            minion.call("pkg.refresh_db", failhard=True)
+            other_sources.read_lists(minion)
         except CommandExecutionError as exc:
             # The sources are as requested, even if they cannot be reached at the moment.
             return f"Other sources are enabled again. They cannot be read now: {exc}"

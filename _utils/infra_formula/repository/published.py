@@ -18,6 +18,7 @@ from infra_formula.repository import (
     contents,
     lock,
     marker,
+    offline_package,
     releases,
     signatures,
 )
@@ -96,6 +97,7 @@ def status(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
         "upstreams": info.get("upstreams", []),
         "signature": signatures.verify(real, name) if real else {"key": "", "problems": []},
         "previous": state["previous"],
+        "archive": offline_package.unpacked_from(name, home) if real else {},
         "busy": lock.activity(Path(home).resolve() / f".{name}"),
     }
 
@@ -120,6 +122,11 @@ def describe(data: dict[str, Any]) -> str:
             f"  signed by: {data['signature']['key'] or 'no key'}",
             f"  previous:  {data['previous'] or 'none'}",
         ]
+        note = data.get("archive") or {}
+        if note.get("archive"):
+            digest = note.get("sha256")
+            lines.append(f"  archive:   {note['archive']}"
+                         f" {f'sha256:{digest}' if digest else '(digest unknown)'}")  # fmt: skip
         for upstream in data["upstreams"]:
             trust = "verified" if upstream["verified"] else "NOT VERIFIED (trusted: true)"
             lines.append(f"  upstream:  {upstream['target']} {upstream['name']}"

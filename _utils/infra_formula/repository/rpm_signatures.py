@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra_formula.errors import CommandFailed
-from infra_formula.repository import contents, package_store, signing
+from infra_formula.repository import contents, dnf, package_store, signing
 
 
 def verify(
@@ -67,11 +67,16 @@ def _refuse(
 ) -> None:
     bad = {p["file"]: states[p["sha256"]] for p in packages if states[p["sha256"]] == "bad"}
     if upstream is not None and not upstream["trusted"]:
-        unsigned_index = str(upstream["meta"].get("repo_gpgcheck", 1)).lower() in ("0", "false")
-        strict = str(upstream["meta"].get("gpgcheck", 0)).lower() not in ("0", "false", "no")
-        if unsigned_index or strict:
-            bad.update({p["file"]: states[p["sha256"]] for p in packages
-                        if states[p["sha256"]] != "good"})  # fmt: skip
+        unsigned_index = not dnf.is_set(upstream["meta"], "repo_gpgcheck", True)
+        strict = dnf.is_set(upstream["meta"], "gpgcheck", False)
+        bad.update(
+            {
+                p["file"]: states[p["sha256"]]
+                for p in packages
+                # Without a strong checksum, a signed index does not verify a package.
+                if states[p["sha256"]] != "good" and (unsigned_index or strict or p.get("weak"))
+            }
+        )
     if bad:
         raise CommandFailed(
             f"{target}: packages not signed by the gpgkey of"

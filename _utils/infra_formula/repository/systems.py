@@ -44,6 +44,34 @@ def target_of(os_family: str, os_name: str, major: int, arch: str) -> str:
     return f"{code}.{arch}"
 
 
+def identity(minion: Minion) -> tuple[str, str, str]:
+    """Family, release and architecture of this machine, as its package manager has them.
+
+    Returns e.g. ``("deb", "trixie", "amd64")`` or ``("rpm", "el9", "x86_64")``; the release is
+    empty if the grains do not say it.
+    """
+    grains = minion.grains
+    arch = str(grains.get("cpuarch", ""))
+    if grains.get("os_family") == "Debian":
+        return "deb", str(grains.get("oscodename", "")), ARCHES.get(arch, arch)
+    major = str(grains.get("osmajorrelease", ""))
+    return "rpm", f"el{major}" if major else "", arch
+
+
+def of_target(target: str) -> tuple[str, str, str]:
+    """Family, release and architecture of a target, in the words of :func:`identity`.
+
+    target
+        E.g. ``d12.x86_64``; empty strings for what is none.
+    """
+    code, _, arch = target.partition(".")
+    system = OSES.get(code)
+    if system is None or arch not in ARCHES:
+        return "", "", ""
+    family = system["family"]
+    return family, system["codename"], ARCHES[arch] if family == "deb" else arch
+
+
 def this_target(minion: Minion) -> str:
     """The target that this machine is."""
     grains = minion.grains

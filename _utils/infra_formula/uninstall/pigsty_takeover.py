@@ -29,6 +29,29 @@ def existing_paths(patterns: Iterable[str]) -> list[str]:
     return sorted(path for pattern in patterns for path in glob.glob(pattern))
 
 
+_UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+
+
+def predecessors(rows: Iterable[Mapping[str, Any]], folders: Iterable[str] = _UNITS) -> list[str]:
+    """One message for each program of Pigsty 2 and 3 that this machine still has.
+
+    rows
+        Each ``unit``, ``data`` (a path) and ``successor``.
+    folders
+        Where units are.
+    """
+    found = []
+    for row in rows:
+        if not any(Path(folder, f"{row['unit']}.service").exists() for folder in folders):
+            continue
+        data = f", and its data in {row['data']}" if Path(row["data"]).exists() else ""
+        found.append(
+            f"{row['unit']}.service stays as it is{data}; {row['successor']} takes its place. See "
+            "docs/migrating-from-pigsty.md for what can be taken along, and stop it then"
+        )
+    return found
+
+
 def leftovers(minion: Minion, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Paths that are to be removed, and why.
 
