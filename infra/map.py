@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "ddf1dc3486f26a898c0c7be897fb98c7a3c8213537692dd0df4a7ca2852f015c"
+DIGEST = "a3284d60be39da1552f30986f8a20cd19262160a816715b658bbf4357d6ec5eb"
 
 
 def digest(cache):
