@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop apply convert generate dashboards package prepare test test-salt soak fuzz lint unit bench
+.PHONY: help demo demo-stop apply convert generate dashboards package prepare prepare-demo test test-salt soak fuzz lint unit bench
 
 # A file in YAML or JSON; pillar.example if not given.
 PILLAR ?=
@@ -31,7 +31,7 @@ export INFRA_PROGRAMS = $(if $(PROGRAMS),$(abspath $(PROGRAMS)))
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: prepare  ## boot a machine at 10.10.10.10, apply the formula to it, show what runs (PILLAR=FILE, PACKAGING=upstream)
+demo: prepare-demo  ## boot a machine at 10.10.10.10, apply the formula to it, show what runs (PILLAR=FILE, PACKAGING=upstream)
 	@test/lab/lab demo $(if $(PILLAR),--pillar '$(PILLAR)') $(if $(PACKAGING),--packaging '$(PACKAGING)')
 
 demo-stop:  ## take the demo's machine down
@@ -51,6 +51,9 @@ dashboards: prepare  ## write Grafana's dashboards, and the page about them, fro
 
 prepare:
 	@tools/prepare
+
+prepare-demo:
+	@tools/prepare demo
 
 test: export INFRA_PACKAGING = $(PACKAGING)
 test: prepare  ## everything: lint, types, unit, functional and integration tests (PROGRAMS=DIR, PACKAGING=upstream)

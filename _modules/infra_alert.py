@@ -47,6 +47,27 @@ def cluster(port: int = 9059) -> dict[str, Any]:
     return alertmanager.cluster(port)
 
 
+def route(*args: str, path: str = "/etc/alertmanager.yml", **labels: Any) -> dict[str, Any]:
+    """Where an alert goes: amtool's own answer for its labels, each given as ``NAME=VALUE``.
+
+    path
+        Alertmanager's configuration.
+
+    Returns ``labels`` and ``receivers`` (their names, in the order of the routes).
+
+    Raises CommandExecutionError if amtool is not installed, or the configuration is missing.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_alert.route severity=CRIT category=node
+    """
+    asked = dict(word.partition("=")[::2] for word in args)
+    asked |= {name: str(value) for name, value in labels.items() if not name.startswith("__")}
+    return {"labels": asked, "receivers": alertmanager.route(asked, path)}
+
+
 def silences(port: int = 9059) -> list[dict[str, Any]]:
     """Silences that are active or pending; all Alertmanagers of the site share them.
 

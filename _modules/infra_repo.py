@@ -103,8 +103,8 @@ def status(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
 
     Returns ``published``, ``path``, ``kind``, ``complete``, ``problems``, ``packages``, ``bytes``,
     ``built`` and ``age`` (seconds), ``targets``, ``upstreams``, ``signature`` (``key`` and
-    ``problems``), ``previous``, ``archive`` (that it was unpacked from, with its ``sha256``; empty for
-    none) and ``busy`` (which process is changing it).
+    ``problems``), ``previous``, ``archive`` (that it was unpacked from, with its ``sha256``; empty
+    for none) and ``busy`` (which process is changing it).
 
     CLI Example:
 

@@ -11,7 +11,7 @@ infra_formula.current()
 
 from infra_formula import redaction, state
 from infra_formula.minion import Minion
-from infra_formula.portal import configuration, logs
+from infra_formula.portal import configuration, folders, logs
 from infra_formula.registration import inventory
 from salt.exceptions import CommandExecutionError
 
@@ -188,14 +188,16 @@ def pages(
 def sites_present(
     name: str, portal: dict[str, Any] | str, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Directories of static sites exist. Those below the web root are created; none is changed.
+    """Directories of static sites, and of a home page, exist.
+
+    Those below the web root are created; none is changed. What nginx cannot serve is a warning.
 
     name
         Any name for the state.
     portal, settings
         As for :func:`certified`.
     """
-    below, elsewhere = configuration.static_directories(_parsed(portal), settings)
+    below, _elsewhere = folders.missing(_parsed(portal), settings)
 
     def create() -> None:
         configuration.record_directories(_minion(), below, settings["nginx_home"])
@@ -211,7 +213,7 @@ def sites_present(
         comment="The directories of static sites exist.",
         would="Directories of static sites would be created.",
         apply=create,
-        warnings=[f"{path} does not exist; put the site there" for path in elsewhere],
+        warnings=folders.warnings(_parsed(portal), settings),
     )
     return state.converge(name, __opts__["test"], lambda: plan)
 

@@ -33,6 +33,7 @@ def managed(
     settings: dict[str, Any],
     custom: dict[str, Any] | None = None,
     logs: dict[str, Any] | None = None,
+    overrides: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The files of rules follow the parameters; checked by vmalert, and reloaded.
 
@@ -45,11 +46,13 @@ def managed(
         and ``dashboards``.
     custom, logs
         The values of ``vmalert_rules`` and ``vmalert_logs_rules``.
+    overrides
+        The value of ``vmalert_rule_overrides``.
     """
     return converge(
         name,
         __opts__["test"],
-        lambda: vmalert.plan(_minion(), name, daemons, settings, custom, logs),
+        lambda: vmalert.plan(_minion(), name, daemons, settings, custom, logs, overrides),
     )
 
 

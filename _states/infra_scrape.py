@@ -29,6 +29,7 @@ def managed(
     custom: list[dict[str, Any]] | None = None,
     targets: dict[str, Any] | None = None,
     probes: dict[str, Any] | None = None,
+    external_labels: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The scrape configuration and the targets on the INFRA nodes follow the parameters.
 
@@ -42,8 +43,9 @@ def managed(
         Durations like ``10s``.
     own
         Arguments of ``infra_formula.monitoring.scraping.own_targets``.
-    custom, targets, probes
-        The values of ``vmetrics_scrape_jobs``, ``vmetrics_targets`` and ``blackbox_targets``.
+    custom, targets, probes, external_labels
+        The values of ``vmetrics_scrape_jobs``, ``vmetrics_targets``, ``blackbox_targets`` and
+        ``vmetrics_external_labels``.
 
     VictoriaMetrics checks the configuration before it is put in place, and reloads it if it runs;
     if that fails, the previous one is restored. It reads files of targets without a reload.
@@ -61,6 +63,7 @@ def managed(
             custom=custom,
             targets=targets,
             probes=probes,
+            external_labels=external_labels,
         )
 
     return converge(name, __opts__["test"], compare)

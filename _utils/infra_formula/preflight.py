@@ -118,7 +118,12 @@ def _parts(
         yield (
             "alertmanager",
             "amtool",
-            partial(alertmanager.plan, daemons["alertmanager"], arguments["alertmanager"]),
+            partial(
+                alertmanager.plan,
+                minion,
+                daemons["alertmanager"],
+                arguments["alertmanager"],
+            ),
         )
     if "blackbox" in applied:
         daemon = daemons["blackbox"]
@@ -139,6 +144,7 @@ def _parts(
                 arguments["rules"],
                 infra["vmalert_rules"],
                 infra["vmalert_logs_rules"],
+                infra["vmalert_rule_overrides"],
             ),
         )
     if "vmetrics" in applied:

@@ -5,87 +5,77 @@
 # change nothing; or name the step to begin with:
 #   salt-run state.orchestrate infra.orch.deploy pillar='{"infra_deploy": {"from": "clients"}}'
 #
-# infra_deploy: from   infra | clients | register: the step to begin with
-#               batch  how many clients at a time, a number or a share (25%)
-#               tgt    which minions, a compound expression ('*')
-#               test   true: only report what would change
-{% from "infra/orch/minion.jinja" import host_target with context %}
-{% set given = salt['pillar.get']('infra_deploy', {}) %}
-{% set infra = salt['pillar.get']('infra', {}) %}
-{% set steps = ['infra', 'clients', 'register'] %}
-{% set first = given.get('from', 'infra') %}
-{% if first not in steps %}
-  {{- raise('infra_deploy.from: expected one of ' ~ steps | join(', ') ~ ', got ' ~ first) }}
-{% endif %}
-{% if not infra.get('infra_hosts') %}
-  {{- raise('infra_hosts: expected at least one INFRA node; assign the pillar `infra` to the master, too: top.sls, \'*\'') }}
-{% endif %}
-{% set steps = steps[steps.index(first):] %}
-{% set hosts = [] %}
-{% for key, host in infra.infra_hosts.items() %}
-  {% do hosts.append({'seq': host.infra_seq, 'tgt': host_target(key),
-      'first': host.get('ip', key) == infra.get('admin_ip', '10.10.10.10')}) %}
-{% endfor %}
+# infra_deploy: from     infra | clients | register: the step to begin with
+#               batch    how many clients at a time, a number or a share (25%); default: 25%, at most 50
+#               tgt      which minions, a compound expression ('*')
+#               test     true: only report what would change
+#               missing  fail | warn: what follows if an accepted minion does not answer
+#               timeout  seconds to wait for answers; default: 15, and one more for each 20 minions
+{% from "infra/orch/minion.jinja" import deploy_settings, step with context %}
+{% set settings = deploy_settings() | load_json %}
+{% set hosts = settings.hosts %}
 {% set all = '( ' ~ hosts | map(attribute='tgt') | join(' or ') ~ ' )' %}
-{% set whom = given.get('tgt', '*') %}
-{# False is not passed on: it would win over the test=True of the command line. #}
-{% set test = given.get('test', false) %}
 {% set ordered = hosts | selectattr('first') | list + (hosts | rejectattr('first') | sort(attribute='seq') | list) %}
 {% set done = [] %}
 
-{% if 'infra' in steps %}
+include:
+  - infra.orch.modules
+
+{% if 'infra' in settings.steps %}
 {% for host in ordered %}
 
 {{ ('infra-orch-' ~ host.tgt ~ '-applied') | tojson }}:
-  salt.state:
-    - tgt: {{ (host.tgt ~ ' and ( ' ~ whom ~ ' )') | tojson }}
-    - tgt_type: compound
+  infra_fleet.applied:
+    - tgt: {{ (host.tgt ~ ' and ( ' ~ settings.tgt ~ ' )') | tojson }}
     - sls: infra
-    - queue: 100
-{% if test %}
-    - test: true
-{% endif %}
+{{ step(settings) }}
+    - missing: {{ settings.missing | tojson }}
+    - required: {{ (settings.tgt == '*') | tojson }}
     - failhard: true
 {% if done %}
     - require:
-      - salt: {{ done[-1] | tojson }}
+      - infra_fleet: {{ done[-1] | tojson }}
 {% endif %}
 {% do done.append('infra-orch-' ~ host.tgt ~ '-applied') %}
 {% endfor %}
 {% endif %}
 
-{% if 'clients' in steps %}
+{% if 'clients' in settings.steps %}
 
 infra-orch-clients-applied:
-  salt.state:
-    - tgt: {{ ('( ' ~ whom ~ ' ) and not ' ~ all) | tojson }}
-    - tgt_type: compound
+  infra_fleet.applied:
+    - tgt: {{ ('( ' ~ settings.tgt ~ ' ) and not ' ~ all) | tojson }}
     - sls: infra
-    - queue: 100
-    - batch: {{ given.get('batch', '25%') | tojson }}
-{% if test %}
-    - test: true
-{% endif %}
-    - expect_minions: false
+{{ step(settings) }}
+    - batch: {{ settings.batch | tojson }}
+    - missing: report
+    - required: false
     - failhard: true
 {% if done %}
     - require:
-      - salt: {{ done[-1] | tojson }}
+      - infra_fleet: {{ done[-1] | tojson }}
 {% endif %}
 {% do done.append('infra-orch-clients-applied') %}
 {% endif %}
 
 infra-orch-clients-registered:
-  salt.state:
+  infra_fleet.applied:
     - tgt: {{ all | tojson }}
-    - tgt_type: compound
     - sls: infra.register
-    - queue: 100
-{% if test %}
-    - test: true
-{% endif %}
-    - failhard: true
+{{ step(settings) }}
+    - missing: {{ settings.missing | tojson }}
 {% if done %}
     - require:
-      - salt: {{ done[-1] | tojson }}
+      - infra_fleet: {{ done[-1] | tojson }}
+{% endif %}
+
+{% if 'clients' in settings.steps %}
+
+{# At the end: clients that do not answer do not keep the others out of the registration. #}
+infra-orch-clients-answered:
+  infra_fleet.answered:
+    - tgt: {{ settings.tgt | tojson }}
+    - missing: {{ settings.missing | tojson }}
+    - require:
+      - infra_fleet: infra-orch-clients-applied
 {% endif %}

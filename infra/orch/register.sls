@@ -1,18 +1,14 @@
 # The INFRA nodes update their inventory from the mine.
 #   salt-run state.orchestrate infra.orch.register
-{% from "infra/orch/minion.jinja" import host_target with context %}
-{% set infra = salt['pillar.get']('infra', {}) %}
-{% if not infra.get('infra_hosts') %}
-  {{- raise('infra_hosts: expected at least one INFRA node; assign the pillar `infra` to the master, too: top.sls, \'*\'') }}
-{% endif %}
-{% set hosts = [] %}
-{% for key in infra.infra_hosts %}
-  {% do hosts.append(host_target(key)) %}
-{% endfor %}
+{% from "infra/orch/minion.jinja" import deploy_settings, step with context %}
+{% set settings = deploy_settings() | load_json %}
+
+include:
+  - infra.orch.modules
 
 infra-orch-machines-registered:
-  salt.state:
-    - tgt: {{ hosts | join(' or ') | tojson }}
-    - tgt_type: compound
+  infra_fleet.applied:
+    - tgt: {{ settings.hosts | map(attribute='tgt') | join(' or ') | tojson }}
     - sls: infra.register
-    - queue: 100  # a number: with true, Salt 3008 reports a run that is queued as failed
+{{ step(settings) }}
+    - missing: {{ settings.missing | tojson }}

@@ -1,7 +1,7 @@
 # vmalert: evaluates the rules, over metrics and, where vlogs is on, over logs.
 {% from "infra/daemon/states.jinja" import installed, configured, running with context %}
 {% from "infra/map.jinja" import infra, arguments, daemons, yaml with context %}
-{% set evaluators = ['vmalert'] + (['vmalert_logs'] if infra.vlogs_enabled else []) %}
+{% set evaluators = ['vmalert'] + (['vmalert_logs'] if arguments.rules.logs else []) %}
 
 include:
   - infra.daemon
@@ -22,6 +22,7 @@ infra-vmalert-rules-managed:
     - settings: {{ yaml(arguments.rules) }}
     - custom: {{ yaml(infra.vmalert_rules) }}
     - logs: {{ yaml(infra.vmalert_logs_rules) }}
+    - overrides: {{ yaml(infra.vmalert_rule_overrides) }}
     - require:
       - infra_daemon: infra-vmalert-package-installed
 {% for name in evaluators %}

@@ -85,6 +85,11 @@ def counted(machine, sls, *options):
     return json.loads(machine.read(target))
 
 
+def kilobytes(found):
+    """Size of what a minion returns to its master."""
+    return len(json.dumps(found.states)) / 1000
+
+
 def by_component(states):
     """Seconds of the states of each component, of each state, and which changed something."""
     spent, slow = Counter(), Counter()
@@ -179,6 +184,8 @@ def main():
             ("requests of a client to its master", asked, "60"),
             ("requests for a state that does nothing", least_asked, ""),
             ("programs that an INFRA node runs, over those of Salt", started - least_started, ""),
+            ("return of a client under a master, kB", kilobytes(client), "6"),
+            ("return of an INFRA node under a master, kB", kilobytes(node), "25"),
             ("seconds of salt '*' state.apply infra, four minions", together, "6"),
             (
                 f"infra.nginx alone, {ENTRIES[1]} entries, times that of {ENTRIES[0]}",

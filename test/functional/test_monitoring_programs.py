@@ -8,7 +8,7 @@ import programs
 import pytest
 import yaml
 from infra_formula.daemon import flags, unit_files
-from infra_formula.errors import CommandFailed
+from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.monitoring import alertmanager, blackbox, scraping, vmalert
 
 REPO = Path(__file__).resolve().parents[2]
@@ -90,6 +90,63 @@ def test_a_bad_job_is_named_and_victoriametrics_quoted(victoriametrics, job):
         scrape(victoriametrics, custom)
 
 
+def test_victoriametrics_and_vmalert_accept_the_labels_of_a_site(victoriametrics):
+    labels = {"site": "berlin", "rack": 7}
+    values = {**VALUES, "register_label_limit": 0}
+    made = scraping.config([], values, "10s", "8s", [{"job_name": "a", "targets": "a"}], labels)
+    assert made["global"]["external_labels"] == {"site": "berlin", "rack": "7"}
+    scraping.check(made, victoriametrics)
+
+
+PASTED = {
+    "http_2xx_oauth": {
+        "prober": "http", "timeout": "5s",
+        "http": {"method": "GET", "preferred_ip_protocol": "ip6", "ip_protocol_fallback": False,
+                 "oauth2": {"client_id": "a", "client_secret": "b", "token_url": "https://a/t"},
+                 "fail_if_body_matches_regexp": ["Could not connect"]},
+    },
+    "grpc_tls": {"prober": "grpc", "grpc": {"service": "shop", "tls": True}},
+    "dns_mx": {
+        "prober": "dns",
+        "dns": {"query_name": "example.com", "query_type": "MX", "valid_rcodes": ["NOERROR"],
+                "validate_answer_rrs": {"fail_if_not_matches_regexp": ["mail"]}},
+    },
+    "pop3s": {
+        "prober": "tcp",
+        "tcp": {"query_response": [{"expect": "^+OK"}], "tls": True,
+                "tls_config": {"insecure_skip_verify": False}},
+    },
+    "icmp_ttl5": {"prober": "icmp", "timeout": "5s", "icmp": {"ttl": 5}},
+}  # fmt: skip
+"""Modules of the shapes of the exporter's own example.yml."""
+
+
+@pytest.mark.parametrize("protocol", ["ip4", "ip6"])
+def test_modules_as_they_are_published_are_accepted(protocol):
+    settings = {"ca_bundle": "/etc/ssl/certs/ca-certificates.crt", "dns_name": "i.pigsty",
+                "ip_protocol": protocol}  # fmt: skip
+    made = blackbox.modules(settings, PASTED)
+    assert made["modules"]["http_2xx"]["http"]["preferred_ip_protocol"] == protocol
+    blackbox.check(made, programs.program("blackbox_exporter"), PASTED)
+
+
+def test_options_that_make_victoriametrics_lenient_make_its_check_so(victoriametrics):
+    made = scraping.config([], VALUES, "10s", "8s", [{"job_name": "a", "targets": "a", "no": 1}])
+    with pytest.raises(CommandFailed, match="refuses"):
+        scraping.check(made, victoriametrics)
+    scraping.check(made, victoriametrics, None, ["-promscrape.config.strictParse=false"])
+
+
+def test_rules_are_checked_with_the_options_that_vmalert_runs_with():
+    rule = {"alert": "A", "expr": "up", "annotations": {"summary": '{{ template "shop" . }}'}}
+    text = yaml.safe_dump({"groups": [{"name": "g", "rules": [rule]}]})
+    made = {"site-mine.yml": {"text": text}}
+    daemon = {"program": programs.program("vmalert")}
+    vmalert.check(made, {**daemon, "options": "-remoteWrite.url=x -external.label=site=a"})
+    with pytest.raises(CommandFailed, match=r"vmalert_rules\.mine: vmalert refuses it: .*noSuch"):
+        vmalert.check(made, {**daemon, "options": "-rule.noSuch=1"})
+
+
 def rules(minion, custom=None):
     settings = {"node_exporter_port": 9100, "vector_port": 9598, "portal_url": "http://i.pigsty",
                 "nodes": 1, "timeout_seconds": 8, "dashboards": True,
@@ -150,6 +207,66 @@ def test_a_fault_is_named_and_amtool_quoted(changes, named):
         alert(**changes)
 
 
+NIGHTS = {"name": "nights", "time_intervals": [{"weekdays": ["saturday", "sunday"]}]}
+TEMPLATE = '{{ define "shop.title" }}{{ .CommonLabels.alertname }}{{ end }}\n'
+
+
+def test_amtool_accepts_intervals_templates_and_receivers_that_send_nothing():
+    alert(
+        receivers={"hook": {"webhook": {"url": "http://a/"}}, "null": {}},
+        routes=[
+            {"receiver": "hook", "continue": True, "mute_time_intervals": ["nights"]},
+            {"receiver": "null", "matchers": ['severity="none"']},
+        ],
+        time_intervals=[NIGHTS],
+        templates={"shop": TEMPLATE},
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"time_intervals": [NIGHTS, {"name": 1, "no": 2}]}, r"alertmanager_time_intervals\[1\]"),
+        ({"templates": {"good": TEMPLATE, "bad": "{{ end }}"}}, "alertmanager_templates.bad"),
+        ({"route": {"routes": [{"no": 1}]}}, "alertmanager_route"),
+        ({"tracing": {"no": 1}}, "alertmanager_tracing"),
+    ],
+)
+def test_a_fault_of_what_alertmanager_calls_so_is_named(changes, named):
+    with pytest.raises(CommandFailed, match=f"^{named}: amtool refuses it: "):
+        alert(**changes)
+
+
+@pytest.fixture
+def routed(tmp_path):
+    """Ask amtool where an alert goes."""
+    made = alertmanager.config({
+        **ALERT,
+        "receivers": {name: {"webhook": {"url": "http://a/"}} for name in ("hook", "shop", "log")},
+        "severities": {"CRIT": ["hook", "log"], "warning": "log"},
+        "routes": [{"receiver": "log", "matchers": ['cls="a \\"b"']}],
+        "route": {"routes": [{"receiver": "shop", "matchers": ["category=shop"]}]},
+    })  # fmt: skip
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(alertmanager.files(made)["alertmanager.yml"]["text"])
+    return lambda **labels: alertmanager.route(labels, str(path), programs.program("amtool"))
+
+
+def test_amtool_says_where_an_alert_goes(routed):
+    assert routed(severity="CRIT") == ["hook", "log"]
+    assert routed(severity="CRIT", category="shop") == ["shop"]
+    assert routed(cls='a "b', category="shop") == ["log"]
+    assert routed(severity="warning") == ["log"]
+    assert routed() == ["hook"]
+    with pytest.raises(InvalidInput, match="got the label '--help'"):
+        routed(**{"--help": "x"})
+
+
+def test_a_configuration_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(CommandFailed, match="amtool: "):
+        alertmanager.route({"a": "b"}, str(tmp_path / "none.yml"), programs.program("amtool"))
+
+
 def test_the_blackbox_exporter_accepts_our_modules_and_quotes_what_it_does_not():
     program = programs.program("blackbox_exporter")
     settings = {"ca_bundle": "/etc/ssl/certs/ca-certificates.crt", "dns_name": "i.pigsty"}
@@ -203,6 +320,17 @@ def test_the_real_program_accepts_our_flags_and_refuses_another(daemons, name):
     flags.validate_flags(daemon)
     with pytest.raises(CommandFailed, match=f"^{daemon['options_parameter']}: .*noSuchFlag"):
         flags.validate_flags({**daemon, "options": "--noSuchFlag=1"})
+
+
+@pytest.mark.parametrize("name", ["vmetrics", "vmalert", "alertmanager"])
+def test_the_real_program_accepts_the_flags_of_a_site_with_ipv6(modules, loaders, name):
+    hosts = {loaders.opts["id"]: {"infra_seq": 1, "ip": "2001:db8::10"},
+             "2001:db8::11": {"infra_seq": 2}}  # fmt: skip
+    pillar = {"infra_hosts": hosts, "infra_packaging": "distro", **WITHOUT_PACKAGE}
+    low = modules.state.show_low_sls("infra", pillar={"infra": pillar})
+    (daemon,) = [c["daemon"] for c in low if c.get("name") == name and c.get("fun") == "configured"]
+    assert "2001:db8" in str(daemon["flags"]) or name == "vmetrics"
+    flags.validate_flags({**daemon, "program": programs.program(REAL[name])})
 
 
 # The vendor's alone: real ones where they are given, elsewhere stand-ins that are as strict.

@@ -4,7 +4,6 @@ A minion may send any event: with `event.send` its own id stands beside its data
 of the same request lets it choose every key, the id of the event included.
 """
 
-import json
 import shutil
 import sys
 import tempfile
@@ -250,6 +249,18 @@ def test_whatever_an_event_holds_at_most_the_one_run_follows(master, sls, data):
 
 # -- orchestrations, which a person can call, too ------------------------------------------------
 
+
+def steps_of(found):
+    """Without the one that loads modules, where they were not synced before."""
+    return {name: body for name, body in found.items() if name != "infra-orch-modules-loaded"}
+
+
+def step(body):
+    """Arguments of a step."""
+    parts = body["infra_fleet"]
+    return {k: v for part in parts if isinstance(part, dict) for k, v in part.items()}
+
+
 ORCHESTRATIONS = {"infra.orch.join": "infra_join", "infra.orch.leave": "infra_leave"}
 
 
@@ -278,15 +289,12 @@ def test_an_orchestration_targets_that_minion_alone_and_the_infra_nodes(master, 
     found = master.compiled(sls, {ORCHESTRATIONS[sls]: minion_id})
     assert isinstance(found, dict), found
     verb = "applied" if sls.endswith("join") else "cleaned"
-    steps = {
-        name: {k: v for part in body["salt"] if isinstance(part, dict) for k, v in part.items()}
-        for name, body in found.items()
-    }
+    steps = {name: step(body) for name, body in steps_of(found).items()}
     assert set(steps) == {f"infra-orch-{minion_id}-{verb}", "infra-orch-machines-registered"}
-    step = steps[f"infra-orch-{minion_id}-{verb}"]
-    assert (step["tgt"], step["tgt_type"]) == ([minion_id], "list")
+    alone = steps[f"infra-orch-{minion_id}-{verb}"]
+    assert (alone["tgt"], alone["tgt_type"]) == ([minion_id], "list")
     registered = steps["infra-orch-machines-registered"]
-    assert (registered["tgt"], registered["tgt_type"]) == ("L@infra-1", "compound")
+    assert (registered["tgt"], registered.get("tgt_type")) == ("L@infra-1", None)
 
 
 @pytest.mark.parametrize("sls", ["infra.orch.register", "infra.orch.deploy"])
@@ -303,19 +311,39 @@ def test_a_step_of_a_deployment_looks_only_whenever_the_whole_run_does(master, g
     found = master.compiled(
         "infra.orch.deploy", {"infra": {"infra_hosts": hosts}, "infra_deploy": given}
     )
-    assert len(found) == 3
-    for name, body in found.items():
-        arguments = {
-            k: v for part in body["salt"] if isinstance(part, dict) for k, v in part.items()
-        }
-        assert arguments.get("test") == (True if given.get("test") else None), name
+    steps = {name: step(body) for name, body in steps_of(found).items()}
+    assert len(steps) == 4
+    for name, arguments in steps.items():
+        assert "test" not in arguments, name
+        if name != "infra-orch-clients-answered":
+            expected = {"test": True} if given.get("test") else {}
+            assert arguments["arguments"] == expected, name
 
 
-@pytest.mark.parametrize("sls", ["infra.orch.register", "infra.orch.deploy"])
-def test_no_two_state_runs_collide_on_a_minion(master, sls):
-    hosts = {"10.10.10.10": {"infra_seq": 1}, "infra-2": {"infra_seq": 2}}
-    found = master.compiled(sls, {"infra": {"infra_hosts": hosts}})
-    assert isinstance(found, dict), json.dumps(found)
-    for body in found.values():
-        # A number: with true, Salt 3008 reports a queued run as a failure.
-        assert {"queue": 100} in body["salt"]
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"missing": "ignore"}, "infra_deploy.missing: expected fail or warn, got"),
+        ({"missing": True}, "infra_deploy.missing: expected fail or warn, got"),
+        ({"batch": "many"}, "infra_deploy.batch: expected a number or a share like 25%, got"),
+        ({"batch": 0}, "infra_deploy.batch: expected a number or a share like 25%, got"),
+        ({"from": "middle"}, "infra_deploy.from: expected one of infra, clients, register, got"),
+        ({"tgt": ["node-1"]}, "infra_deploy.tgt: expected a compound target, got"),
+        ({"tgt": " "}, "infra_deploy.tgt: expected a compound target, got"),
+        ({"test": "yes"}, "infra_deploy.test: expected true or false, got"),
+        ({"timeout": 0}, "infra_deploy.timeout: expected seconds, at least 1, got"),
+        ({"timeout": True}, "infra_deploy.timeout: expected seconds, at least 1, got"),
+        ({"mising": "warn"}, "infra_deploy: expected one of from, batch, tgt, test, missing, "),
+    ],
+    ids=str,
+)
+def test_a_setting_of_a_deployment_that_is_not_valid_is_one_error(master, given, error):
+    for name in ("deploy", "register"):
+        (found,) = master.compiled(f"infra.orch.{name}", {"infra_deploy": given})
+        assert error in found
+
+
+@pytest.mark.parametrize("value", ["warn", ["missing"], 5])
+def test_settings_of_a_deployment_are_a_mapping(master, value):
+    (found,) = master.compiled("infra.orch.deploy", {"infra_deploy": value})
+    assert "infra_deploy: expected a mapping, got" in found

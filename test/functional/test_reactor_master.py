@@ -4,79 +4,31 @@ The states that are applied are stand-ins that leave a line in a file; the react
 orchestrations and the module are the formula's. A site of machines is in test_fleet.py.
 """
 
-import json
-from pathlib import Path
+import shutil
+import time
 
 import pytest
+import stand_in_site as stand_in
 from waiting import eventually
 
-REPO = Path(__file__).resolve().parent.parent.parent
-APPLIED = """
-{%- do salt['mine.send']('infra_register.facts', 'id', mine_function='grains.get') %}
-applied:
-  file.append:
-    - name: LOG
-    - text: applied {{ grains['id'] }} {{ salt['cmd.run_stdout']('date +%s%N', python_shell=True) }}
-"""
-REGISTERED = """
-registered:
-  file.append:
-    - name: LOG
-    - text: registered {{ grains['id'] }} {{ salt['cmd.run_stdout']('date +%s%N', python_shell=True) }}
-"""  # noqa: E501
 INJECTED = (
     "x-applied:\n  salt.function:\n    - name: cmd.run\n    - tgt: '*'\n"
     "    - arg: ['echo attacked >> LOG']\n\ny"
 )
 
 
-class Site:
-    def __init__(self, master, minions, log):
-        self.master, self.minions, self.log = master, minions, log
-        self.cache = Path(master.config["cachedir"])
-        self.marker = log.with_name("marker")
-
-    def lines(self):
-        text = self.log.read_text(encoding="utf-8") if self.log.exists() else ""
-        return [" ".join(line.split()[:2]) for line in text.splitlines()]
-
-    def send(self, minion, events):
-        """Events of which the minion chooses all, the id beside the data included."""
-        preload = {"events": [{"tag": tag, "data": data} for tag, data in events]}
-        done = minion.salt_call_cli(timeout=300).run("event.send", "any/tag", preload=preload)
-        assert done.returncode == 0, done
-
-    def orchestrations(self):
-        found = self.master.salt_run_cli(timeout=300).run("jobs.list_jobs").data
-        return [job for job in found.values() if "orchestrate" in job["Function"]]
-
-    def idle(self):
-        spool = self.cache / "infra_fleet"
-        names = [path.name for path in spool.rglob("*") if path.is_file()]
-        return sorted(names) == ["lock", "record.json"]
-
-
 @pytest.fixture(scope="module")
 def site(salt_factories, tmp_path_factory):
     srv, log = tmp_path_factory.mktemp("srv"), tmp_path_factory.mktemp("log") / "log"
-    for name in ("infra/orch", "_utils/infra_formula", "_modules/infra_fleet.py"):
-        (srv / name).parent.mkdir(exist_ok=True)
-        (srv / name).symlink_to(REPO / name)
-    (srv / "infra" / "init.sls").write_text(APPLIED.replace("LOG", str(log)), encoding="utf-8")
-    (srv / "infra" / "register.sls").write_text(
-        REGISTERED.replace("LOG", str(log)), encoding="utf-8"
-    )
+    stand_in.write_states(srv, log)
     # The reactor does one event after the other: those before this one are done then.
     touched = str(log.with_name("marker"))
     (srv / "marker.sls").write_text(
         f"#!py\nimport pathlib\ndef run():\n  pathlib.Path({touched!r}).touch()\n  return {{}}\n",
         encoding="utf-8",
     )
-    pillar = tmp_path_factory.mktemp("pillar")
-    (pillar / "top.sls").write_text("base: {'*': [infra]}\n", encoding="utf-8")
-    (pillar / "infra.sls").write_text(
-        json.dumps({"infra": {"infra_hosts": {"infra-1": {"infra_seq": 1}}}}), encoding="utf-8"
-    )
+    hosts = {"infra-1": {"infra_seq": 1}}
+    pillar = stand_in.write_pillar(tmp_path_factory.mktemp("pillar"), hosts)
     master = salt_factories.salt_master_daemon(
         "fleet-master",
         overrides={
@@ -98,7 +50,7 @@ def site(salt_factories, tmp_path_factory):
         for name in ("infra-1", "node-1", "node-2")
     }
     with master.started(), minions["infra-1"].started(), minions["node-1"].started():
-        yield Site(master, minions, log)
+        yield stand_in.Site(master, minions, log, srv)
 
 
 @pytest.fixture(autouse=True)
@@ -165,3 +117,27 @@ def test_an_orchestration_by_hand_goes_the_same_way(site):
     done = run.run("state.orchestrate", "infra.orch.join", pillar={"infra_join": "node-1"})
     assert done.returncode == 0, done
     assert site.lines()[before:] == ["registered infra-1"]
+
+
+def test_a_hundred_starts_within_a_second_end_in_one_registration(site):
+    """As after a restart of the master, which has lost its mine besides: nobody is applied."""
+    assert eventually(site.idle, seconds=240)
+    shutil.rmtree(site.cache / "minions", ignore_errors=True)
+    shutil.rmtree(site.cache / "mine", ignore_errors=True)
+    assert site.mine() == {}
+    (site.cache / "infra_fleet" / "record.json").unlink()  # so that there is something to register
+    before, runs = len(site.lines()), len(site.orchestrations())
+    begun = time.monotonic()
+    ids = ("infra-1", "node-1")
+    site.send(
+        site.minions["node-1"],
+        [("salt/minion/x/start", {"id": ids[number % 2]}) for number in range(100)],
+    )
+    assert eventually(lambda: "registered infra-1" in site.lines()[before:], seconds=240)
+    assert eventually(site.idle, seconds=240)
+    # None lost: the mine has the facts of both again; nobody was applied.
+    assert set(site.mine()) == set(ids)
+    assert set(site.lines()[before:]) == {"registered infra-1"}
+    # One run and its registration; another one for each interval of 30 s that this took.
+    assert len(site.lines()) - before <= 1 + (time.monotonic() - begun) // 30
+    assert site.failed_runs(runs) == []

@@ -128,7 +128,7 @@ def test_a_pillar_that_changed_after_an_archive_is_a_conflict(node, archive_of):
     for changes in ({"packages": ["extra"]}, {"targets": ["d12.x86_64", "d13.x86_64"]},
                     {"url_packages": ["https://example.org/a_1_all.deb"]}):  # fmt: skip
         for test in (True, False):
-            unpacked, built = node.apply(**{"packages": ["base"], **changes}, test=test)
+            _, built = node.apply(**{"packages": ["base"], **changes}, test=test)
             assert built.result is False
             assert "was unpacked from" in built.comment
             assert "repo_build: true" in built.comment

@@ -66,6 +66,7 @@ RIGHT = {
     "vmalert_logs_options": f"-datasource.bearerToken={CANARY}",
     "alertmanager_options": f"--web.token={CANARY}",
     "alertmanager_receivers": {"ops": {"slack": {"api_url": f"https://hooks/{CANARY}"}}},
+    "alertmanager_tracing": {"http_headers": {"Authorization": f"Bearer {CANARY}"}},
     "alertmanager_global": {"smtp_auth_password": CANARY},
     "grafana_admin_password": CANARY,
     "grafana_pgurl": f"postgres://u:{CANARY}@10.10.10.10/grafana",

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .host import LabError
+from . import pillar as pillars
+from .host import LabError, require
 from .laboratory import Lab, Progress
 from .machine import Machine
 from .paths import HERE
@@ -33,6 +34,9 @@ def show(
     Raises:
         LabError: the machine did not boot, a state failed, or the portal does not answer.
     """
+    require()
+    if pillar is not None:
+        pillars.check(pillar)
     if Record.load(NAME) is not None:
         progress("taking down the demo that is up")
         Lab.find(NAME).down()
@@ -44,6 +48,11 @@ def show(
     over = PACKAGING[packaging] if packaging else None
     if over is not None:
         machine.add_pillar("packaging", over.read_text())
+    machine.salt_call("saltutil.sync_all")
+    checked: dict[str, Any] = machine.salt_call("infra_pillar.validate", check=False) or {}
+    if checked.get("errors"):
+        lab.down()
+        raise LabError("\n".join(["The pillar is not valid:", *checked["errors"]]))
     progress(f"{MACHINE} is up; salt-call --local state.apply infra")
     with lab.timed("apply"):
         applied = machine.apply(check=False, progress=progress)

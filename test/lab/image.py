@@ -6,19 +6,19 @@ and renamed at the end, so that what has the name is whole.
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import os
 import platform as host_platform
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 from . import aptconf, archive, container, paths
-from .host import LabError, require, run
+from .host import LabError, require
 from .record import every
 from .suites import Platform
 
@@ -175,13 +175,32 @@ def _salt_requirement(salt: str | None) -> str:
 
 
 def _pip_config() -> dict[str, str]:
-    """Return this host's settings of pip, from its files and the environment."""
-    listing = run([sys.executable, "-m", "pip", "config", "list"]).stdout
+    """Return this host's settings of pip, from its files and the environment.
+
+    As https://pip.pypa.io/en/stable/topics/configuration/ says, without asking a pip, which the
+    Python that runs this need not have. What comes later wins.
+    """
+    home = Path.home()
+    files = [
+        Path("/etc/xdg/pip/pip.conf"),
+        Path("/etc/pip.conf"),
+        home / ".pip/pip.conf",
+        Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip/pip.conf",
+    ]
+    if named := os.environ.get("PIP_CONFIG_FILE"):
+        files.append(Path(named))
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(files, encoding="utf-8")
+    except configparser.Error as error:
+        raise LabError(f"pip's settings cannot be read: {error}.") from error
     settings: dict[str, str] = {}
-    for line in listing.splitlines():
-        name, _, value = line.partition("=")
-        # global.index-url='…' or :env:.find-links='…'; the environment comes last, and wins.
-        settings[name.rpartition(".")[2]] = value.strip("'\"")
+    for section in ("global", "install"):
+        if parser.has_section(section):
+            settings |= {k.replace("_", "-"): v.strip() for k, v in parser.items(section)}
+    for name, value in os.environ.items():
+        if name.startswith("PIP_") and name not in ("PIP_CONFIG_FILE", "PIP_CACHE_DIR"):
+            settings[name.removeprefix("PIP_").lower().replace("_", "-")] = value
     return settings
 
 

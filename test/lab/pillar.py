@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from .host import LabError
 
@@ -37,6 +40,29 @@ def files(pillar: Mapping[str, Any] | Path | None, secrets: Path | None = None) 
         made["/srv/pillar/top.sls"] += SECRETS
         made["/srv/pillar/infra_secrets.sls"] = _text(apart)
     return made
+
+
+def check(path: Path) -> None:
+    """Check that a file is a pillar in form, before anything is booted for it.
+
+    Args:
+        path: as `files` takes it. One that Salt renders first is not looked into.
+
+    Raises:
+        LabError: it cannot be read, or is not YAML, with line and column; or no `infra` is in it.
+    """
+    text = _text(path)
+    if path.suffix == ".json" or re.search(r"\A#!|\{[%{#]", text):
+        return
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        said = getattr(error, "problem", None) or error
+        raise LabError(f"The pillar {path}{where} is not YAML: {said}.") from error
+    if not isinstance(data, dict) or not isinstance(data.get("infra"), dict):
+        raise LabError(f"The pillar {path} has no mapping `infra` at its top.")
 
 
 def _text(pillar: Mapping[str, Any] | Path | None) -> str:

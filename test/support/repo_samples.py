@@ -164,7 +164,9 @@ class Server:
 
     ``faults`` maps a part of a path to what happens to requests for it: a status (int), ``cut``
     (half the body, then the connection is closed), ``cut-once``, ``flip`` (one byte is another),
-    ``loop`` (redirects for ever), ``hang`` (no answer), ``drip`` (a byte now and then).
+    ``loop`` (redirects for ever), ``hang`` (no answer), ``drip`` (a byte now and then),
+    ``to:<base>`` (redirects there what was asked of another address), ``no-range``
+    (``range_status`` for a part).
     """
 
     def __init__(self, root, delay=0.0):
@@ -172,6 +174,7 @@ class Server:
         self.delay = delay
         self.faults = {}
         self.requests = []
+        self.range_status = 403
         self.ranges = []
         self.released = threading.Event()
         outer = self
@@ -223,6 +226,19 @@ class Server:
             handler.send_header("Content-Length", "0")
             handler.end_headers()
             return
+        if (
+            isinstance(fault, str)
+            and fault.startswith("to:")
+            and not handler.path.startswith(fault[3:])
+        ):
+            handler.send_response(302)
+            handler.send_header("Location", fault[3:] + path)
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+            return
+        if fault == "no-range" and handler.headers.get("Range"):
+            handler.send_error(self.range_status)
+            return
         if fault == "hang":
             self.released.wait(60)
             return
@@ -231,6 +247,11 @@ class Server:
             handler.send_error(404)
             return
         data = file.read_bytes()
+        modified = handler.date_time_string(file.stat().st_mtime)
+        if handler.headers.get("If-Modified-Since") == modified:
+            handler.send_response(304)
+            handler.end_headers()
+            return
         if fault == "flip":
             data = data[:-1] + bytes([data[-1] ^ 1])
         start = 0
@@ -245,7 +266,7 @@ class Server:
         if start:
             handler.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         handler.send_header("Content-Length", str(len(data) - start))
-        handler.send_header("Last-Modified", handler.date_time_string(file.stat().st_mtime))
+        handler.send_header("Last-Modified", modified)
         handler.end_headers()
         body = data[start:]
         if fault in ("cut", "cut-once"):

@@ -63,5 +63,5 @@ def test_a_result_of_one_is_kept_beside_those_of_others(tmp_path, monkeypatch):
 
 
 def test_an_unknown_benchmark_is_refused():
-    with pytest.raises(ValueError, match="expected some of apply, portal, register, repo"):
+    with pytest.raises(ValueError, match="expected some of apply, fleet, portal, register, repo"):
         page.run(["nothing"])

@@ -59,6 +59,24 @@ def test_a_daemon_is_healthy_if_its_own_process_answers(machine, answers, proble
     assert health.health_problem(DAEMON) == problem
 
 
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ('{"data": {"groups": [{"name": "a"}]}}', ""),
+        ('{"data": {"groups": []}}', "it has loaded no rules"),
+        ('{"data": {"groups": null}}', "it has loaded no rules"),
+        ("{}", "it has loaded no rules"),
+        ("not found", "it has loaded no rules"),
+    ],
+)
+def test_a_daemon_that_loaded_nothing_of_what_it_is_there_for_is_unhealthy(
+    machine, answer, problem
+):
+    machine["request"].side_effect = [(200, ""), (200, answer)]
+    expects = {"path": "/api/v1/rules", "key": ["data", "groups"], "what": "rules"}
+    assert health.health_problem({**DAEMON, "expects": expects}) == problem
+
+
 def test_no_other_process_is_looked_at_if_the_daemon_itself_listens(machine):
     machine["listens"].return_value = True
     assert health.health_problem(DAEMON) == ""
@@ -95,34 +113,88 @@ def test_a_daemon_that_keeps_restarting_is_not_waited_for(machine):
     assert machine["unit_state"].call_count == 2  # once for its health, once for its port
 
 
-STAMP = {"reload_counter": "last_timestamp_seconds"}
+STAMP = {"reload_counter": "last_timestamp_seconds", "success_metric": "good"}
+COUNTED = {
+    "success_metric": "good", "reload_counter": "stamp", "error_counter": "errors",
+    "attempt_counter": "attempts",
+}  # fmt: skip
+HEALTHY = "good 1\nreloads_total 4\n"
+BROKEN = "good 0\nstamp 70\nerrors 3\nattempts 8\n"
 
 
 @pytest.mark.parametrize(
-    ("verified_by", "after", "log"),
+    ("verified_by", "answers", "log"),
     [
-        (DAEMON["reload"], "good 1\nreloads_total 5\n", ""),
-        (DAEMON["reload"], "good 1\nreloads_total 4\n", "info: nothing changed, skipping\n"),
-        (STAMP, "last_timestamp_seconds 99999999999\n", ""),
-        ({"reload_log_message": "Vector has reloaded"}, "", "Vector has reloaded.\n"),
+        (DAEMON["reload"], [HEALTHY, "good 1\nreloads_total 5\n"], ""),
+        (DAEMON["reload"], [HEALTHY, HEALTHY], "info: nothing changed, skipping\n"),
+        (DAEMON["reload"], ["good 0\nreloads_total 4\n", "good 1\nreloads_total 4\n"], ""),
+        (STAMP, ["good 1\nlast_timestamp_seconds 1.5\n",
+                 "good 1\nlast_timestamp_seconds 1.75\n"], ""),
+        ({"reload_log_message": "Vector has reloaded"}, ["", ""], "Vector has reloaded.\n"),
+        # It reports the failure of an earlier reload until it has read the repaired file.
+        (STAMP, ["good 0\nlast_timestamp_seconds 1.5\n"] * 4
+         + ["good 1\nlast_timestamp_seconds 9.5\n"], ""),
+        (COUNTED, [BROKEN, BROKEN, BROKEN.replace("attempts 8", "attempts 9"),
+                   "good 1\nstamp 71\nerrors 3\nattempts 9\n"], ""),
+        # It does not answer yet.
+        (STAMP, ["", "", "good 1\nlast_timestamp_seconds 1.5\n",
+                 "good 1\nlast_timestamp_seconds 2.5\n"], ""),
     ],
-    ids=["counter", "nothing changed", "timestamp", "log message"],
-)
-def test_a_reload_is_verified(machine, verified_by, after, log):
-    machine["request"].side_effect = [(200, "good 1\nreloads_total 4\n"), (200, after)]
+    ids=["counter", "nothing changed", "good again", "timestamp", "log message",
+         "earlier failure", "earlier failure, counted", "starting"],
+)  # fmt: skip
+def test_a_reload_is_verified(machine, verified_by, answers, log):
+    machine["request"].side_effect = [(200, answer) for answer in answers]
     machine["journal"].return_value = log
     health.reload({**DAEMON, "reload": verified_by})
-    machine["systemctl"].assert_called_once_with("reload", "vmetrics.service")
+    assert machine["request"].call_count == len(answers)
+    sent = {call.args for call in machine["systemctl"].mock_calls}
+    assert sent == {("reload", "vmetrics.service")}
+
+
+def test_a_reload_that_changes_nothing_ended_when_a_second_begins(machine):
+    answers = ["good 1\nstamp 70\nerrors 3\nattempts 8\n"]
+    answers += [answers[0].replace("attempts 8", f"attempts {count}") for count in (9, 9, 10)]
+    machine["request"].side_effect = [(200, answer) for answer in answers]
+    health.reload({**DAEMON, "reload": COUNTED})
+    assert machine["systemctl"].call_count == 2
+
+
+def test_an_attempt_that_begins_is_no_success_before_it_ended(machine):
+    before = "good 1\nstamp 70\nerrors 3\nattempts 8\n"
+    begun = before.replace("attempts 8", "attempts 9")
+    failed = "good 0\nstamp 70\nerrors 4\nattempts 9\n"
+    machine["request"].side_effect = [(200, answer) for answer in (before, begun, begun, failed)]
+    with pytest.raises(CommandFailed, match="did not load its new configuration"):
+        health.reload({**DAEMON, "reload": COUNTED})
+
+
+def test_a_failure_after_a_failure_is_one(machine):
+    failed = BROKEN.replace("errors 3", "errors 4").replace("attempts 8", "attempts 9")
+    machine["request"].side_effect = [(200, BROKEN), (200, failed)]
+    with pytest.raises(CommandFailed, match="did not load its new configuration"):
+        health.reload({**DAEMON, "reload": COUNTED})
 
 
 def test_a_timestamp_of_an_earlier_reload_does_not_verify_this_one(machine):
-    machine["request"].return_value = (200, f"last_timestamp_seconds {int(time.time()) - 5}\n")
+    machine["request"].return_value = (200, "good 1\nlast_timestamp_seconds 5\n")
     with pytest.raises(CommandFailed):
         health.reload({**DAEMON, "reload": STAMP}, 0.01)
 
 
+@pytest.mark.parametrize("good", [0, 1])
+def test_a_program_that_counts_failures_and_logs_nothing_is_believed_in_the_end(machine, good):
+    machine["request"].return_value = (200, f"good {good}\nreloads_total 4\nerrors 1\n")
+    daemon = {**DAEMON, "reload": {**DAEMON["reload"], "error_counter": "errors"}}
+    if good:
+        health.reload(daemon, 0.01)
+    else:
+        with pytest.raises(CommandFailed):
+            health.reload(daemon, 0.01)
+
+
 def test_a_configuration_that_is_not_loaded_is_reported_with_the_log(machine):
-    machine["request"].return_value = (200, "good 0\nreloads_total 4\n")
+    machine["request"].side_effect = [(200, HEALTHY), (200, "good 0\nreloads_total 4\n")]
     machine["journal"].return_value = "error: cannot parse prometheus.yml\n"
     message = "vmetrics did not load its new configuration; its journal: error: cannot parse"
     with pytest.raises(CommandFailed, match=message):

@@ -72,9 +72,77 @@ def test_routes_of_the_site_come_first_and_timing_is_a_parameter():
     assert "group_wait" not in made["route"]["routes"][1]
 
 
+def test_routes_of_the_root_come_after_the_sites_and_before_the_severities():
+    mine, theirs = ({"receiver": "a", "matchers": [f'cls="{cls}"']} for cls in "xy")
+    made = config(
+        receivers={"a": {"webhook": {}}},
+        severities={"CRIT": "a"},
+        routes=[mine],
+        route={"routes": [theirs], "group_by": ["cls"]},
+    )["route"]
+    assert made["routes"][:2] == [mine, theirs]
+    assert made["routes"][2]["matchers"] == ['severity="CRIT"']
+    assert made["group_by"] == ["cls"]
+
+
+def test_severities_of_other_peoples_rules_are_routed_beside_the_formulas():
+    made = config(receivers={"a": {"mail": {}}}, severities={"CRIT": "a", "critical": "a"})
+    ours, theirs = made["route"]["routes"]
+    assert theirs == {**ours, "matchers": ['severity="critical"']}
+
+
+def test_what_alertmanager_calls_so_is_said_so():
+    nights = {"name": "nights", "time_intervals": [{"times": [{"start_time": "22:00"}]}]}
+    made = config(
+        receivers={"null": {}},
+        time_intervals=[nights],
+        templates={"shop": "x"},
+        tracing={"endpoint": "h:1"},
+    )
+    assert made["receivers"] == [{"name": "null"}]
+    assert made["time_intervals"] == [nights]
+    assert made["templates"] == ["alertmanager/templates/*.tmpl"]
+    assert made["tracing"] == {"endpoint": "h:1"}
+    assert not {"time_intervals", "templates", "tracing"} & {*config()}
+
+
+def test_a_template_is_a_file_of_alertmanagers_alone():
+    made = infra_alert.files(config(), {"shop": '{{ define "shop" }}x{{ end }}'})
+    spec = made["alertmanager/templates/shop.tmpl"]
+    assert spec["mode"] == "0600"
+    assert "Managed by Salt" in spec["text"]
+
+
+def test_a_receiver_that_sends_nothing_and_a_route_that_sees_all_are_allowed():
+    parameters = {
+        "alertmanager_receivers": {"null": {}, "blackhole": {}, "log": {"webhook": {"url": "x"}}},
+        "alertmanager_routes": [
+            {"receiver": "log", "continue": True},
+            {"receiver": "null", "matchers": ["severity=none"]},
+        ],
+    }
+    assert infra_alert.problems(parameters) == []
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
+        (
+            {"alertmanager_routes": [{"receiver": "default", "matchers": []}]},
+            "alertmanager_routes[0].matchers: expected a matcher",
+        ),
+        (
+            {"alertmanager_routes": [{"receiver": "default", "match": {}, "continue": False}]},
+            "alertmanager_routes[0].matchers: missing",
+        ),
+        (
+            {"alertmanager_route": {"routes": [{"receiver": "x", "matchers": ["a=b"]}]}},
+            "alertmanager_route.routes[0].receiver: expected a name",
+        ),
+        ({"alertmanager_route": {"routes": {"receiver": "x"}}}, "alertmanager_route.routes: exp"),
+        ({"alertmanager_route": {"routes": [{"receiver": "default"}]}}, "alertmanager_route.rout"),
+        ({"alertmanager_templates": {"a/b": "x"}}, "alertmanager_templates.a/b: expected a name"),
+        ({"alertmanager_templates": {"a": " "}}, "alertmanager_templates.a: expected a template"),
         (
             {"alertmanager_receivers": {"a": {}}},
             "alertmanager_receivers.a: expected an integration",

@@ -1,12 +1,13 @@
 """The pure part of what the daemons share, and its states on a machine that is made up."""
 
 import logging
+import re
 import shlex
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from infra_formula import process, systemd, templates
 from infra_formula.daemon import checks, data_removal, flags, health, installation, unit_files
@@ -89,6 +90,73 @@ def test_what_systemd_reads_is_what_was_asked_for(words):
     (line,) = [x for x in env.split("\n") if x.startswith("VMETRICS_OPTS=")]
     # systemd takes the outer quotes off, then splits at blanks with single quotes respected.
     assert shlex.split(line.removeprefix('VMETRICS_OPTS="')[:-1]) == shlex.split(options)
+
+
+def systemd_words(text):
+    """Arguments of ``$VARIABLE`` in a unit, as systemd reads an environment file and splits it.
+
+    parse_env_file() of env-file.c takes a backslash off what a shell needs it for, in double
+    quotes; extract_first_word() with EXTRACT_UNQUOTE takes each backslash off, in quotes too.
+    """
+    value = re.sub(r'\\([\\"$`])', r"\1", text)
+    words, word, quote, escaped = [], None, "", False
+    for character in value:
+        if escaped:
+            word, escaped = (word or "") + character, False
+        elif character == "\\":
+            word, escaped = word or "", True
+        elif quote:
+            quote, word = ("", word) if character == quote else (quote, word + character)
+        elif character in "'\"":
+            quote, word = character, word or ""
+        elif character in " \t":
+            words, word = [*words, *([] if word is None else [word])], None
+        else:
+            word = (word or "") + character
+    return [*words, *([] if word is None else [word])]
+
+
+ANY_WORDS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=12)
+REGEX = r'--collector.filesystem.mount-points-exclude=^/(dev|proc|run/"x y"|\w+\.d)($|/)'
+
+
+@given(st.lists(ANY_WORDS.map(lambda word: "-o=" + word), max_size=5))
+@example([REGEX, "-o='", "-o=`${HOME}`", "-o=;", "-o= "])
+def test_a_list_of_arguments_may_have_any_character(words):
+    wanted = daemon(options=words, flags=[])
+    assert flags.command_line(wanted)[1:] == words
+    env = unit_files.files(wanted, TEMPLATE)["default/vmetrics"]["text"]
+    (line,) = [x for x in env.split("\n") if x.startswith("VMETRICS_OPTS=")]
+    text = line.removeprefix('VMETRICS_OPTS="')[:-1]
+    assert not re.search(r'(?<!\\)(\\\\)*[$`"]', text)  # the file's quotes end at its end
+    assert systemd_words(text) == words
+
+
+def test_a_list_is_refused_by_name_where_it_holds_no_arguments():
+    with pytest.raises(SaltInvocationError, match=r"vmetrics_options: .* number 2"):
+        flags.command_line(daemon(options=["-a", "-b\nc"]))
+    with pytest.raises(SaltInvocationError, match="a list of arguments may have any of them"):
+        flags.command_line(daemon(options="-a=$"))
+
+
+def test_an_option_is_added_to_a_flag_that_a_program_takes_several_times():
+    ours = [{"text": "-rule=/ours/*.yml", "template": "x", "repeatable": True}]
+    found = flags.command_line(daemon(flags=ours, options="-rule=/theirs/*.yml"))
+    assert found[1:] == ["-rule=/ours/*.yml", "-rule=/theirs/*.yml"]
+
+
+def test_an_option_that_excludes_a_flag_leaves_it_out():
+    ours = [{"text": "-notifier.blackhole", "template": "x", "unless": ["notifier.url"]}]
+    assert flags.command_line(daemon(flags=ours, options=""))[1:] == ["-notifier.blackhole"]
+    found = flags.command_line(daemon(flags=ours, options="-notifier.url=http://a/"))
+    assert found[1:] == ["-notifier.url=http://a/"]
+
+
+def test_options_by_their_names():
+    options = "-rule=/a --rule.x=1 -external.label b=c -other d -external.url=e"
+    found = flags.options_named(options, "rule.", "external.")
+    assert found == ["--rule.x=1", "-external.label", "b=c", "-external.url=e"]
+    assert flags.options_named(["--rule.x", "a b"], "rule.") == ["--rule.x", "a b"]
 
 
 # -- units ---

@@ -27,6 +27,7 @@ class Site:
         self.accepted, self.mine = set(), {}
         self.jobs, self.returns, self.running = [], {}, set()
         self.registrations, self.failing, self.looks = [], 0, 0
+        self.disks, self.asked = {}, []  # facts that minions have on disk, who was asked for them
         self.works = True  # an apply returns, with facts in the mine
         self.during = []  # called one after the other while the run sleeps
         self.minion = Minion({"saltutil.runner": self.runner}, self.opts)
@@ -57,8 +58,11 @@ class Site:
     def runner(self, name, kwarg):
         return {"mine.get": self.get, "state.orchestrate": self.orchestrate}[name](**kwarg)
 
-    def get(self, tgt, fun):
-        assert (tgt, fun) == ("*", "infra_register.facts")
+    def get(self, tgt, fun, tgt_type="glob"):
+        assert fun == "infra_register.facts"
+        if tgt_type == "list":
+            return {i: facts for i, facts in self.mine.items() if i in tgt}
+        assert (tgt, tgt_type) == ("*", "glob")
         self.looks += 1
         return dict(self.mine)
 
@@ -87,8 +91,13 @@ class Site:
     def get_cache_returns(self, jid):
         return self.returns.get(jid, {})
 
-    def cmd(self, target, function, arguments, tgt_type, timeout):
-        assert (function, tgt_type) == ("saltutil.is_running", "list")
+    def cmd(self, target, function, arguments=(), tgt_type="glob", timeout=None):
+        assert tgt_type == "list"
+        if function == "infra_register.send":
+            self.asked.append(sorted(target))
+            self.mine |= {i: facts for i, facts in self.disks.items() if i in target}
+            return {i: None if i in self.disks else "not available" for i in target}
+        assert function == "saltutil.is_running"
         return {i: [{"jid": j} for j in self.running] for i in target}
 
 
@@ -113,6 +122,31 @@ def test_a_known_minion_is_registered_and_not_applied(site):
     site.event("node-1")
     assert site.run()["registrations"] == 1
     assert site.jobs == []
+
+
+def test_a_mine_that_was_lost_is_filled_again_by_minions_that_were_applied(site):
+    site.disks = {"infra-1": {"ip": "a"}, "node-1": {"ip": "b"}}
+    site.mine.clear()
+    for minion_id in ("infra-1", "node-1", "node-2"):
+        site.event(minion_id)
+    report = site.run()
+    assert site.asked == [["infra-1", "node-1", "node-2"]]
+    assert site.jobs == ["node-2"]
+    assert report["applied"] == ["node-2"]
+    assert set(json.loads(site.registrations[-1][1])) == {"infra-1", "node-1", "node-2"}
+
+
+@pytest.mark.parametrize("facts", [{}, {"contract": 1, "targets": []}, {"ip": ""}, None, "x"])
+def test_facts_without_an_address_are_of_a_minion_that_was_never_applied(site, facts):
+    site.mine["node-2"] = facts
+    site.event("node-2")
+    assert site.run()["applied"] == ["node-2"]
+
+
+def test_minions_that_are_known_are_not_asked_to_publish(site):
+    site.event("node-1")
+    site.run()
+    assert site.asked == []
 
 
 def test_what_is_registered_already_is_not_registered_again_until_an_hour_later(site):
@@ -140,14 +174,14 @@ def test_a_deleted_minion_is_forgotten(site):
 
 def test_a_thousand_events_while_a_run_works_are_one_run_and_a_registration_each_interval(site):
     site.accepted |= {f"node-{number}" for number in range(1000)}
-    site.mine |= {f"node-{number}": {"n": number} for number in range(1000)}
+    site.mine |= {f"node-{number}": {"ip": f"address {number}"} for number in range(1000)}
     assert site.event("node-0")
     requested = []
 
     def storm():
         for number in range(1000):
             requested.append(site.event(f"node-{number}"))
-        site.mine["node-7"] = {"clock": site.clock}  # so that there is something to register
+        site.mine["node-7"] = {"ip": "x", "clock": site.clock}  # something to register
 
     site.during = [storm] * 40
     report = site.run()
@@ -294,7 +328,7 @@ def test_not_all_are_applied_at_the_same_time(site):
         most.append(len(waiting))
         for jid in waiting:
             name = site.jobs[int(jid)]
-            site.mine[name] = {}
+            site.mine[name] = {"ip": name}
             site.returns[jid] = {name: {"ret": {"a": {"result": True}}}}
 
     site.during = [finish] * 20

@@ -242,6 +242,10 @@ def test_a_resource_as_of_grafana_12_is_taken():
         (board("a b"), "expected a uid"),
         (board("x" * 41), "expected a uid"),
         (board(__inputs=[{"name": "DS"}]), "exported for sharing"),
+        (
+            board(__inputs=[{"name": "DS", "type": "datasource", "pluginId": "loki"}]),
+            "asks for DS of type loki",
+        ),
         ({"dashboard": board(), "meta": {}}, "response of the API"),
     ],
 )
@@ -458,3 +462,31 @@ def test_what_is_wanted_is_read_from_the_files_that_lie_there(monkeypatch, tmp_p
     (tmp_path / "boards/infra/b.json").write_text("{")
     with pytest.raises(CommandExecutionError):
         provisioning.provisioned_uids(str(tmp_path / "boards"))
+
+
+def test_a_dashboard_of_grafana_com_gets_the_formulas_data_sources():
+    shared = {
+        "__inputs": [
+            {"name": "DS_PROMETHEUS", "type": "datasource", "pluginId": "prometheus"},
+            {"name": "DS_EXPRESSION", "type": "datasource", "pluginId": "__expr__"},
+            {"name": "VAR_JOB", "type": "constant", "value": "node"},
+        ],
+        "__requires": [{"type": "grafana", "id": "grafana", "version": "11.0.0"}],
+        "id": 1860,
+        "title": "Shared",
+        "panels": [
+            {
+                "datasource": {"type": "prometheus", "uid": "${DS_PROMETHEUS}"},
+                "targets": [{"expr": 'up{job="${VAR_JOB}", ins="${ins}"}'}],
+            },
+            {"datasource": "${DS_PROMETHEUS}"},
+        ],
+    }
+    made = json.loads(
+        grafana_dashboards.files({}, {"shared": shared}, {}, {})["site/shared.json"]["text"]
+    )
+    assert not {"__inputs", "__requires"} & {*made}
+    assert made["id"] is None
+    first, second = made["panels"]
+    assert first["datasource"]["uid"] == second["datasource"] == "ds-metrics"
+    assert first["targets"][0]["expr"] == 'up{job="node", ins="${ins}"}'

@@ -151,7 +151,7 @@ def test_listeners_follow_mode_and_ports():
     assert "listen 8080;" in both
     assert "listen [::]:8443 ssl" in both
     assert "listen 80" not in re.sub("8080", "", both)
-    assert "Host $portal_host:$server_port;" in both
+    assert "Host $portal_host$visitor_port;" in both
     plain = text(proxy(), "wiki", nginx_sslmode="disable")
     assert "ssl" not in plain
     assert "[::]" not in text(proxy(), "wiki", {"ipv6": False})
@@ -539,8 +539,10 @@ def test_every_attribute_changes_something():
     assert values.keys() == attributes.ENTRY.keys()
     for attribute, value in values.items():
         base = BASES.get(attribute, plain)
-        more = {"cert": {"key": "/a"}, "key": {"cert": "/a"},
-                "ssl_verify_client": {"ssl_client_certificate": "/a"}}.get(attribute, {})  # fmt: skip
+        more = {
+            "cert": {"key": "/a"}, "key": {"cert": "/a"},
+            "ssl_verify_client": {"ssl_client_certificate": "/a"},
+        }.get(attribute, {})  # fmt: skip
         formats = {"nginx_http_config": "log_format x '';"}
         before = text({"wiki": base}, "wiki", **formats)
         assert text({"wiki": {**base, attribute: value, **more}}, "wiki", **formats) != before, (
@@ -570,6 +572,27 @@ def test_every_attribute_of_a_location_changes_something():
         before = text({"wiki": {**plain, "locations": {"/a": base}}}, "wiki")
         after = text({"wiki": {**plain, "locations": {"/a": {**base, attribute: value}}}}, "wiki")
         assert after != before, attribute
+
+
+def test_the_status_of_an_entry_has_the_upstream_of_each_location(monkeypatch):
+    monkeypatch.setattr(applied, "_code", create_autospec(applied._code, return_value=200))
+    status = create_autospec(applied._upstream_status, side_effect=lambda e, _t: f"{e} ok")
+    monkeypatch.setattr(applied, "_upstream_status", status)
+    portal = {
+        "one": {"domain": "one.p", "locations": {"/api": {"endpoint": ["b:2", "c:3"]}}},
+        "two": {"domain": "two.p", "endpoint": "a:1", "locations": {"/x": {"websocket": True}}},
+    }
+    assert errors(portal) == []
+    rows = {
+        key: applied._entry_status(view, settings(), 1.0)
+        for key, view in views(portal, settings()).items()
+    }
+    assert rows["one"]["upstream"] is None
+    assert rows["one"]["locations"] == {
+        "locations['/api']": {"upstream": "b:2", "upstream_status": "b:2 ok"}
+    }
+    assert rows["two"]["upstream_status"] == "a:1 ok"
+    assert "locations" not in rows["two"]
 
 
 @pytest.fixture

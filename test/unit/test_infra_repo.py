@@ -388,3 +388,21 @@ def test_an_agent_that_is_just_ending_is_asked_again(monkeypatch, told):
     monkeypatch.setattr(process, "run", create_autospec(process.run, side_effect=answers))
     assert infra_repo_sign._gpg("/home", "--sign")["stdout"] == "done"
     assert process.run.call_count == 2
+
+
+@pytest.mark.parametrize("target", ["debian12", "d12", "d12.amd64", "d99.x86_64", "el9.x86-64", ""])
+def test_validation_refuses_each_target_that_a_build_refuses(target):
+    request = {"name": "pigsty", "home": "/www", "targets": [target], "modules": "m",
+               "upstream": [{"name": "a", "module": "m", "releases": [12], "arch": ["x86_64"],
+                             "baseurl": "http://a x y", "trusted": True}]}  # fmt: skip
+    with pytest.raises(SaltInvocationError) as caught:
+        infra_repo_catalogue.plan(request)
+    (problem,) = infra_repo_catalogue.problems({"repo_targets": [target]})
+    assert problem in str(caught.value)
+    assert problem.startswith("repo_targets: unknown")
+
+
+@pytest.mark.parametrize("code", list(systems.OSES))
+@pytest.mark.parametrize("arch", list(systems.ARCHES))
+def test_validation_accepts_each_target(code, arch):
+    assert infra_repo_catalogue.problems({"repo_targets": [f"{code}.{arch}"]}) == []

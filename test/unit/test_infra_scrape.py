@@ -51,6 +51,21 @@ def test_every_job_finds_its_targets_in_files():
         assert "when" not in job
 
 
+def test_a_password_of_the_sites_is_not_taken_for_a_parameter():
+    secret = "a${word}${blackbox_port}b"  # noqa: S105
+    logins = {
+        "basic_auth": {"username": secret, "password": secret},
+        "authorization": {"credentials": secret},
+        "oauth2": {"client_secret": secret, "endpoint_params": {"x": secret}},
+        "bearer_token": secret,
+        "headers": [f"X-Login: {secret}"],
+        "params": {"token": [secret]},
+        "consul_sd_configs": [{"token": secret, "basic_auth": {"password": secret}}],
+    }
+    made = jobs([{"job_name": "shop", **logins}])["shop"]
+    assert {key: made[key] for key in logins} == logins
+
+
 def test_every_job_in_which_minions_register_has_limits():
     custom = [
         {"job_name": "app", "targets": "app"},
@@ -167,6 +182,49 @@ def test_targets_of_pillar():
         ({"blackbox_targets": {"http_2xx": ["example.com"]}}, "blackbox_targets.http_2xx[0]"),
         ({"blackbox_targets": {"tcp_connect": ["host"]}}, "blackbox_targets.tcp_connect[0]"),
         ({"blackbox_targets": {"icmp": [{"cls": "x"}]}}, "blackbox_targets.icmp[0]"),
+        (
+            {"blackbox_targets": {"icmp": ["10.0.0.1:80"]}},
+            "blackbox_targets.icmp[0]: expected a host",
+        ),
+        (
+            {"blackbox_targets": {"icmp": ["http://h/"]}},
+            "blackbox_targets.icmp[0]: expected a host",
+        ),
+        (
+            {"blackbox_targets": {"dns_udp": ["dns://h"]}},
+            "blackbox_targets.dns_udp[0]: expected a na",
+        ),
+        (
+            {"blackbox_targets": {"http_2xxx": ["https://a/"]}},
+            "blackbox_targets.http_2xxx: expected a module of the blackbox exporter, got "
+            "'http_2xxx'; did you mean 'http_2xx'?",
+        ),
+        ({"blackbox_targets": {"qqq": []}}, "blackbox_targets.qqq: expected a module"),
+        (
+            {"blackbox_modules": {"ssh": {"prober": "tcp"}}, "blackbox_targets": {"ssh": ["h"]}},
+            "blackbox_targets.ssh[0]: expected host:port, got 'h'",
+        ),
+        (
+            {"blackbox_modules": {"shop": {"prober": "http"}}, "blackbox_targets": {"shop": ["h"]}},
+            "blackbox_targets.shop[0]: expected an http:// or https:// URL, got 'h'",
+        ),
+        (
+            {"blackbox_modules": {"call": {"prober": "grpc"}}, "blackbox_targets": {"call": ["h"]}},
+            "blackbox_targets.call[0]: expected host:port",
+        ),
+        (
+            {"vmetrics_targets": {"probe": [{"targets": ["a"], "labels": {"module": "icpm"}}]}},
+            "vmetrics_targets.probe[0].labels.module: expected a module of the blackbox exporter, "
+            "got 'icpm'; did you mean 'icmp'?",
+        ),
+        (
+            {"vmetrics_targets": {"probe": [{"targets": ["a"]}]}},
+            "vmetrics_targets.probe[0].labels.module: expected a module",
+        ),
+        (
+            {"vmetrics_targets": {"probe": [{"targets": ["a"], "labels": {"module": "http_2xx"}}]}},
+            "vmetrics_targets.probe[0].targets[0]: expected an http",
+        ),
         ({"vmetrics_scrape_timeout": "20s"}, "vmetrics_scrape_timeout"),
     ],
 )
@@ -185,6 +243,37 @@ def test_good_parameters_are_good():
         "vmetrics_scrape_timeout": "50s",
     }
     assert infra_scrape.problems(good) == []
+
+
+@pytest.mark.parametrize(
+    ("prober", "target"),
+    [
+        ("http", "https://[2001:db8::1]:8443/x?y=z"),
+        ("tcp", "[2001:db8::1]:22"),
+        ("tcp", "mail.example.com:25"),
+        ("icmp", "2001:db8::1"),
+        ("icmp", "fe80::1%eth0"),
+        ("icmp", "gateway"),
+        ("dns", "10.0.0.53"),
+        ("dns", "[2001:db8::53]:53"),
+        ("grpc", "10.0.0.1:9000"),
+        ("unix", "/run/x.sock"),
+    ],
+)
+def test_a_modules_prober_decides_what_its_targets_look_like(prober, target):
+    # Its name says another prober.
+    name = "icmp_shop" if prober == "http" else "http_shop"
+    modules = {name: {"prober": prober}}
+    good = {"blackbox_modules": modules, "blackbox_targets": {name: [target]}}
+    assert infra_scrape.problems(good) == []
+
+
+def test_probes_of_a_job_of_the_sites_own_are_its_own_matter():
+    own = {
+        "vmetrics_scrape_jobs": [{"job_name": "probe", "targets": "probe"}],
+        "vmetrics_targets": {"probe": [{"targets": ["a"]}]},
+    }
+    assert infra_scrape.problems(own, ["probe"]) == []
 
 
 def test_the_exporters_modules():

@@ -234,6 +234,7 @@ SECRETS = {
     "alertmanager_options": f"--x.token {CANARY}",
     "alertmanager_receivers": {"ops": {"slack": {"api_url": f"https://hooks/{CANARY}"}}},
     "alertmanager_global": {"smtp_auth_password": CANARY},
+    "alertmanager_tracing": {"http_headers": {"Authorization": f"Bearer {CANARY}"}},
     "grafana_admin_password": CANARY,
     "grafana_pgurl": f"postgres://u:{CANARY}@h/grafana",
     "grafana_view_password": CANARY,

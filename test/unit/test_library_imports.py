@@ -14,6 +14,7 @@ SALT = {
     "infra_formula.pki.authority": {"salt.loader"},  # of a module that 3006 does not load by itself
     "infra_formula.registration.events": {"salt.client", "salt.key"},
     "infra_formula.redaction": {"salt.utils.context.func_globals_inject"},
+    "infra_formula.orchestration.steps": {"salt.utils.minions"},
     "infra_formula.registration.spool": {"salt.key"},
 }
 """Modules that work on a master, or that wrap what Salt calls, with what they need of it."""

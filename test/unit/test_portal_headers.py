@@ -24,7 +24,7 @@ FIXED = {
     "x-real-ip": "$remote_addr",
     "x-forwarded-for": "$remote_addr",
     "x-forwarded-proto": "$scheme",
-    "x-forwarded-port": "$server_port",
+    "x-forwarded-port": "$visitor_port_number",
 }
 REMOVED = (
     "Forwarded", "Proxy", "Proxy-Authorization", "True-Client-IP", "X-Client-IP",

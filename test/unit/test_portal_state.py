@@ -236,6 +236,24 @@ def test_a_home_page_that_does_not_answer_is_unhealthy(root, monkeypatch, code, 
     assert result or f"http answers {code}" in ret["comment"]
 
 
+def test_a_home_page_of_the_sites_own_that_is_not_there_yet_is_no_fault(
+    root, tmp_path, monkeypatch
+):
+    """Its folder was created; the first apply of a fresh machine has to succeed."""
+    own = tmp_path / "own"
+    own.mkdir()
+    managed({"home": {"path": str(own)}})
+    for module, name in ((server, "wait_until_served"), (http_client, "get")):
+        monkeypatch.setattr(module, name, create_autospec(getattr(module, name)))
+    http_client.get.return_value = (404, {}, "")
+    healthy = create_autospec(configuration.units.record_healthy)
+    monkeypatch.setattr(configuration.units, "record_healthy", healthy)
+    assert state.serving("x", portal_samples.settings())["result"] is True
+    (own / "index.html").write_text("a page")
+    ret = state.serving("x", portal_samples.settings())
+    assert "http answers 404" in ret["comment"]
+
+
 EMERG = "2026/11/28 12:00:00 [emerg] 17#17: "
 
 

@@ -15,7 +15,7 @@ TEMPLATES = sorted(
 EXPRESSION = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
 # Macros, whose own text is read here as well.
 MACRO = re.compile(
-    r"(cleaned|configured|daemon_states|installed|recorded|removed|running|untrusted|checked)\(.*\)",
+    r"(cleaned|configured|daemon_states|installed|recorded|removed|running|step|untrusted|checked)\(.*\)",
     re.DOTALL,
 )
 # Of the formula's own tables (components.yaml, platforms), and literals of a loop.

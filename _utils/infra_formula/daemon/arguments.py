@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from infra_formula import addresses
+from infra_formula.daemon import flags
 from infra_formula.daemon.model import Daemon, Flag
-from infra_formula.parameters import site
+from infra_formula.parameters import elsewhere, site
 from infra_formula.parameters.site import Site
 
 _LOOPBACK = "127.0.0.1"
@@ -27,14 +29,34 @@ def listen(here: Site) -> dict[str, str]:
 
 def closed_ports(here: Site) -> list[int]:
     """Ports of the INFRA node's daemons that only the node itself can connect to."""
-    addresses = listen(here)
-    return [here[row["port"]] for name, row, _ in site.daemon_rows() if addresses[name]]
+    bound = listen(here)
+    return [here[row["port"]] for name, row, _ in site.daemon_rows() if bound[name]]
 
 
 def is_active(here: Site, name: str) -> bool:
     """Whether a daemon runs, by the parameters, on the machines of its role."""
     row, component = next((row, part) for n, row, part in site.daemon_rows() if n == name)
-    return bool(here[component["switch"]] and ("needs" not in row or here[row["needs"]]))
+    needed = row.get("needs", component["switch"])
+    available = here[needed] or (
+        needed == "vlogs_enabled" and elsewhere.is_available(here, "vlogs")
+    )
+    return bool(here[component["switch"]] and available)
+
+
+def tls_daemons(here: Site) -> list[str]:
+    """Daemons whose options give them a certificate, so that they are asked over HTTPS."""
+    return [
+        name
+        for name, row, _component in site.daemon_rows()
+        if "options" in row and flags.has_tls(here[row["options"]])
+    ]
+
+
+def tls_targets(here: Site) -> list[str]:
+    """Scrape targets of this INFRA node that are asked over HTTPS."""
+    encrypted = tls_daemons(here)
+    rows = site.daemon_rows()
+    return [row.get("instance", name) for name, row, _component in rows if name in encrypted]
 
 
 def metrics_ports(here: Site) -> dict[str, int]:
@@ -49,9 +71,15 @@ def metrics_ports(here: Site) -> dict[str, int]:
 def daemons(here: Site) -> dict[str, Daemon]:
     """Each daemon, enabled or not."""
     values = _values(here)
-    addresses = listen(here)
+    bound = listen(here)
     return {
-        name: _daemon(here, name, row, component, {**values, "infra_listen": addresses[name]})
+        name: _daemon(
+            here,
+            name,
+            row,
+            component,
+            {**values, **_own_values(here, name), "infra_listen": bound[name]},
+        )
         for name, row, component in site.daemon_rows()
     }
 
@@ -103,21 +131,54 @@ def users(here: Site) -> list[str]:
     )
 
 
+def _own_values(here: Site, name: str) -> dict[str, Any]:
+    """What a flag's name stands for in one daemon alone."""
+    url = elsewhere.url(here, "vlogs")
+    if name == "vmalert_logs" and url:
+        return {"portal_url": url, "log_link": _LOG_LINK.removeprefix("vlogs/")}
+    return {}
+
+
+def _alertmanagers(here: Site, peers: list[str]) -> list[str]:
+    """URLs of the Alertmanagers that alerts are sent to."""
+    if here["alertmanager_enabled"]:
+        return [f"http://{host}:{here['alertmanager_port']}" for host in (_LOOPBACK, *peers)]
+    return elsewhere.urls(here, "alertmanager")
+
+
+def has_ipv6(here: Site) -> bool:
+    """Whether the site has IPv6 addresses: those of INFRA nodes, or of the targets in pillar.
+
+    The programs of VictoriaMetrics listen on IPv4 and connect over it only, unless they are told.
+    """
+    if any(map(addresses.is_ipv6, here.addresses)):
+        return True
+    entries = [entry for entries in here["vmetrics_targets"].values() for entry in entries]
+    return any("[" in str(target) for entry in entries for target in entry.get("targets", []))
+
+
 def _values(here: Site) -> dict[str, Any]:
     """What the flags of a row may name."""
-    peers = here.other_addresses
-    distribution = here["infra_packaging"] == "distro"
-    routed = here["alertmanager_enabled"] or distribution
+    peers = [addresses.in_url(peer) for peer in here.other_addresses]
+    alertmanagers = _alertmanagers(here, peers)
+    # Debian's vmalert has no -notifier.blackhole: nothing listens there.
+    if not alertmanagers and here["infra_packaging"] == "distro":
+        alertmanagers = [f"http://{_LOOPBACK}:{here['alertmanager_port']}"]
     return {
         **here.parameters,
-        "address": here.address,
+        "address": addresses.in_url(here.address),
+        "ipv6": has_ipv6(here),
         "peers": peers,
+        "external_labels": [f"{k}={v}" for k, v in here["vmetrics_external_labels"].items()],
         "alone": not peers,
         "clustered": bool(peers),
         "portal_url": here.portal_url,
         "log_link": _LOG_LINK,
-        "alertmanagers": [_LOOPBACK, *peers] if routed else [],
-        "blackhole": not routed,
+        "alertmanagers": alertmanagers,
+        "blackhole": not alertmanagers,
+        "vmetrics_url": elsewhere.url(here, "vmetrics")
+        or f"http://{_LOOPBACK}:{here['vmetrics_port']}",
+        "vlogs_url": elsewhere.url(here, "vlogs") or f"http://{_LOOPBACK}:{here['vlogs_port']}",
     }
 
 
@@ -128,7 +189,7 @@ def _daemon(
     writable = row.get("writable_paths", [])
     other = name if writable else f"{name}_data"
     parameter = "infra_data" if "directory" in row else other
-    return {
+    daemon: Daemon = {
         "name": name,
         "title": row["title"],
         "unit": row["unit"],
@@ -151,6 +212,9 @@ def _daemon(
         "seconds": row.get("seconds", 30),
         "service": row.get("service", {}),
     }
+    if "expects" in row:
+        daemon["expects"] = row["expects"]
+    return daemon
 
 
 def _directories(here: Site, row: dict[str, Any]) -> list[str]:
@@ -164,7 +228,7 @@ def _flags(item: Any, values: dict[str, Any]) -> list[Flag]:
     entry = item if isinstance(item, dict) else {"flag": item}
     if "when" in entry and not values[entry["when"]]:
         return []
-    flags: list[Flag] = []
+    found: list[Flag] = []
     for each in values[entry["each"]] if "each" in entry else [None]:
         flag: Flag = {
             "text": entry["flag"].format(**{**values, "each": each}),
@@ -172,5 +236,9 @@ def _flags(item: Any, values: dict[str, Any]) -> list[Flag]:
         }
         if "help" in entry:
             flag["help"] = entry["help"]
-        flags.append(flag)
-    return flags
+        if "repeatable" in entry:
+            flag["repeatable"] = entry["repeatable"]
+        if "unless" in entry:
+            flag["unless"] = entry["unless"]
+        found.append(flag)
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import salt.utils.path
@@ -30,7 +31,9 @@ _TIMESTAMP = re.compile(
 )
 
 
-def run_check(argv: list[str], name: str, text: str) -> tuple[bool, str]:
+def run_check(
+    argv: list[str], name: str, text: str, beside: Mapping[str, str] | None = None
+) -> tuple[bool, str]:
     """Have a program check a file before it is put in place.
 
     argv
@@ -39,6 +42,8 @@ def run_check(argv: list[str], name: str, text: str) -> tuple[bool, str]:
         Name of the file in the output, in place of that of the temporary copy.
     text
         Content of the file. It may be secret: only root can read the copy, and it is not logged.
+    beside
+        Further files that it refers to, by their paths relative to it.
 
     Returns whether the program succeeded, and its output without the secrets of the file. A
     program that is not installed yet counts as one that succeeded.
@@ -48,6 +53,10 @@ def run_check(argv: list[str], name: str, text: str) -> tuple[bool, str]:
     with tempfile.TemporaryDirectory(prefix="infra-") as folder:
         path = Path(folder, Path(name).name)
         path.write_text(text, encoding="utf-8")
+        for relative, content in (beside or {}).items():
+            other = Path(folder, relative)
+            other.parent.mkdir(parents=True, exist_ok=True)
+            other.write_text(content, encoding="utf-8")
         command = [word.replace("{path}", str(path)) for word in argv]
         outcome = process.run(command, cwd=folder, timeout=_TIMEOUT)
     output = f"{outcome['stderr']}\n{outcome['stdout']}"

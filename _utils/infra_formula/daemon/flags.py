@@ -10,30 +10,68 @@ import salt.utils.path
 
 from infra_formula import process, program_facts
 from infra_formula.daemon import checks
-from infra_formula.daemon.model import Daemon
+from infra_formula.daemon.model import Daemon, Flag
 from infra_formula.errors import InvalidInput, Refused
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")
 _TIMEOUT = 20  # seconds for --help and --version
 
 
 def command_line(daemon: Daemon) -> list[str]:
     """Program, flags and options of a daemon.
 
-    An option replaces the flag of its name.
+    An option replaces the flag of its name; if the program takes that flag several times, the
+    option is added. An option that excludes a flag (``unless``) leaves it out.
 
     Raises InvalidInput, naming the parameter, for options that are no list of arguments.
     """
     problem = options_problem(daemon["options"])
     if problem:
         raise InvalidInput(f"{daemon['options_parameter']}: {problem}")
-    options = shlex.split(daemon["options"])
-    replaced = {_name(option) for option in options if option.startswith("-")}
+    options = words(daemon["options"])
+    names = {_name(option) for option in options if option.startswith("-")}
     flags = [
         flag["text"]
         for flag in daemon["flags"]
-        if "help" not in flag and _name(flag["text"]) not in replaced
+        if "help" not in flag
+        and (flag.get("repeatable") or _name(flag["text"]) not in names)
+        and not names & {*flag.get("unless", [])}
     ]
     return [daemon["program"], *flags, *options]
+
+
+def words(options: str | list[str]) -> list[str]:
+    """Arguments of a daemon's options, which are a line as a shell reads it, or a list of them."""
+    return shlex.split(options) if isinstance(options, str) else list(options)
+
+
+def options_named(options: str | list[str], *prefixes: str) -> list[str]:
+    """Those of a daemon's options whose names begin with one of some prefixes.
+
+    prefixes
+        Without dashes.
+
+    A program that checks a file has to read it as the daemon will, with the same options.
+    """
+    found: list[str] = []
+    is_value = False
+    for word in words(options):
+        if word.startswith("-"):
+            wanted = _name(word).startswith(prefixes)
+            is_value = wanted and "=" not in word
+        else:
+            wanted, is_value = is_value, False
+        if wanted:
+            found.append(word)
+    return found
+
+
+def has_tls(options: str | list[str]) -> bool:
+    """Whether options give a program a certificate, by the flag of exporters or VictoriaMetrics."""
+    if options_problem(options):
+        return False
+    given = {_name(word): word.partition("=")[2] for word in words(options) if word[:1] == "-"}
+    return "web.config.file" in given or given.get("tls") in ("", "true")
 
 
 def _name(flag: str) -> str:
@@ -55,11 +93,17 @@ def with_supported_flags(daemon: Daemon) -> Daemon:
         printed = _help(daemon["program"]) if known is None else known
     supported = daemon.copy()
     supported["flags"] = [
-        {"text": flag["text"], "template": flag["template"]}
+        _unconditional(flag)
         for flag in daemon["flags"]
         if "help" not in flag or re.search(flag["help"], printed)
     ]
     return supported
+
+
+def _unconditional(flag: Flag) -> Flag:
+    kept = flag.copy()
+    kept.pop("help", None)
+    return kept
 
 
 def _help(program: str) -> str:
@@ -71,16 +115,25 @@ def _help(program: str) -> str:
 
 
 def options_problem(options: object) -> str | None:
-    r"""Why a string of options cannot stand in an environment file; None if it can.
+    r"""Why options cannot stand in an environment file; None if they can.
 
-    The environment file and systemd each interpret ``\``, ``"`` and ``$`` in their own way, so
-    that these are refused.
+    The environment file and systemd each interpret ``\``, ``"`` and ``$`` in their own way: in a
+    line they are refused, because it is not clear who is to read them; in a list each element is
+    one argument, and is escaped for both.
     """
+    if isinstance(options, list):
+        for index, word in enumerate(options):
+            if not isinstance(word, str) or _CONTROL.search(word):
+                return f"expected arguments, each on one line, got {word!r} as number {index + 1}"
+        return None
     expected = "expected arguments separated by blanks, one with blanks in single quotes"
-    if not isinstance(options, str) or re.search(r"[\x00-\x1f\x7f\u0085\u2028\u2029]", options):
+    if not isinstance(options, str) or _CONTROL.search(options):
         return f"{expected}, on one line, got {options!r}"
     if set(options) & set('\\"$`'):
-        return f'{expected}, without \\ " $ or `, got {options!r}'
+        return (
+            f'{expected}, without \\ " $ or `, got {options!r}; '
+            "a list of arguments may have any of them"
+        )
     try:
         shlex.split(options)
     except ValueError as err:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import time
@@ -10,7 +11,7 @@ from collections.abc import Collection
 
 from infra_formula import systemd
 from infra_formula.daemon import checks, flags, local_ports
-from infra_formula.daemon.model import Daemon
+from infra_formula.daemon.model import Daemon, Expected, Reload
 from infra_formula.errors import CommandFailed
 from infra_formula.systemd import UnitState
 
@@ -77,17 +78,30 @@ def health_problem(daemon: Daemon, timeout: float = 3.0) -> str:
     if not state["active"] or not state["pid"]:
         return f"its unit is {state['state']}"
     code, _body = local_ports.request(daemon["port"], daemon["health"], timeout)
-    if code != 200:
+    if code not in (200, 401):  # 401: the site asks for a login
         answer = "no answer" if code is None else f"HTTP {code}"
         return (
             f"{answer} from port {daemon['port']}{daemon['health']}; its unit is {state['state']}"
         )
+    if "expects" in daemon and not _has_loaded(daemon["port"], daemon["expects"]):
+        return f"it has loaded no {daemon['expects']['what']}"
     if local_ports.listens(state["pid"], daemon["port"]):
         return ""
     owners = local_ports.listeners(daemon["port"])
     if owners and state["pid"] not in owners and not systemd.has_process(daemon["unit"], owners):
         return f"another program answers on port {daemon['port']}"
     return ""
+
+
+def _has_loaded(port: int, expected: Expected) -> bool:
+    _code, body = local_ports.request(port, expected["path"])
+    try:
+        found = json.loads(body)
+        for key in expected["key"]:
+            found = found[key]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return bool(found)
 
 
 def port_problem(daemon: Daemon) -> str:
@@ -168,39 +182,81 @@ def reload(daemon: Daemon, seconds: float = 20.0) -> None:
 
     daemon
         If it does not run, nothing is done.
+    seconds
+        How long to wait for a sign of success.
+
+    Only what changed since this function's own signal counts, see :func:`_outcome`: what a daemon
+    reports of an earlier reload, one by hand included, says nothing about this one.
 
     Raises CommandFailed with the error lines of its journal.
     """
     if not systemd.unit_state(daemon["unit"])["active"]:
         return
-    start = time.time()
-    since = f"@{start:.3f}"
+    since = f"@{time.time():.3f}"
     verified_by = daemon["reload"]
-    success, counter = verified_by.get("success_metric"), verified_by.get("reload_counter")
     message = verified_by.get("reload_log_message")
-    before = metrics(daemon["port"])
-    systemd.systemctl("reload", f"{daemon['unit']}.service")
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    before = metrics(daemon["port"])
+    # A program that is still starting may not handle the signal yet, and would end of it.
+    while verified_by.get("success_metric") and not before and time.monotonic() < deadline:
+        time.sleep(0.1)
+        before = metrics(daemon["port"])
+    systemd.systemctl("reload", f"{daemon['unit']}.service")
+    signals = 1
+    deadline = time.monotonic() + seconds
+    while True:
         after = metrics(daemon["port"])
-        if success and after.get(success, 1) != 1:
+        outcome = _outcome(verified_by, before, after)
+        if outcome is False:
             break
-        if counter and _counts_reload(counter, before, after, start):
+        log = "" if outcome else systemd.journal(daemon["unit"], since)
+        if outcome or "nothing changed" in log or (message and message in log):
             return
-        log = systemd.journal(daemon["unit"], since)
-        if "nothing changed" in log or (message and message in log):
-            return
+        if time.monotonic() > deadline:
+            if _has_no_failure(verified_by, before, after):
+                return
+            break
+        if signals == 1 and _attempts(verified_by, before, after) == 1:
+            systemd.systemctl("reload", f"{daemon['unit']}.service")
+            signals = 2
         time.sleep(0.1)
     raise CommandFailed(
         f"{daemon['unit']} did not load its new configuration{_diagnosis(daemon, since)}"
     )
 
 
-def _counts_reload(
-    counter: str, before: dict[str, float], after: dict[str, float], start: float
-) -> bool:
-    if after.get(counter) != before.get(counter):
-        return True
-    # A timestamp in whole seconds does not change if the previous reload was in the same second.
-    is_timestamp = counter.endswith("_timestamp_seconds")
-    return is_timestamp and after.get(counter, 0.0) >= int(start)
+def _outcome(verified_by: Reload, before: dict[str, float], after: dict[str, float]) -> bool | None:
+    """Whether a reload between two looks at the metrics succeeded; None if they do not say yet."""
+
+    def changed(key: str) -> bool:
+        return key in before and key in after and before[key] != after[key]
+
+    success = verified_by.get("success_metric", "")
+    if changed(verified_by.get("error_counter", "")):
+        return False
+    if changed(success):
+        return after[success] == 1
+    if changed(verified_by.get("reload_counter", "")):
+        # The success of a first reload may be counted a moment before it is shown.
+        return True if after.get(success, 1) == 1 else None
+    # A program that reloads in one thread ended the first attempt when it begins the second.
+    return True if _attempts(verified_by, before, after) > 1 else None
+
+
+def _attempts(verified_by: Reload, before: dict[str, float], after: dict[str, float]) -> float:
+    """Reloads that began between two looks at the metrics; 0 if the program does not count them."""
+    counter = verified_by.get("attempt_counter", "")
+    return after.get(counter, 0.0) - before.get(counter, 0.0)
+
+
+def _has_no_failure(verified_by: Reload, before: dict[str, float], after: dict[str, float]) -> bool:
+    """Whether a program that counts its failures counted none, and no earlier one is left.
+
+    One that finds nothing changed may show no other sign than a line of its log, which the site
+    may have switched off; a vmalert has read its rules before a group takes them, which waits for
+    the group's next evaluation.
+    """
+    errors, success = verified_by.get("error_counter", ""), verified_by.get("success_metric", "")
+    if errors not in before or before[errors] != after.get(errors):
+        return False
+    return after.get(success) == 1 or _attempts(verified_by, before, after) >= 1

@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from infra_formula.errors import CommandFailed
 
+_TLS_ONLY = "Client sent an HTTP request to an HTTPS server"  # Go's net/http, server.go
 _BODY_LIMIT = 64 * 1024 * 1024
 
 
@@ -31,7 +33,31 @@ def request(
 
     Raises CommandFailed for a body of more than 64 MiB.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    status, content = _request(_plain(port, timeout), path, method, body, headers)
+    if status == 400 and _TLS_ONLY in content:
+        # The site gave the program a certificate. Nobody else can answer on this machine's port.
+        status, content = _request(_encrypted(port, timeout), path, method, body, headers)
+    return status, content
+
+
+def _plain(port: int, timeout: float) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+
+
+def _encrypted(port: int, timeout: float) -> http.client.HTTPConnection:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout, context=context)
+
+
+def _request(
+    connection: http.client.HTTPConnection,
+    path: str,
+    method: str,
+    body: str | None,
+    headers: Mapping[str, str] | None,
+) -> tuple[int | None, str]:
     try:
         connection.request(method, path, body=body, headers=dict(headers or {}))
         response = connection.getresponse()
@@ -42,7 +68,8 @@ def request(
         connection.close()
     if len(content) > _BODY_LIMIT:
         raise CommandFailed(
-            f"http://127.0.0.1:{port}{path}: expected a response of at most 64 MiB, got more"
+            f"http://127.0.0.1:{connection.port}{path}: expected a response of at most 64 MiB, "
+            "got more"
         )
     return response.status, content.decode("utf-8", "replace")
 

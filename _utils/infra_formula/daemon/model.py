@@ -14,16 +14,30 @@ class Flag(_Flag, total=False):
     """A flag: its ``text``, and the ``template`` that names its parameters.
 
     One with ``help`` is conditional, see :func:`infra_formula.daemon.flags.with_supported_flags`.
+    One that is ``repeatable`` stays beside an option of its name; one with ``unless`` is left out
+    if an option has one of these names.
     """
 
     help: str
+    repeatable: bool
+    unless: list[str]
+
+
+class Expected(TypedDict):
+    """What a daemon has to have loaded: a list in the JSON that a path of it answers."""
+
+    path: str
+    key: list[str]  # keys that lead to the list
+    what: str  # for errors
 
 
 class Reload(TypedDict, total=False):
-    """How a reload is verified."""
+    """How a reload is verified, by metrics of the daemon or a line of its log."""
 
-    success_metric: str  # 1 after a successful reload
-    reload_counter: str  # metric that changes with each reload
+    success_metric: str  # 1 after a successful reload, 0 after a failed one
+    reload_counter: str  # changes with each successful reload that changed something
+    error_counter: str  # changes with each failed reload
+    attempt_counter: str  # changes when a reload begins, before its outcome is known
     reload_log_message: str  # logged after each reload
 
 
@@ -34,7 +48,7 @@ class _Daemon(TypedDict):
     user: str
     program: str  # absolute path
     flags: list[Flag]
-    options: str  # the site's further flags, on one line
+    options: str | list[str]  # the site's further flags, on one line or one by one
     options_parameter: str
     version: str  # the flag that prints it
     port: int
@@ -53,8 +67,9 @@ class Daemon(_Daemon, total=False):
     """A daemon.
 
     With ``use_package_unit`` unit and flags are the package's, and the formula adds a drop-in.
-    ``seconds`` is how long a start may take.
+    ``seconds`` is how long a start may take. Without any of what it ``expects``, it is unhealthy.
     """
 
     use_package_unit: bool
     seconds: float
+    expects: Expected

@@ -96,7 +96,15 @@ def files(daemon: Daemon, template: str) -> dict[str, dict[str, Any]]:
 
 
 def _quote(argument: str) -> str:
-    return f"'{argument}'" if not argument or re.search(r"[\s;]", argument) else argument
+    """An argument as systemd splits it off a variable's value, in the double quotes of a file.
+
+    Both the split (systemd.service(5), "Command lines") and the file (systemd.exec(5),
+    EnvironmentFile=) take a backslash before a character as that character.
+    """
+    word = re.sub(r"([\\'\"])", r"\\\1", argument)
+    if not argument or re.search(r"[\s;]", argument):
+        word = f"'{word}'"
+    return re.sub(r"([\\\"$`])", r"\\\1", word)
 
 
 def variable_name(unit: str) -> str:

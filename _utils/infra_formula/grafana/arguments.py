@@ -7,6 +7,7 @@ from typing import Any
 from infra_formula.daemon import arguments as daemon_arguments
 from infra_formula.data import load
 from infra_formula.monitoring import arguments as monitoring_arguments
+from infra_formula.parameters import elsewhere
 from infra_formula.parameters.site import Site
 from infra_formula.portal import arguments as portal_arguments
 
@@ -56,6 +57,16 @@ def administrator(here: Site) -> dict[str, Any]:
     }
 
 
+def _elsewhere(row: dict[str, Any], urls: dict[str, str]) -> dict[str, Any]:
+    """A data source, of the store that the site has elsewhere if it has one."""
+    component = row.get("when", "")
+    url = urls.get(component)
+    if not url or row.get("each"):
+        return row
+    path = "/select/jaeger" if component == "vtraces" else ""
+    return {**row, "when": f"{component}_url", "url": url + path}
+
+
 def data_sources(here: Site) -> dict[str, Any]:
     """Arguments of ``infra_grafana.datasources``."""
     meta = here["grafana_meta"].split("/")
@@ -68,9 +79,15 @@ def data_sources(here: Site) -> dict[str, Any]:
         "vmetrics_scrape_interval",
     )
     values = {name: here[name] for name in names}
+    urls = {name: elsewhere.url(here, name) for name in ("vmetrics", "vlogs", "vtraces")}
     return {
-        "rows": load("grafana")["datasources"],
-        "values": {**values, "meta_endpoint": meta[0], "meta_database": meta[-1]},
+        "rows": [_elsewhere(row, urls) for row in load("grafana")["datasources"]],
+        "values": {
+            **values,
+            **{f"{name}_url": url for name, url in urls.items()},
+            "meta_endpoint": meta[0],
+            "meta_database": meta[-1],
+        },
         "enabled": list(here.enabled),
         "nodes": monitoring_arguments.by_number(here),
     }

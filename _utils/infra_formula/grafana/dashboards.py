@@ -24,6 +24,13 @@ PROVIDERS = "provisioning/dashboards/pigsty.yml"
 
 DASHBOARDS = "infra/grafana/dashboards"
 SITE = "site"
+_SOURCES = {
+    "prometheus": "ds-metrics",
+    "victoriametrics-metrics-datasource": "ds-vmetrics",
+    "victoriametrics-logs-datasource": "ds-vlogs",
+    "jaeger": "ds-vtraces",
+}
+"""Type of a data source → uid of the formula's (infra/grafana/datasources.yaml)."""
 _REFRESH = 30  # seconds after which Grafana looks for changed files
 
 
@@ -128,10 +135,8 @@ def _with_uid(where: str, text: str, name: str) -> tuple[str, str]:
                 "`dashboard`"
             )
         if board.get("__inputs"):
-            raise InvalidInput(
-                f"{where}: expected a dashboard with its data sources; this one was exported for "
-                "sharing, export it without that option"
-            )
+            board = _with_inputs(where, board)
+            text = json.dumps(board, indent=1, ensure_ascii=False) + "\n"
         uid, title = str(board.get("uid") or ""), board.get("title")
         if not uid:
             uid = uid_of(name)
@@ -143,6 +148,43 @@ def _with_uid(where: str, text: str, name: str) -> tuple[str, str]:
             f"{where}: expected a uid of up to 40 letters, digits, - and _, got {uid!r}"
         )
     return uid, text
+
+
+def _with_inputs(where: str, board: dict[str, Any]) -> dict[str, Any]:
+    """A dashboard that was exported for sharing, as those of grafana.com, with what it asks for.
+
+    Each input is named ``${NAME}`` in it: a data source, for which the formula's of that type is
+    filled in, or a constant with its value.
+    """
+    values = {}
+    for item in board["__inputs"]:
+        name, kind = str(item.get("name")), item.get("type")
+        plugin = str(item.get("pluginId", ""))
+        if kind == "constant":
+            values[name] = str(item.get("value", ""))
+        elif kind == "datasource" and plugin in _SOURCES:
+            values[name] = _SOURCES[plugin]
+        elif not (kind == "datasource" and plugin == "__expr__"):
+            known = ", ".join(_SOURCES)
+            raise InvalidInput(
+                f"{where}: expected data sources of the types {known}; this dashboard was exported "
+                f"for sharing, and asks for {name} of type {plugin or kind}. Replace it in there "
+                "by the uid of one of grafana_datasources"
+            )
+    rest = {key: value for key, value in board.items() if key not in ("__inputs", "__requires")}
+    filled = _filled(rest, values)
+    return {**filled, "id": None} if isinstance(filled.get("id"), int) else filled
+
+
+def _filled(value: Any, values: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(inner, values) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, values) for inner in value]
+    if not isinstance(value, str):
+        return value
+    # What is no input, like ${job} or ${__from}, is a variable of Grafana's.
+    return re.sub(r"\$\{(\w+)\}", lambda match: values.get(match[1], match[0]), value)
 
 
 def providers(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import salt.utils.path
 
-from infra_formula import process, templates
+from infra_formula import addresses, process, templates
 from infra_formula.daemon import checks, configuration
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import InvalidInput, Refused
@@ -41,7 +41,7 @@ def receivers(endpoints: list[str], nodes: list[str], admin_ip: str) -> list[str
         if endpoint == "infra":
             out += [f"http://{node}{INSERT}" for node in nodes]
             continue
-        url = endpoint.replace("${admin_ip}", admin_ip)
+        url = endpoint.replace("${admin_ip}", addresses.in_url(admin_ip))
         out.append(url if urlsplit(url).path.strip("/") else url.rstrip("/") + INSERT)
     return list(dict.fromkeys(out))
 

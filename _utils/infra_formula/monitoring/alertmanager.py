@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from infra_formula import redaction, templates
+from infra_formula import process, redaction, templates
 from infra_formula.daemon import checks, configuration, local_ports
 from infra_formula.daemon.model import Daemon
-from infra_formula.errors import Refused
-from infra_formula.fileset.contents import File
+from infra_formula.errors import CommandFailed, InvalidInput, Refused
+from infra_formula.fileset.contents import MANAGED_BY, File
+from infra_formula.minion import Minion
 from infra_formula.state import Plan
 
 INTEGRATIONS = {
@@ -42,6 +43,13 @@ _ROUTE = {
     "group_interval": "5m",
     "repeat_interval": "4h",
 }
+# The severities of other people's rules, beside those of the formula's.
+_SAME_TIMING = {"critical": "CRIT", "page": "CRIT", "warning": "WARN", "info": "INFO"}
+DISCARDS = ("null", "none", "blackhole", "devnull")
+"""Names of receivers that may have no integration: what goes there is sent to nobody."""
+
+_TEMPLATES = "alertmanager/templates"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SECRET = re.compile(r"password|secret|token|key|credential|url|authorization", re.IGNORECASE)
 
 
@@ -49,33 +57,49 @@ def config(settings: dict[str, Any]) -> dict[str, Any]:
     """Make Alertmanager's configuration.
 
     settings
-        The parameters ``receivers``, ``severities``, ``routes``, ``route``, ``inhibit_rules`` and
-        ``global``, each the value of ``alertmanager_<name>``.
+        The parameters ``receivers``, ``severities``, ``routes``, ``route``, ``inhibit_rules``,
+        ``global``, ``time_intervals``, ``templates`` and ``tracing``, each the value of
+        ``alertmanager_<name>``; the last three may be missing.
 
-    Alerts go through the site's own routes first, then through one per severity, then to the first
-    receiver. Without a receiver, no notification is sent.
+    The tree has one level of routes, which Alertmanager tries in this order: ``routes``, those in
+    ``route``, then one per severity and receiver. What matches none goes to ``route``'s receiver,
+    or the first one. Without a receiver, no notification is sent.
     """
     first = next(iter(settings["receivers"]), "default")
     receivers = [_receiver(name, used) for name, used in settings["receivers"].items()]
-    routes = [dict(route) for route in settings["routes"]]
-    for severity, names in settings["severities"].items():
-        names = [names] if isinstance(names, str) else names
-        for index, name in enumerate(names):
-            route: dict[str, Any] = {
-                "receiver": name,
-                "matchers": [f'severity="{severity}"'],
-                **{k: v for k, v in _TIMING[severity].items() if k not in settings["route"]},
-            }
-            if index < len(names) - 1:
-                route["continue"] = True
-            routes.append(route)
     root = {"receiver": first, **_ROUTE, **settings["route"]}
+    routes = [dict(route) for route in (*settings["routes"], *(root.pop("routes", None) or []))]
+    routes += _severity_routes(settings)
     out: dict[str, Any] = {"global": {"resolve_timeout": "5m", **settings["global"]}}
     out["route"] = {**root, "routes": routes} if routes else root
     out["receivers"] = receivers or [{"name": "default"}]
     if settings["inhibit_rules"]:
         out["inhibit_rules"] = settings["inhibit_rules"]
+    if settings.get("time_intervals"):
+        out["time_intervals"] = settings["time_intervals"]
+    if settings.get("templates"):
+        # Relative to the configuration's own directory: a copy is checked with copies of them.
+        out["templates"] = [f"{_TEMPLATES}/*.tmpl"]
+    if settings.get("tracing"):
+        out["tracing"] = settings["tracing"]
     return out
+
+
+def _severity_routes(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    routes = []
+    for severity, names in settings["severities"].items():
+        names = [names] if isinstance(names, str) else names
+        timing = _TIMING.get(_SAME_TIMING.get(severity, severity), {})
+        for index, name in enumerate(names):
+            route: dict[str, Any] = {
+                "receiver": name,
+                "matchers": [f'severity="{severity}"'],
+                **{k: v for k, v in timing.items() if k not in settings["route"]},
+            }
+            if index < len(names) - 1:
+                route["continue"] = True
+            routes.append(route)
+    return routes
 
 
 def _receiver(name: str, integrations: dict[str, Any]) -> dict[str, Any]:
@@ -101,8 +125,12 @@ def problems(parameters: dict[str, Any]) -> list[str]:
     names = ", ".join(INTEGRATIONS)
     for receiver, integrations in receivers.items():
         path = f"alertmanager_receivers.{receiver}"
-        if not integrations:
-            errors.append(f"{path}: expected an integration: {names}")
+        if not integrations and receiver not in DISCARDS:
+            discards = ", ".join(DISCARDS)
+            errors.append(
+                f"{path}: expected an integration: {names}; a receiver that sends nothing is named "
+                f"one of {discards}"
+            )
         for name, options in integrations.items():
             if name not in INTEGRATIONS and not str(name).endswith("_configs"):
                 hint = _did_you_mean(name, INTEGRATIONS)
@@ -114,12 +142,32 @@ def problems(parameters: dict[str, Any]) -> list[str]:
     for severity, used in (parameters.get("alertmanager_severities") or {}).items():
         for name in [used] if isinstance(used, str) else used:
             errors += _unknown(f"alertmanager_severities.{severity}", name, known)
-    for index, route in enumerate(parameters.get("alertmanager_routes") or []):
-        errors += _route_problems(f"alertmanager_routes[{index}]", route, known, True)
-    default = (parameters.get("alertmanager_route") or {}).get("receiver")
+    errors += _list_problems("alertmanager_routes", parameters.get("alertmanager_routes"), known)
+    root = parameters.get("alertmanager_route") or {}
+    default = root.get("receiver")
     if default is not None:
         errors += _unknown("alertmanager_route.receiver", default, known)
+    errors += _list_problems("alertmanager_route.routes", root.get("routes"), known)
+    for name, text in (parameters.get("alertmanager_templates") or {}).items():
+        if not _NAME.fullmatch(str(name)):
+            errors.append(
+                f"alertmanager_templates.{name}: expected a name of letters, digits, - and _"
+            )
+        if not text.strip():
+            errors.append(
+                f"alertmanager_templates.{name}: expected a template, or its salt:// path"
+            )
     return errors
+
+
+def _list_problems(path: str, routes: Any, known: list[str]) -> list[str]:
+    if routes is not None and not isinstance(routes, list):
+        return [f"{path}: expected a list of routes"]
+    return [
+        error
+        for index, route in enumerate(routes or [])
+        for error in _route_problems(f"{path}[{index}]", route, known, True)
+    ]
 
 
 def _route_problems(path: str, route: Any, known: list[str], top: bool) -> list[str]:
@@ -128,8 +176,13 @@ def _route_problems(path: str, route: Any, known: list[str], top: bool) -> list[
     errors = []
     if "receiver" in route:
         errors += _unknown(f"{path}.receiver", route["receiver"], known)
-    if top and not any(key in route for key in ("matchers", "match", "match_re")):
-        errors.append(f"{path}.matchers: missing; without it this route would take all alerts")
+    matches = any(route.get(key) for key in ("matchers", "match", "match_re"))
+    if top and not matches and route.get("continue") is not True:
+        what = "expected a matcher" if "matchers" in route else "missing"
+        errors.append(
+            f"{path}.matchers: {what}; without one this route would take all alerts. If it is "
+            "meant to see all of them, add continue: true"
+        )
     for index, child in enumerate(route.get("routes") or []):
         errors += _route_problems(f"{path}.routes[{index}]", child, known, False)
     return errors
@@ -147,15 +200,20 @@ def _did_you_mean(name: Any, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def plan(daemon: Daemon, settings: dict[str, Any]) -> Plan:
-    """Plan Alertmanager's configuration, checked by amtool.
+def plan(minion: Minion, daemon: Daemon, settings: dict[str, Any]) -> Plan:
+    """Plan Alertmanager's configuration and templates, checked by amtool.
 
     settings
         See :func:`config`.
+
+    Raises CommandFailed if a template's ``salt://`` path is not served.
     """
     redaction.add(settings["receivers"], settings["global"])
-    rendered = files(config(settings))
-    difference = configuration.compare("alertmanager", "/etc", rendered, replace=rendered)
+    settings = {**settings, "templates": _texts(minion, settings.get("templates") or {})}
+    rendered = files(config(settings), settings["templates"])
+    difference = configuration.compare(
+        "alertmanager", "/etc", rendered, replace=["alertmanager.yml"]
+    )
     if difference.has_changes:
         check(settings)
     receivers = len(settings["receivers"])
@@ -166,11 +224,39 @@ def plan(daemon: Daemon, settings: dict[str, Any]) -> Plan:
     return configuration.plan(difference, [daemon], comment=comment, would=would)
 
 
-def files(content: dict[str, Any]) -> dict[str, File]:
-    """Render the configuration as a file set below ``/etc``, readable by its user only."""
+def _texts(minion: Minion, given: dict[str, str]) -> dict[str, str]:
+    """Name of a template → its text, which ``salt://`` serves or the parameter holds."""
+    found = {}
+    for name, text in given.items():
+        if text.startswith("salt://"):
+            try:
+                text = templates.read(minion, text.strip())
+            except CommandFailed as err:
+                raise CommandFailed(f"alertmanager_templates.{name}: {err}") from err
+        found[name] = text
+    return found
+
+
+def files(content: dict[str, Any], texts: dict[str, str] | None = None) -> dict[str, File]:
+    """Render the configuration as a file set below ``/etc``, readable by its user only.
+
+    content
+        What :func:`config` returned.
+    texts
+        Name of a template of messages → its text.
+    """
     owner = {"mode": "0600", "user": "prometheus", "group": "prometheus", "secret": True}
     text = templates.HEADER + templates.to_yaml(content)
-    return {"alertmanager.yml": {"text": text, **owner}}
+    return {
+        "alertmanager.yml": {"text": text, **owner},
+        **{rel: {"text": body, **owner} for rel, body in _template_files(texts or {}).items()},
+    }
+
+
+def _template_files(texts: dict[str, str]) -> dict[str, str]:
+    """Path below the configuration's directory → text of a template."""
+    header = f"{{{{/* {MANAGED_BY}. Changes here are overwritten. */}}}}\n"
+    return {f"{_TEMPLATES}/{name}.tmpl": header + text for name, text in texts.items()}
 
 
 def secrets(value: Any, key: str = "") -> set[str]:
@@ -192,9 +278,17 @@ def check(settings: dict[str, Any], amtool: str = "amtool") -> None:
 
     Raises Refused that names the parameter and quotes the tool, without secrets.
     """
-    fault = _refusal(config(settings), amtool)
+    texts = settings.get("templates") or {}
+    fault = _refusal(config(settings), amtool, texts)
     if fault is None:
         return
+    if texts and _refusal(config({**settings, "templates": {}}), amtool) is None:
+        for name in texts:
+            alone = {name: texts[name]}
+            if _refusal(config({**settings, "templates": alone}), amtool, alone) is not None:
+                raise Refused(f"alertmanager_templates.{name}: {fault}")
+        raise Refused(f"alertmanager_templates: {fault}")
+    settings = {**settings, "templates": {}}
     # The parameter at fault is the one without which the configuration is accepted.
     empty: dict[str, Any] = {
         "routes": [],
@@ -202,9 +296,11 @@ def check(settings: dict[str, Any], amtool: str = "amtool") -> None:
         "route": {},
         "severities": {},
         "global": {},
+        "time_intervals": [],
+        "tracing": {},
     }
     for name, nothing in empty.items():
-        if settings[name] and _refusal(config({**settings, name: nothing}), amtool) is None:
+        if settings.get(name) and _refusal(config({**settings, name: nothing}), amtool) is None:
             raise Refused(f"alertmanager_{name}{_index(settings, name, amtool)}: {fault}")
     for name, used in settings["receivers"].items():
         alone = {**settings, **empty, "global": settings["global"], "receivers": {name: used}}
@@ -223,9 +319,13 @@ def _index(settings: dict[str, Any], name: str, amtool: str) -> str:
     return ""
 
 
-def _refusal(content: dict[str, Any], amtool: str) -> str | None:
+def _refusal(
+    content: dict[str, Any], amtool: str, texts: dict[str, str] | None = None
+) -> str | None:
     argv = [amtool, "check-config", "{path}"]
-    succeeded, output = checks.run_check(argv, "alertmanager.yml", templates.to_yaml(content))
+    yaml = templates.to_yaml(content)
+    beside = _template_files(texts or {})
+    succeeded, output = checks.run_check(argv, "alertmanager.yml", yaml, beside)
     if succeeded:
         return None
     output = redaction.Scrubber(secrets(content)).text(output)
@@ -251,6 +351,31 @@ def alerts(port: int = 9059) -> list[dict[str, Any]]:
 def silences(port: int = 9059) -> list[dict[str, Any]]:
     """Silences that are active or pending; see ``infra_alert.silences``."""
     return [s for s in _get(port, "/api/v2/silences") if s["status"]["state"] != "expired"]
+
+
+def route(labels: Mapping[str, Any], path: str, amtool: str = "amtool") -> list[str]:
+    """Receivers of an alert with these labels, as amtool answers; see ``infra_alert.route``.
+
+    labels
+        Label → value.
+    path
+        Alertmanager's configuration.
+
+    Raises InvalidInput for a label's name, CommandFailed if amtool fails.
+    """
+    words = []
+    for name, value in labels.items():
+        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name):
+            raise InvalidInput(f"expected LABEL=VALUE, got the label {name!r}")
+        escaped = str(value).replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+        words.append(f'{name}="{escaped}"')
+    command = [amtool, "config", "routes", "test", f"--config.file={path}", *words]
+    outcome = process.run(command, timeout=30)
+    if outcome["retcode"]:
+        output = f"{outcome['stderr']}\n{outcome['stdout']}"
+        raise CommandFailed(f"amtool: {checks.extract_error_lines(output)}")
+    lines = [line for line in outcome["stdout"].splitlines() if line.strip()]
+    return lines[-1].split(",") if lines else []
 
 
 def cluster(port: int = 9059) -> dict[str, Any]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from infra_formula import addresses
 from infra_formula.daemon import arguments as daemon_arguments
+from infra_formula.daemon import flags
 from infra_formula.data import load
+from infra_formula.logs.vector import INSERT
+from infra_formula.parameters import elsewhere
 from infra_formula.parameters.site import Site
 from infra_formula.portal import arguments as portal_arguments
 from infra_formula.registration import arguments as registration_arguments
@@ -29,6 +33,7 @@ def infra_targets(here: Site) -> dict[str, Any]:
             "dns_port": here["dns_port"],
             "repo": f"/{here['repo_name']}/repo_complete" if in_portal else None,
             "blackbox": "blackbox" in enabled,
+            "tls": daemon_arguments.tls_targets(here),
         },
     }
 
@@ -40,14 +45,30 @@ def scraping(here: Site) -> dict[str, Any]:
     values = {key: here[key] for key in (*keys, "redis_exporter_port", *limits)}
     return {
         "jobs": load("scrape_jobs"),
-        "values": {**values, "minio_scheme": "https" if here["minio_https"] else "http"},
+        "values": {
+            **values,
+            "minio_scheme": "https" if here["minio_https"] else "http",
+            "tls": _encrypted(here),
+            "exporter_tls_config": here["exporter_tls_config"] or {"ca_file": "/etc/pki/ca.crt"},
+        },
         "interval": here["vmetrics_scrape_interval"],
         "timeout": here["vmetrics_scrape_timeout"],
         "own": infra_targets(here),
+        "external_labels": here["vmetrics_external_labels"],
         "custom": here["vmetrics_scrape_jobs"],
         "targets": here["vmetrics_targets"],
         "probes": here["blackbox_targets"],
     }
+
+
+def _encrypted(here: Site) -> list[str]:
+    """Jobs with a target that is asked over HTTPS, and ``blackbox`` if the exporter is."""
+    found = ["infra"] if daemon_arguments.tls_targets(here) else []
+    options = [here["node_exporter_options"]]
+    options += [node.get("node_exporter_options", "") for node in here["nodes"].values()]
+    if any(map(flags.has_tls, options)):
+        found.append("node")
+    return found + (["blackbox"] if "blackbox" in daemon_arguments.tls_daemons(here) else [])
 
 
 def target_directories(here: Site) -> list[str]:
@@ -60,26 +81,30 @@ def blackbox(here: Site) -> dict[str, Any]:
     """Settings of the blackbox exporter's modules; the DNS probe queries the first record."""
     record = str(next(iter(here["dns_records"]), "")).split()
     name = record[1] if len(record) > 1 else here.domain
-    return {"ca_bundle": here["ca_bundle"], "dns_name": name}
+    protocol = here["blackbox_ip_protocol"]
+    return {"ca_bundle": here["ca_bundle"], "dns_name": name, "ip_protocol": protocol}
 
 
 def rules(here: Site) -> dict[str, Any]:
     """Settings of the rules."""
     timeout = str(here["vmetrics_scrape_timeout"])
+    grafana = elsewhere.url(here, "grafana")
     ports = ("node_exporter_port", "vector_port", "alertmanager_cluster_port")
     return {
         "portal_url": here.portal_url,
         "nodes": len(here.infra_nodes),
         "timeout_seconds": int(timeout[:-1]) * _SECONDS.get(timeout[-1], 1),
-        "logs": here["vlogs_enabled"],
-        "dashboards": here["grafana_enabled"] and here["nginx_enabled"],
+        "logs": elsewhere.is_available(here, "vlogs"),
+        "dashboards": (here["grafana_enabled"] and here["nginx_enabled"]) or bool(grafana),
+        **({"grafana_url": grafana} if grafana else {}),
         **{port: here[port] for port in ports},
     }
 
 
 def alertmanager(here: Site) -> dict[str, Any]:
     """Settings of Alertmanager."""
-    names = ("receivers", "severities", "routes", "route", "inhibit_rules", "global")
+    names = ["receivers", "severities", "routes", "route", "inhibit_rules", "global"]
+    names += ["time_intervals", "templates", "tracing"]
     return {name: here[f"alertmanager_{name}"] for name in names}
 
 
@@ -89,7 +114,7 @@ def vector(here: Site) -> dict[str, Any]:
     # VictoriaLogs of each INFRA node: directly, or through its portal.
     is_closed = daemon_arguments.listen(here)["vlogs"]
     place = f"{here['nginx_port']}/vlogs" if is_closed else here["vlogs_port"]
-    addresses = here.addresses if here["vlogs_enabled"] else []
+    receivers = here.addresses if here["vlogs_enabled"] else []
     sources = [name for name in ("nginx", "grafana") if node and name in here.enabled]
     return {
         "settings": {
@@ -103,11 +128,18 @@ def vector(here: Site) -> dict[str, Any]:
         },
         "towards": here.addresses,
         "sources": ["node", *sources],
-        "endpoints": here["vector_log_endpoint"],
-        "nodes": [f"{address}:{place}" for address in addresses],
+        "endpoints": _log_endpoints(here),
+        "nodes": [f"{addresses.in_url(address)}:{place}" for address in receivers],
         "admin_ip": here["admin_ip"],
         "buffer": here["vector_buffer_size"],
     }
+
+
+def _log_endpoints(here: Site) -> list[str]:
+    """The value of ``vector_log_endpoint``, with the VictoriaLogs that the site has elsewhere."""
+    url = elsewhere.url(here, "vlogs")
+    given = [*here["vector_log_endpoint"]]
+    return [url + INSERT if url and one == "infra" else one for one in given]
 
 
 def by_number(here: Site) -> list[dict[str, Any]]:

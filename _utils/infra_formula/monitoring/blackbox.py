@@ -14,18 +14,18 @@ from infra_formula.errors import Refused
 from infra_formula.fileset.contents import File
 from infra_formula.state import Plan
 
-_V4 = {"preferred_ip_protocol": "ip4"}
-
 
 def modules(settings: dict[str, Any], custom: dict[str, Any] | None = None) -> dict[str, Any]:
     """Make the exporter's configuration.
 
     settings
-        ``ca_bundle`` (file of trusted CAs) and ``dns_name`` (a name that the site's name server
-        answers).
+        ``ca_bundle`` (file of trusted CAs), ``dns_name`` (a name that the site's name server
+        answers) and ``ip_protocol`` (``ip4``, which is the default, or ``ip6``: what is used for a
+        name that has addresses of both).
     custom
         The value of ``blackbox_modules``. One with the name of a module of the formula replaces it.
     """
+    preferred = {"preferred_ip_protocol": settings.get("ip_protocol", "ip4")}
     tls = {"ca_file": settings["ca_bundle"]}
     standard: dict[str, Any] = {
         # With `dont_fragment` it opens a raw socket, for which the unit has the capability.
@@ -36,10 +36,10 @@ def modules(settings: dict[str, Any], custom: dict[str, Any] | None = None) -> d
             "timeout": "5s",
             "icmp": {"dont_fragment": True, "ttl": 5},
         },
-        "http_2xx": {"prober": "http", "http": {"tls_config": tls, **_V4}},
+        "http_2xx": {"prober": "http", "http": {"tls_config": tls, **preferred}},
         "http_post_2xx": {
             "prober": "http",
-            "http": {"method": "POST", "tls_config": tls, **_V4},
+            "http": {"method": "POST", "tls_config": tls, **preferred},
         },
         # An entry of the portal is up if nginx and its upstream answer. 401 (password required)
         # and 404 (no page at /) are answers, 502 is not.
@@ -49,10 +49,10 @@ def modules(settings: dict[str, Any], custom: dict[str, Any] | None = None) -> d
                 "valid_status_codes": [200, 204, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405],
                 "follow_redirects": False,
                 "tls_config": tls,
-                **_V4,
+                **preferred,
             },
         },
-        "tcp_connect": {"prober": "tcp", "tcp": dict(_V4)},
+        "tcp_connect": {"prober": "tcp", "tcp": dict(preferred)},
     }
     for transport in ("udp", "tcp"):
         standard[f"dns_{transport}"] = {
@@ -62,7 +62,7 @@ def modules(settings: dict[str, Any], custom: dict[str, Any] | None = None) -> d
                 "query_name": settings["dns_name"],
                 "query_type": "A",
                 "transport_protocol": transport,
-                **_V4,
+                **preferred,
             },
         }
     return {"modules": {**standard, **(custom or {})}}

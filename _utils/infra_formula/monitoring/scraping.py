@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from infra_formula import program_facts, templates
-from infra_formula.daemon import checks, local_ports
+from infra_formula import addresses, program_facts, templates
+from infra_formula.daemon import checks, flags, local_ports
 from infra_formula.daemon import configuration as daemon_configuration
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import InvalidInput, Refused
 from infra_formula.fileset.contents import File
+from infra_formula.monitoring import probes
 from infra_formula.state import Plan
 
 CONFIGURATION = "prometheus.yml"
@@ -20,6 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _INFRA_JOBS = ("infra", "probe")  # no minion registers targets of these
 _SAMPLE_LIMIT = "sample_limit"
 _LABEL_LIMIT = "label_limit"
+_CREDENTIAL = re.compile(r"auth|password|token|secret|credential|header|key", re.IGNORECASE)
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -32,6 +35,7 @@ def config(
     interval: str,
     timeout: str,
     custom: list[dict[str, Any]] | None = None,
+    external_labels: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Make the scrape configuration.
 
@@ -45,19 +49,27 @@ def config(
     custom
         The value of ``vmetrics_scrape_jobs``. One with the name of a job of the formula replaces
         it; ``targets`` in one becomes its file discovery.
+    external_labels
+        Labels of every series.
 
     Raises InvalidInput if a job names a value that is missing.
     """
-    by_name = {job["job_name"]: job for job in jobs if "when" not in job or values[job["when"]]}
+    enabled = [job for job in jobs if "when" not in job or values[job["when"]]]
+    by_name = {job["job_name"]: _with_tls(job, values) for job in enabled}
     by_name.update({job["job_name"]: job for job in custom or []})
+    labels = {name: str(value) for name, value in (external_labels or {}).items()}
     return {
-        "global": {"scrape_interval": interval, "scrape_timeout": timeout},
+        "global": {
+            "scrape_interval": interval,
+            "scrape_timeout": timeout,
+            **({"external_labels": labels} if labels else {}),
+        },
         "scrape_configs": [_job(job, values) for job in by_name.values()],
     }
 
 
 def _job(job: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    filled = {k: _fill(v, values) for k, v in job.items() if k not in ("targets", "when")}
+    filled = {k: v for k, v in _fill(job, values).items() if k not in ("targets", "when")}
     if isinstance(job.get("targets"), str):
         pattern = f"{_TARGETS}/{job['targets']}/*.yml"
         filled["file_sd_configs"] = [{"files": [pattern]}, *filled.get("file_sd_configs", [])]
@@ -68,9 +80,22 @@ def _job(job: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     return filled
 
 
+def _with_tls(job: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """A job of the formula, able to ask those of its targets that have a certificate."""
+    encrypted = values.get("tls", [])
+    if job["job_name"] in encrypted:
+        # Each target says in its label __scheme__ whether it is asked over HTTPS.
+        return {**job, "tls_config": values["exporter_tls_config"]}
+    if "blackbox" in encrypted and job.get("metrics_path") == "/probe":
+        return {**job, "scheme": "https", "tls_config": values["exporter_tls_config"]}
+    return job
+
+
 def _fill(value: Any, values: dict[str, Any]) -> Any:
+    """Fill in the parameters that a job names, but for its credentials."""
     if isinstance(value, dict):
-        return {k: _fill(v, values) for k, v in value.items()}
+        # A password may have ${word} in it, which is no parameter.
+        return {k: v if _CREDENTIAL.search(str(k)) else _fill(v, values) for k, v in value.items()}
     if isinstance(value, list):
         return [_fill(v, values) for v in value]
     if not isinstance(value, str):
@@ -110,13 +135,19 @@ def own_targets(
     Returns file below /infra/targets → entries (``labels`` and ``targets``).
     """
     out: dict[str, list[dict[str, Any]]] = {}
-    probes: list[dict[str, Any]] = []
+    own_probes: list[dict[str, Any]] = []
     for node in nodes:
         ip, seq = node["ip"], node["seq"]
+        host = addresses.in_url(ip)
         out[f"infra/infra-{seq}.yml"] = [
             {
-                "labels": {"ip": ip, "ins": f"{name}-{seq}", "cls": name},
-                "targets": [f"{'127.0.0.1' if port in settings['closed_ports'] else ip}:{port}"],
+                "labels": {
+                    "ip": ip,
+                    "ins": f"{name}-{seq}",
+                    "cls": name,
+                    **({"__scheme__": "https"} if name in settings.get("tls", []) else {}),
+                },
+                "targets": [f"{'127.0.0.1' if port in settings['closed_ports'] else host}:{port}"],
             }
             for name, port in components.items()
             if port is not None
@@ -125,22 +156,22 @@ def own_targets(
             scheme, port = ("https", "https_port") if served["tls"] else ("http", "http_port")
             labels = _probe_labels(node, "portal", "http_portal")
             labels |= {"hostname": served["name"], "entry": served["entry"]}
-            url = f"{scheme}://{ip}:{settings[port]}/"
-            probes.append({"labels": labels, "targets": [url]})
+            url = f"{scheme}://{host}:{settings[port]}/"
+            own_probes.append({"labels": labels, "targets": [url]})
         if settings["dns"]:
-            probes += [
+            own_probes += [
                 {
                     "labels": _probe_labels(node, "dns", f"dns_{transport}"),
-                    "targets": [f"{ip}:{settings['dns_port']}"],
+                    "targets": [f"{host}:{settings['dns_port']}"],
                 }
                 for transport in ("udp", "tcp")
             ]
         if settings["repo"]:
-            url = f"http://{ip}:{settings['http_port']}{settings['repo']}"
+            url = f"http://{host}:{settings['http_port']}{settings['repo']}"
             labels = _probe_labels(node, "repo", "http_2xx")
-            probes.append({"labels": labels, "targets": [url]})
-    if settings["blackbox"] and probes:
-        out["probe/infra.yml"] = probes
+            own_probes.append({"labels": labels, "targets": [url]})
+    if settings["blackbox"] and own_probes:
+        out["probe/infra.yml"] = own_probes
     return out
 
 
@@ -150,20 +181,20 @@ def _probe_labels(node: dict[str, Any], cluster: str, module: str) -> dict[str, 
 
 
 def pillar_targets(
-    targets: dict[str, Any] | None, probes: dict[str, Any] | None
+    targets: dict[str, Any] | None, probed: dict[str, Any] | None
 ) -> dict[str, list[dict[str, Any]]]:
     """Targets of the parameters ``vmetrics_targets`` and ``blackbox_targets``.
 
     targets
         Job's directory → list of entries, each ``targets`` and ``labels``.
-    probes
+    probed
         Module of the blackbox exporter → list of targets, each a string or a mapping with
         ``target`` and labels.
 
     Returns file below /infra/targets → entries.
     """
     out = {f"{name}/pillar.yml": list(entries) for name, entries in (targets or {}).items()}
-    for module, items in (probes or {}).items():
+    for module, items in (probed or {}).items():
         for item in items:
             entry = {"target": item} if isinstance(item, str) else dict(item)
             target = entry.pop("target")
@@ -203,7 +234,7 @@ def plan(
         rendered = files(configuration, targets)
         difference = daemon_configuration.compare("scrape", root, rendered, [CONFIGURATION])
     if CONFIGURATION in {*difference.create, *difference.change}:
-        check(configuration, daemon["program"], custom)
+        check(configuration, daemon["program"], custom, _parsing_options(daemon))
     return daemon_configuration.plan(
         difference,
         [daemon],
@@ -212,6 +243,15 @@ def plan(
         # It reads files of targets by itself.
         read_at_start=[CONFIGURATION],
     )
+
+
+def _parsing_options(daemon: Daemon) -> list[str]:
+    """The site's options that decide how VictoriaMetrics reads its configuration."""
+    return [
+        word
+        for word in flags.options_named(daemon["options"], "promscrape.config.")
+        if not word.lstrip("-").startswith("promscrape.config.dryRun")
+    ]
 
 
 def plan_of(
@@ -226,9 +266,10 @@ def plan_of(
     custom: list[dict[str, Any]] | None = None,
     targets: dict[str, Any] | None = None,
     probes: dict[str, Any] | None = None,
+    external_labels: dict[str, Any] | None = None,
 ) -> Plan:
     """As :func:`plan`, of what the state is given (see ``infra_scrape.managed``)."""
-    configuration = config(jobs, values, interval, timeout, custom)
+    configuration = config(jobs, values, interval, timeout, custom, external_labels)
     rows = {**own_targets(**own), **pillar_targets(targets, probes)}
     return plan(root, daemon, configuration, rows, custom)
 
@@ -303,17 +344,13 @@ def problems(parameters: dict[str, Any], known: list[str] | None = None) -> list
             errors += _address_problems(f"{path}[{index}].targets", entry["targets"])
     for module, items in (parameters.get("blackbox_targets") or {}).items():
         for index, item in enumerate(items):
-            path = f"blackbox_targets.{module}[{index}]"
-            target = item.get("target") if isinstance(item, dict) else item
-            if not isinstance(target, str) or not re.fullmatch(r"\S+", target):
-                errors.append(f"{path}: expected a target without blanks, got {target!r}")
-            elif module.startswith("http") and not re.match(r"https?://[^/]", target):
-                errors.append(f"{path}: expected an http:// or https:// URL, got {target!r}")
-            elif module == "tcp_connect" and not re.fullmatch(r".+:\d{1,5}", target):
-                errors.append(f"{path}: expected host:port, got {target!r}")
-            if isinstance(item, dict):
-                labels = {k: v for k, v in item.items() if k != "target"}
-                errors += _label_problems(path, labels)
+            labels = (
+                {k: v for k, v in item.items() if k != "target"} if isinstance(item, dict) else {}
+            )
+            errors += _label_problems(f"blackbox_targets.{module}[{index}]", labels)
+    errors += probes.problems(parameters)
+    external = parameters.get("vmetrics_external_labels") or {}
+    errors += _label_problems("vmetrics_external_labels", external)
     interval, timeout = (
         _seconds(parameters.get(f"vmetrics_scrape_{what}", default))
         for what, default in (("interval", "10s"), ("timeout", "8s"))
@@ -377,7 +414,10 @@ def _address_problems(path: str, targets: list[Any]) -> list[str]:
 
 
 def check(
-    configuration: dict[str, Any], program: str, custom: list[dict[str, Any]] | None = None
+    configuration: dict[str, Any],
+    program: str,
+    custom: list[dict[str, Any]] | None = None,
+    options: Sequence[str] = (),
 ) -> None:
     """Have VictoriaMetrics check a configuration. Nothing is checked if it is not installed yet.
 
@@ -387,15 +427,17 @@ def check(
         Absolute path of victoria-metrics.
     custom
         The site's own jobs, to name the one at fault.
+    options
+        Flags that decide how it reads a configuration, like ``-promscrape.config.strictParse``.
 
     Raises Refused that names the parameter and quotes the program.
     """
-    refusal = _refusal(configuration, program)
+    refusal = _refusal(configuration, program, options)
     if refusal is None:
         return
     for index, job in enumerate(custom or []):
         alone = {**configuration, "scrape_configs": [_only(configuration, job["job_name"])]}
-        lines = _refusal(alone, program)
+        lines = _refusal(alone, program, options)
         if lines is not None:
             raise Refused(
                 f"vmetrics_scrape_jobs[{index}] ({job['job_name']}): VictoriaMetrics refuses it: "
@@ -408,14 +450,18 @@ def _only(configuration: dict[str, Any], name: str) -> dict[str, Any]:
     return next(j for j in configuration["scrape_configs"] if j["job_name"] == name)
 
 
-def _refusal(configuration: dict[str, Any], program: str) -> str | None:
-    accepted, output = _dry_run(configuration, program)
+def _refusal(
+    configuration: dict[str, Any], program: str, options: Sequence[str] = ()
+) -> str | None:
+    accepted, output = _dry_run(configuration, program, options)
     return None if accepted else checks.extract_error_lines(output)
 
 
-def _dry_run(configuration: dict[str, Any], program: str) -> tuple[bool, str]:
+def _dry_run(
+    configuration: dict[str, Any], program: str, options: Sequence[str] = ()
+) -> tuple[bool, str]:
     """Whether VictoriaMetrics accepts a configuration, and what it says of one that it refuses."""
-    argv = [program, "-promscrape.config={path}", "-promscrape.config.dryRun"]
+    argv = [program, "-promscrape.config={path}", "-promscrape.config.dryRun", *options]
     succeeded, output = checks.run_check(argv, CONFIGURATION, _yaml(configuration))
     # Newer releases skip a job that they cannot parse, log it, and succeed.
     skipped = [line for line in output.splitlines() if "skipping `scrape_config`" in line]

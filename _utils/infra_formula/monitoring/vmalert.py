@@ -10,12 +10,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import salt.utils.yaml
+import yaml
+
 from infra_formula import templates
-from infra_formula.daemon import checks, configuration, local_ports
+from infra_formula.daemon import checks, configuration, flags, local_ports
 from infra_formula.daemon.model import Daemon
-from infra_formula.errors import Refused
+from infra_formula.errors import CommandFailed, InvalidInput, Refused
 from infra_formula.fileset.contents import File
 from infra_formula.minion import Minion
+from infra_formula.monitoring import rule_overrides
 from infra_formula.state import Plan
 
 TEMPLATES = "salt://infra/vmalert/files/rules/"
@@ -34,6 +38,8 @@ def files(
     sources: Mapping[str, str],
     custom: dict[str, Any] | None = None,
     logs: dict[str, Any] | None = None,
+    overrides: dict[str, Any] | None = None,
+    served_rules: Mapping[str, str] | None = None,
 ) -> dict[str, File]:
     """Render the rules as a file set below ``/infra/rules``.
 
@@ -47,8 +53,12 @@ def files(
         The value of ``vmalert_rules``: name of a file → its groups.
     logs
         The value of ``vmalert_logs_rules``, likewise.
+    overrides
+        The value of ``vmalert_rule_overrides``, see :mod:`rule_overrides`.
+    served_rules
+        ``salt://`` path in ``custom`` or ``logs`` → text of the file.
 
-    Raises InvalidInput for a template that is broken.
+    Raises InvalidInput for a template that is broken, or a served file that has no rules.
     """
     imports = {_MACROS: sources[_MACROS]}
     out: dict[str, File] = {}
@@ -57,11 +67,16 @@ def files(
             text = templates.render(
                 TEMPLATES + name, sources[name], settings, imports=imports, square_brackets=True
             )
+            if overrides:
+                text = rule_overrides.applied(text, overrides)
             out[name.removesuffix(".j2")] = _file(text)
+    texts = served_rules or {}
     for name, groups in (custom or {}).items():
-        out[f"site-{name}.yml"] = _groups_file(_groups(groups))
+        found = _groups(f"vmalert_rules.{name}", groups, texts)
+        out[f"site-{name}.yml"] = _groups_file(found)
     for name, groups in (logs or {}).items() if settings["logs"] else ():
-        typed = [{"type": "vlogs", **group} for group in _groups(groups)]
+        found = _groups(f"vmalert_logs_rules.{name}", groups, texts)
+        typed = [{"type": "vlogs", **group} for group in found]
         out[f"logs/site-{name}.yml"] = _groups_file(typed)
     return out
 
@@ -84,7 +99,17 @@ def _groups_file(groups: list[dict[str, Any]]) -> File:
     return _file(templates.HEADER + templates.to_yaml({"groups": groups}))
 
 
-def _groups(value: Any) -> list[dict[str, Any]]:
+def _groups(path: str, value: Any, texts: Mapping[str, str]) -> list[dict[str, Any]]:
+    if isinstance(value, str):
+        try:
+            content = salt.utils.yaml.safe_load(texts[value])
+        except yaml.YAMLError as err:
+            raise InvalidInput(f"{path}: expected YAML in {value}: {err}") from err
+        parameter, _, name = path.partition(".")
+        errors = problems({parameter: {name: content}})
+        if errors:
+            raise InvalidInput(f"{errors[0]} (in {value})")
+        value = content
     return list(value["groups"] if isinstance(value, dict) else value)
 
 
@@ -102,17 +127,27 @@ def problems(parameters: dict[str, Any]) -> list[str]:
             path = f"{parameter}.{name}"
             if not _NAME.fullmatch(str(name)):
                 errors.append(f"{path}: expected a name of letters, digits, - and _")
+            if _is_served(value):
+                continue
             groups = value.get("groups") if isinstance(value, dict) else value
             if not isinstance(groups, list) or not all(isinstance(g, dict) for g in groups):
-                errors.append(f"{path}: expected a list of groups, each with name and rules")
+                errors.append(
+                    f"{path}: expected a list of groups, each with name and rules, "
+                    "or the salt:// path of a file of them"
+                )
                 continue
             for index, group in enumerate(groups):
                 if not isinstance(group.get("name"), str) or not isinstance(
                     group.get("rules"), list
                 ):
                     errors.append(f"{path}[{index}]: expected a group with name and rules")
-    if parameters.get("vmalert_enabled", True) and parameters.get("vmetrics_enabled") is False:
-        errors.append("vmalert_enabled: expected false, because vmetrics_enabled is false")
+    errors += rule_overrides.problems(parameters.get("vmalert_rule_overrides") or {})
+    stored = parameters.get("vmetrics_enabled", True) or parameters.get("vmetrics_url")
+    if parameters.get("vmalert_enabled", True) and not stored:
+        errors.append(
+            "vmalert_enabled: expected false, because vmetrics_enabled is false and there is no "
+            "vmetrics_url"
+        )
     return errors
 
 
@@ -123,6 +158,7 @@ def plan(
     settings: dict[str, Any],
     custom: dict[str, Any] | None = None,
     logs: dict[str, Any] | None = None,
+    overrides: dict[str, Any] | None = None,
 ) -> Plan:
     """Plan the files of rules, checked by vmalert.
 
@@ -130,10 +166,10 @@ def plan(
         Directory of the rules.
     daemons
         vmalert, and the vmalert for logs if there is one.
-    settings, custom, logs
+    settings, custom, logs, overrides
         See :func:`files`.
     """
-    rendered = served(minion, settings, custom, logs)
+    rendered = served(minion, settings, custom, logs, overrides)
     difference = configuration.compare("rules", root, rendered)
     check({rel: rendered[rel] for rel in difference.create + difference.change}, daemons[0])
     return configuration.plan(
@@ -149,11 +185,27 @@ def served(
     settings: dict[str, Any],
     custom: dict[str, Any] | None = None,
     logs: dict[str, Any] | None = None,
+    overrides: dict[str, Any] | None = None,
 ) -> dict[str, File]:
-    """As :func:`files`, with the served templates."""
+    """As :func:`files`, with the served templates and the served files of rules.
+
+    Raises CommandFailed, naming the key, if a file of rules is not served.
+    """
     names = template_names(settings)
     sources = {name: templates.read(minion, TEMPLATES + name) for name in names}
-    return files(settings, sources, custom, logs)
+    texts = {}
+    for parameter, values in (("vmalert_rules", custom), ("vmalert_logs_rules", logs)):
+        for name, value in (values or {}).items():
+            if _is_served(value):
+                try:
+                    texts[value] = templates.read(minion, value)
+                except CommandFailed as err:
+                    raise CommandFailed(f"{parameter}.{name}: {err}") from err
+    return files(settings, sources, custom, logs, overrides, texts)
+
+
+def _is_served(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"salt://\S+", value))
 
 
 def check(rules: Mapping[str, File], daemon: Daemon) -> None:
@@ -167,7 +219,8 @@ def check(rules: Mapping[str, File], daemon: Daemon) -> None:
     Raises Refused that names the parameter or file and quotes vmalert.
     """
     for rel, file in rules.items():
-        argv = [daemon["program"], "-rule={path}", "-dryRun"]
+        options = flags.options_named(daemon.get("options", ""), "rule.", "external.")
+        argv = [daemon["program"], "-rule={path}", "-dryRun", *options]
         lines = checks.refusal(argv, rel, file["text"])
         if lines is not None:
             site = re.fullmatch(r"(logs/)?site-(.+)\.yml", rel)

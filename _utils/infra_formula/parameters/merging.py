@@ -7,6 +7,7 @@ from typing import Any
 
 import salt.utils.dictupdate
 
+from infra_formula import addresses
 from infra_formula.data import load
 from infra_formula.parameters import schema
 
@@ -28,14 +29,15 @@ def os_family(grains: Mapping[str, Any]) -> str:
 
 
 def names_of_minion(grains: Mapping[str, Any]) -> set[str]:
-    """Keys by which ``infra_hosts`` names a minion: its id and its IPv4 addresses."""
-    return {grains["id"], *grains.get("ipv4", [])}
+    """Keys by which ``infra_hosts`` names a minion: its id and its addresses, in canonical form."""
+    found = [grains["id"], *grains.get("ipv4", []), *grains.get("ipv6", [])]
+    return {addresses.canonical(name) for name in found}
 
 
 def is_infra_node(grains: Mapping[str, Any], parameters: Any) -> bool:
     """Whether ``infra_hosts`` names this minion."""
     hosts = mapping(mapping(parameters).get("infra_hosts"))
-    return bool(set(hosts) & names_of_minion(grains))
+    return bool({addresses.canonical(key) for key in hosts} & names_of_minion(grains))
 
 
 def node_overrides(grains: Mapping[str, Any], parameters: Any) -> dict[str, Any]:

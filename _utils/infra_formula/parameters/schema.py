@@ -8,9 +8,9 @@ A *rule* says what a value may be. It is a mapping (data, so that it can stand i
     file or a thing: letters, digits, ``.``, ``_``, ``-``), ``port``, ``path`` (absolute),
     ``domain``, ``site`` (a domain, or an IPv4 address), ``endpoint`` (``host:port``), ``ip``,
     ``network`` (an address, or ``10.0.0.0/8``), ``url``, ``duration`` (``30s``, ``15d``),
-    ``timeout`` (a duration that nginx takes: no years),
-    ``rate`` (``10r/s``, ``30r/m``), ``days`` (``397d``), ``size`` (``400m``), ``fingerprint`` (of
-    OpenPGP keys, whole), ``digest`` (SHA-256), ``null``, ``list``, ``map`` or ``any``.
+    ``timeout`` (a duration that nginx takes: no years), ``rate`` (``10r/s``, ``30r/m``), ``days``
+    (``397d``), ``size`` (``400m``), ``fingerprint`` (of OpenPGP keys, whole), ``digest`` (SHA-256),
+    ``null``, ``list``, ``map`` or ``any``.
 ``enum``
     The values allowed.
 ``min``, ``max``

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypedDict
 
+from infra_formula import addresses
 from infra_formula.data import load
 from infra_formula.parameters import merging
 from infra_formula.registration import hosts
@@ -55,7 +56,7 @@ class Site:
                 key=key,
                 ip=host.get("ip") or hosts.address_or_none(key) or self["admin_ip"],
                 seq=host["infra_seq"],
-                own=key in known,
+                own=addresses.canonical(key) in known,
             )
             for key, host in self["infra_hosts"].items()
         ]

@@ -60,6 +60,12 @@ def check(
     if family not in merging.FAMILIES:
         error = f"os_family: expected a minion of {' or '.join(merging.FAMILIES)}, got {family}"
         return {"errors": [error], "warnings": []}
+    if minion.grains.get("uid", 0) != 0 and not all_minions:
+        error = (
+            f"user: expected a salt-minion that runs as root, got {minion.grains.get('username')}; "
+            "remove `user` from its configuration and restart it"
+        )
+        return {"errors": [error], "warnings": []}
     rules = merging.rules()
     infra_node = all_minions or merging.is_infra_node(minion.grains, parameters)
     if infra_node:

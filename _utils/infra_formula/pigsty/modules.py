@@ -14,6 +14,7 @@ import ipaddress
 import re
 from typing import Any
 
+from infra_formula import addresses
 from infra_formula.registration import canonical
 
 _PGSQL = (
@@ -256,7 +257,7 @@ def _redis(variables: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "targets": [f"redis://{variables['ip']}:{port}"],
+            "targets": [f"redis://{addresses.in_url(variables['ip'])}:{port}"],
             "labels": {"cls": cluster, "ins": f"{cluster}-{node}-{port}", "ip": variables["ip"]},
         }
         for port in instances

@@ -40,7 +40,8 @@ class Access(TypedDict):
 
 def of_entry(key: str, entry: Mapping[str, Any]) -> Access:
     """What closes a valid entry."""
-    verify = entry.get("ssl_verify_client", "ssl_client_certificate" in entry)
+    given = entry.get("ssl_verify_client", "ssl_client_certificate" in entry)
+    verify = {True: "on", False: "", "off": ""}.get(given, str(given))
     ca = str(entry.get("ssl_client_certificate", ""))
     if ca and named_certificates.is_name(ca):
         ca = named_certificates.paths(ca)[0]
@@ -52,7 +53,7 @@ def of_entry(key: str, entry: Mapping[str, Any]) -> Access:
         or raw_config.is_login_optional(str(entry.get("config", ""))),
         "user_file": user_file(key) if entry.get("users") else ".htpasswd",
         "client_ca": ca if verify else "",
-        "verify_client": {True: "on", False: ""}.get(verify, str(verify)),
+        "verify_client": verify,
     }
 
 
@@ -144,7 +145,7 @@ def _certificate_problems(
 ) -> list[str]:
     errors = []
     ca, verify = (entry.get(name) for name in CLIENT_CERTIFICATES)
-    if verify and not ca:
+    if verify not in (None, False, "off") and not ca:
         errors.append(f"{path}.ssl_client_certificate: expected beside ssl_verify_client")
     if ca and named_certificates.is_name(ca):
         known = named_certificates.of_settings(settings)

@@ -170,14 +170,25 @@ def _entry_status(view: View, settings: Settings, timeout: float) -> dict[str, A
     codes: dict[str, int | None] = {"http": None, "https": None}
     for scheme in ("http", "https") if view["tls"] else ("http",):
         codes[scheme] = _code(host, "/", scheme, settings, timeout)
-    upstream = view["endpoints"][0] if view["kind"] == "proxy" else None
-    return {
+    is_proxied = view["kind"] == "proxy" and view["endpoints"]
+    upstream = view["endpoints"][0] if is_proxied else None
+    row = {
         "domain": view["domain"],
         **codes,
         "upstream": upstream,
         "upstream_status": _upstream_status(upstream, timeout) if upstream else None,
-        "seconds": round(time.monotonic() - start, 3),
     }
+    below = {
+        group["key_path"]: {
+            "upstream": group["endpoints"][0],
+            "upstream_status": _upstream_status(group["endpoints"][0], timeout),
+        }
+        for group in view["upstreams"]
+        if group["key_path"]
+    }
+    if below:
+        row["locations"] = below
+    return {**row, "seconds": round(time.monotonic() - start, 3)}
 
 
 def _card_code(url: str, home: View, settings: Settings, timeout: float) -> int | None:

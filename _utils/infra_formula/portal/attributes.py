@@ -174,8 +174,9 @@ SERVER: dict[str, Rule] = {
     "ssl_client_certificate": {
         "either": [{"type": "path"}, {"type": "name"}],
         "about": (
-            "CA of the certificates that visitors have to show: an absolute path on the INFRA node, "
-            "such as `/etc/pki/ca.crt`, or a name in `nginx_certificates`. Plain HTTP is redirected."
+            "CA of the certificates that visitors have to show: an absolute path on the INFRA "
+            "node, such as `/etc/pki/ca.crt`, or a name in `nginx_certificates`. Plain HTTP is "
+            "redirected."
         ),
     },
     "ssl_verify_client": {
@@ -367,8 +368,8 @@ LOCATION: dict[str, Rule] = {
         "either": [_SWITCH, _CACHE],
         "about": (
             "Keep answers of the endpoint, below `/var/cache/infra-nginx`: `true`, or a dictionary "
-            "of `valid`, `max_size`, `inactive` and `key`. A request with a login or a cookie is "
-            "neither answered from there, nor is its answer kept."
+            "of `valid`, `max_size`, `inactive` and `key`. A request with a login, a cookie or "
+            "a certificate is neither answered from there, nor is its answer kept."
         ),
     },
     "spa": {

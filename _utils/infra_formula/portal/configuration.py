@@ -23,6 +23,7 @@ from infra_formula.minion import Minion
 from infra_formula.portal import (
     applied,
     cards,
+    folders,
     htpasswd,
     named_certificates,
     pages,
@@ -310,20 +311,6 @@ def _hidden_cards(record: dict[str, Any]) -> str:
     return f"; cards without a page, which are not shown: {', '.join(rows)}" if rows else ""
 
 
-def static_directories(portal: dict[str, Any], settings: Settings) -> tuple[list[str], list[str]]:
-    """Missing directories of static sites: those below the web root, and the others."""
-    all_views = views(portal, settings).values()
-    found = {view["path"] for view in all_views if view["kind"] == "static"}
-    for view in all_views:
-        if view["kind"] not in ("unserved", "custom"):
-            found |= {x["files"] for x in view["locations"] if x["files"] and x["is_prefix"]}
-    paths = sorted(path.rstrip("/") or "/" for path in found)
-    missing = [path for path in paths if not Path(path).is_dir()]
-    home = Path(settings["nginx_home"])
-    below = [path for path in missing if home in Path(path).parents]
-    return below, [path for path in missing if path not in below]
-
-
 def record_directories(minion: Minion, paths: list[str], home: str) -> None:
     """Add directories to the install record before they are created, with those above them.
 
@@ -349,7 +336,13 @@ def check_serving(minion: Minion, settings: Settings) -> str:
     restricted = bool(view["access"]["rules"] or view["access"]["client_ca"])
     healthy = (200, 301, 401, *((400, 403) if restricted else ()))
     schemes = ("http",) if settings["nginx_sslmode"] == "disable" else ("http", "https")
+    healthy += (404,) if _is_home_empty() else ()
     faults = [f"{s} answers {home[s]}" for s in schemes if home[s] not in healthy]
     if faults:
         raise CommandFailed(f"the home page: {', '.join(faults)}")
     return expected
+
+
+def _is_home_empty() -> bool:
+    portal, settings = applied.recorded()
+    return folders.is_empty_home(served(portal, settings)["home"], settings)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from infra_formula.addresses import in_url
+
 _ADMIN_IP = "${admin_ip}"
 _BALANCE = re.compile(r"least_conn|ip_hash|random|hash [\w$.:/-]{1,200}(?: consistent)?")
 
@@ -25,7 +27,7 @@ def addresses(value: Any) -> list[str]:
 def expand(value: Any, admin_ip: str) -> Any:
     """Replace ``${admin_ip}`` in endpoints; anything else is left as it is."""
     if isinstance(value, str):
-        return value.replace(_ADMIN_IP, admin_ip)
+        return value.replace(_ADMIN_IP, in_url(admin_ip))
     if isinstance(value, list):
         return [expand(v, admin_ip) for v in value]
     if isinstance(value, dict) and "address" in value:

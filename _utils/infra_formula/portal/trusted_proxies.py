@@ -27,8 +27,8 @@ def trusted(settings: Mapping[str, Any]) -> list[str]:
 def visitor(settings: Mapping[str, Any]) -> Visitor:
     """The variables to use; nginx's own where nothing is in front of the portal."""
     if trusted(settings):
-        return {"scheme": "$visitor_scheme", "https": "$visitor_https", "port": "$visitor_port"}
-    return {"scheme": "$scheme", "https": "$https", "port": "$server_port"}
+        return {"scheme": "$visitor_scheme", "https": "$visitor_https", "port": "$proxied_port"}
+    return {"scheme": "$scheme", "https": "$https", "port": "$visitor_port_number"}
 
 
 def ports(settings: Mapping[str, Any]) -> dict[str, int]:

@@ -119,6 +119,9 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
     )
     root = next(x for x in view["locations"] if x["is_prefix"] and x["path_text"] == "/")
     view |= {name: root[name] for name in _OF_ROOT}
+    view["root"] = root
+    view["below"] = _in_order(view["locations"])
+    view["hands_on"] = any(x["kind"] == "proxy" for x in view["locations"])
     logins = {auth, path_auth, *(location["auth"] for location in view["locations"])}
     view["logins"] = sorted(filter(None, logins))
     # The home page stays on plain HTTP unless its entry asks otherwise: package managers fetch
@@ -216,6 +219,12 @@ _OF_ROOT = (
     "proxy_send_timeout",
 )
 """What a view has of its ``/``, for templates of operators."""
+
+
+def _in_order(shown: list[View]) -> list[View]:
+    """The locations that an entry has itself: patterns first, of them those that need a login."""
+    own = [x for x in shown if x["number"]]
+    return sorted(own, key=lambda x: (not x["is_regex"], not (x["is_regex"] and x["auth"])))
 
 
 def _location_kind(view: View, location: Location) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from infra_formula.daemon import flags
 from infra_formula.parameters import merging
 from infra_formula.parameters.site import Site, components
 
@@ -66,6 +67,10 @@ def facts(here: Site) -> dict[str, Any]:
     }
     targets: list[dict[str, Any]] = [{"job": "ping"}]
     targets += [{"job": "node", "port": port} for port, enabled in exporters.items() if enabled]
+    if flags.has_tls(here["node_exporter_options"]):
+        for target in targets:
+            if target.get("port") == here["node_exporter_port"]:
+                target["scheme"] = "https"
     return {
         "ip": here["node_ip"] or (node["ip"] if node else None),
         "ins": name_of_minion(here),

@@ -7,9 +7,10 @@ empty file to the spool and requests a run, unless one works or is requested. So
 costs some files and one run.
 
 :func:`process_events` is that run. It decides by the accepted keys and the mine, and not by the
-data of events: a minion without facts in the mine is applied, alone and by its id; the INFRA nodes
-register changed facts, at most once in ``INTERVAL`` seconds. A file of the spool is removed after
-its work is done, so that an interrupted run loses nothing.
+data of events: a minion without facts in the mine is asked to publish them, and one that has none
+is applied, alone and by its id; the INFRA nodes register changed facts, at most once in
+``INTERVAL`` seconds. A file of the spool is removed after its work is done, so that an interrupted
+run loses nothing.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ RETRY = 600
 DEADLINE = 3600
 """Seconds after which a run no longer waits for an apply."""
 
+PUBLISH = 30
+"""Seconds to wait for minions that are asked to publish their facts."""
+
 ASK = 60
 """Seconds between two queries of minions whether their apply still runs."""
 
@@ -93,6 +97,7 @@ class _Run:
         # By the file: an orchestration has replaced the user in these options.
         self.client = salt.client.get_local_client(minion.opts["conf_file"])
         self.applies: dict[str, _Apply] = {}
+        self.asked: set[str] = set()  # to publish their facts, once in a run
         self.queried = time.time()
         self.failures = 0
 
@@ -132,10 +137,11 @@ class _Run:
         for minion_id in taken:
             self.spool.take(minion_id)
         facts = _mine(self.minion)
+        self._ask_to_publish([i for i in taken if not _is_applied(facts.get(i))], facts)
         for minion_id in taken:
             if not is_accepted(self.minion.opts, minion_id):
                 self.spool.finish(minion_id)
-            elif minion_id in facts:
+            elif _is_applied(facts.get(minion_id)):
                 self.spool.continue_registration()
                 self.spool.finish(minion_id)
             elif self._may_apply(minion_id):
@@ -147,6 +153,23 @@ class _Run:
         self._write(looked=time.time())
 
     # Minions that are applied.
+
+    def _ask_to_publish(self, unknown: list[str], facts: dict[str, Any]) -> None:
+        """Add the facts of minions that were applied before and that the mine has lost.
+
+        A master whose cache was deleted, or that was replaced, knows nobody: its minions have
+        their facts on disk. Without this, each of them would be applied.
+        """
+        asked = [
+            minion_id
+            for minion_id in unknown
+            if minion_id not in self.asked and is_accepted(self.minion.opts, minion_id)
+        ]
+        if not asked:
+            return
+        self.asked.update(asked)
+        self.client.cmd(asked, "infra_register.send", tgt_type="list", timeout=PUBLISH)
+        facts.update(_mine(self.minion, asked))
 
     def _may_apply(self, minion_id: str) -> bool:
         last = self.record["attempts"].get(minion_id)
@@ -221,7 +244,10 @@ class _Run:
             )
             if not isinstance(outcome, dict) or outcome.get("retcode") != 0:
                 self.failures += 1
-                log.error("infra: infra.orch.register failed, %s of %s", self.failures, ATTEMPTS)
+                log.error(
+                    "infra: infra.orch.register failed, %s of %s: %s",
+                    self.failures, ATTEMPTS, _failed_steps(outcome),
+                )  # fmt: skip
                 return
             self._write(digest=digest, registered=time.time())
         self.failures = 0
@@ -232,15 +258,37 @@ class _Run:
         self.spool.write_record(self.record)
 
 
-def _mine(minion: Minion) -> dict[str, Any]:
-    """Minion id → facts.
+def _mine(minion: Minion, only: list[str] | None = None) -> dict[str, Any]:
+    """Minion id → facts, of all minions or of some.
 
     Raises CommandFailed without an answer: every minion would seem unknown.
     """
-    mine = minion.call("saltutil.runner", "mine.get", kwarg={"tgt": "*", "fun": ALIAS})
+    target: dict[str, Any] = {"tgt": "*"} if only is None else {"tgt": only, "tgt_type": "list"}
+    mine = minion.call("saltutil.runner", "mine.get", kwarg={**target, "fun": ALIAS})
     if not isinstance(mine, dict):
         raise CommandFailed(f"mine.get: expected a dictionary, got {str(mine)[:300]}")
     return mine
+
+
+def _is_applied(facts: Any) -> bool:
+    """Whether the facts in the mine are of a minion that this formula was applied to.
+
+    Without an address they are empty, or another formula's: the minion has the formula's modules,
+    which other states of the site may have synced, and was not applied.
+    """
+    return isinstance(facts, dict) and bool(facts.get("ip"))
+
+
+def _failed_steps(outcome: Any) -> str:
+    """Comments of the states that failed in an orchestration. Safe with any value."""
+    data = outcome.get("data") if isinstance(outcome, dict) else None
+    found = [
+        str(state.get("comment"))
+        for states in (data.values() if isinstance(data, dict) else ())
+        for state in (states.values() if isinstance(states, dict) else ())
+        if isinstance(state, dict) and state.get("result") is False
+    ]
+    return "; ".join(found)[:2000] or str(outcome)[:300]
 
 
 def _runs(answer: Any, jid: str) -> bool:

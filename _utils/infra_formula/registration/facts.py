@@ -133,13 +133,15 @@ def target_problem(target: Any) -> str | None:
     """Why a value is not a valid target of a minion; None if it is."""
     if not isinstance(target, dict):
         return f": expected a dictionary, got {_show(target)}"
-    unknown = [k for k in target if k not in ("job", "port", "ins", "cls", "labels")]
+    unknown = [k for k in target if k not in ("job", "port", "ins", "cls", "labels", "scheme")]
     if unknown:
         return f": unknown key {_show(unknown[0])}"
     if not is_name(target.get("job")) or target["job"] in ("infra", "probe"):
         return f".job: expected one of {', '.join(JOBS)}, got {_show(target.get('job'))}"
     if target.get("port") is not None and not _is_port(target["port"]):
         return f".port: expected a port, got {_show(target['port'])}"
+    if target.get("scheme") not in (None, "http", "https"):
+        return f".scheme: expected http or https, got {_show(target['scheme'])}"
     for key in ("ins", "cls"):
         if target.get(key) is not None and not is_name(target[key]):
             return f".{key}: expected a name, got {_show(target[key])}"

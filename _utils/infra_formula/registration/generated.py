@@ -33,6 +33,8 @@ def target_files(nodes: dict[str, Facts], group: str = "infra") -> dict[str, Fil
                 "cls": target.get("cls") or facts["cls"],
                 **dict(sorted(target.get("labels", {}).items())),
             }
+            if target.get("scheme"):
+                labels["__scheme__"] = target["scheme"]
             port = target.get("port")
             address = ip if port is None else f"{host}:{port}"
             group_of = entries.setdefault(target["job"], {})

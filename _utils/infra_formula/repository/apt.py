@@ -12,9 +12,10 @@ import fnmatch
 import re
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from infra_formula import process
 from infra_formula.errors import CommandFailed, InvalidInput
@@ -52,11 +53,18 @@ def sources_text(upstreams: list[dict[str, Any]], arch: str) -> str:
             lines.append(f"Signed-By: {upstream['keyring']}")
         else:
             lines.append("Trusted: yes")
+        if upstream.get("check_valid_until") is False:
+            lines.append("Check-Valid-Until: no")
         stanzas.append("\n".join(lines) + "\n")
     return "\n".join(stanzas)
 
 
-def config_text(root: str, arch: str, proxies: dict[str, str] | None = None) -> str:
+def config_text(
+    root: str,
+    arch: str,
+    proxies: dict[str, str] | None = None,
+    authorities: dict[str, str] | None = None,
+) -> str:
     """apt.conf of a root of its own.
 
     root
@@ -64,7 +72,9 @@ def config_text(root: str, arch: str, proxies: dict[str, str] | None = None) -> 
     arch
         Debian's name of the architecture.
     proxies
-        Host → proxy URL, or ``DIRECT``.
+        Scheme (``http``, ``https``) → proxy URL. It holds for redirections to other hosts, too.
+    authorities
+        Host → file with the CA of its certificate.
     """
     lines = [
         f'Dir "{root}/";',
@@ -83,11 +93,64 @@ def config_text(root: str, arch: str, proxies: dict[str, str] | None = None) -> 
         'Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";',
         'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";',
     ]
-    for host, proxy in sorted((proxies or {}).items()):
-        if not re.fullmatch(r"DIRECT|https?://[^\s\"'\\;{}]+", proxy):
+    for scheme, proxy in sorted((proxies or {}).items()):
+        if not re.fullmatch(r"https?://[^\s\"'\\;{}]+", proxy):
             raise InvalidInput("proxy_env: expected the URL of a proxy, without blanks or quotes")
-        lines += [f'Acquire::{kind}::Proxy::{host} "{proxy}";' for kind in ("http", "https")]
+        lines.append(f'Acquire::{scheme}::Proxy "{proxy}";')
+    for host, file in sorted((authorities or {}).items()):
+        if re.search(r"[\s\"'\\;{}]", file):
+            raise InvalidInput(f"{file!r}: expected a path without blanks or quotes")
+        # apt's configuration has no name for an IPv6 address, which holds its separator.
+        scope = "" if ":" in host else f"::{host}"
+        lines.append(f'Acquire::https{scope}::CAInfo "{file}";')
     return "\n".join(lines) + "\n"
+
+
+def preferences_text(upstreams: list[dict[str, Any]]) -> str:
+    """Priorities of upstreams as apt's preferences; empty if none has one.
+
+    upstreams
+        See :func:`sources_text`; those with ``priority`` are pinned by their host, or by their
+        suite if another upstream has the same host.
+
+    Raises InvalidInput if neither tells an upstream from another one.
+    """
+    stanzas = []
+    for upstream in upstreams:
+        if upstream.get("priority") is None:
+            continue
+        others = [other for other in upstreams if other is not upstream]
+        host = urlsplit(upstream["url"]).hostname or ""
+        suite = str(upstream["suite"])
+        if host and all(urlsplit(other["url"]).hostname != host for other in others):
+            pins = [f'origin "{host}"']
+        elif not suite.endswith("/") and all(other["suite"] != suite for other in others):
+            pins = [f"release n={suite}", f"release a={suite}"]
+        else:
+            raise InvalidInput(
+                f"repo_upstream ({upstream['name']}).priority: another upstream has its host and"
+                " suite, so apt cannot tell them apart"
+            )
+        stanzas += [
+            f"Package: *\nPin: {pin}\nPin-Priority: {upstream['priority']}\n" for pin in pins
+        ]
+    return "\n".join(stanzas)
+
+
+def pins_text(names: Iterable[str]) -> str:
+    """apt's preferences that make the versions and suites of packages their candidates.
+
+    names
+        ``name=version`` or ``name/suite``; others are passed over.
+    """
+    stanzas = []
+    for text in names:
+        name, mark, value = re.match(r"([^=/]*)([=/]?)(.*)", text).groups()  # type: ignore[union-attr]
+        pins = {"=": [f"version {value}"], "/": [f"release n={value}", f"release a={value}"]}
+        stanzas += [
+            f"Package: {name}\nPin: {pin}\nPin-Priority: 1001\n" for pin in pins.get(mark, [])
+        ]
+    return "\n".join(stanzas)
 
 
 def parse_uris(text: str) -> list[dict[str, Any]]:
@@ -126,7 +189,7 @@ def parse_uris(text: str) -> list[dict[str, Any]]:
 
 def relation(name: str) -> str:
     """``name=version`` as a dependency is written: ``name (= version)``."""
-    name, _, version = name.partition("=")
+    name, _, version = name.partition("/")[0].partition("=")
     return f"{name} (= {version})" if version else name
 
 
@@ -150,6 +213,7 @@ def resolve(
     names: list[str],
     proxies: dict[str, str] | None = None,
     timeout: int = 600,
+    accept_changes: bool = False,
 ) -> dict[str, Any]:
     """The packages wanted, and all that they need, as apt's solver finds them.
 
@@ -160,11 +224,15 @@ def resolve(
     arch
         ``x86_64`` or ``aarch64``.
     names
-        Packages (``name``, ``name=version``, or patterns with ``*``); real or virtual.
+        Packages (``name``, ``name=version``, ``name/suite`` or patterns with ``*``); real or
+        virtual.
     proxies
-        See :func:`config_text`.
+        Scheme → proxy URL, and ``no_proxy``: hosts without one, with commas between.
     timeout
         Seconds that one call of apt may take.
+    accept_changes
+        Whether an upstream may have changed its ``Codename``. Its ``Origin``, ``Label``, ``Suite``
+        and ``Version`` may always: they are signed, and nothing here depends on them.
 
     Returns ``packages`` (see :func:`parse_uris`), ``missing`` (names that no upstream has) and
     ``broken`` (name → why it cannot be installed). Packages that exclude each other are resolved
@@ -183,43 +251,50 @@ def resolve(
         {
             "etc/apt/sources.list.d/upstream.sources": sources_text(upstreams, debian),
             "etc/apt/auth.conf.d/upstream.conf": logins.apt_text(upstreams),
-            "apt.conf": config_text(str(base), debian, proxies),
+            "etc/apt/preferences.d/upstream": preferences_text(upstreams),
+            "etc/apt/preferences.d/pins": "",
+            "apt.conf": config_text(
+                str(base),
+                debian,
+                {scheme: url for scheme, url in (proxies or {}).items() if scheme != "no_proxy"},
+                {
+                    str(urlsplit(upstream["url"]).hostname): upstream["ca"]
+                    for upstream in upstreams
+                    if upstream.get("ca")
+                },
+            ),
         },
     )
-    apt = _Apt(base, timeout)
+    apt = _Apt(base, timeout, (proxies or {}).get("no_proxy", ""))
 
-    answer = apt.run("apt-get", "update", "-q")
+    kinds = ("Origin", "Label", "Suite", "Version", *(["Codename"] if accept_changes else []))
+    accepted = [
+        part for kind in kinds for part in ("-o", f"Acquire::AllowReleaseInfoChange::{kind}=true")
+    ]
+    answer = apt.run("apt-get", "update", "-q", *accepted)
     for _ in range(_LOCK_SECONDS):
         # A run that was killed may have left its apt behind, which goes on for a moment.
         if "Could not get lock" not in answer["stderr"]:
             break
         time.sleep(1)
-        answer = apt.run("apt-get", "update", "-q")
+        answer = apt.run("apt-get", "update", "-q", *accepted)
     complaints = _complaints(answer["stderr"])
     if answer["retcode"] or any(line.startswith("E:") for line in complaints):
+        hint = "\nTo accept the change, set repo_build: true" if _is_changed(complaints) else ""
         raise CommandFailed(
             "apt cannot use the upstreams:\n"
             + ("\n".join(complaints) or answer["stderr"] or answer["stdout"])
+            + hint
         )
     wanted, missing = _existing(names, apt)
     packages: dict[tuple[str, str, str], dict[str, Any]] = {}
     broken: dict[str, str] = {}
-    groups = [wanted] if wanted else []
-    while groups:
-        group = groups.pop()
-        answer = _uris(apt, group, _HASHES[0])
-        if answer["retcode"] == 0:
-            for package in _with_checksums(apt, group, parse_uris(answer["stdout"])):
-                packages[package["name"], package["version"], package["arch"]] = package
-        elif len(group) > 1:
-            middle = len(group) // 2
-            groups += [group[:middle], group[middle:]]
-        else:
-            # Asked again, less quietly: only then does it say what it lacks.
-            answer = apt.run("apt-get", "satisfy", "-q", "-s", relation(group[0]))
-            unmet = answer["stdout"].partition("unmet dependencies:")[2]
-            reasons = [line.strip() for line in unmet.splitlines() if line.startswith(" ")]
-            broken[group[0]] = "; ".join(reasons) or answer["stderr"].strip()
+    pins = base / "etc/apt/preferences.d/pins"
+    for round_of_names in _rounds(wanted):
+        atomic.write(pins, pins_text(round_of_names), 0o600)
+        found, why = _solve(apt, round_of_names)
+        packages.update(found)
+        broken.update(why)
     return {
         "packages": sorted(packages.values(), key=lambda p: (p["name"], p["version"], p["arch"])),
         "missing": missing,
@@ -246,6 +321,53 @@ def _with_checksums(
             for package in packages
         ]
     return packages
+
+
+def _is_changed(complaints: list[str]) -> bool:
+    return any("changed its" in line for line in complaints)
+
+
+def _rounds(names: list[str]) -> list[list[str]]:
+    """Names in groups within which each package is wanted in one version only."""
+    rounds: list[list[str]] = [[n for n in names if not set(n) & set("=/")]]
+    for name in names:
+        if name in rounds[0]:
+            continue
+        bare = re.split("[=/]", name)[0]
+        fitting = (
+            group for group in rounds[1:] if all(re.split("[=/]", n)[0] != bare for n in group)
+        )
+        group = next(fitting, None)
+        if group is None:
+            rounds.append([name])
+        else:
+            group.append(name)
+    return [group for group in rounds if group]
+
+
+def _solve(
+    apt: _Apt, names: list[str]
+) -> tuple[dict[tuple[str, str, str], dict[str, Any]], dict[str, str]]:
+    """What some names need, and why some cannot be installed; those that conflict apart."""
+    packages: dict[tuple[str, str, str], dict[str, Any]] = {}
+    broken: dict[str, str] = {}
+    groups = [names]
+    while groups:
+        group = groups.pop()
+        answer = _uris(apt, group, _HASHES[0])
+        if answer["retcode"] == 0:
+            for package in _with_checksums(apt, group, parse_uris(answer["stdout"])):
+                packages[package["name"], package["version"], package["arch"]] = package
+        elif len(group) > 1:
+            middle = len(group) // 2
+            groups += [group[:middle], group[middle:]]
+        else:
+            # Asked again, less quietly: only then does it say what it lacks.
+            answer = apt.run("apt-get", "satisfy", "-q", "-s", relation(group[0]))
+            unmet = answer["stdout"].partition("unmet dependencies:")[2]
+            reasons = [line.strip() for line in unmet.splitlines() if line.startswith(" ")]
+            broken[group[0]] = "; ".join(reasons) or answer["stderr"].strip()
+    return packages, broken
 
 
 def available(
@@ -279,9 +401,10 @@ def available(
 class _Apt:
     """apt's programs with a root of their own."""
 
-    def __init__(self, root: Path, timeout: float) -> None:
+    def __init__(self, root: Path, timeout: float, no_proxy: str = "") -> None:
         config = str(root / "apt.conf")
-        self.env = {"APT_CONFIG": config, "http_proxy": "", "https_proxy": ""}
+        proxies = {"http_proxy": "", "https_proxy": "", "all_proxy": "", "no_proxy": no_proxy}
+        self.env = {"APT_CONFIG": config, **proxies}
         self.timeout = timeout
 
     def run(self, *argv: str) -> process.Outcome:
@@ -327,12 +450,13 @@ def _existing(names: list[str], apt: _Apt) -> tuple[list[str], list[str]]:
                 missing.append(pattern)
     if not plain:
         return list(wanted), missing
-    bare = [name.partition("=")[0] for name in plain]
+    bare = [re.split("[=/]", name)[0] for name in plain]
     policy = parse_policy(apt.run("apt-cache", "policy", *bare)["stdout"])
     for name, own in zip(plain, bare, strict=True):
         version = name.partition("=")[2]
         if policy.get(own):
-            if version and not _has_version(own, version, apt):
+            suite = name.partition("/")[2]
+            if (version or suite) and not _has_version(own, version, suite, apt):
                 missing.append(name)
                 continue
             wanted[name] = None
@@ -343,9 +467,13 @@ def _existing(names: list[str], apt: _Apt) -> tuple[list[str], list[str]]:
     return list(wanted), missing
 
 
-def _has_version(name: str, version: str, apt: _Apt) -> bool:
+def _has_version(name: str, version: str, suite: str, apt: _Apt) -> bool:
+    """Whether an upstream has a package in a version, or in a suite."""
     lines = apt.run("apt-cache", "madison", name)["stdout"].splitlines()
-    return any(line.split("|")[1].strip() == version for line in lines if line.count("|") >= 2)
+    rows = [[part.strip() for part in line.split("|")] for line in lines if line.count("|") >= 2]
+    if suite:
+        return any(re.search(rf" {re.escape(suite)}/", row[2]) for row in rows)
+    return any(row[1] == version for row in rows)
 
 
 def _provided(showpkg: str) -> bool:

@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -169,19 +170,28 @@ def _compressor(path: Path, name: str) -> Iterator[IO[bytes]]:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     with (
         os.fdopen(fd, "wb") as out,
-        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out) as job,
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=out, stderr=errors) as job,
     ):
         sink = job.stdin
         if sink is None:
             raise CommandFailed(f"{argv[0]}: no pipe to it")
         try:
-            yield sink
-            sink.close()
+            try:
+                yield sink
+                sink.close()
+            except BrokenPipeError:
+                # The compressor ended: it says why. Its pipe is closed once more, by Popen.
+                with contextlib.suppress(BrokenPipeError):
+                    sink.close()
+                job.wait()
         except BaseException:
             job.kill()
             raise
         if job.wait():
-            raise CommandFailed(f"{argv[0]} failed to write {path}")
+            errors.seek(0)
+            reason = errors.read().decode(errors="replace").strip()
+            raise CommandFailed(f"{path.parent}: {name} cannot be written: {reason}")
 
 
 @contextlib.contextmanager

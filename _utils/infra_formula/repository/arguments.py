@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from infra_formula import addresses
 from infra_formula.data import load
 from infra_formula.parameters.site import Site
 
@@ -65,7 +66,7 @@ def repository(here: Site) -> dict[str, Any]:
         },
         "transfer": {"connections": here["repo_connections"], "proxy_env": here["proxy_env"]},
         "endpoints": [
-            first or f"http://{here['admin_ip']}:{here['nginx_port']}",
+            first or f"http://{addresses.in_url(here['admin_ip'])}:{here['nginx_port']}",
             *here["repo_endpoints"],
         ],
     }

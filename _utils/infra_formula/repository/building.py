@@ -11,7 +11,6 @@ import shutil
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from salt.exceptions import CommandExecutionError
 
@@ -57,8 +56,9 @@ def build(
 
     Returns what :func:`outcome` does. If it raises, what was published is unchanged.
     """
-    signer = sealing.signing_key(plan["name"], key)
     home, name = plan["home"], plan["name"]
+    releases.refuse_mounts(home, name)
+    signer = sealing.signing_key(plan["name"], key)
     folder = Path(releases.work(home, name))
     proxy_env = transfer.get("proxy_env") or {}
     cache = Path(transfer.get("cache") or _private_cache(), name)
@@ -69,6 +69,7 @@ def build(
     checksums.refuse_unverified(found)
     fetched = _fetch(minion, home, name, folder, found, transfer)
     packages = [package for target in found for package in target["packages"]]
+    _separate(packages)
     keys = rpm_signatures.verify(folder, name, found, signer, home)
     former = _former_versions(packages, state["info"].get("packages", []), plan["keep"])
     have = package_store.present(home, name, {p["sha256"]: p["size"] for p in former})
@@ -142,17 +143,23 @@ def _resolve(
     answer: dict[str, Any] = {"packages": [], "missing": [], "broken": {}}
     try:
         if target["names"] and target["family"] == "deb":
-            proxies = {
-                str(urlsplit(u["url"]).hostname): proxy_for(u["url"], proxy_env) or "DIRECT"
-                for u in upstreams
-                if u["url"].startswith("http")
-            }
-            answer = apt.resolve(str(root), upstreams, target["arch"], target["names"], proxies)
+            urls = [u["url"] for u in upstreams if u["url"].startswith("http")]
+            proxies = connections.proxies_of(urls, proxy_env)
+            names = target["names"]
+            answer = apt.resolve(
+                str(root), upstreams, target["arch"], names, proxies, accept_changes=force
+            )
             upstream_dates.refuse_older(dates, target["id"], upstream_dates.of_apt(root))
         elif target["names"]:
             proxies = {u["name"]: proxy_for(u["baseurls"][0], proxy_env) for u in upstreams}
             answer = dnf.resolve(
-                str(root), upstreams, target["arch"], target["releasever"], target["names"], proxies
+                str(root),
+                upstreams,
+                target["arch"],
+                target["releasever"],
+                target["names"],
+                proxies,
+                proxy_env=proxy_env,
             )
             indexes_of_yum = upstream_dates.of_dnf(root, upstreams)
             upstream_dates.refuse_older(dates, target["id"], indexes_of_yum)
@@ -162,6 +169,7 @@ def _resolve(
         {
             **package,
             "login": logins.of_url(package["url"], upstreams),
+            "tls": _tls(package, upstreams),
             "target": target["id"],
             "path": _path(target, package["file"]),
         }
@@ -186,6 +194,18 @@ def _resolve(
         "missing": answer["missing"],
         "broken": answer["broken"],
     }
+
+
+def _tls(package: dict[str, Any], upstreams: list[dict[str, Any]]) -> connections.Tls:
+    """How the upstream of a package is verified: as its metadata are."""
+    for upstream in upstreams:
+        if "upstream" in package:
+            is_own = package["upstream"] == upstream["name"]
+        else:
+            is_own = logins.is_below(package["url"], upstream["url"])
+        if is_own:
+            return dnf.tls_of(upstream)
+    return connections.Tls()
 
 
 def _path(target: dict[str, Any], file: str) -> str:
@@ -227,6 +247,8 @@ def _fetch(
     # A former release had logins in these addresses.
     former = contents.read_json(str(alias_file))
     alias = {credentials.redact_urls(key, "").replace("//@", "//"): former[key] for key in former}
+    notes_file = folder / "cache" / "url.json"
+    notes = contents.read_json(str(notes_file))
     packages = [package for target in found for package in target["packages"]]
     for package in packages:
         kind, _, digits = package["checksum"].partition(":")
@@ -234,7 +256,8 @@ def _fetch(
         package["sha256"] = digits if kind == "sha256" else alias.get(package["key"], "")
     wanted = {p["sha256"]: p["size"] for p in packages if p["sha256"]}
     present = set(package_store.present(home, name, wanted))
-    to_fetch = {p["key"]: p for p in packages if p["sha256"] not in present}
+    # What has no checksum is asked for in each build, whether it has changed.
+    to_fetch = {p["key"]: p for p in packages if not p["checksum"] or p["sha256"] not in present}
     for package in to_fetch.values():
         if package["url"].startswith("file:") and not package["checksum"]:
             upstream_keys.refuse_untrusted(f"repo_url_packages: {package['url']}", package["url"])
@@ -245,8 +268,10 @@ def _fetch(
             "size": package["size"],
             "name": package["file"],
             "login": package.get("login"),
+            "tls": package.get("tls"),
+            "known": notes.get(key) if package["sha256"] in present else None,
         }
-        for package in to_fetch.values()
+        for key, package in to_fetch.items()
     ]
     result = fetching.fetch(
         minion,
@@ -261,6 +286,10 @@ def _fetch(
         note=str(folder / "progress"),
     )
     digests = dict(zip(to_fetch, result["files"], strict=True))
+    fresh = dict(zip(to_fetch, result["notes"], strict=True))
+    contents.write_json(
+        str(notes_file), {**notes, **{k: note for k, note in fresh.items() if note}}
+    )
     for package in packages:
         package["sha256"] = digests.get(package["key"]) or package["sha256"]
     if digests:
@@ -270,6 +299,17 @@ def _fetch(
     for package in packages:
         package["size"] = os.stat(package_store.path(folder / "store", package["sha256"])).st_size
     return int(result["bytes"])
+
+
+def _separate(packages: list[dict[str, Any]]) -> None:
+    """Publish files of one name, and of different content for each architecture, apart."""
+    first: dict[str, tuple[str, str]] = {}
+    for package in packages:
+        arch = package["target"].rpartition(".")[2]
+        sha256, of = first.setdefault(package["path"], (package["sha256"], arch))
+        if sha256 != package["sha256"] and of != arch:
+            folder, _, file = package["path"].rpartition("/")
+            package["path"] = f"{folder}/{arch}/{file}"
 
 
 def _former_versions(
@@ -364,6 +404,14 @@ def _index_debs(
         own = {path: texts[path] for path in debs if path.startswith(f"pool/{suite}/")}
         field = indexes.field
         kind = {path: field(text, "Architecture") for path, text in own.items()}
+        others = {path: arch for path, arch in kind.items() if arch not in (*arches, "all")}
+        if others:
+            named = ", ".join(f"{path} ({arch})" for path, arch in sorted(others.items()))
+            raise CommandFailed(
+                f"{suite}: packages for an architecture that is none of its targets"
+                f" ({', '.join(arches)}): {named}. Remove them from repo_url_packages, use"
+                " ${arch} in their addresses, or add the target to repo_targets"
+            )
         fields = {
             "Origin": plan["name"],
             "Label": plan["name"],

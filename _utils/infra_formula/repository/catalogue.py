@@ -21,7 +21,11 @@ from infra_formula.parameters import schema
 from infra_formula.repository import logins, request_rules, systems
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_PACKAGE = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9+._:~*?-]*(=[A-Za-z0-9+._:~-]+)?")
+_PACKAGE = re.compile(
+    r"[A-Za-z0-9*?][A-Za-z0-9+._:~*?-]*(=[A-Za-z0-9+._:~^-]+|/[a-z][a-z0-9.-]*)?|@[A-Za-z0-9._-]+"
+)
+"""A name or pattern, with ``=version``, or ``/suite`` of apt, or a ``@group`` of yum."""
+
 _ADDRESS = re.compile(r"[A-Za-z0-9:/._~%@+,=&?$#!*()\[\] -]*")
 _CHECKSUMS = {"md5": 32, "sha1": 40, "sha256": 64, "sha384": 96, "sha512": 128}
 
@@ -134,7 +138,7 @@ def _decisive(upstream: dict[str, Any]) -> dict[str, Any]:
 
 
 def problems(parameters: dict[str, Any]) -> list[str]:
-    """What is wrong with ``repo_upstream`` and ``repo_url_packages`` by themselves.
+    """What is wrong with ``repo_targets``, ``repo_upstream``, ``repo_url_packages`` by themselves.
 
     parameters
         The dictionary below ``infra:``.
@@ -145,6 +149,10 @@ def problems(parameters: dict[str, Any]) -> list[str]:
     upstream = parameters.get("repo_upstream")
     if upstream is not None:
         errors += schema.check("repo_upstream", upstream, request_rules.REQUEST_RULES["upstream"])
+    targets = parameters.get("repo_targets")
+    for target in targets if isinstance(targets, list) else []:
+        # The schema reports what is no text.
+        errors += target_problems(target) if isinstance(target, str) else []
     packages = parameters.get("repo_url_packages")
     for index, item in enumerate(packages if isinstance(packages, list) else []):
         errors += _checksum_problems(f"repo_url_packages[{index}]", item)
@@ -198,26 +206,34 @@ def _entries(
     return entries
 
 
+def target_problems(text: str) -> list[str]:
+    """What is wrong with one item of ``repo_targets``."""
+    code, _, arch = text.partition(".")
+    if code not in systems.OSES:
+        return [
+            f"repo_targets: unknown system {code!r} in {text!r}{schema.nearest(code, systems.OSES)}"
+            f" (there are: {', '.join(systems.OSES)})"
+        ]
+    if arch not in systems.ARCHES:
+        return [
+            f"repo_targets: unknown architecture {arch!r} in {text!r}"
+            f"{schema.nearest(arch, systems.ARCHES)}"
+            f" (there are: {', '.join(systems.ARCHES)})"
+        ]
+    return []
+
+
 def _target(
     text: str,
     request: dict[str, Any],
     entries: list[tuple[str, dict[str, Any]]],
     errors: list[str],
 ) -> dict[str, Any]:
+    faults = target_problems(text)
+    if faults:
+        errors += faults
+        return {}
     code, _, arch = text.partition(".")
-    if code not in systems.OSES:
-        errors.append(
-            f"repo_targets: unknown system {code!r} in {text!r}{schema.nearest(code, systems.OSES)}"
-            f" (there are: {', '.join(systems.OSES)})"
-        )
-        return {}
-    if arch not in systems.ARCHES:
-        errors.append(
-            f"repo_targets: unknown architecture {arch!r} in {text!r}"
-            f"{schema.nearest(arch, systems.ARCHES)}"
-            f" (there are: {', '.join(systems.ARCHES)})"
-        )
-        return {}
     info = systems.OSES[code]
     major = int(re.sub(r"\D", "", code))
     variables = {
@@ -230,8 +246,16 @@ def _target(
     }
     region = request.get("region") or "default"
     upstreams = []
+    named: dict[str, str] = {}
     for where, entry in entries:
         if major in entry["releases"] and arch in entry["arch"]:
+            if info["family"] == "rpm" and entry["name"] in named:
+                errors.append(
+                    f"{where}.name: {named[entry['name']]} has this name as well, and both are for"
+                    f" {text}; expected another name"
+                )
+                continue
+            named[entry["name"]] = where
             errors += _trust_problems(where, entry)
             upstreams.append(_upstream(where, entry, info, arch, region, variables, errors))
     if not upstreams and not request.get("url_packages"):
@@ -244,6 +268,10 @@ def _target(
     for name in wanted:
         if not _PACKAGE.fullmatch(name):
             errors.append(f"repo_packages: {name!r} cannot be the name of a package")
+        elif name[0] == "@" and info["family"] == "deb":
+            errors.append(f"repo_packages: {name!r} is a group of yum, which {text} does not have")
+        elif "/" in name and info["family"] == "rpm":
+            errors.append(f"repo_packages: {name!r} has a suite of apt, which {text} does not have")
     return {
         "id": text,
         "family": info["family"],
@@ -304,6 +332,10 @@ def _upstream(
         "pinned_later": bool(entry.get("fingerprint_since")),
         "trusted": bool(entry.get("trusted")),
     }
+    # Only if they are there: what decides about a repository that is published stays the same.
+    for key in ("ca", "check_valid_until", "priority"):
+        if entry.get(key) is not None:
+            common[key] = entry[key]
     parts = address.split()
     bare, found = logins.separate(parts if info["family"] == "rpm" else parts[:1])
     parts = bare if info["family"] == "rpm" else [*bare, *parts[1:]]
@@ -319,14 +351,24 @@ def _upstream(
         # It goes into configuration files of apt and dnf.
         errors.append(f"{where}.baseurl: {' '.join(parts)!r} has characters that no address has")
     if info["family"] == "rpm":
-        if entry.get("minor") and "minor_release" in variables:
-            parts = [p.replace("$releasever", str(variables["minor_release"])) for p in parts]
-        return {**common, "baseurls": parts, "meta": entry.get("meta") or {}}
+        if entry.get("minor"):
+            parts = [p.replace("$releasever", _minor_release(info, variables)) for p in parts]
+        meta = entry.get("meta") or {}
+        for key, option in (("ca", "sslcacert"), ("priority", "priority")):
+            if key in common:
+                meta = {**meta, option: common[key]}
+        return {**common, "baseurls": parts, "meta": meta}
     flat = len(parts) == 2 and parts[1].endswith("/")
     if len(parts) < 3 and not flat:
         errors.append(f"{where}.baseurl: expected 'URL suite components', got {' '.join(parts)!r}")
     return {**common, "url": parts[0] if parts else "", "suite": "".join(parts[1:2]),
             "components": parts[2:]}  # fmt: skip
+
+
+def _minor_release(info: dict[str, str], variables: dict[str, Any]) -> str:
+    """Full version of a target: this machine's if that is of the same major one, else the major."""
+    version = str(variables.get("minor_release") or "")
+    return version if version.partition(".")[0] == info["releasever"] else info["releasever"]
 
 
 def _urls(

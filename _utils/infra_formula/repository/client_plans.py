@@ -201,7 +201,7 @@ def plan_repository(
         plan.apply()
         other_sources.switch(not disable, managed)
         try:
-            minion.call("pkg.refresh_db", failhard=bool(files) and not faults)
+            other_sources.read_lists(minion, failhard=bool(files) and not faults)
         except CommandExecutionError as err:
             if files:
                 other_sources.switch(disable, managed)

@@ -108,12 +108,25 @@ def _architectures(info: dict[str, Any], suite: str) -> list[str]:
 
 
 def _yum(name: str, section: str, bases: list[str], info: dict[str, Any], key: str) -> str:
+    """A section for each address, which has the key of that address and the others as fall-backs.
+
+    dnf fetches every ``gpgkey`` of a section: one whose server does not answer would cost them all.
+    """
     folders = info["yum"]
+    targets = "" if folders == ["."] else f"{TARGETS}{' '.join(folders)}\n"
+    sections = []
+    for number, base in enumerate(bases, 1):
+        own = section if number == 1 else f"{section}-{number}"
+        others = [other for other in bases if other != base]
+        sections.append(_yum_section(name, own, [base, *others], info, key))
+    return HEAD + targets + "\n".join(sections)
+
+
+def _yum_section(name: str, section: str, bases: list[str], info: dict[str, Any], key: str) -> str:
     # One definition serves every release: yum fills in its own.
-    tail = "" if folders == ["."] else "/el$releasever.$basearch"
+    tail = "" if info["yum"] == ["."] else "/el$releasever.$basearch"
     index = 1 if key else 0
     packages = 1 if key and info.get("rpms_signed", True) else 0
-    targets = "" if folders == ["."] else f"{TARGETS}{' '.join(folders)}\n"
     lines = [
         f"[{section}]",
         f"name = {section} $releasever - $basearch",
@@ -127,9 +140,8 @@ def _yum(name: str, section: str, bases: list[str], info: dict[str, Any], key: s
     ]
     if key:
         files = [f"{name}.asc", *info.get("keys", [])]
-        urls = [f"{base}/{file}" for base in bases for file in files]
-        lines.append("gpgkey = " + "\n         ".join(urls))
-    return HEAD + targets + "\n".join(lines) + "\n"
+        lines.append("gpgkey = " + "\n         ".join(f"{bases[0]}/{file}" for file in files))
+    return "\n".join(lines) + "\n"
 
 
 def for_machine(text: str, kind: str, minion: Minion) -> tuple[str, str]:

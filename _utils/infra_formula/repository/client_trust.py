@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltException
 
 from infra_formula import credentials
 from infra_formula.errors import CommandFailed
@@ -50,6 +50,9 @@ def definition_of(text: str, node: str, base: str, kind: str) -> str:
         out = re.sub(r"(?m)^X-Repolib-Name:.*$", f"X-Repolib-Name: {node}", out)
         whole = found == 1 and "Types: deb" in out
     else:
+        # Each further section is the same repository on another node.
+        first = re.match(r"(?s)[^\[]*\[.*?(?=\n\[|\Z)", text)
+        text = f"{first[0].rstrip()}\n" if first else text
         out, found = re.subn(r"(?m)^\[[^\]\n]+\]$", f"[{node}]", text)
         out = re.sub(r"(?m)^name = \S+", f"name = {node}", out)
         whole = found == 1 and re.search(r"(?m)^baseurl = ", out) is not None
@@ -164,6 +167,8 @@ def upstream_text(upstream: dict[str, Any], family: str, key: str) -> str:
         if upstream["components"]:
             lines.append(f"Components: {' '.join(upstream['components'])}")
         lines.append(f"Signed-By: {key}" if key else "Trusted: yes")
+        if upstream.get("check_valid_until") is False:
+            lines.append("Check-Valid-Until: no")
         return client_sources.HEAD + "\n".join(lines) + "\n"
     meta = {
         "name": f"{upstream['name']} $releasever - $basearch",
@@ -198,10 +203,12 @@ def upstream_key(minion: Minion, upstream: dict[str, Any], folder: str) -> str:
             if fault:
                 raise CommandFailed(f"key of {upstream['name']}: {fault}")
     expected = upstream["fingerprint"]
-    if not upstream["gpgkey"] and not (upstream["signed_by"] and expected):
-        return str(upstream["signed_by"])
-    if upstream["signed_by"] and signing.is_expected(upstream["signed_by"], expected):
-        return str(upstream["signed_by"])
+    signed_by = str(upstream["signed_by"])
+    is_usable = not signed_by or signing.is_readable_by_apt(signed_by)
+    if not upstream["gpgkey"] and not (signed_by and expected) and is_usable:
+        return signed_by
+    if signed_by and is_usable and signing.is_expected(signed_by, expected):
+        return signed_by
     stem = Path(folder, f"infra-{upstream['name']}")
     for path in (Path(f"{stem}.asc"), Path(f"{stem}.gpg")):
         if path.is_file() and signing.is_expected(str(path), expected):
@@ -214,7 +221,12 @@ def upstream_key(minion: Minion, upstream: dict[str, Any], folder: str) -> str:
             # Salt's cache has the address in the name of the file.
             data += connections.read(url)
             continue
-        cached = minion.call("cp.cache_file", url)
+        try:
+            cached = minion.call("cp.cache_file", url)
+        except (SaltException, OSError, ValueError) as err:
+            raise CommandFailed(
+                f"{url}: the key of {upstream['name']} cannot be fetched: {err}"
+            ) from err
         if not cached:
             raise CommandFailed(f"{url}: the key of {upstream['name']} cannot be fetched")
         data += Path(cached).read_bytes()

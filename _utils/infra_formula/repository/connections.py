@@ -10,9 +10,9 @@ import random
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from infra_formula.errors import CommandFailed
@@ -59,6 +59,28 @@ def proxy_for(url: str, proxy_env: dict[str, str] | None) -> str:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
+def proxies_of(urls: Sequence[str], proxy_env: dict[str, str] | None) -> dict[str, str]:
+    """What apt is told of proxies: scheme → proxy, and ``no_proxy``.
+
+    urls
+        Addresses of upstreams. Their hosts that ``no_proxy`` excludes by a pattern or a network are
+        named, since apt knows neither.
+    proxy_env
+        See :func:`proxy_for`.
+    """
+    env = {key.lower(): str(value) for key, value in (proxy_env or {}).items() if value}
+    found = {}
+    for scheme in ("http", "https"):
+        proxy = env.get(f"{scheme}_proxy") or env.get("all_proxy") or ""
+        if proxy:
+            found[scheme] = proxy if "://" in proxy else f"http://{proxy}"
+    if not found:
+        return {}
+    direct = [word.strip() for word in env.get("no_proxy", "").split(",") if word.strip()]
+    direct += [str(urlsplit(url).hostname) for url in urls if not proxy_for(url, proxy_env)]
+    return {**found, "no_proxy": ",".join(dict.fromkeys(direct))}
+
+
 def _matches(host: str, pattern: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host) in ipaddress.ip_network(pattern, strict=False)
@@ -68,7 +90,14 @@ def _matches(host: str, pattern: str) -> bool:
     return host == bare or host.endswith(f".{bare}")
 
 
-def read(url: str, proxy_env: dict[str, str] | None = None, limit: int = 2**20) -> bytes:
+def read(
+    url: str,
+    proxy_env: dict[str, str] | None = None,
+    limit: int = 2**20,
+    login: Sequence[str] | None = None,
+    tls: Tls | None = None,
+    attempts: int = 3,
+) -> bytes:
     """A small file as bytes, such as a public key.
 
     url
@@ -77,15 +106,19 @@ def read(url: str, proxy_env: dict[str, str] | None = None, limit: int = 2**20) 
         See :func:`proxy_for`.
     limit
         Bytes it may have.
+    login, tls
+        As for ``Session.get``.
+    attempts
+        How often it is asked for.
 
     Raises CommandExecutionError with the reason.
     """
     session = Session(proxy_env, 30)
     reason = ""
     try:
-        for attempt in range(3):
+        for attempt in range(attempts):
             try:
-                with session.get(url, 0) as (stream, _status):
+                with session.get(url, 0, login, None, tls) as (stream, _status):
                     data: bytes = stream.read(limit + 1)
                     if len(data) > limit:
                         raise FinalError(f"longer than {limit} bytes")
@@ -94,7 +127,8 @@ def read(url: str, proxy_env: dict[str, str] | None = None, limit: int = 2**20) 
                 raise CommandFailed(f"{url}: {exc}") from exc
             except (TemporaryError, OSError, http.client.HTTPException) as exc:
                 reason = error_text(exc)
-                time.sleep(pause(attempt))
+                if attempt + 1 < attempts:
+                    time.sleep(pause(attempt))
     finally:
         session.close()
     raise CommandFailed(f"{url}: {reason}")
@@ -119,7 +153,8 @@ class Session:
     def __init__(self, proxy_env: dict[str, str] | None, timeout: int) -> None:
         self.proxy_env = proxy_env
         self.timeout = timeout
-        self.open: dict[tuple[str, str, str], http.client.HTTPConnection] = {}
+        self.answer: dict[str, str] = {}
+        self.open: dict[tuple[str, str, str, Tls], http.client.HTTPConnection] = {}
 
     def close(self) -> None:
         for connection in self.open.values():
@@ -127,13 +162,24 @@ class Session:
         self.open.clear()
 
     @contextlib.contextmanager
-    def get(self, url: str, offset: int, login: Sequence[str] | None = None) -> Any:
+    def get(
+        self,
+        url: str,
+        offset: int,
+        login: Sequence[str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        tls: Tls | None = None,
+    ) -> Any:
         """Ask for a file from an offset on: a stream, and the status of the answer.
+
+        With further ``headers`` the status may be 304: the file is the one that is known. The
+        headers of the answer are in ``answer``, those of a file its time.
 
         A login is sent to the host of the URL, and to none that it redirects to.
         """
         owner = _host(url)
         if urlsplit(url).scheme == "file":
+            self.answer = {}
             try:
                 with Path(unquote(urlsplit(url).path)).open("rb") as stream:
                     stream.seek(offset)
@@ -142,7 +188,8 @@ class Session:
                 raise FinalError("there is no such file") from exc
             return
         for _hop in range(REDIRECTS + 1):
-            response = self._ask(url, offset, login if _host(url) == owner else None)
+            own_login = login if _host(url) == owner else None
+            response = self._ask(url, offset, own_login, headers, tls or Tls())
             if response.status in _REDIRECT_STATUS:
                 response.read()
                 target = urljoin(url, response.headers.get("Location", ""))
@@ -154,6 +201,11 @@ class Session:
                     )
                 url = target
                 continue
+            self.answer = {name.lower(): value for name, value in response.headers.items()}
+            if response.status == 304 and headers:
+                response.read()
+                yield response, 304
+                return
             yield _checked(response, offset), response.status
             if response.length:
                 raise TemporaryError(f"the connection broke off {response.length} bytes too early")
@@ -162,20 +214,26 @@ class Session:
         raise FinalError(f"more than {REDIRECTS} redirections, the last one to {url}")
 
     def _ask(
-        self, url: str, offset: int, login: Sequence[str] | None = None
+        self,
+        url: str,
+        offset: int,
+        login: Sequence[str] | None = None,
+        extra: Mapping[str, str] | None = None,
+        tls: Tls | None = None,
     ) -> http.client.HTTPResponse:
         parts = urlsplit(url)
         proxy = proxy_for(url, self.proxy_env)
-        key = (parts.scheme, parts.netloc, proxy)
+        tls = tls or Tls()
+        key = (parts.scheme, parts.netloc, proxy, tls)
         fresh = key not in self.open
         if fresh:
-            self.open[key] = _connect(parts, proxy, self.timeout)
+            self.open[key] = _connect(parts, proxy, self.timeout, tls)
         path = quote(parts.path or "/", safe="/%:=&?~#+!$,;'@()*[]") + (
             f"?{parts.query}" if parts.query else ""
         )
         if proxy and parts.scheme == "http":
             path = f"http://{parts.netloc.rpartition('@')[2]}{path}"
-        headers = {"User-Agent": "infra-formula", "Accept-Encoding": "identity"}
+        headers = {"User-Agent": "infra-formula", "Accept-Encoding": "identity", **(extra or {})}
         if offset:
             headers["Range"] = f"bytes={offset}-"
         headers.update(_credentials(parts, proxy if parts.scheme == "http" else ""))
@@ -189,7 +247,7 @@ class Session:
             if fresh:
                 raise
             # The server had closed an idle connection: that is no failure.
-            return self._ask(url, offset, login)
+            return self._ask(url, offset, login, extra, tls)
 
 
 def _host(url: str) -> tuple[str, str]:
@@ -209,7 +267,34 @@ def _credentials(parts: Any, proxy: str) -> dict[str, str]:
     return found
 
 
-def _connect(parts: Any, proxy: str, timeout: int) -> http.client.HTTPConnection:
+class Tls(NamedTuple):
+    """How the certificate of an upstream is verified.
+
+    ca
+        File with its CA; empty for those of the system.
+    verify
+        Whether it is verified.
+    certificate, key
+        Files with this node's own certificate and key for the upstream; empty for none.
+    """
+
+    ca: str = ""
+    verify: bool = True
+    certificate: str = ""
+    key: str = ""
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca or None)
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.certificate:
+        context.load_cert_chain(tls.certificate, tls.key or None)
+    return context
+
+
+def _connect(parts: Any, proxy: str, timeout: int, tls: Tls) -> http.client.HTTPConnection:
     host, port = parts.hostname or "", parts.port
     if parts.scheme == "http":
         if proxy:
@@ -217,10 +302,11 @@ def _connect(parts: Any, proxy: str, timeout: int) -> http.client.HTTPConnection
             return http.client.HTTPConnection(
                 through.hostname or "", through.port or 3128, timeout=timeout
             )
-        return http.client.HTTPConnection(host, port, timeout=timeout)
-    context = ssl.create_default_context()
+        # Without a port, http.client takes the end of an IPv6 address for one.
+        return http.client.HTTPConnection(host, port or 80, timeout=timeout)
+    context = _context(tls)
     if not proxy:
-        return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+        return http.client.HTTPSConnection(host, port or 443, timeout=timeout, context=context)
     through = urlsplit(proxy)
     connection = http.client.HTTPSConnection(
         through.hostname or "", through.port or 3128, timeout=timeout, context=context
@@ -234,11 +320,12 @@ def _checked(response: http.client.HTTPResponse, offset: int) -> http.client.HTT
     if status == 200 or (status == 206 and offset):
         start = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
         if status == 206 and start != str(offset):
-            raise FinalError(f"expected the part from byte {offset} on, got another")
+            raise StaleError(f"expected the part from byte {offset} on, got another")
         return response
     response.read()
-    if status == 416:
-        raise StaleError("it does not have the part that was missing")
     if status in _RETRY_STATUS:
         raise TemporaryError(f"it answered {status} {response.reason}")
+    if offset:
+        # A server, or a proxy before it, may refuse a part (416, 403, 501) of what it has.
+        raise StaleError(f"it answered {status} {response.reason} to a request for a part")
     raise FinalError(f"it answered {status} {response.reason}")

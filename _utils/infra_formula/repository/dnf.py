@@ -14,9 +14,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from salt.exceptions import CommandExecutionError
+
 from infra_formula import process
 from infra_formula.errors import CommandFailed
-from infra_formula.repository import logins
+from infra_formula.repository import connections, logins
 
 
 def interpreter(dnf: str = "") -> str:
@@ -49,6 +51,7 @@ def resolve(
     names: list[str],
     proxies: dict[str, str] | None = None,
     timeout: int = 600,
+    proxy_env: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """The packages wanted, and all that they need, as dnf's solver finds them.
 
@@ -61,6 +64,8 @@ def resolve(
         Packages, patterns, provides, groups (``@core``).
     proxies
         Upstream's name → proxy URL.
+    proxy_env
+        See ``connections.proxy_for``; for the reason of an error.
 
     The other arguments and the result are those of ``apt.resolve``.
     """
@@ -72,7 +77,8 @@ def resolve(
         "root": str(base),
         "arch": arch,
         "releasever": releasever,
-        "names": names,
+        # dnf has no name=version, but the requirement of that.
+        "names": [name.replace("=", " = ") for name in names],
         "repos": [
             {
                 "id": upstream["name"],
@@ -103,13 +109,48 @@ def resolve(
             f"dnf failed:\n{answer['stderr'] or answer['stdout'] or 'without a word'}"
         ) from exc
     if result.get("error"):
-        raise CommandFailed(f"dnf cannot use the upstreams:\n{result['error']}")
+        faults = [_fault(upstream, releasever, arch, proxy_env or {}) for upstream in upstreams]
+        reasons = [fault for fault in faults if fault]
+        raise CommandFailed(
+            "dnf cannot use the upstreams:\n" + "\n".join([*reasons, str(result["error"])])
+        )
+    result["missing"] = [name.replace(" = ", "=") for name in result["missing"]]
+    result["broken"] = {k.replace(" = ", "="): why for k, why in result["broken"].items()}
     return result
+
+
+def _fault(upstream: dict[str, Any], releasever: str, arch: str, proxy_env: dict[str, str]) -> str:
+    """Why an upstream's index cannot be read, with its address: dnf says neither."""
+    faults = []
+    for base in upstream["baseurls"]:
+        url = base.replace("$releasever", releasever).replace("$basearch", arch)
+        url = f"{url.replace('$arch', arch).rstrip('/')}/repodata/repomd.xml"
+        login = logins.of_url(url, [upstream]) or logins.of_url(base, [upstream])
+        try:
+            connections.read(url, proxy_env, 2**24, login, tls_of(upstream), attempts=1)
+            return ""
+        except CommandExecutionError as exc:
+            faults.append(f"{upstream['name']}: {exc}")
+    return "\n".join(faults)
+
+
+def tls_of(upstream: dict[str, Any]) -> connections.Tls:
+    """How the certificate of an upstream's server is verified, for its index and its packages."""
+    meta = upstream.get("meta", {})
+    return connections.Tls(
+        ca=str(meta.get("sslcacert") or upstream.get("ca") or ""),
+        verify=is_set(meta, "sslverify", True),
+        certificate=str(meta.get("sslclientcert") or ""),
+        key=str(meta.get("sslclientkey") or ""),
+    )
 
 
 def options(upstream: dict[str, Any]) -> dict[str, Any]:
     """dnf's options for an upstream: its own ``meta``, and verification unless it is trusted."""
-    known = {"priority", "module_hotfixes", "excludepkgs", "exclude", "includepkgs", "sslverify"}
+    known = {
+        *("priority", "cost", "module_hotfixes", "excludepkgs", "exclude", "includepkgs"),
+        *("sslverify", "sslcacert", "sslclientcert", "sslclientkey"),
+    }
     meta = {("excludepkgs" if k == "exclude" else k): v for k, v in upstream["meta"].items()
             if k in known}  # fmt: skip
     signed = is_set(upstream["meta"], "repo_gpgcheck", True)

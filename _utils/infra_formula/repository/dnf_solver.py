@@ -78,7 +78,10 @@ def _solve(request: dict[str, Any]) -> dict[str, Any]:
         base.reset(goal=True)
         try:
             for name in group:
-                base.install(name, strict=True)
+                if name.startswith("@"):
+                    base.install_specs([name], strict=True)
+                else:
+                    base.install(name, strict=True)
             base.resolve(allow_erasing=False)
         except dnf.exceptions.Error as exc:
             if len(group) == 1:

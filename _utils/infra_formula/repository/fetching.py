@@ -5,7 +5,9 @@ What is there was verified when it came. Beside it ``partial`` holds what an int
 got so far; the next one goes on from there (HTTP range requests).
 
 An *item* is a mapping: ``url``; ``checksum`` (``sha256:…``, may be empty); ``size`` in bytes
-(0 for unknown); ``name``, for messages; ``login`` (user and password), if it needs one.
+(0 for unknown); ``name``, for messages; ``login`` (user and password), if it needs one. One without
+a checksum may have ``known``, what an earlier run noted of it: it is asked whether it has changed.
+``tls`` (``connections.Tls``) says how the server's certificate is verified.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from typing import Any, BinaryIO
 from infra_formula import redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
-from infra_formula.repository import connections, package_store
+from infra_formula.repository import connections, package_files, package_store
 
 log = redaction.logger(__name__)
 SLOWEST = 1024
@@ -72,7 +74,9 @@ def fetch(
     tag, note
         Event tag and file for the progress, reported every 2 seconds; empty for none.
 
-    Returns ``files`` (SHA-256 of each item, in order) and ``bytes`` (fetched).
+    Returns ``files`` (SHA-256 of each item, in order), ``notes`` (for each without a checksum, its
+    SHA-256 and what the server says of its version, to be given as ``known``) and ``bytes``
+    (fetched).
 
     Raises CommandFailed naming each file that could not be fetched; the others stay.
     """
@@ -109,7 +113,7 @@ def fetch(
         _report(minion, _progress(job, time.monotonic() - started, finished=True), tag, note)
     if job.errors:
         raise CommandFailed(_error_text(job))
-    return {"files": job.results, "bytes": job.bytes}
+    return {"files": job.results, "notes": job.notes, "bytes": job.bytes}
 
 
 def _report(minion: Minion, progress: dict[str, Any], tag: str, note: str) -> None:
@@ -157,6 +161,7 @@ class _Job:
         for index in sorted(range(len(items)), key=lambda i: -items[i]["size"]):
             self.waiting.put(index)
         self.results: list[str] = [""] * len(items)
+        self.notes: list[dict[str, str]] = [{} for _ in items]
         self.errors: dict[int, str] = {}
         self.bytes = 0
         self.done = 0
@@ -204,6 +209,8 @@ def _work(job: _Job) -> None:
             job.current = job.items[index]["name"]
             try:
                 job.results[index] = _one(job.items[index], session, job)
+                if not job.items[index]["checksum"]:
+                    job.notes[index] = _note(job.results[index], session.answer)
                 with job.lock:
                     job.done += 1
             except _Stopped:
@@ -221,13 +228,32 @@ def _work(job: _Job) -> None:
         session.close()
 
 
+_VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
+"""What a server says of a file's version, and how it is asked by that (RFC 9110, section 13)."""
+
+
+def _note(sha256: str, answer: dict[str, str]) -> dict[str, str]:
+    return {"sha256": sha256, **{name: answer[name] for name in _VALIDATORS if name in answer}}
+
+
+def _conditions(known: dict[str, str]) -> dict[str, str]:
+    return {header: known[name] for name, header in _VALIDATORS.items() if name in known}
+
+
+class _Unchanged(Exception):
+    """The server still has what is known."""
+
+
 def _one(item: dict[str, Any], session: connections.Session, job: _Job) -> str:
     """Fetch one item, as often as it takes; returns the SHA-256 of its content."""
     key = item["checksum"].replace(":", "-") or hashlib.sha256(item["url"].encode()).hexdigest()
     path = job.partial / key
     wrong = 0
     reason = ""
-    for attempt in range(job.retries + 1):
+    begun = path.stat().st_size if path.exists() else 0
+    # What an earlier run had got may be of no use; to begin anew is no failure.
+    attempts = job.retries + (2 if begun and item["checksum"] else 1)
+    for attempt in range(attempts):
         if attempt and job.stop.wait(connections.pause(attempt)):
             raise _Stopped
         if not item["checksum"]:
@@ -235,6 +261,9 @@ def _one(item: dict[str, Any], session: connections.Session, job: _Job) -> str:
             path.unlink(missing_ok=True)
         try:
             sha256, other = _transfer(item, path, session, job)
+        except _Unchanged:
+            path.unlink(missing_ok=True)
+            return str(item["known"]["sha256"])
         except (connections.TemporaryError, http.client.HTTPException) as exc:
             session.close()
             reason = connections.error_text(exc)
@@ -256,11 +285,18 @@ def _one(item: dict[str, Any], session: connections.Session, job: _Job) -> str:
             if wrong > 1:
                 break
             continue
+        fault = "" if item["checksum"] else package_files.fault(path, item["name"])
+        if fault:
+            path.unlink()
+            raise connections.FinalError(fault)
         final = package_store.path(job.store, sha256)
         final.parent.mkdir(mode=0o700, exist_ok=True)
         path.chmod(0o644)
         path.replace(final)
         return sha256
+    if begun and path.exists() and path.stat().st_size <= begun:
+        # Nothing followed it: the next build begins anew.
+        path.unlink()
     raise connections.FinalError(reason or "given up")
 
 
@@ -284,7 +320,12 @@ def _transfer(
                     for digest in hashes:
                         digest.update(chunk)
         if not (size and have == size):
-            with session.get(item["url"], have, item.get("login")) as (stream, status):
+            conditions = _conditions(item.get("known") or {})
+            login, tls = item.get("login"), item.get("tls")
+            asked = session.get(item["url"], have, login, conditions, tls)
+            with asked as (stream, status):
+                if status == 304:
+                    raise _Unchanged
                 if have and status != 206:
                     out.truncate(0)
                     hashes = [hashlib.new(d.name, usedforsecurity=False) for d in hashes]

@@ -17,6 +17,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,7 +172,8 @@ def _read_share(base: Path, folder: Path, share: list[str]) -> tuple[dict[str, s
         check=False,
     )
     texts = {}
-    for block in done.stdout.decode("utf-8", "surrogateescape").split("\n\n"):
+    for raw in done.stdout.split(b"\n\n"):
+        block = _decoded(raw)
         lines = block.strip("\n").split("\n")
         name = next((line for line in lines if line.startswith("Filename: ")), "")
         if not name:
@@ -182,6 +184,14 @@ def _read_share(base: Path, folder: Path, share: list[str]) -> tuple[dict[str, s
     for number, path in enumerate(share):
         complaint = complaint.replace(f"./{number}.deb", path)
     return texts, complaint
+
+
+def _decoded(paragraph: bytes) -> str:
+    """A paragraph as text; a control file that is not UTF-8 is an old one, in Latin-1."""
+    try:
+        return paragraph.decode("utf-8")
+    except UnicodeDecodeError:
+        return paragraph.decode("latin-1")
 
 
 def field(paragraph: str, name: str) -> str:
@@ -275,6 +285,42 @@ def release_text(fields: dict[str, str], sums: dict[str, tuple[int, str]], now: 
     lines += ["Acquire-By-Hash: yes", "SHA256:"]
     lines += [f" {digest} {size:>16} {path}" for path, (size, digest) in sorted(sums.items())]
     return "\n".join(lines) + "\n"
+
+
+def complete_flat(root: str, name: str) -> list[str]:
+    """Write what is missing of a flat apt index: Packages, Packages.gz and the Release file.
+
+    root
+        Directory with a Packages file, in one of the two forms.
+    name
+        Origin and label.
+
+    Returns the files written. An index with a Release file stays as it is.
+    """
+    base = Path(root)
+    plain, packed = base / "Packages", base / "Packages.gz"
+    if any((base / file).exists() for file in ("Release", "InRelease")):
+        return []
+    written = []
+    if plain.is_file() and not packed.exists():
+        packed.write_bytes(gzip.compress(plain.read_bytes(), compresslevel=_COMPRESSION, mtime=0))
+        written.append(packed.name)
+    elif packed.is_file() and not plain.exists():
+        try:
+            plain.write_bytes(gzip.decompress(packed.read_bytes()))
+        except (OSError, EOFError, zlib.error) as exc:
+            raise CommandFailed(f"{packed}: is damaged: {exc}") from exc
+        written.append(plain.name)
+    if not plain.is_file():
+        return written
+    sums = {}
+    for path in (plain, packed):
+        data = path.read_bytes()
+        sums[path.name] = (len(data), hashlib.sha256(data).hexdigest())
+    fields = {"Origin": name, "Label": name, "Description": f"local repository {name}"}
+    text = release_text(fields, sums, time.time()).replace("Acquire-By-Hash: yes\n", "")
+    (base / "Release").write_text(text, encoding="utf-8")
+    return [*written, "Release"]
 
 
 def write_repodata(

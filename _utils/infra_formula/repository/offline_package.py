@@ -18,6 +18,7 @@ from infra_formula.repository import archive as repository_archive
 from infra_formula.repository import (
     catalogue,
     contents,
+    indexes,
     known_archives,
     lock,
     logins,
@@ -125,8 +126,11 @@ def unpack(
                         minion, str(stage), name, str(folder / "cache"), key or {}
                     )
                     due = ""
+                else:
+                    # What the tools are installed from has to be an index that apt and Salt read.
+                    indexes.complete_flat(str(stage), name)
                 before["unsigned"] = True
-            elif not signed:
+            elif not shutil.which("gpgv"):
                 due = "verify"
             # Before it is published: an archive must never look like something that we built.
             _write_origin(folder, stage, {**before, **({"due": due} if due else {})})
@@ -182,7 +186,7 @@ def _trusted_key(name: str, home: str, state: dict[str, Any]) -> str:
     try:
         return str(signing.fingerprints(str(public))[0])
     except (CommandExecutionError, IndexError):
-        return _UNKNOWN_KEY
+        return signing.primary_fingerprint(public.read_bytes()) or _UNKNOWN_KEY
 
 
 def _refuse_other_key(
@@ -198,8 +202,8 @@ def _refuse_other_key(
         )
     if not signed and not unsigned:
         raise CommandFailed(
-            f"{archive}: is not signed (or has no {_MANIFEST}, or there is no gpgv here to verify"
-            f" it), but what is published is signed by {trusted}, which clients trust. If that is"
+            f"{archive}: is not signed (or has no {_MANIFEST}), but what is published is signed by"
+            f" {trusted}, which clients trust. If that is"
             " meant, set repo_archive_unsigned: true"
         )
 
@@ -302,9 +306,10 @@ def archive_identity(archive: str) -> dict[str, Any]:
 def unpacked_from(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
     """The archive that what is published was unpacked from; empty for none.
 
-    Returns ``archive``, ``size`` and ``mtime`` (see :func:`archive_identity`), ``sha256``, and where
-    they apply ``request`` (what the parameters asked for since then), ``unsigned`` (it was not signed) and ``due`` (``sign`` or ``verify``: what could not be
-    done when it was unpacked, for want of gpg).
+    Returns ``archive``, ``size`` and ``mtime`` (see :func:`archive_identity`), ``sha256``, and
+    where they apply ``request`` (what the parameters asked for since then), ``unsigned`` (it was
+    not signed) and ``due`` (``sign`` or ``verify``: what could not be done when it was unpacked,
+    for want of gpg).
     """
     return dict(contents.read_json(str(_origin_file(name, home))))
 
@@ -335,9 +340,14 @@ def _check_unpacked(stage: Path, name: str, archive: str, fingerprint: str, mani
     if inside != name:
         raise CommandFailed(f"{archive}: holds the repository {inside!r}, not {name!r}")
     state: dict[str, Any] = {"key": "", "problems": []}
-    if fingerprint or shutil.which("gpgv"):
-        # A bare machine may have no gpgv before it has a repository to install it from.
+    if shutil.which("gpgv"):
         state = signatures.verify(stage, name)
+    else:
+        # A bare machine may have no gpgv before it has a repository to install it from. Until the
+        # signatures are verified, apt verifies the index by this key.
+        public = stage / f"{name}.asc"
+        data = public.read_bytes() if public.is_file() else b""
+        state["key"] = signing.primary_fingerprint(data)
     if state["problems"]:
         raise CommandFailed(f"{archive}: " + "\n".join(state["problems"]))
     described = json.loads((stage / marker.INFO).read_text(encoding="utf-8")).get("key")

@@ -10,6 +10,12 @@ import os
 import re
 from pathlib import Path
 
+from salt.exceptions import CommandExecutionError
+
+from infra_formula import process
+from infra_formula.errors import CommandFailed
+from infra_formula.minion import Minion
+
 OFF = "# disabled by infra formula: "
 """Stands before what a line was."""
 
@@ -36,6 +42,27 @@ def files(keep: list[str] | None = None, root: str = "/") -> dict[str, str]:
     return found
 
 
+def read_lists(minion: Minion, failhard: bool = True) -> None:
+    """Have the package manager read its sources.
+
+    failhard
+        Whether a source that cannot be used is an error.
+
+    Raises CommandExecutionError if it cannot use one of them.
+
+    In a repository without a Release file, apt looks for each form of an index, and for
+    translations. It passes over those that are missing; Salt takes some of them for an error.
+    """
+    try:
+        minion.call("pkg.refresh_db", failhard=failhard)
+    except CommandExecutionError as exc:
+        if minion.grains.get("os_family") != "Debian" or "Error getting repos" not in str(exc):
+            raise
+        answer = process.run(["apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any"])
+        if answer["retcode"]:
+            raise CommandFailed(answer["stderr"] or answer["stdout"]) from exc
+
+
 def switch(
     on: bool, keep: list[str] | None = None, root: str = "/", test: bool = False
 ) -> dict[str, dict[str, str]]:
@@ -52,7 +79,8 @@ def switch(
     """
     changes = {}
     for path, kind in files(keep, root).items():
-        old = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        # As bytes: a file with CR LF is restored exactly.
+        old = Path(path).read_bytes().decode("utf-8", "surrogateescape")
         new = enabled(old) if on else disabled(old, kind)
         if new == old:
             continue
@@ -60,7 +88,7 @@ def switch(
         if not test:
             st = os.stat(path)
             temporary = Path(f"{path}.infra-new")
-            temporary.write_text(new, encoding="utf-8", errors="surrogateescape")
+            temporary.write_bytes(new.encode("utf-8", "surrogateescape"))
             os.chown(temporary, st.st_uid, st.st_gid)
             temporary.chmod(st.st_mode & 0o7777)
             temporary.replace(path)
@@ -87,7 +115,7 @@ def _list_off(text: str) -> str:
 
 def _sources_off(text: str) -> str:
     out = []
-    for stanza in re.split(r"(\n[ \t]*\n+)", text):
+    for stanza in re.split(r"(\n[ \t\r]*\n[\r\n]*)", text):
         if not re.search(r"^types\s*:", stanza, re.MULTILINE | re.IGNORECASE):
             out.append(stanza)
             continue

@@ -19,6 +19,7 @@ from infra_formula.repository import (
     arguments,
     catalogue,
     client_sources,
+    contents,
     known_archives,
     offline_package,
     other_sources,
@@ -54,16 +55,18 @@ def plan_built(
     """Plan to have a complete repository; see ``published.build`` for the arguments."""
     plan = catalogue.plan(request)
     name, home = plan["name"], plan["home"]
+    releases.refuse_mounts(home, name)
     state = releases.state(home, name)
     problems = published.damage(name, home)
     state["complete"] = state["complete"] and not problems
     place = Path(home, name)
+    warnings = _unlisted(state)
     if not force and not published.needs_build(state, plan["fingerprint"]):
         if state["origin"] == "unpacked":
             return _plan_unpacked_already(name, home, request)
         if not test and state["kind"] == "foreign":
             releases.write_seal(home, name, state["path"])
-        return Plan(comment=f"{place} is complete ({state['origin']}).")
+        return Plan(comment=f"{place} is complete ({state['origin']}).", warnings=warnings)
     targets = [target["id"] for target in plan["targets"]]
     reason = _reason(state, problems, force)
     before = state["path"] or None
@@ -87,7 +90,23 @@ def plan_built(
         )
 
     would = f"{place} would be built for {', '.join(targets)}: {reason}"
-    return Plan(changes, would=would, apply=apply)
+    return Plan(changes, would=would, apply=apply, warnings=warnings)
+
+
+def _unlisted(state: dict[str, Any]) -> list[str]:
+    """A warning of packages that somebody put beside those published; empty if there are none."""
+    if state["kind"] != "ours" or state["origin"] != "built":
+        return []
+    known = {package["path"] for package in state["info"].get("packages", [])}
+    files = contents.files_of(state["path"])
+    found = [rel for rel in files if rel.endswith((".deb", ".rpm")) and rel not in known]
+    if not found:
+        return []
+    return [
+        f"Nothing installs {', '.join(_cut(found))} in {state['path']}: it is in no index, and a"
+        " build does not take it along. To publish such a file, name it in repo_url_packages"
+        " (file:///…)"
+    ]
 
 
 def _plan_unpacked_already(name: str, home: str, request: dict[str, Any]) -> Plan:
@@ -144,6 +163,7 @@ def plan_unpacked(
     See the state ``infra_repo.unpacked``.
     """
     place = Path(home, name)
+    releases.refuse_mounts(home, name)
     state = releases.state(home, name)
     problems = published.damage(name, home)
     complete = state["complete"] and not problems
@@ -296,7 +316,7 @@ def plan_used(
         plan.apply()
         other_sources.switch(not exclusive, managed)
         try:
-            minion.call("pkg.refresh_db", failhard=True)
+            other_sources.read_lists(minion)
         except CommandExecutionError as exc:
             other_sources.switch(exclusive, managed)
             file_set.remove()
@@ -357,7 +377,7 @@ def plan_unused(minion: Minion, name: str, home: str) -> Plan:
             file_set.remove()
         other_sources.switch(True, [])
         try:
-            minion.call("pkg.refresh_db", failhard=True)
+            other_sources.read_lists(minion)
         except CommandExecutionError as exc:
             # The sources are as requested, even if they cannot be reached at the moment.
             return f"Other sources are enabled again. They cannot be read now: {exc}"

@@ -45,6 +45,25 @@ def work(home: str, name: str) -> str:
     return str(folder)
 
 
+def refuse_mounts(home: str, name: str) -> None:
+    """Raise CommandFailed if a file system is mounted where a rename or a hard link has to work."""
+    base = Path(home).resolve()
+    live = base / name
+    if os.path.ismount(live):
+        raise CommandFailed(
+            f"{live} is a mount point, so it cannot be replaced by another generation in one"
+            f" rename. Mount the file system at {base} instead (repo_home, or a folder above it)"
+        )
+    folder = base / f".{name}"
+    for part in ("store", "partial", "generations"):
+        path = folder / part
+        if path.exists() and path.stat().st_dev != folder.stat().st_dev:
+            raise CommandFailed(
+                f"{path} is on another file system than {folder}, so it cannot share files with it."
+                f" Mount one file system at {base}"
+            )
+
+
 def state(home: str, name: str) -> dict[str, Any]:
     """What is published, without reading the packages.
 

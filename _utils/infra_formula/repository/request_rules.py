@@ -6,6 +6,41 @@ from typing import Any
 
 from infra_formula.repository import systems
 
+_OPTION: dict[str, Any] = {"either": [{"type": "line"}, {"type": "int"}, {"type": "bool"}]}
+META = (
+    # dnf.conf(5), "Repo Options" and "Options for both [main] and Repo".
+    *(
+        "cost",
+        "enabled",
+        "enabled_metadata",
+        "enablegroups",
+        "excludepkgs",
+        "exclude",
+        "failovermethod",
+    ),
+    *(
+        "fastestmirror",
+        "gpgcheck",
+        "repo_gpgcheck",
+        "localpkg_gpgcheck",
+        "includepkgs",
+        "ip_resolve",
+    ),
+    *("keepcache", "max_parallel_downloads", "mediaid", "metadata_expire", "minrate", "mirrorlist"),
+    *("mirrorlist_expire", "module_hotfixes", "name", "priority", "retries", "skip_if_unavailable"),
+    *("timeout", "throttle", "bandwidth", "type", "user_agent", "countme", "deltarpm", "strict"),
+    *("sslverify", "sslverifystatus", "sslcacert", "sslclientcert", "sslclientkey", "proxy"),
+    *(
+        "proxy_username",
+        "proxy_password",
+        "proxy_auth_method",
+        "proxy_sslcacert",
+        "proxy_sslverify",
+    ),
+    *("proxy_sslclientcert", "proxy_sslclientkey", "username", "password", "metalink", "gpgkey"),
+)
+"""Options of a yum source."""
+
 REGIONS = ("default", "china", "europe")
 UPSTREAM_RULE: dict[str, Any] = {
     "type": "map",
@@ -19,7 +54,7 @@ UPSTREAM_RULE: dict[str, Any] = {
         "baseurl": {"either": [{"type": "line"}, {"type": "map", "items": {"type": "line"}}]},
         "meta": {
             "type": "map",
-            "items": {"either": [{"type": "line"}, {"type": "int"}, {"type": "bool"}]},
+            "keys": dict.fromkeys(META, _OPTION),
         },
         "minor": {"type": "bool"},
         "gpgkey": {
@@ -34,6 +69,9 @@ UPSTREAM_RULE: dict[str, Any] = {
         },
         "fingerprint_since": {"type": "line"},
         "trusted": {"type": "bool"},
+        "ca": {"type": "path"},
+        "check_valid_until": {"type": "bool"},
+        "priority": {"type": "int", "min": -1000, "max": 1000},
     },
 }
 _NAMES_RULE: dict[str, Any] = {

@@ -6,6 +6,7 @@ The secret key never leaves that directory (mode 0700) and never stands on a com
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import shutil
 import tempfile
@@ -66,6 +67,8 @@ def key(
         if not _secret_keys(home):
             _make_key(folder, uid)
         fingerprint = _secret_keys(home)[0]["fingerprint"]
+    if secret_file:
+        _refuse_weak(home, fingerprint, secret_file)
     entry = next(e for e in _secret_keys(home) if e["fingerprint"] == fingerprint)
     public = _gpg(home, "--armor", "--export", fingerprint)["stdout"].strip() + "\n"
     _stop_agent(home)
@@ -122,7 +125,8 @@ def keyring(data: bytes, path: str, expected: list[str] | None = None) -> list[s
 
     Raises CommandExecutionError where there is no key, or none of those expected.
     """
-    armoured = data.lstrip().startswith(b"-----BEGIN PGP")
+    data = normal(data)
+    armoured = data.startswith(b"-----BEGIN PGP")
     file = Path(f"{path}{'.asc' if armoured else '.gpg'}")
     file.parent.mkdir(parents=True, exist_ok=True)
     wanted = {fingerprint.upper() for fingerprint in expected or []}
@@ -150,6 +154,125 @@ def keyring(data: bytes, path: str, expected: list[str] | None = None) -> list[s
     temporary.chmod(0o644)
     temporary.replace(file)
     return [str(file), *trusted]
+
+
+_BLOCK = re.compile(
+    rb"-----BEGIN PGP PUBLIC KEY BLOCK-----.*?-----END PGP PUBLIC KEY BLOCK-----", re.DOTALL
+)
+
+
+def normal(data: bytes) -> bytes:
+    """Keys without what gpg passes over, and apt does not: text around them, blanks, CR."""
+    if not _BLOCK.search(data):
+        return data
+    blocks = []
+    for block in _BLOCK.findall(data):
+        lines = [line.strip() for line in block.replace(b"\r", b"\n").split(b"\n")]
+        lines = _with_blank_line(lines)
+        blocks.append(b"\n".join(lines) + b"\n")
+    return b"".join(blocks)
+
+
+def _with_blank_line(lines: list[bytes]) -> list[bytes]:
+    """A block with one blank line between its headers and its content, and none elsewhere."""
+    body = [line for line in lines[1:-1] if line]
+    headers = [line for line in body if b": " in line or line.endswith(b":")]
+    content = [line for line in body if line not in headers]
+    return [lines[0], *headers, b"", *content, lines[-1]]
+
+
+def is_readable_by_apt(file: str) -> bool:
+    """Whether apt and rpm read the keys in a file as gpg does: by its form, and by its name."""
+    try:
+        data = Path(file).read_bytes()
+    except OSError:
+        return True
+    if _BLOCK.search(data):
+        return data == normal(data) and not file.endswith(".gpg")
+    return not file.endswith(".asc")
+
+
+def primary_fingerprint(data: bytes) -> str:
+    """Fingerprint of the first key in public keys, computed without gpg; empty if there is none.
+
+    data
+        Keys, armoured or binary (RFC 4880, sections 4.2 and 12.2).
+    """
+    raw = dearmor(data) if b"-----BEGIN PGP" in data else data
+    if len(raw) < 6 or not raw[0] & 0x80:
+        return ""
+    if raw[0] & 0x40:
+        tag, first = raw[0] & 0x3F, raw[1]
+        if first < 192:
+            start, length = 2, first
+        elif first < 224:
+            start, length = 3, ((first - 192) << 8) + raw[2] + 192
+        else:
+            start, length = 6, int.from_bytes(raw[2:6], "big")
+    else:
+        tag, size = (raw[0] >> 2) & 0x0F, 1 << (raw[0] & 3)
+        start, length = 1 + size, int.from_bytes(raw[1 : 1 + size], "big")
+    body = raw[start : start + length]
+    if tag != 6 or len(body) != length or not body or body[0] != 4:
+        return ""
+    packet = b"\x99" + length.to_bytes(2, "big") + body
+    return hashlib.sha1(packet, usedforsecurity=False).hexdigest().upper()
+
+
+def _refuse_weak(home: str, fingerprint: str, file: str) -> None:
+    """Raise InvalidInput for an own key that current programs (sqv of Debian 13) do not accept."""
+    rows = [row.split(":") for row in _gpg(home, "--list-keys", fingerprint)["stdout"].splitlines()]
+    for row in rows:
+        if row[0] == "pub" and ((row[3] in _RSA and int(row[2]) < _BITS) or row[3] == _DSA):
+            kind = "DSA" if row[3] == _DSA else "RSA"
+            raise InvalidInput(
+                f"repo_key_file: {file}: {kind} of {row[2]} bits, which Debian 13 does not accept;"
+                f" expected a key of RSA with {_BITS} bits or more, or an elliptic curve"
+            )
+    _, digest = newest_binding(_packets(home, fingerprint), fingerprint)
+    if digest in _WEAK_DIGESTS:
+        raise InvalidInput(
+            f"repo_key_file: {file}: binds its identity by {_WEAK_DIGESTS[digest]}, which Debian 13"
+            " does not accept. Renew it: gpg --cert-digest-algo SHA512 --quick-set-expire"
+            f" {fingerprint} 5y, then export it again"
+        )
+
+
+def _packets(home: str, fingerprint: str) -> str:
+    """What gpg says of the packets of a public key."""
+    exported = Path(home, ".exported")
+    try:
+        _gpg(home, "--output", str(exported), "--export", fingerprint)
+        return _gpg(home, "--list-packets", str(exported))["stdout"]
+    finally:
+        exported.unlink(missing_ok=True)
+
+
+_RSA = ("1", "2", "3")
+_DSA = "17"
+_BITS = 2048
+_WEAK_DIGESTS = {1: "MD5", 2: "SHA-1", 3: "RIPEMD-160"}
+"""Numbers of algorithms: RFC 4880, section 9."""
+
+
+def newest_binding(packets: str, fingerprint: str) -> tuple[int, int]:
+    """The newest signature by which a key binds its identities: its time, and its digest algorithm.
+
+    packets
+        What ``gpg --list-packets`` says of the key.
+    fingerprint
+        Its fingerprint; signatures by others are passed over.
+
+    Returns zeros if there is none.
+    """
+    newest = (0, 0)
+    for part in packets.split(":signature packet: ")[1:]:
+        signer = re.match(r"algo \d+, keyid ([0-9A-F]{16})", part)
+        made = re.search(r"created (\d+),.*sigclass 0x1[0-3]", part)
+        digest = re.search(r"digest algo (\d+)", part)
+        if signer and made and digest and fingerprint.endswith(signer[1]):
+            newest = max(newest, (int(made[1]), int(digest[1])))
+    return newest
 
 
 def _selected(file: Path, wanted: list[str], armoured: bool) -> bytes:
@@ -221,11 +344,13 @@ def sign(
         (armoured, beside the file).
     """
     how = {"clear": ["--clear-sign"], "detached": ["--armor", "--detach-sign"]}
+    moment = _backdated(home, fingerprint)
     try:
         for file in files:
             Path(file["target"]).unlink(missing_ok=True)
             _gpg(
                 home,
+                "--faked-system-time", f"{moment}!",
                 *_passphrase(passphrase_file),
                 "--local-user", fingerprint,
                 "--digest-algo", "SHA512",
@@ -237,9 +362,26 @@ def sign(
         _stop_agent(home)
 
 
+_BEHIND = 25 * 3600  # seconds that a client's clock may be behind
+
+
+def _backdated(home: str, fingerprint: str) -> int:
+    """Time for a signature, in seconds since the epoch: a day ago, but not before its key.
+
+    sqv refuses a signature of the future, and a client's clock may be behind.
+    """
+    rows = _gpg(home, "--list-secret-keys", fingerprint, check=False)["stdout"].splitlines()
+    # Of the key and its subkeys, one of which may sign.
+    made = [row.split(":")[5] for row in rows if row.startswith(("sec:", "ssb:"))]
+    created = max([int(text) for text in made if text.isdigit()], default=0)
+    bound, _ = newest_binding(_packets(home, fingerprint), fingerprint)
+    return max(created, bound, int(time.time()) - _BEHIND)
+
+
 def sign_packages(home: str, fingerprint: str, files: list[str], passphrase_file: str = "") -> None:
     """Sign rpm packages in place; for those that came without a signature that we know."""
-    extra = " ".join(_passphrase(passphrase_file))
+    faked = ["--faked-system-time", f"{_backdated(home, fingerprint)}!"]
+    extra = " ".join([*_passphrase(passphrase_file), *faked])
     try:
         for start in range(0, len(files), 200):
             _run(
@@ -357,7 +499,7 @@ def dearmor(data: bytes) -> bytes:
     """Binary keys from armoured ones (several blocks may follow one another)."""
     found = b""
     for block in re.findall(rb"-----BEGIN PGP[^\n]*\n(.*?)-----END PGP", data, re.DOTALL):
-        lines = block.replace(b"\r", b"").split(b"\n")
+        lines = [line.strip() for line in block.replace(b"\r", b"").split(b"\n")]
         start = lines.index(b"") + 1 if b"" in lines else 0
         body = [line for line in lines[start:] if line and not line.startswith(b"=")]
         found += base64.b64decode(b"".join(body))
@@ -379,7 +521,9 @@ def _make_key(folder: Path, uid: str) -> None:
         shutil.rmtree(left, ignore_errors=True)  # of a run that was ended in the middle
     new.mkdir(mode=0o700)
     try:
-        made = ["--passphrase", "", "--quick-generate-key", uid, _KEY_TYPE, "sign", "never"]
+        # Older than the signatures that it makes, which are backdated.
+        past = ["--faked-system-time", f"{int(time.time()) - 2 * _BEHIND}!"]
+        made = [*past, "--passphrase", "", "--quick-generate-key", uid, _KEY_TYPE, "sign", "never"]
         _gpg(str(new), *made)
         _stop_agent(str(new))
         # Its agent takes its sockets away meanwhile; there is nothing else in it.

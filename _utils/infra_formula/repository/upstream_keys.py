@@ -29,7 +29,8 @@ def with_key_files(
     files = []
     if upstream["signed_by"] and not Path(upstream["signed_by"]).is_file():
         raise CommandFailed(f"{where}: there is no file {upstream['signed_by']}")
-    if upstream["signed_by"] and not upstream["fingerprint"]:
+    is_usable = not upstream["signed_by"] or signing.is_readable_by_apt(upstream["signed_by"])
+    if upstream["signed_by"] and not upstream["fingerprint"] and is_usable:
         refuse_untrusted(f"{where}: signed_by", upstream["signed_by"])
         files.append(upstream["signed_by"])
     elif upstream["signed_by"]:
@@ -90,7 +91,7 @@ def refuse_untrusted(where: str, source: str) -> None:
 
 
 def _key_data(minion: Minion, source: str, proxy_env: dict[str, str]) -> bytes:
-    if source.lstrip().startswith("-----BEGIN"):
+    if "-----BEGIN PGP" in source:
         return source.encode()
     if source.startswith("/"):
         return Path(source).read_bytes()

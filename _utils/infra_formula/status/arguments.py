@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra_formula.daemon import arguments as daemon_arguments
-from infra_formula.parameters import site
+from infra_formula.parameters import elsewhere, site
 from infra_formula.parameters.site import Site
 
 
@@ -18,6 +18,12 @@ def components(here: Site) -> list[dict[str, Any]]:
         if not here.is_infra_node and component["role"] != "every":
             continue
         row = {"name": name, "enabled": name in here.enabled}
+        urls = [c["url"] for c in elsewhere.checks(here) if c["name"] == name]
+        if urls and here.is_infra_node:
+            # One that runs elsewhere has no unit here.
+            answer = {"kind": "urls", "urls": urls}
+            rows.append({**row, "enabled": True, "unit": "", "check": answer})
+            continue
         if "status" in component:
             rows.append({**row, **_check(here, component["status"])})
         elif name in daemons:

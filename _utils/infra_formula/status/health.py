@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import http.client
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from infra_formula.daemon import local_ports
 from infra_formula.dns import client, records
 from infra_formula.errors import CommandFailed
 from infra_formula.ntp import chrony
+
+_SECONDS = 3  # for an answer of another machine
 
 
 def check(request: Mapping[str, Any]) -> str:
@@ -17,7 +22,8 @@ def check(request: Mapping[str, Any]) -> str:
 
     request
         ``kind`` and its arguments: ``http`` (``port``, ``path``), ``dns`` (``port``), ``ntp``
-        (``serves``, ``sourced``), ``files`` (``paths`` that have to exist).
+        (``serves``, ``sourced``), ``urls`` (``urls``, of other machines), ``files`` (``paths``
+        that have to exist).
 
     Returns what it answered.
 
@@ -26,6 +32,8 @@ def check(request: Mapping[str, Any]) -> str:
     kind = request["kind"]
     if kind == "http":
         return _check_http(request["port"], request["path"])
+    if kind == "urls":
+        return _check_urls(request["urls"])
     if kind == "dns":
         return _check_dns(request["port"])
     if kind == "ntp":
@@ -39,7 +47,7 @@ def check(request: Mapping[str, Any]) -> str:
         if missing:
             raise CommandFailed(f"missing: {', '.join(missing)}")
         return "is there"
-    raise CommandFailed(f"check.kind: expected http, dns, ntp or files, got {kind!r}")
+    raise CommandFailed(f"check.kind: expected http, urls, dns, ntp or files, got {kind!r}")
 
 
 def _check_dns(port: int) -> str:
@@ -53,16 +61,26 @@ def _check_dns(port: int) -> str:
     return f"answers for {names[0]} over UDP and TCP"
 
 
+def _check_urls(urls: list[str]) -> str:
+    for url in urls:
+        request = urllib.request.Request(url, headers={"User-Agent": "infra-formula"})  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS):  # noqa: S310 - http(s), by the schema
+                continue
+        except urllib.error.HTTPError as err:
+            if err.code != 401:  # it asks for a login, and so answers
+                raise CommandFailed(f"{url} answers {err.code}") from err
+        except (OSError, http.client.HTTPException) as err:
+            raise CommandFailed(f"{url}: {getattr(err, 'reason', err)}") from err
+    return f"{len(urls)} elsewhere answer" if len(urls) > 1 else f"{urls[0]} answers"
+
+
 def _check_http(port: int, path: str) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
-    try:
-        # The portal leaves requests with this name out of its access log.
-        connection.request("GET", path, headers={"User-Agent": "infra-formula"})
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as err:
-        raise CommandFailed(f"port {port}: {err}") from err
-    finally:
-        connection.close()
+    # The portal leaves requests with this name out of its access log.
+    headers = {"User-Agent": "infra-formula"}
+    status, answer = local_ports.request(port, path, headers=headers)
+    if status is None:
+        raise CommandFailed(f"port {port}: {answer}")
     if status not in (200, 204, 301, 302, 401):
         raise CommandFailed(f"port {port}: {path} answers {status}")
     return f"{path} answers {status}"

@@ -19,7 +19,7 @@ BOARD = Board(
         parts.ip('probe_success{job=~"probe|ping|.*-vip", ins=~"$ins"}'),
         Variable("module", "How it is asked: the exporter's module", 'probe_success{cls=~"$cls", ins=~"$ins"}'),
     ),
-    alerts='alertname=~"ProbeFailed|Ping.*|DnsNotAnswering|Cert.*",ins=~"$ins"',
+    alerts='alertname=~"Probe.*|Ping.*|DnsNotAnswering|Cert.*",ins=~"$ins"',
     links=(
         *parts.around("blackbox_exporter"),
         parts.Link("portal", "down", carry=("ip",)),

@@ -165,6 +165,13 @@ WATCHED = (
         0.1,
         about="blackbox",
     ),
+    Watched(
+        "ProbeNotRun",
+        "A probe has no result for five minutes: its module is unknown, or it takes too long.",
+        'up{@, job=~"ping|probe|.*-vip"}',
+        below=True,
+        about="blackbox",
+    ),
 )
 INFRA = (
     Watched(

@@ -1,0 +1,175 @@
+"""Orchestrations of a real master whose minions are up, down, or not what they should be.
+
+The states that are applied are stand-ins that leave a line in a file.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+import stand_in_site as stand_in
+
+HOSTS = {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}, "infra-2": {"infra_seq": 2}}
+UP = ("infra-1", "node-1")
+DOWN = ("infra-2", "node-2")
+DEPLOY = ("infra-orch-L@infra-1-applied", "infra-orch-L@infra-2-applied",
+          "infra-orch-clients-applied", "infra-orch-clients-registered",
+          "infra-orch-clients-answered")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def site(salt_factories, tmp_path_factory):
+    srv, log = tmp_path_factory.mktemp("srv"), tmp_path_factory.mktemp("log") / "log"
+    stand_in.write_states(srv, log)
+    roots = {environment: [str(srv)] for environment in ("base", "prod")}
+    pillars = {
+        environment: [str(stand_in.write_pillar(tmp_path_factory.mktemp(environment), HOSTS, mark))]
+        for environment, mark in (("base", "-"), ("prod", "of-prod"))
+    }
+    master = salt_factories.salt_master_daemon(
+        "orch-master",
+        overrides={"auto_accept": True, "file_roots": roots, "pillar_roots": pillars},
+        start_timeout=180,
+    )
+    minions = {
+        name: master.salt_minion_daemon(
+            name, overrides={"file_client": "remote"}, start_timeout=180
+        )
+        for name in (*UP, *DOWN)
+    }
+    with master.started():
+        with minions["infra-2"].started(), minions["node-2"].started():
+            pass  # their keys are accepted, and they are gone
+        with minions["infra-1"].started(), minions["node-1"].started():
+            yield stand_in.Site(master, minions, log, srv)
+
+
+@pytest.fixture(autouse=True)
+def reset_loaders_state():
+    """Each test stands on what the one before it left."""
+
+
+def run(site, name="deploy", *arguments, more=None, **settings):
+    """Run an orchestration; returns its exit code, results and comments of its steps, new lines."""
+    before = len(site.lines())
+    pillar = {"infra_deploy": {"timeout": 3, **settings}, **(more or {})}
+    code, steps, text = site.orchestrate(f"infra.orch.{name}", *arguments, pillar=pillar)
+    steps.pop("infra-orch-modules-loaded", None)
+    results = {name: step["result"] for name, step in steps.items()}
+    comments = {name: step["comment"] for name, step in steps.items()}
+    return SimpleNamespace(
+        code=code, results=results, comments=comments, text=text, lines=site.lines()[before:]
+    )
+
+
+@pytest.mark.soak
+def test_an_infra_node_that_is_down_is_named_and_ends_the_deployment(site):
+    done = run(site)
+    assert done.code != 0
+    assert done.results["infra-orch-L@infra-2-applied"] is False
+    assert "did not answer" in done.comments["infra-orch-L@infra-2-applied"]
+    assert "infra-2" in done.comments["infra-orch-L@infra-2-applied"]
+    assert done.lines == ["applied infra-1"]
+
+
+def test_a_client_that_is_down_is_named_in_a_step_that_fails_after_the_registration(site):
+    done = run(site, **{"from": "clients"})
+    assert done.code != 0
+    assert done.results["infra-orch-clients-answered"] is False
+    assert "did not answer" in done.comments["infra-orch-clients-answered"]
+    assert "node-2" in done.comments["infra-orch-clients-answered"]
+    assert "infra-2" in done.comments["infra-orch-clients-registered"]
+    assert done.lines == ["applied node-1", "registered infra-1"]
+
+
+def test_missing_minions_are_a_warning_if_the_site_wants_that(site):
+    done = run(site, missing="warn")
+    assert done.code == 0, done.text
+    assert tuple(done.results) == DEPLOY
+    assert set(done.results.values()) == {True}
+    assert "infra-2" in done.comments["infra-orch-L@infra-2-applied"]
+    assert "node-2" in done.comments["infra-orch-clients-answered"]
+    assert done.lines == ["applied infra-1", "applied node-1", "registered infra-1"]
+
+
+@pytest.mark.soak
+def test_with_all_clients_down_nothing_succeeds_silently(site):
+    done = run(site, **{"from": "clients"}, tgt="node-2")
+    assert done.code != 0
+    assert done.results["infra-orch-clients-answered"] is False
+    assert "node-2" in done.comments["infra-orch-clients-answered"]
+
+
+def test_a_target_without_an_infra_node_is_deployed(site):
+    done = run(site, tgt="node-1", missing="warn")
+    assert done.code == 0, done.text
+    assert done.lines == ["applied node-1", "registered infra-1"]
+
+
+@pytest.mark.parametrize(
+    "tgt",
+    [
+        "nobody",
+        *(pytest.param(t, marks=pytest.mark.soak) for t in ("G@os:No", "node-1 and", "X@a")),
+    ],
+)
+def test_a_target_without_any_minion_fails(site, tgt):
+    done = run(site, tgt=tgt, missing="warn", timeout=1, **{"from": "clients"})
+    assert done.code != 0
+    assert f"No accepted minion belongs to the target {tgt}." in done.text
+    assert done.lines == ["registered infra-1"]
+
+
+@pytest.mark.soak
+def test_registration_alone_names_infra_nodes_that_are_down(site):
+    done = run(site, "register")
+    assert done.code != 0
+    assert done.results == {"infra-orch-machines-registered": False}
+    assert "infra-2" in done.comments["infra-orch-machines-registered"]
+    assert done.lines == ["registered infra-1"]
+    assert run(site, "register", missing="warn").code == 0
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("name", "verb"), [("join", "applied"), ("leave", "cleaned")])
+def test_a_machine_that_joins_or_leaves_and_is_down_is_named(site, name, verb):
+    done = run(site, name, more={f"infra_{name}": "infra-2"})
+    assert done.code != 0
+    assert "infra-2" in done.comments[f"infra-orch-infra-2-{verb}"]
+    assert done.lines == []
+    done = run(site, name, more={f"infra_{name}": "infra-2"}, missing="warn")
+    assert done.code == 0, done.text
+    assert done.lines == ["registered infra-1"]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("arguments", "settings"), [(["test=True"], {}), ([], {"test": True})])
+def test_a_preview_changes_nothing(site, arguments, settings):
+    done = run(site, "deploy", *arguments, missing="warn", **settings)
+    assert done.code == 0, done.text
+    assert tuple(done.results) == DEPLOY
+    assert done.results["infra-orch-clients-applied"] is None
+    assert "Previewed on 1 minion: 1 would change" in done.comments["infra-orch-clients-applied"]
+    assert done.lines == []
+
+
+def test_the_steps_use_the_environment_of_the_run(site):
+    before = len(site.lines())
+    done = run(site, "deploy", "saltenv=prod", "pillarenv=prod", tgt="node-1", missing="warn")
+    assert done.code == 0, done.text
+    assert site.lines(4)[before:] == [
+        "applied node-1 prod of-prod",
+        "registered infra-1 prod of-prod",
+    ]
+
+
+def test_a_client_that_fails_is_named_and_nothing_is_registered(site):
+    sls = site.srv / "infra" / "init.sls"
+    text = sls.read_text(encoding="utf-8")
+    sls.write_text(text + "\nbroken:\n  test.fail_without_changes: []\n", encoding="utf-8")
+    try:
+        done = run(site, **{"from": "clients"}, missing="warn")
+    finally:
+        sls.write_text(text, encoding="utf-8")
+    assert done.code != 0
+    assert "node-1: failed: broken" in done.comments["infra-orch-clients-applied"]
+    assert done.lines == ["applied node-1"]
