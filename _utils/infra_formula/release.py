@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "37f7ead7cd77b6ae9e72204c60887472287a74b1b49d2723042836ac1431654f"
+DIGEST = "4c3e97ea5ead858b43e294d1dae0633687e9e097091a005307df7f9ae736c86a"

@@ -39,7 +39,7 @@ def issue(spec: dict[str, Any], key: str, start: datetime.datetime, days: int) -
     key
         File of its private key.
     start, days
-        When it becomes valid, and for how many days.
+        When it becomes valid, and for how many days from now.
 
     Returns it as PEM.
     """
@@ -75,7 +75,8 @@ def issue(spec: dict[str, Any], key: str, start: datetime.datetime, days: int) -
         public_key=public,
         serial_number=x509.random_serial_number(),
         not_valid_before=start,
-        not_valid_after=start + datetime.timedelta(days=days),
+        not_valid_after=datetime.datetime.now(datetime.timezone.utc)
+        + datetime.timedelta(days=days),
     )
     for extension, is_critical in extensions:
         builder = builder.add_extension(extension, critical=is_critical)
