@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "ae60088c09e0289202440b4b0c3c85df9fad83c39e967308c46c855bf358eb40"
+DIGEST = "e88b6caaa773e6f9f7b48ac307b093190d2fecdf2c5c32752ec9ad692b40500d"
