@@ -87,11 +87,12 @@ def status(only: list[str] | None = None, timeout: float = 8.0) -> dict[str, Any
 
     Returns entry → ``domain``, ``http`` and ``https`` (status code, None without an answer),
     ``upstream`` (the endpoint), ``upstream_status`` (``ok``, ``refused``, ``timeout``, ``error``)
-    and ``seconds`` that the queries took. ``home`` also has ``cards``, one row per card of the home
-    page: ``card``, ``url``, ``code`` (the portal's status code; None for a link to another site,
-    which is not queried), ``shown`` and ``reason`` (the answer of its program when the pages were
-    applied last). A stream has ``listen`` (port and protocol), ``listen_status``, ``upstream``,
-    ``upstream_status`` and ``seconds``; of UDP, no state is known.
+    and ``seconds`` that the queries took. An entry whose locations have endpoints of their own
+    also has ``locations``: location → ``upstream`` and ``upstream_status``. ``home`` also has
+    ``cards``, one row per card of the home page: ``card``, ``url``, ``code`` (the portal's status
+    code; None for a link to another site, which is not queried), ``shown`` and ``reason`` (the
+    answer of its program when the pages were applied last). A stream has ``listen`` (port and protocol),
+    ``listen_status``, ``upstream``, ``upstream_status`` and ``seconds``; of UDP, no state is known.
 
     CLI Example:
 

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "1a33e22b35c4a3aaf3f7a9ee291fb644c1686f39fc19ce5017450c678d6f2599"
+DIGEST = "64a6bf8b51df5d0073ac32a531de448a08d3fc0751c662eedef77a7c9c26bba3"

@@ -193,7 +193,9 @@ def test_oidc_closes_the_home_page_and_its_tools(oidc, upstream, path):
 @pytest.mark.parametrize("name", [HOME, "p.pigsty", "h.pigsty"])
 def test_a_browser_is_led_through_the_sign_in_and_back(oidc, upstream, name):
     asked = "/vmetrics/vmui/?q=a&b=%2Fc"
-    code, told, _ = oidc.get(name, asked, **PAGE)
+    # As a browser sends it: with the port, which is not the scheme's own.
+    host = f"{name}:{oidc.tls_port}"
+    code, told, _ = oidc.get(name, asked, Host=host, **PAGE)
     assert code == 302
     target = told["location"]
     assert target.startswith(oauth2_proxy.PROVIDER)
@@ -202,10 +204,11 @@ def test_a_browser_is_led_through_the_sign_in_and_back(oidc, upstream, name):
     assert query["redirect_uri"] == [f"{origin}/oauth2/callback"]
     assert query["state"] == [origin + asked]
     state = oauth2_proxy.urlencode({"code": "ann", "state": query["state"][0]})
-    code, told, _ = oidc.get(name, f"/oauth2/callback?{state}")
+    code, told, _ = oidc.get(name, f"/oauth2/callback?{state}", Host=host)
     assert (code, told["location"]) == (302, origin + asked)
     cookie = told["set-cookie"].partition(";")[0]
-    code, told, body = oidc.get(name, asked, Cookie=cookie, X_Forwarded_User="root", **PAGE)
+    forged = {"Cookie": cookie, "X_Forwarded_User": "root"}
+    code, told, body = oidc.get(name, asked, Host=host, **forged, **PAGE)
     assert code == 200
     assert body.startswith("upstream ")
     assert "Max-Age" in told["set-cookie"]  # a session that goes on is handed on

@@ -237,6 +237,6 @@ def test_what_does_not_fit_is_named(changes, expected):
 def test_without_proxies_nothing_of_it_is_there():
     files = rendering.files({}, settings(), facts(), LOADER)
     text = "".join(file.get("text", "") for file in files.values())
-    assert not re.search(r"real_?ip|proxy_protocol|visitor_(?:scheme|https|port)", text)
+    assert not re.search(r"real_?ip|proxy_protocol|visitor_(?:scheme|https)|proxied_port", text)
     old = {k: v for k, v in settings().items() if "prox" not in k or k == "nginx_proxy_x"}
     assert trusted_proxies.trusted(old) == []

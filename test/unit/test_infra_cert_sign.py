@@ -127,6 +127,26 @@ def test_what_is_signed_is_what_was_asked_for(site):
     assert infra_cert.leaf_fault(crt, site.spec(usages=["clientAuth"])) is None
 
 
+def test_a_name_with_an_underscore_is_issued_like_any_other(site):
+    """Salt's x509 refuses it; nginx serves it, as it does for Pigsty."""
+    usual = x509.load_pem_x509_certificate(Path(site.make("usual")).read_bytes())
+    crt = site.make(names=["a.p", "my_app.p"])
+    cert = x509.load_pem_x509_certificate(Path(crt).read_bytes())
+    told = infra_cert.describe(crt)
+    assert (told["names"], told["addresses"]) == (["a.p", "my_app.p"], ["10.0.0.1", "::1"])
+    assert told["usages"] == ["serverAuth"]
+    assert 396 < told["days_left"] <= 397
+    assert infra_cert.leaf_fault(crt, site.spec(names=["a.p", "my_app.p"])) is None
+    assert cert.subject.rfc4514_string() == "CN=leaf,OU=infra,O=pigsty"
+    forms = [{(e.oid, e.critical) for e in one.extensions} for one in (usual, cert)]
+    assert forms[0] == forms[1]
+    for kind in (x509.AuthorityKeyIdentifier, x509.KeyUsage, x509.BasicConstraints):
+        assert cert.extensions.get_extension_for_class(kind).value == (
+            usual.extensions.get_extension_for_class(kind).value
+        )
+    assert cert.issuer == usual.issuer
+
+
 def test_a_scraper_is_a_client_and_an_older_certificate_is_issued_anew(site):
     """etcd and others refuse a client whose certificate is for servers only."""
     done = scrape_state.certified(

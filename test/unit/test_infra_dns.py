@@ -433,3 +433,25 @@ def test_an_unmanaged_file_of_a_registrant_s_name_stays_and_is_named(states, tmp
     assert "hosts.d/node-1: an unmanaged file" in ret["warnings"][0]
     assert records.served("node-1") == {"node-1": {"10.0.0.1": ["theirs"]}}
     assert records.served("node-2") == {"node-2": {"10.0.0.3": ["node-2"]}}
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "accepted"),
+    [
+        ("www.example.com", {}, False),
+        ("elsewhere.org", {"register_domains": ["example.com"]}, False),
+        ("www.example.com", {"dns_records": ["10.0.0.1 www.example.com"]}, True),
+        ("one.apps.example.com", {"dns_wildcards": {"apps.example.com": "10.0.0.1"}}, True),
+        ("node-1.example.com", {"register_domains": ["example.com"]}, True),
+        ("node-1.example.com", {"nodes": {"node-1.example.com": {}}}, True),
+        ("pg.example.com", {"infra_portal": {"home": {"domain": "pg.example.com"}}}, True),
+        ("other.x", {"dns_cnames": {"other.x": "i.pigsty", "www.x": "other.x"}}, True),
+        ("node-1", {}, True),  # a minion may register it
+        ("node-1.pigsty", {}, True),
+    ],
+)
+def test_an_alias_of_a_name_that_the_server_has_no_address_for_is_refused(target, more, accepted):
+    """dnsmasq answers such an alias without an address."""
+    found = dnsmasq.problems({"dns_cnames": {"www.x": target}, **more})
+    assert (found == []) is accepted, found
+    assert accepted or found[0].startswith("dns_cnames['www.x']: expected a name in dns_records")

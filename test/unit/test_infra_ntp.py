@@ -143,3 +143,18 @@ def test_a_client_whose_chronyd_has_just_been_started_waits_for_its_infra_nodes(
     run = create_autospec(ntp.process.run, return_value=outcome)
     monkeypatch.setattr(ntp.process, "run", run)
     assert ntp._timeout("chrony", first) == pytest.approx(expected, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("line", "accepted"),
+    [
+        ("server ntp.example iburst key 1", False),
+        ("pool ntp.example key 25 iburst", False),
+        ("server key iburst", True),
+        ("server ntp.example iburst nts", True),
+    ],
+)
+def test_a_source_with_a_key_that_chronyd_does_not_have_is_refused(line, accepted):
+    found = ntp.problems({"node_ntp_servers": [line]})
+    assert (found == []) is accepted, found
+    assert accepted or found[0].startswith("node_ntp_servers[0]: expected no key")

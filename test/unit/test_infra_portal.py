@@ -651,3 +651,28 @@ def test_questions_without_a_portal_are_about_the_one_that_was_applied(machine):
 def test_the_record_of_a_portal_is_for_root_alone(machine):
     machine.publish(proxy(config="set $token secret;"))
     assert applied.record_path().stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("key", ["home", "wiki", "files"])
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ("app-access", "/var/log/nginx/app-access.log combined if=$access_logged"),
+        ("app-access.log", "/var/log/nginx/app-access.log combined if=$access_logged"),
+        ("app.LOG", "/var/log/nginx/app.LOG.log combined if=$access_logged"),
+        ("off", "off"),
+        ("Off", "off"),
+        (False, "off"),  # what YAML makes of off without quotes
+    ],
+)
+def test_a_log_has_a_name_that_is_rotated_and_shipped(key, log, expected):
+    """The patterns of logrotate and Vector are /var/log/nginx/*.log."""
+    entries = {
+        "home": {"log": log},
+        "wiki": {"domain": "w.p", "endpoint": "127.0.0.1:1", "log": log},
+        "files": {"domain": "f.p", "path": "/www/f", "log": log},
+    }
+    assert portal_entries.problems(entries, settings()) == []
+    body = text(entries, key)
+    assert f"\n    access_log {expected};" in body
+    assert body.count("\n    access_log ") == 1

@@ -69,6 +69,7 @@ def test_a_folder_that_nginx_cannot_enter_is_named(site, closed):
 def test_so_is_the_folder_of_a_socket(site):
     folder = site.root / "run"
     folder.mkdir()
+    (folder / "app.sock").touch()
     folder.chmod(0o750)
     entry = {"domain": "a.p", "endpoint": ["127.0.0.1:1", f"unix:{folder}/app.sock"]}
     assert folders.warnings(*site(app=entry)) == [

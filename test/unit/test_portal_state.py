@@ -236,20 +236,17 @@ def test_a_home_page_that_does_not_answer_is_unhealthy(root, monkeypatch, code, 
     assert result or f"http answers {code}" in ret["comment"]
 
 
-def test_a_home_page_of_the_sites_own_that_is_not_there_yet_is_no_fault(
-    root, tmp_path, monkeypatch
-):
+def test_a_home_page_of_the_sites_own_that_is_not_there_yet_is_no_fault(root, monkeypatch):
     """Its folder was created; the first apply of a fresh machine has to succeed."""
-    own = tmp_path / "own"
-    own.mkdir()
-    managed({"home": {"path": str(own)}})
     for module, name in ((server, "wait_until_served"), (http_client, "get")):
         monkeypatch.setattr(module, name, create_autospec(getattr(module, name)))
     http_client.get.return_value = (404, {}, "")
     healthy = create_autospec(configuration.units.record_healthy)
     monkeypatch.setattr(configuration.units, "record_healthy", healthy)
-    assert state.serving("x", portal_samples.settings())["result"] is True
-    (own / "index.html").write_text("a page")
+    managed({"home": {"path": "/srv/no-such-home"}})
+    ret = state.serving("x", portal_samples.settings())
+    assert ret["result"] is True, ret
+    managed({})
     ret = state.serving("x", portal_samples.settings())
     assert "http answers 404" in ret["comment"]
 
@@ -287,6 +284,47 @@ def test_an_error_of_this_reload_ends_the_wait(monkeypatch, error_log):
     monkeypatch.setattr(server, "served_hash", double)
     with pytest.raises(CommandExecutionError, match=r"on reload: .*unknown"):
         server.wait_until_served(80, "new", since=before)
+
+
+TAKEN = EMERG + "bind() to 0.0.0.0:8099 failed (98: Address already in use)\n"
+GIVEN_UP = EMERG + "still could not bind()\n"
+
+
+def test_a_port_that_an_old_worker_still_has_is_waited_for(monkeypatch, error_log):
+    """nginx gives up after five tries; it is reloaded again, and the port is free then."""
+    before, reloads = server.error_log_size(), []
+    with error_log.open("a") as stream:
+        stream.write(TAKEN * 5 + GIVEN_UP)
+    double = create_autospec(
+        server.served_hash, side_effect=lambda _port: "new" if reloads else "old"
+    )
+    monkeypatch.setattr(server, "served_hash", double)
+    server.wait_until_served(80, "new", since=before, reload=lambda: reloads.append(1))
+    assert reloads == [1]
+
+
+def test_a_port_that_stays_taken_is_named(monkeypatch, error_log):
+    before = server.error_log_size()
+
+    def refuse():
+        with error_log.open("a") as stream:
+            stream.write(TAKEN * 5 + GIVEN_UP)
+
+    refuse()
+    double = create_autospec(server.served_hash, side_effect=lambda _port: "old")
+    monkeypatch.setattr(server, "served_hash", double)
+    with pytest.raises(CommandExecutionError, match=r"on reload: .*bind\(\) to 0\.0\.0\.0:8099"):
+        server.wait_until_served(80, "new", seconds=0.5, since=before, reload=refuse)
+
+
+def test_another_error_beside_a_taken_port_ends_the_wait(monkeypatch, error_log):
+    before = server.error_log_size()
+    with error_log.open("a") as stream:
+        stream.write(TAKEN + EMERG + "unknown\n")
+    double = create_autospec(server.served_hash, side_effect=lambda _port: "old")
+    monkeypatch.setattr(server, "served_hash", double)
+    with pytest.raises(CommandExecutionError, match=r"on reload: .*unknown"):
+        server.wait_until_served(80, "new", since=before, reload=lambda: None)
 
 
 @pytest.mark.parametrize(

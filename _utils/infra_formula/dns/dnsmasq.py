@@ -20,6 +20,7 @@ from infra_formula.dns import client, known_names, records, resolver
 from infra_formula.errors import CommandFailed, InvalidInput, Refused
 from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.minion import Minion
+from infra_formula.registration import domains
 from infra_formula.state import Plan
 
 TEMPLATE = "salt://infra/dns/files/dnsmasq.conf.j2"
@@ -62,6 +63,12 @@ def problems(parameters: Mapping[str, Any]) -> list[str]:
         if alias == target:
             found.append("expected another name than its own")
         errors += [f"dns_cnames[{alias!r}]: {problem}" for problem in found if problem]
+        if not any(found) and not _may_be_known(target, parameters):
+            errors.append(
+                f"dns_cnames[{alias!r}]: expected a name in dns_records or dns_wildcards, or one "
+                f"that a minion may register (register_domains), got {target!r}: the answer would "
+                "have no address, since dnsmasq does not look up the target of an alias elsewhere"
+            )
     for index, server in enumerate(_list(parameters.get("dns_upstream"))):
         if parse_upstream(server) is None:
             errors.append(
@@ -72,6 +79,30 @@ def problems(parameters: Mapping[str, Any]) -> list[str]:
         if records.normalize_address(address) is None:
             errors.append(f"dns_listen[{index}]: expected an address, got {address!r}")
     return errors
+
+
+def _may_be_known(name: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether the name server has the addresses of a name, or may have them from a minion."""
+    name = name.lower().rstrip(".")
+    if "." not in name or name.rpartition(".")[2] in records.PRIVATE_TOP_LEVEL:
+        return True
+    parsed, _errors = records.parse(
+        _list(parameters.get("dns_records")), str(parameters.get("admin_ip", "10.10.10.10"))
+    )
+    known = {known for record in parsed for known in record["names"]}
+    known |= {str(key).lower() for key, _ in _items(parameters.get("dns_cnames"))}
+    known |= {str(key).lower() for key, _ in _items(parameters.get("nodes"))}
+    below = [
+        str(key).lower().removeprefix("*.") for key, _ in _items(parameters.get("dns_wildcards"))
+    ]
+    entries = [entry for _, entry in _items(parameters.get("infra_portal"))]
+    served = [str(e["domain"]) for e in entries if isinstance(e, dict) and e.get("domain")]
+    below += domains.site_domains(served)
+    return (
+        name in known
+        or any(name == domain or name.endswith(f".{domain}") for domain in below)
+        or domains.problem(name, "", (), _list(parameters.get("register_domains"))) is None
+    )
 
 
 def _items(value: Any) -> list[tuple[Any, Any]]:
@@ -135,7 +166,7 @@ def config_text(
         name.removeprefix("*."): address.replace("${admin_ip}", settings["admin_ip"])
         for name, address in settings["wildcards"].items()
     }
-    domains = {
+    targets = {
         **{s["domain"]: [f"{s['address']}#{s['port']}"] for s in servers if s["domain"]},
         **{name: [known_names.ADDRESS] for name in wildcards},
     }
@@ -146,7 +177,7 @@ def config_text(
         "alias_lines": [
             line
             for alias in sorted(settings["cnames"])
-            for line in known_names.lines(alias.lower().rstrip("."), domains, version)
+            for line in known_names.lines(alias.lower().rstrip("."), targets, version)
         ],
         "servers": servers,
         "isolated": not any(not server["domain"] for server in servers),

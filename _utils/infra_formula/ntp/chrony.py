@@ -125,6 +125,11 @@ def problems(parameters: Mapping[str, Any]) -> list[str]:
                 f"node_ntp_servers[{index}]: expected a line like 'pool pool.ntp.org iburst', "
                 f"got {line!r}"
             )
+        elif "key" in line.split()[2:]:
+            errors.append(
+                f"node_ntp_servers[{index}]: expected no key: the formula's chrony.conf has no "
+                f"keyfile, so chronyd has no key and never follows this source, got {line!r}"
+            )
     for index, network in enumerate(_list(parameters.get("ntp_networks"))):
         try:
             ipaddress.ip_network(network)

@@ -43,6 +43,7 @@ from infra_formula.fileset import atomic
 from infra_formula.minion import Minion
 from infra_formula.parameters import schema
 from infra_formula.pki import certificates as pki_certificates
+from infra_formula.pki import underscores
 
 log = redaction.logger(__name__)
 _RENEW_DAYS = 30
@@ -200,7 +201,11 @@ def issue(minion: Minion, name: str, spec: dict[str, Any]) -> list[str]:
             text = _x509(minion, "create_private_key", algo="rsa", keysize=2048)
             write_file(key, text, spec["key_mode"], spec["group"])
             written.append(key)
-        text = _x509(minion, "create_certificate", private_key=key, **_arguments(spec))
+        if underscores.needed(spec):
+            start = datetime.datetime.now(datetime.timezone.utc) - _TOLERANCE
+            text = underscores.issue(spec, key, start, _days(spec))
+        else:
+            text = _x509(minion, "create_certificate", private_key=key, **_arguments(spec))
         write_file(name, text, spec["cert_mode"], spec["group"])
     except OSError as err:
         raise CommandFailed(f"{name} cannot be written: {err}") from err
@@ -334,11 +339,13 @@ def _arguments(spec: dict[str, Any]) -> dict[str, Any]:
         "subjectKeyIdentifier": "hash",
         "authorityKeyIdentifier": "keyid:always",
         "not_before": validity_start(),
-        # Nothing is valid longer than the CA.
-        "days_valid": max(
-            1, min(spec["days"], pki_certificates.whole_days_left(spec["signing_cert"]))
-        ),
+        "days_valid": _days(spec),
     }
+
+
+def _days(spec: dict[str, Any]) -> int:
+    """Life of a certificate in days: nothing is valid longer than the CA."""
+    return max(1, min(int(spec["days"]), pki_certificates.whole_days_left(spec["signing_cert"])))
 
 
 def _is_usable(key: str) -> bool:

@@ -141,8 +141,11 @@ SERVER: dict[str, Rule] = {
         ),
     },
     "log": {
-        "type": "name",
-        "about": "Name of its access log below `/var/log/nginx`; `<key>.log` if not given.",
+        "either": [{"type": "name"}, {"type": "bool", "enum": [False]}],
+        "about": (
+            "Name of its access log below `/var/log/nginx`, with or without `.log`; `<key>.log` if "
+            "not given. `off` or false: none."
+        ),
     },
     "users": {
         "type": "list",

@@ -32,8 +32,9 @@ def warnings(portal: dict[str, Any], settings: Settings) -> list[str]:
     found = [f"{path} does not exist; put the site there" for path in elsewhere]
     for key, view in served(portal, settings).items():
         for attribute, path in _paths(view):
-            closed = closed_folder(path, settings["nginx_user"])
-            if closed:
+            # Of a folder that is missing, that is the news; the web root is the formula's own.
+            closed = closed_folder(path, settings["nginx_user"]) if Path(path).exists() else None
+            if closed and path != settings["nginx_home"]:
                 found.append(
                     f"infra_portal.{key}.{attribute}: the account of nginx, "
                     f"{settings['nginx_user']}, cannot enter {closed}"

@@ -287,7 +287,7 @@ def _locations(where: str, entry: dict[str, Any], root: Block) -> Iterator[str]:
         elif identity == ("", "/"):
             yield (
                 f"{where}: expected the attributes of the entry, or locations, in place of "
-                "location /, which the portal has already"
+                'location /: the portal has it already, and nginx refuses a duplicate location "/"'
             )
         elif identity == ("", "/.well-known/acme-challenge/") and entry.get("certbot"):
             yield f"{where}: expected no location for ACME beside the attribute certbot"

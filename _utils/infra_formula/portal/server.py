@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,13 @@ def reload(minion: Minion, port: int, portal: dict[str, Any] | None = None) -> N
     if not minion.call("service.reload", "nginx"):
         quote = health.journal_quote("nginx", since, last=True)
         raise CommandFailed(f"systemctl reload nginx failed; see journalctl -u nginx{quote}")
-    wait_until_served(port, expected, since=log_size, portal=portal)
+    wait_until_served(
+        port,
+        expected,
+        since=log_size,
+        portal=portal,
+        reload=lambda: minion.call("service.reload", "nginx"),
+    )
 
 
 def hash_on_disk() -> str:
@@ -111,6 +117,7 @@ def wait_until_served(
     seconds: float = 30.0,
     since: int | None = None,
     portal: dict[str, Any] | None = None,
+    reload: Callable[[], object] | None = None,
 ) -> None:
     """Wait until the running nginx serves a configuration.
 
@@ -125,24 +132,45 @@ def wait_until_served(
         for its present size: older errors are of earlier reloads.
     portal
         As for :func:`reload`.
+    reload
+        Has nginx read its configuration again, if it could not listen on a port the first time. A
+        port stays taken while a worker of an earlier configuration ends, or another program does.
 
     Raises CommandFailed with lines of nginx's error log.
     """
     since = error_log_size() if since is None else since
     deadline = time.monotonic() + seconds
+    taken = ""
     while time.monotonic() < deadline:
         if served_hash(port) == expected:
             return
         refused = [line for line in _error_log(since) if _is_refusal(line)]
-        if refused:
+        # A port that a worker of an earlier configuration still has is free as soon as that ends.
+        # nginx itself tries five times within 2.5 s; it is asked again while there is time.
+        if refused and all(map(_is_about_a_taken_port, refused)) and reload is not None:
+            taken = next((line for line in refused if "bind() to" in line), taken)
+            if _has_given_up(refused):
+                since = error_log_size()
+                reload()
+        elif refused:
             reason = explain(refused[-1], rendering.ROOT, portal or {})
             raise CommandFailed(f"nginx refuses the configuration on reload: {reason}")
         time.sleep(0.05)
+    if taken:
+        raise CommandFailed(f"nginx refuses the configuration on reload: {taken}")
     lines = " | ".join(_error_log(since)[-3:]) or "nothing"
     raise CommandFailed(
         f"nginx does not serve the new configuration on port {port} after {seconds:.0f} s; "
         f"its error log says: {lines}"
     )
+
+
+def _is_about_a_taken_port(line: str) -> bool:
+    return "Address already in use" in line or "still could not bind()" in line
+
+
+def _has_given_up(lines: list[str]) -> bool:
+    return any("still could not bind()" in line for line in lines)
 
 
 def _is_refusal(line: str) -> bool:

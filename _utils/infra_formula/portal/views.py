@@ -83,7 +83,7 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
         "cert_stem": stem,
         "access": access.of_entry(key, entry),
         "certbot": entry.get("certbot", ""),
-        "log": entry.get("log", _log(key, kind, entry)),
+        "log": _log_name(entry.get("log", _log(key, kind, entry))),
         "log_format": entry.get("log_format") or settings.get("nginx_log_format") or "combined",
         "limit_req": _limit(key, entry.get("limit_req")),
         "config": entry.get("config", "").strip("\n"),
@@ -131,6 +131,13 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
     enforced = closed or (settings["nginx_sslmode"] == "enforce" and not home)
     view["redirect"] = tls and entry.get("enforce_https", enforced or asks_for_certificate)
     return view
+
+
+def _log_name(name: str | bool) -> str:
+    """The name of a log, as logrotate and Vector find it; ``off`` for none, as nginx has it."""
+    if name is False or str(name).lower() == "off":
+        return "off"
+    return f"{name}.log" if name and not str(name).endswith(".log") else str(name)
 
 
 def _location(
