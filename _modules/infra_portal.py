@@ -91,9 +91,9 @@ def status(only: list[str] | None = None, timeout: float = 8.0) -> dict[str, Any
     also has ``locations``: location → ``upstream`` and ``upstream_status``. ``home`` also has
     ``cards``, one row per card of the home page: ``card``, ``url``, ``code`` (the portal's status
     code; None for a link to another site, which is not queried), ``shown`` and ``reason`` (the
-    answer of its program when the pages were applied last). A stream has ``listen`` (port and protocol),
-    ``listen_status``, ``upstream``, ``upstream_status`` and ``seconds``; of UDP, no state is
-    known.
+    answer of its program when the pages were applied last). A stream has ``listen`` (port and
+    protocol), ``listen_status``, ``upstream``, ``upstream_status`` and ``seconds``; of UDP, no
+    state is known.
 
     CLI Example:
 

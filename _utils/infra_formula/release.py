@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "ab5d56ccdbb52a397cb7537864c0895cb9a897b00509b3be4f9315a4d9909e6e"
+DIGEST = "9cecf2f263ec8b7858baf4fc12c011bb6c5d451f812ef4f6a657586e54ca8cfa"
