@@ -162,6 +162,7 @@ def test_the_steps_use_the_environment_of_the_run(site):
     ]
 
 
+@pytest.mark.soak
 def test_a_client_that_fails_is_named_and_nothing_is_registered(site):
     sls = site.srv / "infra" / "init.sls"
     text = sls.read_text(encoding="utf-8")

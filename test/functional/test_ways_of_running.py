@@ -78,6 +78,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.soak
 def test_options_of_minions_and_pillar_from_outside(folder, started, roots):
     """state_aggregate, failhard, multiprocessing: false; the pillar from ext_pillar."""
     outside = folder / "outside.json"
