@@ -282,10 +282,6 @@ def test_a_bad_entry_is_named_and_nothing_changes(portal, entry, expected):
             {"domain": "b.p", "endpoint": "127.0.0.1:1", "config": "location / { return 204; }"},
             'duplicate location "/"',
         ),
-        (
-            {"domain": "b.p", "endpoint": "no.such.host.invalid:1"},
-            "infra_portal.broken.endpoint: nginx refuses line",
-        ),
         ({"domain": "b.p", "conf": "none.j2"}, "infra_portal.broken.conf: expected a template"),
     ],
 )
@@ -301,6 +297,16 @@ def test_what_only_nginx_can_tell_changes_no_configuration(portal, entry, expect
     }
     assert portal.processes()[0] == before[0][0]
     assert portal.get("https://api.pigsty.cc/")[0] == 200
+
+
+def test_a_name_without_an_address_is_told_and_costs_its_own_entry_alone(portal):
+    entry = {"domain": "b.p", "endpoint": "no.such.host.invalid:1"}
+    applied = portal.apply(portal.portal(broken=entry))
+    warnings = [w for state in applied.values() for w in state.get("warnings", [])]
+    assert any("infra_portal.broken.endpoint: this machine finds no address" in w for w in warnings)
+    assert portal.get("https://b.p/")[0] == 502
+    assert portal.get("https://api.pigsty.cc/")[0] == 200
+    portal.apply()
 
 
 def test_an_unknown_parameter_is_named(portal):
