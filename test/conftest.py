@@ -28,6 +28,8 @@ for _handler in logging.root.handlers[:]:  # Salt's own would write to a closed 
     _handler.close()
 
 
+pytest_plugins = ["watchdog"]
+
 LONGEST = ("fleet", "faults", "documents", "portal", "repo", "whole", "observability")
 """Files of the integration tests that take minutes, longest first: two processes share the work
 file by file, and whichever begins a long one last is waited for."""

@@ -15,6 +15,7 @@ from threading import Thread
 
 import programs
 import pytest
+from closing import stop
 from infra_formula import paths
 from infra_formula.portal import cards as infra_cards
 from portal_samples import settings
@@ -122,6 +123,6 @@ def test_debians_page_in_the_place_of_alertmanagers_is_none(release):
         Thread(target=server.serve_forever, daemon=True).start()
         known = {"alertmanager": {"port": server.server_port, "health": "/-/healthy"}}
         told = infra_cards.asked(["/alertmgr/#/alerts"], settings(components=known))
-        server.shutdown()
+        stop(server)
     assert told["/alertmgr/#/alerts"]["served"] is False
     assert "without the application" in told["/alertmgr/#/alerts"]["reason"]

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "test" / "support"))
 
 from browser import Browser  # noqa: E402
+from closing import stop  # noqa: E402
 from infra_formula import paths  # noqa: E402
 from infra_formula.portal import cards as infra_cards  # noqa: E402
 from infra_formula.portal import pages as infra_pages  # noqa: E402
@@ -158,7 +159,7 @@ def served(data: dict, programs: dict[str, int]) -> Iterator[Portal]:
     with Portal(data, programs) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
-        server.shutdown()
+        stop(server)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ oauth2-proxy is a stand-in (test/lab/standins/oauth2_proxy.py).
 import base64
 
 import pytest
+from closing import stop
 from lab.standins import oauth2_proxy
 from nginx_server import PASSWORD, Server, Upstream, free_port
 
@@ -79,7 +80,7 @@ def oidc(start, upstream):
         entries(upstream.port), portal_auth="oidc", oauth2_proxy_endpoint=f"127.0.0.1:{port}",
         oauth2_proxy_groups=["infra", "a b;c"], nginx_users=False,
     )  # fmt: skip
-    proxy.shutdown()
+    stop(proxy)
 
 
 def test_without_the_switch_the_home_page_and_its_tools_are_open(start):

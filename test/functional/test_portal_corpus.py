@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import attack_table
 import pytest
+from closing import stop
 from lab.standins import oauth2_proxy
 from nginx_server import PASSWORD, Server, Upstream, free_port
 from portal_samples import ALL_COMPONENTS
@@ -145,7 +146,7 @@ def visitor(upstream):
         (server.home / "outside.txt").write_text("a page")
         yield Visitor(server, upstream)
         server.close()
-    proxy.shutdown()
+    stop(proxy)
 
 
 def _fill(folder):

@@ -9,6 +9,7 @@ import socket
 import time
 
 import pytest
+from closing import stop
 from lab.standins import oauth2_proxy
 from nginx_server import PASSWORD, Server, Upstream, drain, free_port
 
@@ -121,7 +122,7 @@ def servers(start):
         "oidc": start("oidc", oauth2_proxy_endpoint=f"127.0.0.1:{port}",
                       portal_haproxy_logins=["node.2"]),
     }  # fmt: skip
-    proxy.shutdown()
+    stop(proxy)
 
 
 def received(upstream):

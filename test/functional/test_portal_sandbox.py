@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from browser import Browser
+from closing import stop
 from nginx_server import Server
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
@@ -91,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
 def tool():
     with Machine(hostile=False) as server:
         yield server
-        server.shutdown()
+        stop(server)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def machine(tool):
     with Machine(hostile=True) as server:
         server.away = tool.server_port
         yield server
-        server.shutdown()
+        stop(server)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from closing import stop
 from lab.standins import oauth2_proxy
 from nginx_server import PASSWORD, Server, Upstream, free_port
 from portal_samples import TEMPLATES
@@ -138,7 +139,7 @@ def servers(start):
         "basic": start("basic"),
         "oidc": start("oidc", oauth2_proxy_endpoint=f"127.0.0.1:{port}"),
     }
-    proxy.shutdown()
+    stop(proxy)
 
 
 def credentials(way):
@@ -317,7 +318,7 @@ def test_a_program_behind_a_gateway_gets_nothing_made_up(tmp_path, protocol):
         assert code == 200
     finally:
         server.close()
-        gateway.shutdown()
+        stop(gateway)
     assert b"evil" not in gateway.seen[-1]
     assert ANN.encode() not in gateway.seen[-1]
     assert b"kept=1" in gateway.seen[-1]

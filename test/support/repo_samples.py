@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from closing import stop
+
 
 def run(*argv, **options):
     """Run a command; its output on failure is the failure's message."""
@@ -205,8 +207,7 @@ class Server:
 
     def close(self):
         self.released.set()
-        self.server.shutdown()
-        self.server.server_close()
+        stop(self.server)
 
     def fault(self, path):
         return next((what for part, what in self.faults.items() if part in path), None)

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 import yaml
+from closing import stop
 from infra_formula.daemon import arguments as daemon_arguments
 from infra_formula.daemon import flags
 from infra_formula.daemon import parameters as daemon_parameters
@@ -124,7 +125,7 @@ def server():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
+        stop(running)
 
 
 def test_what_answers_elsewhere_is_healthy(server):

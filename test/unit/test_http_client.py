@@ -6,6 +6,7 @@ import subprocess
 import threading
 
 import pytest
+from closing import stop
 from infra_formula.portal import http_client
 
 
@@ -32,7 +33,7 @@ def tls_port(tmp_path):
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server.server_address[1]
-        server.shutdown()
+        stop(server)
         thread.join()
 
 

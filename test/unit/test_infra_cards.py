@@ -9,6 +9,7 @@ from unittest.mock import create_autospec
 
 import pytest
 import yaml
+from closing import stop
 from hypothesis import HealthCheck, given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
@@ -65,7 +66,7 @@ class Answer(BaseHTTPRequestHandler):
 def server():
     with Program() as program:
         yield program
-        program.shutdown()
+        stop(program)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from closing import stop
 from infra_formula.daemon import local_ports
 from infra_formula.errors import CommandFailed
 
@@ -34,8 +35,7 @@ def serving(body=b"", status=200):
     try:
         yield server.server_port, seen
     finally:
-        server.shutdown()
-        server.server_close()
+        stop(server)
 
 
 def test_a_request_returns_the_status_and_the_body():

@@ -15,6 +15,7 @@ import hostile_facts
 import jinja2
 import pytest
 import yaml
+from closing import stop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -311,7 +312,7 @@ def test_a_client_takes_a_repository_and_its_key_only_from_a_server_that_its_ca_
             ports = {"repo": "pigsty", "http": 1, "https": server.server_port, "ca": str(ca)}
             node = {"ip": "127.0.0.1", "seq": 1}
             found[ca] = client_trust.definitions([node], ["pigsty-x.sources"], ports)
-        server.shutdown()
+        stop(server)
     assert "URIs: http://127.0.0.1" in found[crt]["pigsty-infra-1"]["text"]
     assert "CERTIFICATE_VERIFY_FAILED" in found[other]["pigsty-infra-1"]["fault"]
 
