@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "9cecf2f263ec8b7858baf4fc12c011bb6c5d451f812ef4f6a657586e54ca8cfa"
+DIGEST = "69afb4faa50193ba4eaddbb120ec5649b4da5eac8fa7427754b8ecb1434312ff"
 
 
 def digest(cache):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "9cecf2f263ec8b7858baf4fc12c011bb6c5d451f812ef4f6a657586e54ca8cfa"
+DIGEST = "69afb4faa50193ba4eaddbb120ec5649b4da5eac8fa7427754b8ecb1434312ff"

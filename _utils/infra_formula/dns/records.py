@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypedDict
 
+from infra_formula import punycode
+
 ROOT = "/etc/hosts.d"
 HEAD = "# Managed by Salt (infra formula). Changes here are overwritten.\n"
 PRIVATE_TOP_LEVEL = (
@@ -103,7 +105,8 @@ def normalize_address(text: Any) -> str | None:
 def name_problem(name: Any) -> str | None:
     """Why a record may not hold this name; None if it may."""
     if not isinstance(name, str) or not name.isascii():
-        return f"expected a name in ASCII (punycode for others), got {name!r}"
+        form = punycode.ascii_form(name) if isinstance(name, str) else None
+        return f"expected a name in ASCII{f', {form}' if form else ''}, got {name!r}"
     bare = name.rstrip(".") if not name.endswith("..") else ""
     if name.startswith("*."):
         return f"{name!r} is a wildcard; put it into dns_wildcards"

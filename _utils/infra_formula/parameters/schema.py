@@ -47,7 +47,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra_formula import redaction
+from infra_formula import punycode, redaction
 
 # Spelled out: without regard to case, Python takes U+017F for an s and U+212A for a K.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -94,6 +94,9 @@ def domain_problem(value: Any) -> str | None:
     """Why a value is not a DNS name (RFC 1123, a leading ``*.`` allowed); None where it is."""
     if not isinstance(value, str):
         return "a domain name"
+    form = punycode.ascii_form(value)
+    if form and _DOMAIN.fullmatch(form):
+        return f"a domain name in ASCII, {form}"
     if len(value) > 253 or not _DOMAIN.fullmatch(value):
         return "a domain name like i.pigsty (letters, digits, hyphens and dots)"
     if re.fullmatch(r"[\d.]+", value):

@@ -26,6 +26,7 @@ from infra_formula.portal import (
     folders,
     htpasswd,
     named_certificates,
+    own_certificates,
     pages,
     rendering,
     server,
@@ -94,6 +95,7 @@ def plan(
         warnings=[
             *name_warnings(portal, settings),
             *named_certificates.warnings(certificates),
+            *own_certificates.warnings(portal, settings, certificates),
         ],
     )
 
