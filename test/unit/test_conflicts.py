@@ -117,3 +117,11 @@ def test_what_a_package_brought_is_no_conflict(root):
     conflicts.packages_changed()
     applied(root)
     assert conflicts.end() == []
+
+
+def test_a_clock_that_was_set_back_makes_no_conflict(root):
+    (root / "a.conf").write_text("edited by hand\n")
+    future = time.time() + 86400
+    os.utime(root / "a.conf", (future, future))
+    applied(root)
+    assert conflicts.end() == []

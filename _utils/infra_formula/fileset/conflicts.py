@@ -51,7 +51,8 @@ def note_changed(paths: Iterable[str | Path]) -> None:
             found = _signature(path)
             # The run itself may have written it: two states may have a part in one file.
             own = path in run.files and run.files[path] == found
-            if found and not own and found[2] > run.began + _CLOCK:
+            # A file of the future was written before the clock was set back.
+            if found and not own and run.began + _CLOCK < found[2] <= time.time_ns():
                 run.written_before.add(path)
 
 
