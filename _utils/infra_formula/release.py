@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "2a439acf5d787861876bc815aa01a0d7eb5bed5b20605341c1e95e17f386be7c"
+DIGEST = "3b556e22b5954f7b7bd04eb7e70a85825872bd13959d55a1b9989aac70f705d9"

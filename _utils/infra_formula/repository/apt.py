@@ -25,6 +25,10 @@ from infra_formula.repository import logins, systems
 ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 _LOCK_SECONDS = 60
 _URI = re.compile(r"^'([^']+)' (\S+) (\d+) ?(?:(\w+):([0-9a-fA-F]+))?\s*$")
+_DAMAGED = re.compile(
+    r"Splitting up .* failed|doesn't contain all expected parts|could not be parsed or opened"
+)
+"""What apt says of its own lists if they are not as it wrote them."""
 _HASHES = ("SHA256", "SHA512")
 """Checksums that apt is asked for, in this order: the store is by SHA-256."""
 
@@ -277,6 +281,12 @@ def resolve(
         if "Could not get lock" not in answer["stderr"]:
             break
         time.sleep(1)
+        answer = apt.run("apt-get", "update", "-q", *accepted)
+    if answer["retcode"] and _DAMAGED.search(answer["stderr"]):
+        # What was fetched before is damaged. A server that is asked whether it has anything newer
+        # says that it has not, so that it would stay so.
+        shutil.rmtree(base / "var/lib/apt/lists", ignore_errors=True)
+        (base / "var/lib/apt/lists/partial").mkdir(parents=True)
         answer = apt.run("apt-get", "update", "-q", *accepted)
     complaints = _complaints(answer["stderr"])
     if answer["retcode"] or any(line.startswith("E:") for line in complaints):
