@@ -5,7 +5,8 @@
 {% set id = salt['pillar.get']('infra_leave', '') %}
 {{- checked('infra_leave', id) }}
 {% set settings = deploy_settings() | load_json %}
-{% set removal = {'pillar': {'infra': {'infra_safeguard': false}}} %}
+{% set switched_off = {'infra_safeguard': false} %}
+{% set removal = {'pillar': {'infra': switched_off} } %}
 
 include:
   - infra.orch.register

@@ -25,6 +25,7 @@ WORDS = re.compile(
     re.IGNORECASE,
 )
 PUBLIC = {
+    "infra_streams": "ports, endpoints and paths of certificates",
     "infra_hosts": "addresses and numbers",
     "infra_listen": "a choice of three words",
     "infra_secrets_strict": "a switch",

@@ -224,6 +224,7 @@ def test_only_three_macros_and_the_pages_of_machines_write_proxy_pass():
     assert {name: n for name, n in found.items() if n} == {
         "macros.j2": 3,  # the third one hands on what the portal sent to itself
         "haproxy-location.conf.j2": 1,
+        "streams.conf.j2": 2,  # bytes, which have no headers
     }
 
 
