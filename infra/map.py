@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "3b556e22b5954f7b7bd04eb7e70a85825872bd13959d55a1b9989aac70f705d9"
+DIGEST = "5c4c6055851f06afbe7248db112fc269afbf345ca64d43bd8dd58ea46e83f4d1"
 
 
 def digest(cache):

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from infra_formula.portal import rendering
+from infra_formula.portal import rendering, views
 from nginx_check import version as check_version
 from nginx_server import NGINX, PASSWORD, Server, Upstream, free_port
 from portal_samples import ALL_COMPONENTS, settings
@@ -347,3 +347,11 @@ def test_an_endpoint_is_asked_in_the_version_that_the_entry_says(server, upstrea
     assert upstreams["app"].seen[-1].split(b"\r\n")[0].endswith(b"HTTP/1.0")
     server.get("plain.pigsty", "/")
     assert upstreams["app"].seen[-1].split(b"\r\n")[0].endswith(b"HTTP/1.1")
+
+
+def test_a_cache_is_kept_apart_by_all_that_a_visitor_may_send_of_the_address():
+    """An upstream makes links of the port in `Host`: another visitor must not be given those."""
+    portal = {"a": {"domain": "a.x", "endpoint": "10.0.0.1:80", "proxy_cache": True}}
+    (location,) = views.views(portal, settings())["a"]["locations"]
+    for variable in ("$scheme", "$portal_host", "$visitor_port", "$request_uri"):
+        assert variable in location["cache"]["key"]

@@ -52,7 +52,10 @@ _CACHE: Rule = {
         },
         "key": {
             "type": "line",
-            "about": "As nginx's `proxy_cache_key`; `$scheme$host$request_uri` if not given.",
+            "about": (
+                "As nginx's `proxy_cache_key`; if not given, "
+                "`$scheme$portal_host$visitor_port$request_uri`: all that an answer may link to."
+            ),
         },
     },
 }

@@ -293,7 +293,7 @@ def _cache(key: str, number: int, cache: Any) -> View | None:
         "valid": rule.get("valid", "10m"),
         "max_size": rule.get("max_size", "1g"),
         "inactive": rule.get("inactive", "1d"),
-        "key": rule.get("key", "$scheme$host$request_uri"),
+        "key": rule.get("key", "$scheme$portal_host$visitor_port$request_uri"),
     }
 
 
