@@ -22,6 +22,8 @@ from lab.paths import CHECKOUT
 from lab.suites import MachineSpec
 
 SECONDS = 600
+KEPT = os.environ.get("INFRA_DOCUMENTS_OUTPUT", "")
+"""A folder that gets what each block printed, for whoever writes down what is expected."""
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,9 @@ class Reader:
             wanted = block.notes.get("run", {}).get("status", 0)
             said = f"{block.place} ended with {done.returncode}:\n{self.printed}"
             assert done.returncode == wanted, said
+            if KEPT:
+                name = block.place.replace("/", "_")
+                Path(KEPT, f"{name}.txt").write_text(self.printed, encoding="utf-8")
 
     def run(self, machine, script):
         words = ["bash", "-c", script]
