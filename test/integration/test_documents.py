@@ -240,10 +240,12 @@ class Reader:
             self.printed = done.stdout + done.stderr
             wanted = block.notes.get("run", {}).get("status", 0)
             said = f"{block.place} ended with {done.returncode}:\n{self.printed}"
-            assert done.returncode == wanted, said
             if KEPT:
                 name = block.place.replace("/", "_")
                 Path(KEPT, f"{name}.txt").write_text(self.printed, encoding="utf-8")
+            assert done.returncode == wanted, said
+            difference = block.difference(self.printed)
+            assert difference is None, f"{block.place}: {difference}:\n{self.printed}"
 
     def run(self, machine, script):
         words = ["bash", "-c", script]
