@@ -124,7 +124,9 @@ _OWN_METRICS = [
     ["`infra_certificate_renewal_seconds`", "Unix time from which a certificate of the CA should be renewed"],
     ["`infra_unit_restarts_total`", "restarts of a unit by systemd"],
 ]  # fmt: skip
-_PORTS_INTRO = "[Who reaches which port](security.md#who-reaches-which-port) has the firewall's side of it.\n"
+_PORTS_INTRO = (
+    "[Who reaches which port](security.md#who-reaches-which-port) has the firewall's side of it.\n"
+)
 
 
 def document(schema: dict[str, dict[str, Any]]) -> str:
@@ -254,7 +256,9 @@ def _alerts() -> str:
             )  # fmt: skip
     rows.sort(key=lambda row: row[0])
     head = ["alert", "severity", "category", "fires after", "what to do", "dashboard"]
-    intro = "[Add rules](monitoring.md#add-rules) explains how to change one and how to add your own.\n"
+    intro = (
+        "[Add rules](monitoring.md#add-rules) explains how to change one and how to add your own.\n"
+    )
     return f"{intro}\n{markdown.table(head, rows)}"
 
 

@@ -260,7 +260,11 @@ def missing(shown: str, printed: str) -> str | None:
         if not any(pieces):
             continue
         expression = re.fullmatch(r"\s*/(.+)/\s*", line)
-        pattern = expression[1] if expression else r"[^\n]*".join(re.sub(r"(\\ )+", r"\\s+", re.escape(p)) for p in pieces)
+        pattern = (
+            expression[1]
+            if expression
+            else r"[^\n]*".join(re.sub(r"(\\ )+", r"\\s+", re.escape(p)) for p in pieces)
+        )
         match = re.search(pattern, rest, re.MULTILINE)
         if not match:
             return line
