@@ -24,12 +24,12 @@ INTRO = """\
 <!-- Written by `make bench` from test/bench/results.json; run that. -->
 # Benchmarks
 
-For people who ask how fast the formula is. After this page you know what was measured, compared with which other
-tool, and the result. `make bench` runs all benchmarks and writes this page; `make bench BENCH="portal register"`
-runs two of them and keeps the other results.
+For people who ask how fast the formula is. After this page you know what was measured, compared
+with which other tool, and the result. `make bench` runs all benchmarks and writes this page;
+`make bench BENCH="portal register"` runs two of them and keeps the other results.
 
-If another tool does the same, both run one after the other on the same machine. Compare the ratio: seconds depend
-on the machine. The tests do not run benchmarks and assert nothing about time.
+If another tool does the same, both run one after the other on the same machine. Compare the ratio:
+seconds depend on the machine. The tests do not run benchmarks and assert nothing about time.
 """
 
 

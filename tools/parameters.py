@@ -222,6 +222,10 @@ which only INFRA nodes get: [Secrets](#secrets).
 
 To validate a pillar:
 
+<!-- prints:
+/(?s)valid:\\s+True/
+/(?s)valid:\\s+True/
+-->
 ```bash
 salt infra-1 infra_pillar.validate
 salt-call --local infra_pillar.validate /srv/pillar/infra.sls

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from tools import commands, formula, markdown, pages
-
 from infra_formula.monitoring import vmalert
 from infra_formula.parameters import site
+
+from tools import commands, formula, markdown, pages
 
 ROOT = formula.ROOT
 INFRA = ROOT / "infra"
@@ -22,8 +21,9 @@ _HEAD = """\
 <!-- Written by `make generate` from infra/, _modules and _runners; change those. -->
 # Reference
 
-For operators who look up a name. One page, so that the search of your browser finds it: every component, port,
-file, parameter, function, alert, metric and state. The links lead to the page that explains it.
+For operators who look up a name. One page, so that the search of your browser finds it: every
+component, port, file, parameter, function, alert, metric and state. The links lead to the page that
+explains it.
 
 """
 _SLS = {
@@ -49,8 +49,9 @@ _SLS = {
 }
 """States that a person applies; components are added from components.yaml."""
 _INCLUDED = {
-    "infra.daemon.stable", "infra.orch.modules", "infra.orch.reactor.join", "infra.orch.reactor.leave",
-    "infra.pillar", "infra.preflight", "infra.safeguard", "infra.sync", "infra.webroot",
+    "infra.daemon.stable", "infra.orch.modules", "infra.orch.reactor.join",
+    "infra.orch.reactor.leave", "infra.pillar", "infra.preflight", "infra.safeguard", "infra.sync",
+    "infra.webroot",
 }  # fmt: skip
 """States that others include; nobody applies them alone."""
 _COMPONENTS = {
@@ -121,7 +122,10 @@ FILES = [
 ]
 """Path, where ``<…>`` stands for any name, and what it is."""
 _OWN_METRICS = [
-    ["`infra_certificate_renewal_seconds`", "Unix time from which a certificate of the CA should be renewed"],
+    [
+        "`infra_certificate_renewal_seconds`",
+        "Unix time from which a certificate of the CA should be renewed",
+    ],
     ["`infra_unit_restarts_total`", "restarts of a unit by systemd"],
 ]  # fmt: skip
 _PORTS_INTRO = (
@@ -232,9 +236,8 @@ def rules() -> list[dict[str, Any]]:
     """Return the rules of the formula, alerts and records, as the defaults render them."""
     texts = {str(p.relative_to(RULES)): p.read_text(encoding="utf-8") for p in RULES.rglob("*.j2")}
     ports = {"node_exporter_port": 9100, "vector_port": 9598, "alertmanager_cluster_port": 9094}
-    settings = {
-        **ports, "portal_url": "", "nodes": 2, "timeout_seconds": 8, "dashboards": True, "logs": True
-    }  # fmt: skip
+    settings = {**ports, "portal_url": "", "nodes": 2, "timeout_seconds": 8, "logs": True}
+    settings["dashboards"] = True
     found = []
     for spec in vmalert.files(settings, texts).values():
         for group in yaml.safe_load(spec["text"])["groups"]:
@@ -251,9 +254,15 @@ def _alerts() -> str:
             seen = f"[{board[1]}](dashboards.md)" if board else ""
             action = re.sub(r"\{\{ ?\$labels\.(\w+) ?\}\}", r"<\1>", notes["action"])
             rows.append(
-                [f"`{rule['alert']}`", labels["severity"], labels["category"], rule.get("for", "0s"),
-                 action.replace("<", "&lt;"), seen]
-            )  # fmt: skip
+                [
+                    f"`{rule['alert']}`",
+                    labels["severity"],
+                    labels["category"],
+                    rule.get("for", "0s"),
+                    action.replace("<", "&lt;"),
+                    seen,
+                ]
+            )
     rows.sort(key=lambda row: row[0])
     head = ["alert", "severity", "category", "fires after", "what to do", "dashboard"]
     intro = (
@@ -310,7 +319,10 @@ def _state_ids() -> str:
         [f"`{path}`", ", ".join(f"`{name}`" for name in dict.fromkeys(ids))]
         for path, ids in found.items()
     ]
-    intro = "Use them in `require`, `watch` and `listen`. `<…>` is a name of the pillar or of a component.\n"
+    intro = (
+        "Use them in `require`, `watch` and `listen`. `<…>` is a name of the pillar or of a"
+        " component.\n"
+    )
     return f"{intro}\n{markdown.table(['file', 'state IDs'], rows)}"
 
 

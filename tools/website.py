@@ -70,7 +70,7 @@ def stage(folder: Path) -> Path:
     folder
         Gets ``mkdocs.yml`` and ``pages``; the site is built to ``site`` in it.
 
-    Returns the path of ``mkdocs.yml``. Raises ValueError that names a link to a file that is missing.
+    Returns the path of ``mkdocs.yml``. Raises ValueError that names a link to a missing file.
     """
     shutil.rmtree(folder, ignore_errors=True)
     pages = folder / "pages"

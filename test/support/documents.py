@@ -50,9 +50,10 @@ WORDS = ("lab", "run", "not run", "first", "pillar", "file", "not pillar", "show
 RUN_OPTIONS = {"machine": str, "status": int, "soak": bool}
 PILLAR_OPTIONS = {"write": bool, "at": str, "with": dict, "files": bool}
 SILENT = re.compile(
-    r"(mkdir|cp|mv|ln|rm|cd|install|sed -i|cat >|cat >>|tar|systemctl (start|stop|restart|disable|enable)|"
-    r"timeout|sleep|\(umask|openssl req) |if |while |until |for |make generate|jid="
-    r"|.* >/dev/null$|.* -o /dev/null [^%]*$|echo .* >|curl .*-o [^/%]+$|curl .*-o /(?!dev)[^%]*$"
+    r"(mkdir|cp|mv|ln|rm|cd|install|sed -i|cat >|cat >>|tar|"
+    r"systemctl (start|stop|restart|disable|enable)|timeout|sleep|\(umask|openssl req) |"
+    r"if |while |until |for |make generate|jid=|"
+    r".* >/dev/null$|.* -o /dev/null [^%]*$|echo .* >|curl .*-o (?!/dev)\S+ [^%]*$"
 )
 """Commands that print nothing where all is well."""
 APPLIES = re.compile(r"state\.(apply|orchestrate) ")
