@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "5c4c6055851f06afbe7248db112fc269afbf345ca64d43bd8dd58ea46e83f4d1"
+DIGEST = "b067b3d2e55bb55d1cb2c84dfa68b7730a5e68a14a63a9de55b7f61a04298c38"
 
 
 def digest(cache):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "5c4c6055851f06afbe7248db112fc269afbf345ca64d43bd8dd58ea46e83f4d1"
+DIGEST = "b067b3d2e55bb55d1cb2c84dfa68b7730a5e68a14a63a9de55b7f61a04298c38"

@@ -13,6 +13,7 @@ _PARAMETERS = (
     "admin_ip",
     "dns_records",
     "nginx_sslmode",
+    "nginx_auth_over_http",
     "nginx_port",
     "nginx_ssl_port",
     "nginx_ipv6",
