@@ -161,7 +161,10 @@ CLOSED = {
     "paths": ["/in", "/in/", "/IN/x", "/inner"],
 }  # fmt: skip
 OPEN = {
-    **{key: ["/out", "/out/x"] for key in ("hooks", "hooks2", "outer", "rawout", "rawout2", "hsts")},
+    **{
+        key: ["/out", "/out/x"]
+        for key in ("hooks", "hooks2", "outer", "rawout", "rawout2", "hsts")
+    },
     **{
         key: ["/", "/x"]
         for key in ("paths", "inner", "exact", "regex", "caret", "filed", "both", "cache", "own",
