@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "b067b3d2e55bb55d1cb2c84dfa68b7730a5e68a14a63a9de55b7f61a04298c38"
+DIGEST = "03e60d5127cee1b2f7014c911acb559e32901bf6eca7df4801e387b715990558"

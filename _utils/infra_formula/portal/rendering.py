@@ -221,13 +221,15 @@ def files(
         guard: Callable[[str], str] | None = None,
         **context: Any,
     ) -> None:
-        text = _fill(environment, template, {**common, **context}, where or template)
+        text = _fill(environment, template, context, where or template)
         text = guard(text) if guard else text
         out[target] = {"text": text, "group": settings["nginx_group"]}
 
     port = settings["nginx_ssl_port"]
     url = f"https://$portal_host{'' if port == 443 else f':{port}'}$request_uri"
     common["https_url"] = url
+    # Templates import their macros without context, so that these are made once and not per entry.
+    environment.globals.update(common)
     for key, view in all_views.items():
         if view["kind"] == "unserved":
             continue
@@ -273,8 +275,8 @@ def files(
     if own_text:
         kept = http_config.without_replaced(out["nginx.conf"]["text"], own_text)
         out["nginx.conf"] = {**out["nginx.conf"], "text": kept}
-    common["config_hash"] = _hash(out, facts["certificates"])
-    add(SHARED, "infra.conf.j2")
+    config_hash = _hash(out, facts["certificates"])
+    add(SHARED, "infra.conf.j2", config_hash=config_hash)
     if own_text:
         http_config.refuse_taken_variables(own_text, out[SHARED]["text"])
     return out
