@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "03e60d5127cee1b2f7014c911acb559e32901bf6eca7df4801e387b715990558"
+DIGEST = "bc386154dd1cac6d2b5a5e1aba04f5f00a6f997a9287367057fedda9d5bb88cc"

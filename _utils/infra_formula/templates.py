@@ -122,6 +122,7 @@ def make_environment(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        auto_reload=False,  # one environment is for one rendering
         bytecode_cache=compiled.CACHE,
     )
 

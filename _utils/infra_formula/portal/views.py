@@ -194,6 +194,7 @@ def _location(
             {"address": s["address"], "parameters": endpoints.parameters(s, len(servers) == 1)}
             for s in servers
         ],
+        "options": [endpoints.parameters(s, len(servers) == 1) for s in servers],
         "endpoints": [server["address"] for server in servers],
         "balance": given.get("balance", ""),
         "scheme": scheme,
