@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "bc386154dd1cac6d2b5a5e1aba04f5f00a6f997a9287367057fedda9d5bb88cc"
+DIGEST = "4c44c30d973d0c04b5edb863d4d76c767fd136a33d65c9290a1f30581768ae5e"
 
 
 def digest(cache):

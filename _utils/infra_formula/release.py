@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "bc386154dd1cac6d2b5a5e1aba04f5f00a6f997a9287367057fedda9d5bb88cc"
+DIGEST = "4c44c30d973d0c04b5edb863d4d76c767fd136a33d65c9290a1f30581768ae5e"

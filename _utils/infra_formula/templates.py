@@ -111,7 +111,7 @@ def make_environment(
     left, right = "[]" if square_brackets else "{}"
     return _Environment(
         loader=loader,
-        autoescape=autoescape,  # noqa: S701 (most are configuration, not pages)
+        autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
         variable_start_string=left * 2,
         variable_end_string=right * 2,

@@ -61,7 +61,7 @@ def of_config(text: str, has_login: bool = False) -> RawLogins:
     has_login
         Whether the server has one beside them.
     """
-    if not _may_have_login(text):
+    if not text or not (has_login or _may_have_login(text)):
         return RawLogins()
     root = raw_config.parse(text, included.text)
     server = _logins(root, frozenset())
@@ -150,7 +150,10 @@ def guarded(text: str, https: str, url: str, listeners: str = "", where: str = "
         target = _own_url(server) or url if where else url
         closed = {block.start for block in _closed(server, frozenset(), https)}
         is_closed = bool(_logins(server, frozenset()))
-        hidden = any(map(_has_login_inside, _included(server)))
+        # nginx takes no redirect for some methods alone, and none in a file that is not ours.
+        hidden = any(map(_has_login_inside, _included(server))) or any(
+            block.name == "limit_except" and _logins(block, frozenset()) for block in server.walk()
+        )
         if not (closed or is_closed or hidden) or not _listens_plainly(server):
             continue
         edits += [(at, "", _redirect(https, target, " = ''")) for at in closed]
@@ -159,7 +162,9 @@ def guarded(text: str, https: str, url: str, listeners: str = "", where: str = "
             if not listeners:
                 raise Refused(_no_https_port(where))
             lines += listeners.splitlines()
-        if (is_closed and not _has_root(server)) or hidden:
+        if _redirects(server, f"{IS_PLAIN_PAGE})"):
+            pass
+        elif (is_closed and not _has_root(server)) or hidden:
             lines += _redirect(IS_PLAIN_PAGE, target)
         elif where:
             lines += _redirect(_IS_PLAIN_LOGIN, target)
@@ -223,7 +228,7 @@ def _logins(block: Block, around: frozenset[str]) -> frozenset[str]:
 
 
 def _logins_of(location: Block, around: frozenset[str]) -> frozenset[str]:
-    """Those of a location: for some methods, or on a condition, too."""
+    """Those of a location: on a condition, or for some methods, too."""
     found = _logins(location, around)
     for inner in location.blocks:
         if inner.name in ("limit_except", "if"):
