@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "4c44c30d973d0c04b5edb863d4d76c767fd136a33d65c9290a1f30581768ae5e"
+DIGEST = "50ecfa61f96394dfc1eb8e7f502e1b634f2400a5b79b2c85743d8ecf43d86cfb"
 
 
 def digest(cache):

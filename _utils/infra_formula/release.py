@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "4c44c30d973d0c04b5edb863d4d76c767fd136a33d65c9290a1f30581768ae5e"
+DIGEST = "50ecfa61f96394dfc1eb8e7f502e1b634f2400a5b79b2c85743d8ecf43d86cfb"

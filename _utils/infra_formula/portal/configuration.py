@@ -94,6 +94,7 @@ def plan(
         sub_states=_entry_states(portal, settings, file_plan),
         warnings=[
             *name_warnings(portal, settings),
+            *rendering.raw_name_warnings(portal, settings),
             *named_certificates.warnings(certificates),
             *own_certificates.warnings(portal, settings, certificates),
         ],

@@ -94,6 +94,13 @@ def parse(text: str, read: Read | None = None) -> Block:
     return root
 
 
+def tokens(text: str) -> Iterator[tuple[str | None, str | None, int, int]]:
+    """Words and marks (``{``, ``}``, ``;``) of a text: the word or the mark, and where it is."""
+    for match in _TOKEN.finditer(text):
+        if match["word"] or match["mark"]:
+            yield match["word"], match["mark"], match.start(), match.end()
+
+
 def _add(block: Block, words: list[str], read: Read | None) -> None:
     block.directives.append(words)
     if words[0] == "include" and len(words) > 1 and read is not None:

@@ -32,6 +32,7 @@ from infra_formula.portal import (
     plain_http,
     raw_config,
     raw_directives,
+    raw_names,
     streams,
     trusted_proxies,
     upstreams,
@@ -55,6 +56,9 @@ _HTTP2_UPSTREAM = (1, 29, 4)  # from here on `proxy_http_version 2`
 _ACME_NAME = "acme.infra.localhost"
 
 
+_UPSTREAM = re.compile(r"\bupstream\s+[\"']?([^\s{\"']+)")
+
+
 def problems(portal: Any, settings: Settings) -> list[str]:
     """Validate a portal, with the certificates on this machine that its entries name.
 
@@ -63,6 +67,7 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     return entries.problems(portal, settings) or [
         *_home_problems(portal, settings),
         *_version_problems(portal),
+        *_http_config_problems(settings),
         *_certificate_problems(portal, settings),
         *_client_ca_problems(portal, settings),
     ]
@@ -237,6 +242,11 @@ def files(
         template = view["conf"] if custom else f"{view['kind']}.conf.j2"
         where = f"infra_portal.{key}" + (".conf" if custom else "")
         _add_upstreams(view, all_views, settings, facts)
+        if "_pass" in view["config"]:
+            resolve = raw_names.resolver_of(settings, facts["name_service"])
+            text = raw_names.at_run_time(view["config"], _groups(all_views, settings), resolve)
+            view["needs_resolver"] = view["needs_resolver"] or text != view["config"]
+            view["config"] = text
         guard = None
         if custom and not settings.get("nginx_auth_over_http"):
             listeners = _listeners(settings, view, http2) if view["tls"] else ""
@@ -324,6 +334,35 @@ def _oauth2_proxy(settings: Settings, facts: dict[str, Any]) -> upstreams.Upstre
     return upstreams.upstream(
         "_oauth2_proxy", [endpoint], settings, service, version, is_named_elsewhere=lambda: True
     )
+
+
+def _groups(all_views: dict[str, View], settings: Settings) -> set[str]:
+    """Names of all groups of endpoints: of entries, of the site's directives and files."""
+    found = {location["group"] for view in all_views.values() for location in view["locations"]}
+    found |= {f"_haproxy_{node}" for node in settings["haproxy"]} | {"_oauth2_proxy", "acme-peers"}
+    texts = [http_config.text(settings), *_raw_texts(all_views)]
+    return found | {name for text in texts for name in _UPSTREAM.findall(text)}
+
+
+def raw_name_warnings(portal: dict[str, Any], settings: Settings) -> Iterator[str]:
+    """One line per name in raw directives that nginx resolves only when it starts."""
+    resolve = raw_names.resolver_of(settings, upstreams.name_service(settings))
+    all_views = served(portal, settings)
+    for key, view in all_views.items():
+        text = view["config"]
+        for name in raw_names.left(text, _groups(all_views, settings), resolve) if text else ():
+            yield (
+                f"infra_portal.{key}.config: nginx resolves {name} only when it starts, and does "
+                "not start without an answer; write an address"
+            )
+
+
+def _http_config_problems(settings: Settings) -> list[str]:
+    text = http_config.text(settings)
+    if not text:
+        return []
+    resolve = raw_names.resolver_of(settings, upstreams.name_service(settings))
+    return raw_names.http_problems(text, set(_UPSTREAM.findall(text)), resolve)
 
 
 def _raw_texts(all_views: dict[str, View]) -> Iterator[str]:
