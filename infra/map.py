@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "5c4c6055851f06afbe7248db112fc269afbf345ca64d43bd8dd58ea46e83f4d1"
+DIGEST = "e43ff479d83222f7cef73858269624f9cd0d2c502339672d6f5a2ac505a4d626"
 
 
 def digest(cache):

@@ -1,4 +1,4 @@
-"""What answers a URL of the portal: the entry, its attribute, the file, and what happens on the way.
+"""What answers a URL of the portal: the entry, its attribute, the file, the way to the answer.
 
 The files of ``/etc/nginx`` are read, so that what an operator put beside the portal counts, too.
 """
@@ -77,9 +77,7 @@ def explain(
     return result
 
 
-def _request(
-    name: str, path: str, portal: dict[str, Any], settings: Settings
-) -> routing.Request:
+def _request(name: str, path: str, portal: dict[str, Any], settings: Settings) -> routing.Request:
     """The request of a name, a URL, or the key of an entry."""
     tls = settings["nginx_sslmode"] != "disable"
     if "://" in name:
@@ -197,7 +195,7 @@ def _home_attribute(path: str, place: str, settings: Settings) -> str:
 
 
 def _is_raw(line: Directive, key: str) -> bool:
-    """Whether a line of an entry's file is in its ``config``, behind the comment of the templates."""
+    """Whether a line of an entry's file is in its ``config``."""
     comment = f"# infra_portal.{key}.config"
     try:
         text = line.file.read_text(encoding="utf-8", errors="replace").splitlines()

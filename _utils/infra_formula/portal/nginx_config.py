@@ -1,4 +1,4 @@
-"""nginx's configuration as a tree: what stands where, with everything that is included in its place.
+"""nginx's configuration as a tree, with everything that is included in its place.
 
 nginx itself has no command that tells which of its lines answers a request.
 """
@@ -50,7 +50,7 @@ class Directive:
             block = block.parent
 
     def inherited(self, *names: str) -> list[Directive]:
-        """The directives of some names that are in force here: those of the innermost block with any."""
+        """The directives of some names in force here: those of the innermost block with any."""
         return next((found for block in self.around() if (found := block.all(*names))), [])
 
 
@@ -71,7 +71,8 @@ def read(main: Path) -> Directive:
 
 def _read_into(block: Directive, file: Path, folder: Path, depth: int) -> None:
     text = file.read_text(encoding="utf-8", errors="surrogateescape")
-    outermost, words, line, first_line = block, [], 1, 1
+    words: list[str] = []
+    outermost, line, first_line = block, 1, 1
     at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)

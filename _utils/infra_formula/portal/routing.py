@@ -7,6 +7,7 @@ https://nginx.org/en/docs/http/ngx_http_core_module.html#location for locations,
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,10 +90,8 @@ def route(config: Directive, request: Request) -> Route | None:
     route = Route(server, matched, server, uri)
     maps = [d for http in config.all("http") for d in http.all("map")]
     variables = Variables(_known(request, uri, name), maps)
-    try:
+    with contextlib.suppress(_Answered):
         _Walk(route, variables).run()
-    except _Answered:
-        pass
     return route
 
 

@@ -27,9 +27,7 @@ class Variables:
 
     def __init__(self, known: dict[str, str], maps: Iterable[Directive]) -> None:
         self.known = known
-        self._maps = {
-            d.arguments[1].removeprefix("$"): d for d in maps if len(d.arguments) == 2
-        }
+        self._maps = {d.arguments[1].removeprefix("$"): d for d in maps if len(d.arguments) == 2}
         self._depth = 0
 
     def filled(self, text: str) -> str:
