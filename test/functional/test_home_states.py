@@ -262,8 +262,12 @@ def test_no_copy_is_left_when_the_program_ends(portal: Server, store: Store) -> 
         (portal.home / "index.html").write_text(
             page.replace(">v1<", ">the next<"), encoding="utf-8"
         )
-        eventually(lambda: "the next" in portal.get("i.pigsty", tls=False)[2])
-        assert states(portal.get("i.pigsty", tls=False)[2])["broken"] == "down"
+
+        def is_filled() -> bool:
+            shown = portal.get("i.pigsty", tls=False)[2]
+            return "the next" in shown and states(shown)["broken"] == "down"
+
+        eventually(is_filled)
         running.send_signal(signal.SIGTERM)
         assert running.wait(30) == 0
         assert os.listdir(output) == []
