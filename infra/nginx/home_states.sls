@@ -20,7 +20,8 @@ infra-nginx-home-states-directory-present:
     - name: {{ yaml(output) }}
     - user: root
     - group: {{ yaml(infra.nginx_group) }}
-    - mode: '0750'
+    # Files in it belong to the group, without a right of the program's for that.
+    - mode: '2750'
     - require:
       - sls: infra.webroot
       - user: infra-nginx-user-present
@@ -37,7 +38,7 @@ infra-nginx-home-states-program-managed:
       - infra_pillar: infra-pillar-valid
 
 {% set python, url, address, fresh = grains.get('pythonexecutable', '/usr/bin/python3'), states.url, states.address, states.fresh %}
-{% set pages, group, ca_file = infra.nginx_home, infra.nginx_group, states.ca_file %}
+{% set pages, ca_file = infra.nginx_home, states.ca_file %}
 {# One request to the master; a file.managed with a template takes two. #}
 {% set text %}{% include "infra/nginx/files/infra-home-states.service" %}{% endset %}
 infra-nginx-home-states-unit-managed:

@@ -196,11 +196,11 @@ def test_the_home_page_shows_what_is_up_by_the_probes_that_run(browser, site):
         return dict(rows)
 
     try:
-        eventually(lambda: set(shown().values()) == {"Up"} or None, shown)
+        assert eventually(lambda: set(shown().values()) == {"Up"}), shown()
         machine.run(["systemctl", "stop", "upstreams"])
         down = {k for k, e in SERVED.items() if "endpoint" in e and k not in TOOLS}
         down -= {"grafana"} if site.packaging == "upstream" else set()
-        eventually(lambda: {k for k, word in shown().items() if word == "Down"} == down, shown)
+        assert eventually(lambda: {k for k, w in shown().items() if w == "Down"} == down), shown()
         tools = browser.run(
             "return Array.from(document.querySelectorAll('.cards a'), (card) => ["
             "card.getAttribute('href'), card.querySelector('.state').innerText])"
