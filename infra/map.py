@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "e43ff479d83222f7cef73858269624f9cd0d2c502339672d6f5a2ac505a4d626"
+DIGEST = "f4d76ee9a8615bce0e7bfd820e80cbacae4b24526cbfd499fc7d31eefb4dc9e7"
 
 
 def digest(cache):

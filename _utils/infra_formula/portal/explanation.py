@@ -11,10 +11,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from infra_formula.errors import CommandFailed, InvalidInput
-from infra_formula.portal import cards, nginx_config, rendering, routing, server
+from infra_formula.portal import (
+    cards,
+    nginx_config,
+    rendering,
+    routing,
+    server,
+    stream_routes,
+)
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.nginx_config import Directive
 from infra_formula.portal.views import View, views
+
+SCHEMES = ("", "http", "https", "tcp", "udp")
+"""How a visitor comes; empty for HTTPS if the portal has it, otherwise HTTP."""
 
 _SET_HEADER = {"proxy_pass": "proxy_set_header", "grpc_pass": "grpc_set_header"}
 _PARAMETER = {
@@ -31,12 +41,13 @@ _PARAMETER = {
 def explain(
     name: str,
     path: str,
+    scheme: str,
     portal: dict[str, Any],
     settings: Settings,
     root: str = rendering.ROOT,
     running: bool = True,
 ) -> dict[str, Any]:
-    """Explain what answers a URL (see ``infra_portal.explain``).
+    """Explain what answers a URL, or a port of a stream (see ``infra_portal.explain``).
 
     portal, settings
         The portal that was applied.
@@ -47,8 +58,15 @@ def explain(
 
     Raises InvalidInput for a name or a path that no request can have.
     """
-    request = _request(name, path, portal, settings)
+    if scheme not in SCHEMES:
+        raise InvalidInput(f"scheme: expected one of {', '.join(SCHEMES[1:])}, got {scheme!r}")
     config = nginx_config.read(Path(root, "nginx.conf"))
+    stream = stream_routes.chosen(name, scheme, settings)
+    if stream:
+        return stream_routes.explain(stream, config, settings) | _activity(settings, running)
+    if scheme in ("tcp", "udp"):
+        raise InvalidInput(f"name: expected a stream of infra_streams, or its port, got {name!r}")
+    request = _request(name, path, scheme, portal, settings)
     route = routing.route(config, request)
     if route is None:
         raise InvalidInput(
@@ -67,31 +85,45 @@ def explain(
         "file": f"{line.file}:{line.line}",
         "location": _heading(route.location),
         **_answer(route, config),
-        "login": _login(route, portal, settings),
+        **_admission(route, settings),
+        **({"certificate": _certificate(route)} if request.tls else {}),
         **_headers(route),
     }
     if route.unknown:
-        result["undecided"] = route.unknown
-    if running:
-        result["active"] = _is_active(settings)
-    return result
+        result["undecided"] = list(dict.fromkeys(route.unknown))
+    return result | _activity(settings, running)
 
 
-def _request(name: str, path: str, portal: dict[str, Any], settings: Settings) -> routing.Request:
+def _activity(settings: Settings, running: bool) -> dict[str, bool]:
+    return {"active": _is_active(settings)} if running else {}
+
+
+def _certificate(route: routing.Route) -> str:
+    """The certificate that is shown; a link leads to the file in use."""
+    lines = route.server.inherited("ssl_certificate")
+    return lines[0].arguments[0] if lines else ""
+
+
+def _request(
+    name: str, path: str, scheme: str, portal: dict[str, Any], settings: Settings
+) -> routing.Request:
     """The request of a name, a URL, or the key of an entry."""
-    tls = settings["nginx_sslmode"] != "disable"
+    tls = scheme == "https" if scheme else settings["nginx_sslmode"] != "disable"
     if "://" in name:
         parts = urlsplit(name)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidInput(f"name: expected a name, or an http(s) URL, got {name!r}")
         tls = parts.scheme == "https"
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        if parts.path or parts.query:
+            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         name = parts.hostname
     all_views = views(portal, settings)
     names = {n for view in all_views.values() for n in view["names"]}
     if name not in names and all_views.get(name, {}).get("domain"):
         name = all_views[name]["domain"].replace("*", "any")
-    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]+", name):
+    if re.fullmatch(r"[0-9A-Fa-f]*:[0-9A-Fa-f:.]+", name):
+        name = f"[{name}]"
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]", name):
         raise InvalidInput(f"name: expected a name, an address or a URL, got {name!r}")
     if not path.startswith("/") or re.search(r"[\x00-\x20\x7f]", path):
         raise InvalidInput(f"path: expected a path that starts with /, as it is sent, got {path!r}")
@@ -178,7 +210,8 @@ def _listed(view: View, place: str) -> str:
     locations = view["given"].get("locations")
     if isinstance(locations, dict):
         for name in locations:
-            if str(name).split()[-1] == place:
+            own = str(name).split(maxsplit=1)[-1]
+            if place in (own, f"{own}/"):
                 return f"locations.{name}"
     return ""
 
@@ -217,43 +250,65 @@ def _heading(block: Directive) -> str:
 
 
 def _answer(route: routing.Route, config: Directive) -> dict[str, Any]:
-    """What a visitor gets: ``answer``, and what it is made of."""
-    if route.code is not None:
-        return {"answer": f"{route.code} {route.target}".strip(), "upstream": []}
+    """What a visitor gets who may come in."""
     line = route.decision
+    if route.code is not None:
+        found: dict[str, Any] = {"answer": f"{route.code} {route.target}".strip()}
+        found["status"] = route.code
+        if route.target:
+            found["redirect"] = route.target
+        return found | {"upstream": []}
     if line is not None and line.name in routing.PASSES:
         return _passed(route, config, line)
     if line is not None and line.name == "stub_status":
         return {"answer": "nginx's own counters", "upstream": []}
-    base = line.arguments[0] if line is not None and line.arguments else ""
-    if line is not None and line.name == "alias":
-        shown = base + route.uri[len(_place(route.location)) :]
-    else:
-        roots = route.location.inherited("root")
-        shown = (roots[0].arguments[0] if roots else "") + route.uri
-    return {"answer": f"the file {shown}", "upstream": []}
+    if route.file:
+        return {"answer": f"the file {route.file}", "path": str(route.file), "upstream": []}
+    return {"answer": "a file", "upstream": []}
 
 
 def _passed(route: routing.Route, config: Directive, line: Directive) -> dict[str, Any]:
     target = _with_sets(route, line.arguments[0])
     scheme, separator, rest = target.rpartition("://")
     unix = rest.startswith("unix:")
-    host, uri = (rest, "") if unix else _split_uri(rest)
-    upstreams = [
-        d
-        for http in config.all("http")
-        for d in http.all("upstream")
-        if d.arguments and d.arguments[0] == host
-    ]
-    servers = [s.arguments[0] for d in upstreams for s in d.all("server") if s.arguments]
+    # $at_run_time is empty: it has nginx resolve a name while it runs.
+    host, uri = (rest, "") if unix else _split_uri(rest.replace("$at_run_time", ""))
+    servers = _members(host, config)
     place = route.location.arguments if route.location.name == "location" else []
     plain = len(place) == 1 or (len(place) == 2 and place[0] == "^~")
     path = uri + route.uri[len(place[-1]) :] if uri and plain else uri or route.uri
     return {
-        "answer": f"the upstream's, which is sent {path}",
+        "answer": f"what the upstream answers to {path}",
         "upstream": servers or [host],
+        "upstream_path": path,
         "scheme": scheme if separator else line.name.removesuffix("_pass"),
     }
+
+
+def _members(host: str, config: Directive) -> list[str]:
+    """The addresses of an upstream; of one behind a relay on loopback, the name behind it."""
+    members = [
+        line.arguments[0]
+        for http in config.all("http")
+        for upstream in http.all("upstream")
+        if upstream.arguments == [host]
+        for line in upstream.all("server")
+        if line.arguments
+    ]
+    relays = {
+        listen.arguments[0]: line.arguments[0]
+        for http in config.all("http")
+        for relay in http.all("server")
+        for listen in relay.all("listen")
+        if listen.arguments and listen.arguments[0].startswith("unix:")
+        for location in relay.all("location")
+        for line in location.all("proxy_pass")
+        if line.arguments
+    }
+    return [
+        relays[m].rpartition("://")[2].replace("$at_run_time", "") if m in relays else m
+        for m in members
+    ]
 
 
 def _split_uri(rest: str) -> tuple[str, str]:
@@ -271,10 +326,15 @@ def _with_sets(route: routing.Route, text: str) -> str:
     return text
 
 
-def _login(route: routing.Route, portal: dict[str, Any], settings: Settings) -> str:
-    """How a visitor has to log in: ``basic``, ``oidc``, ``none``, or what else asks."""
+def _admission(route: routing.Route, settings: Settings) -> dict[str, Any]:
+    """How a visitor has to log in, and the rules about addresses.
+
+    ``login`` is ``basic``, ``oidc``, or what else asks; empty if nobody does. nginx decides about
+    ``return`` and ``rewrite`` before it asks.
+    """
+    found: dict[str, Any] = {"login": "", "addresses": []}
     if route.decision is not None and route.decision.name in ("return", "rewrite", "internal"):
-        return "none"
+        return found
     logins = []
     basic = route.location.inherited("auth_basic")
     if basic and basic[-1].arguments != ["off"]:
@@ -283,12 +343,14 @@ def _login(route: routing.Route, portal: dict[str, Any], settings: Settings) -> 
     if asks and asks[-1].arguments != ["off"]:
         own = f"{settings['oauth2_proxy_prefix']}/auth"
         logins.append("oidc" if asks[-1].arguments == [own] else f"by {asks[-1].arguments[0]}")
-    text = " and ".join(logins) or "none"
-    rules = [_heading(d) for d in route.location.inherited("allow", "deny")]
-    if rules:
-        any_of = any(d.arguments == ["any"] for d in route.location.inherited("satisfy"))
-        text += f"{' or' if any_of else '; addresses'}: {', '.join(rules)}"
-    return text
+    found["login"] = " and ".join(logins)
+    found["addresses"] = [_heading(d) for d in route.location.inherited("allow", "deny")]
+    if any(d.arguments == ["any"] for d in route.location.inherited("satisfy")):
+        found["satisfy"] = "any"
+    client = route.server.inherited("ssl_verify_client")
+    if client and client[-1].arguments != ["off"]:
+        found["client_certificate"] = client[-1].arguments[0]
+    return found
 
 
 def _headers(route: routing.Route) -> dict[str, Any]:

@@ -58,6 +58,8 @@ class Route:
         Where a redirect leads.
     decision
         The directive that answers: ``return``, ``proxy_pass``, ``root``, …; None for no such line.
+    file
+        The file that answers, whether it exists or not; None if no file does.
     unknown
         Conditions (``file:line``) that depend on more than the request; taken as false.
     """
@@ -69,6 +71,7 @@ class Route:
     code: int | None = None
     target: str = ""
     decision: Directive | None = None
+    file: Path | None = None
     unknown: list[str] = field(default_factory=list)
 
 
@@ -88,7 +91,7 @@ def route(config: Directive, request: Request) -> Route | None:
     server, matched, name = found
     uri = normalized(request.path)
     route = Route(server, matched, server, uri)
-    maps = [d for http in config.all("http") for d in http.all("map")]
+    maps = [d for http in config.all("http") for d in http.all("map", "geo")]
     variables = Variables(_known(request, uri, name), maps)
     with contextlib.suppress(_Answered):
         _Walk(route, variables).run()
@@ -406,6 +409,7 @@ class _Walk:
                     return
         roots = location.all("alias") or location.inherited("root")
         self.route.decision = next(iter([*location.all("stub_status"), *roots]), None)
+        self.route.file = self._path(uri)
         raise _Answered
 
     def _path(self, uri: str) -> Path | None:

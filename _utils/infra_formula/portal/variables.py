@@ -22,12 +22,12 @@ class Variables:
     known
         Name → value, of those that nginx has itself.
     maps
-        ``map`` blocks of the configuration.
+        ``map`` and ``geo`` blocks of the configuration.
     """
 
     def __init__(self, known: dict[str, str], maps: Iterable[Directive]) -> None:
         self.known = known
-        self._maps = {d.arguments[1].removeprefix("$"): d for d in maps if len(d.arguments) == 2}
+        self._maps = {d.arguments[-1].removeprefix("$"): d for d in maps if d.arguments}
         self._depth = 0
 
     def filled(self, text: str) -> str:
@@ -56,6 +56,9 @@ class Variables:
         raise UnknownValue(f"${name}")
 
     def _mapped(self, block: Directive) -> str:
+        if block.name == "geo":  # a visitor whose address is in none of its networks
+            rows = [d.arguments[0] for d in block.all("default") if d.arguments]
+            return self.filled(rows[0]) if rows else ""
         source = self.filled(block.arguments[0])
         default, patterns = "", []
         for row in block.inner or []:
