@@ -59,6 +59,12 @@ def tls_targets(here: Site) -> list[str]:
     return [row.get("instance", name) for name, row, _component in rows if name in encrypted]
 
 
+def metrics_url(here: Site) -> str:
+    """URL of the store of metrics: the site's own elsewhere, or VictoriaMetrics on this machine."""
+    here_url = f"http://{_LOOPBACK}:{here['vmetrics_port']}"
+    return elsewhere.url(here, "vmetrics") or here_url
+
+
 def metrics_ports(here: Site) -> dict[str, int]:
     """Scrape target of this INFRA node → port of its metrics."""
     return {
@@ -176,8 +182,7 @@ def _values(here: Site) -> dict[str, Any]:
         "log_link": _LOG_LINK,
         "alertmanagers": alertmanagers,
         "blackhole": not alertmanagers,
-        "vmetrics_url": elsewhere.url(here, "vmetrics")
-        or f"http://{_LOOPBACK}:{here['vmetrics_port']}",
+        "vmetrics_url": metrics_url(here),
         "vlogs_url": elsewhere.url(here, "vlogs") or f"http://{_LOOPBACK}:{here['vlogs_port']}",
     }
 

@@ -34,6 +34,7 @@ def infra_targets(here: Site) -> dict[str, Any]:
             "repo": f"/{here['repo_name']}/repo_complete" if in_portal else None,
             "blackbox": "blackbox" in enabled,
             "streams": portal_arguments.streams(here),
+            "backends": portal_arguments.backends(here),
             "tls": daemon_arguments.tls_targets(here),
         },
     }

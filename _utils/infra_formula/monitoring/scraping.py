@@ -130,8 +130,8 @@ def own_targets(
     settings
         ``http_port``, ``https_port``, ``dns_port``, ``repo`` (path of the repository's marker, or
         None), ``dns`` and ``blackbox`` (whether they are enabled), ``streams`` (each
-        ``stream`` and ``port``), ``closed_ports`` (ports of the
-        components that listen on 127.0.0.1 only).
+        ``stream`` and ``port``), ``backends`` (each ``entry`` and ``endpoint``), ``closed_ports``
+        (ports of the components that listen on 127.0.0.1 only).
 
     Returns file below /infra/targets → entries (``labels`` and ``targets``).
     """
@@ -162,6 +162,10 @@ def own_targets(
         for stream in settings.get("streams", []):
             labels = _probe_labels(node, "portal", "tcp_connect") | {"entry": stream["stream"]}
             own_probes.append({"labels": labels, "targets": [f"{host}:{stream['port']}"]})
+        for backend in settings.get("backends", []):
+            labels = _probe_labels(node, "portal", "tcp_connect")
+            labels |= {"entry": backend["entry"], "backend": backend["endpoint"]}
+            own_probes.append({"labels": labels, "targets": [backend["endpoint"]]})
         if settings["dns"]:
             own_probes += [
                 {
