@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "18647d0f219846469ae204cda2b930121e88ff4ca44c1241bd0992b762d0fc08"
+DIGEST = "1d1811ac9cae654b9b88b820652b99a485307f51cbc2224b158febcb2ade8e9a"
 
 
 def digest(cache):
