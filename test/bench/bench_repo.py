@@ -622,7 +622,7 @@ def small_package(folder, name, version):
 
     control = (
         f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: A <a@example.org>\n"
-        "Description: sample\n"
+        "Section: misc\nPriority: optional\nDescription: sample\n"
     ).encode()
     parts = [member("debian-binary", b"2.0\n")]
     for file, content in (("control.tar.gz", {"./control": control}), ("data.tar.gz", {})):
