@@ -21,6 +21,8 @@ def substitute(value: Any, parameters: Mapping[str, str]) -> Any:
         return value
     if isinstance(value, Mapping):
         return {key: substitute(one, parameters) for key, one in value.items()}
+    if not isinstance(value, (list, tuple)):
+        return value
     return [substitute(one, parameters) for one in value]
 
 
