@@ -139,6 +139,7 @@ def tidied(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dic
         rows = pigsty_takeover.substitute(legacy, parameters)["last"]
         minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
         found = pigsty_takeover.leftovers(minion, rows)
+        found |= pigsty_takeover.superseded_targets(f"{parameters.get('infra_data', '')}/targets")
         return Plan(
             changes={path: f"removed: {why}" for path, why in found.items()},
             comment=f"{len(found)} leftovers of Pigsty removed."

@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "293e93fc220ac81da4196568723a80d83748bb121d3173a96fbcee11219302a0"
+DIGEST = "6a371fa0a26cd010bce89b8fae454133e0cf20e9dcc40098905e2d34177a4204"
 
 
 def digest(cache):
