@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "6a371fa0a26cd010bce89b8fae454133e0cf20e9dcc40098905e2d34177a4204"
+DIGEST = "ddfaebb1311e9e584aa10fa2afb5f01c6cfcfe2243237b2f9f34d2b3e8cbc6b1"

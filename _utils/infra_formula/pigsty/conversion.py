@@ -48,6 +48,7 @@ _ALL_HOSTS = (
 )
 """Prefixes of parameters that every minion reads; INFRA nodes read the others."""
 _OF_INFRA = ("infra_portal", "dns_records")
+_LOGINS = ("grafana_admin_password", "grafana_view_password", "grafana_pgurl")
 _SITE = ("patroni_ssl_enabled", "minio_https", "redis_exporter_port")
 """Variables of clusters that INFRA nodes need to know, with one value for all."""
 
@@ -238,8 +239,8 @@ class InventoryConversion:
         row = self.rows.setdefault(id(variable), new)
         if became == "locked":
             row["became"] = became
-        if note and note not in (row["note"] or ""):
-            row["note"] = f"{row['note']}; {note}" if row["note"] else note
+        if note and note not in (row["note"] or "").split("\n"):
+            row["note"] = f"{row['note']}\n{note}" if row["note"] else note
 
     def _sources(self, name: str) -> list[str]:
         """Variables of Pigsty that become a parameter, the newest name first."""
@@ -371,6 +372,7 @@ class InventoryConversion:
         self, name: str, variable: Variable, became: str, reason: str
     ) -> dict[str, Any] | None:
         """What a variable becomes if nothing can be made of its value."""
+        reason = reason.removeprefix(f"{name}: ")
         if name == "nginx_users":
             self._row(variable, became, name, f"nobody can log in: {reason}")
             self.closed[name] = f"nobody can log in: {reason}"
@@ -434,8 +436,8 @@ class InventoryConversion:
                 omitted[key] = f"{key} cannot log in: {problem}"
                 parts.append((key, values.LOCKED))
             else:
-                where = key if isinstance(raw, dict) else f"[{key}]"
-                omitted[key] = f"{where} is omitted: {problem}"
+                where = schema.join(name, key) if isinstance(raw, dict) else f"{name}[{key}]"
+                omitted[key] = f"omitted: {where}: {problem}"
         if not parts:
             return OMIT, omitted
         return (dict(parts) if isinstance(raw, dict) else [v for _, v in parts]), omitted
@@ -531,10 +533,26 @@ class InventoryConversion:
             self.closed[problem.partition(": ")[0]] = (
                 f"not read, and it may set anything: {problem.partition(': ')[2]}"
             )
-        names = ("grafana_admin_password",) if self.inventory["unread"] else ()
-        for name in names:
-            if name not in self.parameters and not any(name in own for own in self.nodes.values()):
-                self.parameters[name] = self._lock(name, "a file that was not read may set it")
+        if not any(map(self._is_for_infra, self.inventory["unread"])):
+            return
+        reason = "a file that was not read may set it"
+        tables: list[tuple[str | None, dict[str, Any]]] = [(None, self.parameters)]
+        for node, table in [*tables, *self.nodes.items()]:
+            where = "" if node is None else f"nodes[{node!r}]."
+            for name in _LOGINS:
+                if name in table or (node is None and name == "grafana_admin_password"):
+                    # That of the inventory may be the public one of Pigsty's template.
+                    table[name] = self._lock(f"{where}{name}", reason)
+            if table.get("nginx_users"):
+                table["nginx_users"] = dict.fromkeys(table["nginx_users"], values.LOCKED)
+                self.closed[f"{where}nginx_users"] = f"nobody can log in: {reason}"
+
+    def _is_for_infra(self, problem: str) -> bool:
+        """Whether an unread file sets variables of an INFRA node."""
+        parts = Path(problem.partition(": ")[0]).parts
+        name = parts[1] if len(parts) > 2 else Path(parts[-1]).stem
+        members = [name] if parts[0] == "host_vars" else self.hosts.groups.get(name, [])
+        return name == "all" or not self.infra or bool(set(members) & set(self.infra))
 
     def _close(self) -> None:
         """Keep entries with a login closed where nobody is known who may log in."""
@@ -576,6 +594,7 @@ class InventoryConversion:
                     self._row(variable, _failure(problem), "register", problem)
                 else:
                     facts[name] = values.coerce_module_variable(name, value)
+            facts = {**releases.modules(self.release), **facts}
             self._identify(host, facts)
             merged = {**self.parameters, **self.nodes.get(self.hosts.key(host), {})}
             facts |= {
@@ -659,7 +678,7 @@ class InventoryConversion:
         sources = {id(v): v for v in (self._source(owner, name) for owner in owners) if v}
         for variable in sources.values():
             row = self.rows.pop(id(variable), None)
-            note = "; ".join(each for each in (row["note"] if row else None, reason) if each)
+            note = "\n".join(each for each in (row["note"] if row else None, reason) if each)
             self._row(variable, became, name, note)
 
     def _list_placeholders(self) -> None:

@@ -115,6 +115,7 @@ class _Portal:
         self._note(text)
 
     def _note(self, text: str) -> None:
+        text = text.replace("\n", " ")
         if text not in self.found.notes:
             self.found.notes.append(text)
 
