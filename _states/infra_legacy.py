@@ -64,9 +64,7 @@ def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) ->
     return converge(name, __opts__["test"], compare)
 
 
-def carried(
-    name: str, rows: list[dict[str, Any]], user: str, daemon: Daemon
-) -> dict[str, Any]:
+def carried(name: str, rows: list[dict[str, Any]], user: str, daemon: Daemon) -> dict[str, Any]:
     """What a program of Pigsty 2 or 3 has, and its successor can read, is copied to it, once.
 
     name

@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "ddfaebb1311e9e584aa10fa2afb5f01c6cfcfe2243237b2f9f34d2b3e8cbc6b1"
+DIGEST = "1c9c73d140b74fb34af46caaec5ef7a0f5b8f5a4ebe3568388b109d223ff649e"
 
 
 def digest(cache):

@@ -125,7 +125,7 @@ def build(machine):
           f"{ADDRESS}\nport=53\nuser=dnsmasq\ngroup=dnsmasq\nbind-interfaces\n"
           "conf-dir=/etc/dnsmasq.d,.rpmnew,.rpmsave,.rpmorig\n")  # fmt: skip
     write("/etc/hosts.d/default", f"{ADDRESS} h.pigsty a.pigsty p.pigsty g.pigsty\n"
-          f"{ADDRESS} api.pigsty adm.pigsty lab.pigsty git.pigsty sss.pigsty wiki.pigsty\n")  # fmt: skip
+          f"{ADDRESS} api.pigsty adm.pigsty lab.pigsty git.pigsty wiki.pigsty\n")  # fmt: skip
     write("/etc/hosts.d/pg-test", "10.10.10.51 pg-test\n")
     _monitoring(machine)
     _old_samples(machine)
@@ -198,7 +198,7 @@ def _monitoring(machine):
     write = machine.write
     job = (
         "- job_name: {0}\n  metrics_path: /metrics\n"
-        "  file_sd_configs: [{{refresh_interval: 5s, files: [/etc/prometheus/targets/{0}/*.yml]}}]\n"
+        "  file_sd_configs: [{{files: [/etc/prometheus/targets/{0}/*.yml]}}]\n"
     )
     jobs = "".join(job.format(name) for name in ("infra", "node", "pgsql"))
     write(

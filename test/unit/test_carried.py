@@ -1,4 +1,4 @@
-"""What Pigsty 2 and 3 left is copied to a successor that can read it, once, and stays where it is."""
+"""What Pigsty 2 and 3 left is copied once to a successor that can read it, and stays in place."""
 
 import grp
 import os

@@ -172,6 +172,7 @@ class InventoryConversion:
         self.hosts = Hosts(inventory)
         self.release = releases.recognize(inventory, self._version())
         self.infra, self.no_infra = self.hosts.infra_nodes()
+        self.notes += self.hosts.notes
         for host in self.infra:
             self._row(self.hosts.variables[host]["infra_seq"], "taken", "infra_hosts")
         self.parameters: dict[str, Any] = {}
@@ -330,6 +331,11 @@ class InventoryConversion:
                 return {}
         try:
             found, remarks = values.adapt(renamed.get("is", name), name, value)
+            if name == "infra_extra_services" and isinstance(found.get(name), list):
+                found[name], more = portal.cards(
+                    found[name], self._own_hosts(), self._successors(host)
+                )
+                remarks = [*remarks, *more]
         except values.Protecting as err:
             to = "vmetrics_options" if renamed.get("is") == "prometheus_options" else name
             return self._without_value(to, variable, "refused", str(err))
@@ -482,7 +488,16 @@ class InventoryConversion:
     def _own_hosts(self) -> set[str]:
         """Hosts of an endpoint that are INFRA nodes."""
         own = {"${admin_ip}", "127.0.0.1", "localhost", self._admin_ip(), *self.infra}
-        return own | {self.hosts.key(host) for host in self.infra}
+        own |= {self.hosts.key(host) for host in self.infra}
+        usual = releases.defaults(self.release)
+        for host in self.infra:
+            for name in lines.PARAMETERS:
+                value = self.hosts.value(host, name)[0]
+                value = usual.get(name) if value is None else value
+                for line in value if isinstance(value, list) else ():
+                    address, *names = str(line).partition("#")[0].split() or [""]
+                    own |= set(names) if address in own else set()
+        return own
 
     def _successors(self, host: str) -> list[portal.Successor]:
         """Programs of an INFRA node that another took the place of since this release."""
@@ -492,11 +507,11 @@ class InventoryConversion:
         for key, variable, successor, default, usual in (
             ("prometheus", "prometheus_port", "vmetrics_port", 8428, ("9058", "9090")),
             ("loki", "loki_port", "vlogs_port", 9428, ("3100",)),
-            ("alertmanager", None, "alertmanager_port", 9059, ("9093",)),
+            ("alertmanager", "alertmanager_port", "alertmanager_port", 9059, ("9093",)),
         ):
             new = str(self.hosts.value(host, successor)[0] or default)
             named = self.hosts.value(host, variable)[0] if variable else None
-            of_release = {str(port) for port in (named, known.get(key)) if port and is_old}
+            of_release = {str(named or known.get(key))} if is_old else set()
             for ports, any_key in ((of_release, True), (set(usual), False)):
                 old = frozenset(ports) - {new}
                 # In a release with the successor, only an entry of the old name means it.
@@ -543,9 +558,17 @@ class InventoryConversion:
                 if name in table or (node is None and name == "grafana_admin_password"):
                     # That of the inventory may be the public one of Pigsty's template.
                     table[name] = self._lock(f"{where}{name}", reason)
+                    self._rows_of(name, "locked", reason)
             if table.get("nginx_users"):
                 table["nginx_users"] = dict.fromkeys(table["nginx_users"], values.LOCKED)
                 self.closed[f"{where}nginx_users"] = f"nobody can log in: {reason}"
+                self._rows_of("nginx_users", "partly", f"nobody can log in: {reason}")
+
+    def _rows_of(self, name: str, became: str, note: str) -> None:
+        """Report what became of a parameter of INFRA nodes, wherever it is set."""
+        for variable in {id(v): v for h in self.infra if (v := self._source(h, name))}.values():
+            self.rows.pop(id(variable), None)
+            self._row(variable, became, name, note)
 
     def _is_for_infra(self, problem: str) -> bool:
         """Whether an unread file sets variables of an INFRA node."""
@@ -726,6 +749,11 @@ class InventoryConversion:
         )
         if name in known and name not in without:
             to = name if name in self.rules else None
+            newer = self.table["renamed"].get(name, {}).get("to")
+            if newer in {v["name"] for v in self.inventory["variables"]}:
+                note = f"{newer} is set as well, which is the newer name"
+                self._row(variable, "overridden", newer, note)
+                return
             self._row(variable, "idle" if is_effective else "overridden", to)
             return
         reason = _reason_without(name, without)

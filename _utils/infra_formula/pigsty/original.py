@@ -180,6 +180,9 @@ class _Model:
         if not colon or not port.isdigit():
             place, port = text, "80"
         own = {"127.0.0.1", "localhost", *self.infra, *map(self.hosts.key, self.infra)}
+        infra = set(map(self.hosts.key, self.infra))
+        own |= {name for name, addresses in self.records(host).items() if addresses & infra}
+        own |= {name for name, address in self.lines(host) if address in infra}
         program = self.ports(host).get(port) if place in own else None
         return f"{program} of {place}" if program else f"{place}:{port}"
 
