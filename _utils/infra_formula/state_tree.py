@@ -163,6 +163,7 @@ def _arguments(here: Site) -> dict[str, Any]:
         "scraping": monitoring.scraping(here),
         "status": {"components": status.components(here), "units": status.units(here)},
         "takeover": uninstall.takeover(here),
+        "carried": uninstall.carried(here),
         "target_directories": monitoring.target_directories(here),
         "vector": monitoring.vector(here),
     }

@@ -1,5 +1,6 @@
 # VictoriaMetrics: scrapes, stores and answers.
 {% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% from "infra/legacy/carried.jinja" import carried with context %}
 {% from "infra/map.jinja" import infra, site, arguments, daemons, recorded, yaml with context %}
 
 include:
@@ -37,6 +38,8 @@ infra-vmetrics-targets-present:
     - mode: '0750'
     - require:
       - sls: infra.daemon
+{{ carried('vmetrics', daemons.vmetrics, 'root', ['file: infra-vmetrics-targets-present'],
+           'infra_scrape: infra-vmetrics-scrape-managed') }}
 
 infra-vmetrics-scrape-managed:
   infra_scrape.managed:
