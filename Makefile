@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop apply convert generate dashboards package prepare prepare-demo test test-salt soak fuzz lint unit bench
+.PHONY: help demo demo-stop apply convert generate dashboards docs package prepare prepare-demo test test-salt soak fuzz lint unit bench
 
 # A file in YAML or JSON; pillar.example if not given.
 PILLAR ?=
@@ -43,11 +43,14 @@ apply:  ## apply the formula to this very machine, if systemd runs it (PILLAR=FI
 convert:  ## turn a Pigsty inventory into pillars (INVENTORY=pigsty.yml, OUT=FILE; CHECK=1: compare)
 	@"$$(tools/venv)/bin/python" tools/convert $(if $(CHECK),--check) '$(INVENTORY)' $(if $(OUT),'$(OUT)')
 
-generate:  ## write defaults.yaml, pillar.schema.json and docs/parameters.md from infra/schema.yaml
+generate:  ## write what is generated: defaults.yaml, pillar.schema.json, docs/parameters.md, docs/reference.md …
 	@"$$(tools/venv)/bin/python" tools/generate
 
 dashboards: prepare  ## write Grafana's dashboards, and the page about them, from tools/dashboards
 	@PYTHONPATH=tools "$$(tools/venv)/bin/python" -m dashboards
+
+docs:  ## build the documents as a static site: build/docs/site/index.html
+	@"$$(REQUIREMENTS=tools/requirements-docs.txt tools/venv)/bin/python" tools/docs
 
 prepare:
 	@tools/prepare

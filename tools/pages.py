@@ -94,10 +94,11 @@ def security(schema: dict[str, dict[str, Any]], page: str) -> str:
         "on",
         "alone it listens on",
     ]
-    return f"{before}{begin}\n\n{markdown.table(head, _reached(schema))}\n{end}{after}"
+    return f"{before}{begin}\n\n{markdown.table(head, reached(schema))}\n{end}{after}"
 
 
-def _reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
+def reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """Return a row for each port: who reaches it, service, port, where, where it listens alone."""
     defaults = {
         name: rule["default"] for section in schema.values() for name, rule in section.items()
     }
