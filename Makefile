@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# What is checked first is checked first with `make -j` too.
+.NOTPARALLEL:
 .PHONY: help demo demo-stop apply convert generate dashboards package prepare prepare-demo test test-salt soak fuzz lint unit bench
 
 # A file in YAML or JSON; pillar.example if not given.
@@ -37,7 +39,7 @@ demo: prepare-demo  ## boot a machine at 10.10.10.10, apply the formula to it, s
 demo-stop:  ## take the demo's machine down
 	@test/lab/lab down demo
 
-apply:  ## apply the formula to this very machine, if systemd runs it (PILLAR=FILE)
+apply: check-host-apply  ## apply the formula to this very machine, if systemd runs it (PILLAR=FILE)
 	@"$$(tools/venv)/bin/python" tools/apply $(if $(PILLAR),'$(PILLAR)')
 
 convert:  ## turn a Pigsty inventory into pillars (INVENTORY=pigsty.yml, OUT=FILE; CHECK=1: compare)
@@ -52,11 +54,15 @@ dashboards: prepare  ## write Grafana's dashboards, and the page about them, fro
 prepare:
 	@tools/prepare
 
-prepare-demo:
+# Before anything is done: one sentence, if this machine cannot run it.
+check-host-%:
+	@tools/check-host $*
+
+prepare-demo: check-host-demo
 	@tools/prepare demo
 
 test: export INFRA_PACKAGING = $(PACKAGING)
-test: prepare  ## everything: lint, types, unit, functional and integration tests (PROGRAMS=DIR, PACKAGING=upstream)
+test: check-host-test prepare  ## everything: lint, types, unit, functional and integration tests (PROGRAMS=DIR, PACKAGING=upstream)
 	@$(if $(PROGRAMS)$(PACKAGING),"$$(tools/venv)/bin/python" test/support/programs.py)
 	@status=0; \
 	tools/lint || status=1; \
@@ -76,7 +82,7 @@ package:  ## build/infra-VERSION-RELEASE.spm of what is committed
 	@tools/package
 
 soak: export INFRA_PACKAGING = $(PACKAGING)
-soak: prepare  ## the long runs: alerts from end to end, kills, and the table of all faults (PROGRAMS=DIR, PACKAGING=upstream)
+soak: check-host-test prepare  ## the long runs: alerts from end to end, kills, and the table of all faults (PROGRAMS=DIR, PACKAGING=upstream)
 	@INFRA_FAULTS=write "$$(tools/venv)/bin/pytest" -m 'soak or fault' --timeout=1800 \
 	  test/integration test/functional
 
