@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # What is checked first is checked first with `make -j` too.
 .NOTPARALLEL:
-.PHONY: help demo demo-stop apply convert generate dashboards package prepare prepare-demo test test-salt soak fuzz lint unit bench
+.PHONY: help demo demo-shell demo-node demo-stop apply convert generate dashboards package prepare prepare-demo test test-salt soak fuzz lint unit bench
 
 # A file in YAML or JSON; pillar.example if not given.
 PILLAR ?=
@@ -20,7 +20,11 @@ BENCH ?=
 INVENTORY ?= pigsty.yml
 OUT ?=
 
-# distro or upstream; what the pillar says if not given. For the tests: upstream is the vendor's own
+# The demo's machines: default, one INFRA node; or fleet, a master, two INFRA nodes and two clients.
+SUITE ?=
+
+# distro or upstream. Without it, what the pillar says; the demo of pillar.example takes the vendor's
+# packages where their repository answers, and Debian's otherwise. For the tests: upstream is the vendor's own
 # repository in the place of the one that the tests make, which takes a way to it.
 PACKAGING ?=
 
@@ -31,10 +35,16 @@ PROGRAMS ?=
 export INFRA_PROGRAMS = $(if $(PROGRAMS),$(abspath $(PROGRAMS)))
 
 help:  ## say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: prepare-demo  ## boot a machine at 10.10.10.10, apply the formula to it, show what runs (PILLAR=FILE, PACKAGING=upstream)
-	@test/lab/lab demo $(if $(PILLAR),--pillar '$(PILLAR)') $(if $(PACKAGING),--packaging '$(PACKAGING)')
+demo: prepare-demo  ## boot a machine at 10.10.10.10, apply the formula to it, show what runs (PILLAR=FILE, PACKAGING=upstream, SUITE=fleet)
+	@test/lab/lab demo $(if $(PILLAR),--pillar '$(PILLAR)') $(if $(PACKAGING),--packaging '$(PACKAGING)') $(if $(SUITE),--suite '$(SUITE)')
+
+demo-shell:  ## a shell on the demo's machine
+	@test/lab/lab exec --lab demo infra-1 -- bash
+
+demo-node:  ## add a minion to the demo
+	@test/lab/lab demo --add-node
 
 demo-stop:  ## take the demo's machine down
 	@test/lab/lab down demo

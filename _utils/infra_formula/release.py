@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "5c4c6055851f06afbe7248db112fc269afbf345ca64d43bd8dd58ea46e83f4d1"
+DIGEST = "ceaf2e7e88aa47af2d945f7a5f0c78102198ff37ebcea758b2d66c673578bde9"

@@ -6,11 +6,14 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from .host import LabError
+
+if TYPE_CHECKING:
+    from .machine import Machine
 
 TOP = "base:\n  '*':\n    - infra\n"
 SECRETS = "  'infra-*':\n    - infra_secrets\n"
@@ -63,6 +66,34 @@ def check(path: Path) -> None:
         raise LabError(f"The pillar {path}{where} is not YAML: {said}.") from error
     if not isinstance(data, dict) or not isinstance(data.get("infra"), dict):
         raise LabError(f"The pillar {path} has no mapping `infra` at its top.")
+
+
+def problems(machine: Machine) -> list[str]:
+    """Return what is wrong with the pillar of a machine, one line each; empty if nothing is.
+
+    Args:
+        machine: one that is up, and whose Salt shows why a pillar does not render.
+    """
+    machine.salt_call("saltutil.sync_all", check=False)
+    rendered: dict[str, Any] = machine.salt_call("pillar.items", check=False) or {}
+    if rendered.get("_errors"):
+        return [rendering_error(str(error)) for error in rendered["_errors"]]
+    checked: dict[str, Any] = machine.salt_call("infra_pillar.validate", check=False) or {}
+    return list(checked.get("errors", []))
+
+
+def rendering_error(error: str) -> str:
+    """Return Salt's account of a file that does not render as one line: file, reason, line.
+
+    Salt shows the file with an arrow at the line, between lines of dashes; the file can be long,
+    and may have secrets in it.
+    """
+    head, _, shown = error.partition("\n---")
+    words = " ".join(head.split())
+    arrow = next((line for line in shown.splitlines() if "<====" in line), "")
+    line = arrow.partition("<====")[0].strip()
+    key = re.match(r"[\w.-]+(?=\s*:)", line)
+    return f"{words} (at `{key[0]}`)" if key else words
 
 
 def _text(pillar: Mapping[str, Any] | Path | None) -> str:

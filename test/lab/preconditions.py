@@ -217,7 +217,7 @@ def _archive_error() -> str:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "InRelease")
         fetch = ["/usr/lib/apt/apt-helper", *aptconf.QUICK, "download-file", url, str(target)]
-        error = _error(fetch, timeout=60)
-        if not error and "BEGIN PGP SIGNED MESSAGE" not in target.read_text(errors="replace"):
-            error = "what answers is not an archive"
-    return f"{url} cannot be read: {error}." if error else ""
+        failure = _error(fetch, timeout=60)
+        if not failure and "BEGIN PGP SIGNED MESSAGE" not in target.read_text(errors="replace"):
+            failure = "what answers is not an archive"
+    return f"{url} cannot be read: {failure}." if failure else ""

@@ -81,7 +81,8 @@ def rendered():
     """Platforms for which every state is rendered, by kitchen's names of them."""
     kitchens = {grain: name for name, grain in ARCHIVES.items()}
     return {
-        f"{kitchens[grains['os']]}-{grains['osrelease']}" for grains in test_render.PLATFORMS.values()
+        f"{kitchens[grains['os']]}-{grains['osrelease']}"
+        for grains in test_render.PLATFORMS.values()
     }
 
 

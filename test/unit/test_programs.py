@@ -9,6 +9,7 @@ import sys
 
 import programs
 import pytest
+from lab import vendor
 
 REPO = programs.REPO
 HERE = {"x86_64": 62, "aarch64": 183}[os.uname().machine]
