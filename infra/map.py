@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "ceaf2e7e88aa47af2d945f7a5f0c78102198ff37ebcea758b2d66c673578bde9"
+DIGEST = "34b802400ead5edd622c48b14cdedc8a50b128920e49522c8c37566bf117f086"
 
 
 def digest(cache):

@@ -259,7 +259,13 @@ def hand_over(component: str, required: Mapping[str, str]) -> None:
         no component installed the latter, the record stays as it is.
     """
     everything = record()
-    for package, user in required.items():
+    for package in required:
+        user: str = package
+        seen: set[str] = set()
+        # What requires it may be of the same component, and stay because of a third package.
+        while user in required and user not in seen:
+            seen.add(user)
+            user = required[user]
         for other, kinds in everything.items():
             installed = {**kinds.get("packages", {}), **kinds.get("installed", {})}
             if other != component and installed.get(user) is False:
