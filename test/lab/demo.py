@@ -24,6 +24,8 @@ MACHINE = "infra-1"
 SUITES = ("default", "fleet")
 PACKAGING = {"distro": None, "upstream": HERE / "pillar" / "upstream.yml"}
 """What is put over the pillar for each `infra_packaging` that can be asked for."""
+INVALID = "infra-pillar-valid (infra_pillar.valid)"
+"""The state that fails, before any other, where the pillar is not valid."""
 WAIT_SECONDS = 10
 """How often it is said who is being waited for."""
 Row = tuple[str, dict[str, Any]]
@@ -69,10 +71,6 @@ def show(
     if over is not None:
         serving = lab.master if lab.record.master else lab.machine(MACHINE)
         serving.add_pillar("packaging", over.read_text())
-    problems = pillars.problems(lab.machine(MACHINE))
-    if problems:
-        lab.down()
-        raise LabError("\n".join(["The pillar is not valid:", *problems]))
     states = _apply(lab, progress)
     progress(f"{states} states, none failed; asking what runs")
     _report(lab)
@@ -164,6 +162,11 @@ def _apply(lab: Lab, progress: Progress) -> int:
             machine = lab.machine(MACHINE)
             applied = {machine.name: machine.apply(check=False, progress=progress)}
     failed = [f"{name}: {one.complaint()}" for name, one in applied.items() if not one.ok]
+    if any(one.errors or INVALID in one.failed for one in applied.values()):
+        problems = pillars.problems(lab.machine(MACHINE))
+        if problems:
+            lab.down()
+            raise LabError("\n".join(["The pillar is not valid:", *problems]))
     if failed:
         name = failed[0].partition(":")[0]
         raise LabError(
@@ -200,10 +203,12 @@ class Waiting:
 def _report(lab: Lab) -> None:
     print()
     services = [
-        (machine.name, dict(row, component=component, started=_started(machine, row)))
+        (machine.name, dict(row, component=component))
         for machine in lab.minions
         # Ends with an error where something is not well; that is told below, with the rest.
-        for component, row in machine.salt_call("infra_status.services", check=False).items()
+        for component, row in _with_starts(
+            machine, machine.salt_call("infra_status.services", check=False)
+        ).items()
     ]
     several = len(lab.minions) > 1
     _table(
@@ -282,14 +287,17 @@ def _health(row: dict[str, Any]) -> str:
     return f"{'healthy' if row['healthy'] else 'NOT HEALTHY'}: {row['said']}"
 
 
-def _started(machine: Machine, row: dict[str, Any]) -> str:
-    """Return how long after the machine's boot a component's unit started."""
-    if not row["running"]:
-        return "-"
-    asked = ["systemctl", "show", "--value", "--property=ActiveEnterTimestampMonotonic"]
-    booted = ["systemctl", "show", "--value", "--property=UserspaceTimestampMonotonic"]
-    since = int(machine.run([*asked, row["unit"]]).stdout) - int(machine.run(booted).stdout)
-    return f"{since / 1e6:.1f} s"
+def _with_starts(machine: Machine, services: dict[str, Any]) -> dict[str, Any]:
+    """Return components with how long after the machine's boot the unit of each `started`."""
+    running = {key: row["unit"] for key, row in services.items() if row["running"]}
+    show = ["systemctl", "show", "--value"]
+    if not running:
+        return {key: dict(row, started="-") for key, row in services.items()}
+    started = machine.run([*show, "--property=ActiveEnterTimestampMonotonic", *running.values()])
+    booted = machine.run([*show, "--property=UserspaceTimestampMonotonic"])
+    since = [int(word) - int(booted.stdout) for word in started.stdout.split()]
+    seconds = {key: f"{one / 1e6:.1f} s" for key, one in zip(running, since, strict=True)}
+    return {key: dict(row, started=seconds.get(key, "-")) for key, row in services.items()}
 
 
 def _ask(address: str, name: str) -> int:

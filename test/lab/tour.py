@@ -56,10 +56,12 @@ def summary() -> str:
         "Five things to try. Open a shell on the machine (`make demo-shell`) and type, as "
         "docs/tour.md explains:"
     ]
+    host = False
     for step in steps():
         if step.title:
             lines.append(f"\n  {step.title}")
-        if step.host:
-            lines.append("      # in this folder, not on the machine:")
+        if step.host != host:
+            host = step.host
+            lines.append("      # here, not on the machine:" if host else "      # on the machine:")
         lines += [f"      {line}" for line in step.commands]
     return "\n".join(lines)
