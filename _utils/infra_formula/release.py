@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "34b802400ead5edd622c48b14cdedc8a50b128920e49522c8c37566bf117f086"
+DIGEST = "bae0e943cedfd1f630480efcc0b15b0136b67f430d56f658ef6f380539dcf7f0"

@@ -43,9 +43,7 @@ def settings(spec: MachineSpec, master: MachineSpec | None) -> dict[str, str]:
         spec: the machine.
         master: the machine with the salt-master; None means that each works for itself.
     """
-    # A pillar that does not render is told with the reason, not with a pointer to a log.
-    plain = {"pillar_safe_render_error": False}
-    minion: dict[str, Any] = {"id": spec.name, **plain}
+    minion: dict[str, Any] = {"id": spec.name}
     if master is None:
         return {"/etc/salt/minion": _yaml(minion)}
     # A minion that is turned away at first asks again after this many seconds, not ten.
@@ -53,7 +51,7 @@ def settings(spec: MachineSpec, master: MachineSpec | None) -> dict[str, str]:
     made = {"/etc/salt/minion": _yaml(minion)} if spec.minion else {}
     if spec.name == master.name:
         listening = {"auto_accept": True, "interface": "0.0.0.0"}  # noqa: S104
-        made["/etc/salt/master"] = _yaml({**listening, **plain})
+        made["/etc/salt/master"] = _yaml(listening)
     return made
 
 
