@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "5c4c6055851f06afbe7248db112fc269afbf345ca64d43bd8dd58ea46e83f4d1"
+DIGEST = "5d099d239cfacae995d21fb3ce6dd213f77cdfd81b9cb220b3d340471262367d"

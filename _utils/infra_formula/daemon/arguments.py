@@ -7,6 +7,7 @@ from typing import Any
 from infra_formula import addresses
 from infra_formula.daemon import flags
 from infra_formula.daemon.model import Daemon, Flag
+from infra_formula.monitoring import remote_write
 from infra_formula.parameters import elsewhere, site
 from infra_formula.parameters.site import Site
 
@@ -164,8 +165,17 @@ def _values(here: Site) -> dict[str, Any]:
     # Debian's vmalert has no -notifier.blackhole: nothing listens there.
     if not alertmanagers and here["infra_packaging"] == "distro":
         alertmanagers = [f"http://{_LOOPBACK}:{here['alertmanager_port']}"]
+    vmetrics_url = (
+        elsewhere.url(here, "vmetrics") or f"http://{_LOOPBACK}:{here['vmetrics_port']}"
+    )
+    vmagent_url = f"http://{_LOOPBACK}:{here['vmagent_port']}"
     return {
         **here.parameters,
+        **remote_write.flag_values(here),
+        "vmetrics_scrapes": not here["vmagent_enabled"],
+        # Where several write the same series, each store keeps one of the samples.
+        "dedup_interval": here["vmetrics_dedup_interval"]
+        or (here["vmetrics_scrape_interval"] if remote_write.is_shared(here) else ""),
         "address": addresses.in_url(here.address),
         "ipv6": has_ipv6(here),
         "peers": peers,
@@ -176,8 +186,9 @@ def _values(here: Site) -> dict[str, Any]:
         "log_link": _LOG_LINK,
         "alertmanagers": alertmanagers,
         "blackhole": not alertmanagers,
-        "vmetrics_url": elsewhere.url(here, "vmetrics")
-        or f"http://{_LOOPBACK}:{here['vmetrics_port']}",
+        "vmetrics_url": vmetrics_url,
+        # What the rules find goes where the metrics go.
+        "write_url": vmagent_url if here["vmagent_enabled"] else vmetrics_url,
         "vlogs_url": elsewhere.url(here, "vlogs") or f"http://{_LOOPBACK}:{here['vlogs_port']}",
     }
 
