@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "5d099d239cfacae995d21fb3ce6dd213f77cdfd81b9cb220b3d340471262367d"
+DIGEST = "60e7629aa6b7270dcb6ccd956b5687e5ad31fcc39fbdc7af15aa4de3ec0e5e4b"

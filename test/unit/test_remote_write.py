@@ -10,7 +10,7 @@ from infra_formula.parameters.site import Site
 
 GRAINS = {"id": "infra-1", "ipv4": ["127.0.0.1", "10.0.0.1"], "os_family": "Debian",
           "kernel": "Linux", "cpuarch": "x86_64", "osmajorrelease": 12, "os": "Debian"}  # fmt: skip
-ONE = {"url": "http://10.9.0.1:9090", "username": "berlin", "password": "p4ss,\"w"}
+ONE = {"url": "http://10.9.0.1:9090", "username": "berlin", "password": 'p4ss,"w'}
 TWO = {"url": "https://m.example.com/push", "token": "t0ken", "ca_file": "/etc/ssl/x.pem"}
 
 
@@ -63,7 +63,7 @@ def test_no_secret_is_in_a_command_line_and_each_is_in_a_file_of_its_own():
     here = site(vmetrics_remote_write=[ONE, TWO])
     assert not [d for d in daemon_arguments.daemons(here).values() if "p4ss" in str(d)]
     files = arguments.remote_write(here)
-    assert sorted(file["text"] for file in files.values()) == sorted(["p4ss,\"w", "t0ken"])
+    assert sorted(file["text"] for file in files.values()) == sorted(['p4ss,"w', "t0ken"])
     assert {(f["mode"], f["user"], f["secret"]) for f in files.values()} == {
         ("0600", "victoria", True)
     }
@@ -124,18 +124,48 @@ OFF = {"vmetrics_enabled": False, "vmalert_enabled": False}
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"vmetrics_remote_write": "http://u:hidden1@a"}, "vmetrics_remote_write: expected a URL without a login"),
-        ({"vmetrics_remote_write": [{"url": "http://u:hidden1@a"}]}, "vmetrics_remote_write[0].url: expected a URL without a login"),
-        ({"vmetrics_remote_write": ["http://a/w?token=hidden1"]}, "vmetrics_remote_write[0]: expected a URL without a token"),
-        ({"vmetrics_remote_write": ["http://a", "http://a/"]}, "vmetrics_remote_write[1]: expected another URL than that of vmetrics_remote_write[0]"),
-        ({"vmetrics_remote_write": [{"url": "http://a", "username": "u"}]}, "vmetrics_remote_write[0].password: missing"),
-        ({"vmetrics_remote_write": {"url": "http://a", "password": "hidden1"}}, "vmetrics_remote_write.username: missing"),
-        ({"vmetrics_remote_write": [{"url": "http://a", "cert_file": "/x"}]}, "vmetrics_remote_write[0].key_file: missing"),
-        ({"vmetrics_remote_write": [{**ONE, "token": "hidden1"}]}, "vmetrics_remote_write[0].token: expected a login or a token"),
-        ({"vmetrics_remote_write": ["http://a"], "vmagent_enabled": False}, "vmagent_enabled: expected true"),
-        ({"vmagent_enabled": True, **OFF}, "vmetrics_remote_write: expected a store"),
+        (
+            {"vmetrics_remote_write": "http://u:hidden1@a"},
+            "vmetrics_remote_write: expected a URL without a login",
+        ),
+        (
+            {"vmetrics_remote_write": [{"url": "http://u:hidden1@a"}]},
+            "vmetrics_remote_write[0].url: expected a URL without a login",
+        ),
+        (
+            {"vmetrics_remote_write": ["http://a/w?token=hidden1"]},
+            "vmetrics_remote_write[0]: expected a URL without a token",
+        ),
+        (
+            {"vmetrics_remote_write": ["http://a", "http://a/"]},
+            "vmetrics_remote_write[1]: expected another URL than that of vmetrics_remote_write[0]",
+        ),
+        (
+            {"vmetrics_remote_write": [{"url": "http://a", "username": "u"}]},
+            "vmetrics_remote_write[0].password: missing",
+        ),
+        (
+            {"vmetrics_remote_write": {"url": "http://a", "password": "hidden1"}},
+            "vmetrics_remote_write.username: missing",
+        ),
+        (
+            {"vmetrics_remote_write": [{"url": "http://a", "cert_file": "/x"}]},
+            "vmetrics_remote_write[0].key_file: missing",
+        ),
+        (
+            {"vmetrics_remote_write": [{**ONE, "token": "hidden1"}]},
+            "vmetrics_remote_write[0].token: expected a login or a token",
+        ),
+        (
+            {"vmetrics_remote_write": ["http://a"], "vmagent_enabled": False},
+            "vmagent_enabled: expected true",
+        ),
+        (
+            {"vmagent_enabled": True, **OFF},
+            "vmetrics_remote_write: expected a store",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_named_by_its_key_and_quotes_no_secret(parameters, message):
     found = daemon_parameters.problems(site(**parameters))
     assert [line for line in found if line.startswith(message)], found
@@ -159,5 +189,5 @@ def test_passwords_and_tokens_are_secrets_of_infra_nodes():
     given = {"vmetrics_remote_write": [ONE, TWO]}
     public, secret, paths = secrets.split(rules, given)
     assert (public, secret, paths) == ({}, given, ["vmetrics_remote_write"])
-    assert {"p4ss,\"w", "t0ken"} <= secrets.texts(rules, given)
+    assert {'p4ss,"w', "t0ken"} <= secrets.texts(rules, given)
     assert not secrets.split(rules, {"vmetrics_remote_write": ["http://a"]})[2]

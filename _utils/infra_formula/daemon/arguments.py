@@ -165,9 +165,7 @@ def _values(here: Site) -> dict[str, Any]:
     # Debian's vmalert has no -notifier.blackhole: nothing listens there.
     if not alertmanagers and here["infra_packaging"] == "distro":
         alertmanagers = [f"http://{_LOOPBACK}:{here['alertmanager_port']}"]
-    vmetrics_url = (
-        elsewhere.url(here, "vmetrics") or f"http://{_LOOPBACK}:{here['vmetrics_port']}"
-    )
+    vmetrics_url = elsewhere.url(here, "vmetrics") or f"http://{_LOOPBACK}:{here['vmetrics_port']}"
     vmagent_url = f"http://{_LOOPBACK}:{here['vmagent_port']}"
     return {
         **here.parameters,

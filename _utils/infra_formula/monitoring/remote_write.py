@@ -31,7 +31,8 @@ _QUOTED = re.compile(r"[,\"'(){}]")
 def stores(here: Site) -> list[dict[str, Any]]:
     """The stores of ``vmetrics_remote_write``, each a dictionary with the ``url`` completed."""
     return [
-        {**entry, "url": complete(entry["url"])} for entry in _entries(here["vmetrics_remote_write"])
+        {**entry, "url": complete(entry["url"])}
+        for entry in _entries(here["vmetrics_remote_write"])
     ]
 
 
@@ -125,7 +126,11 @@ def problems(here: Site) -> list[str]:
     given = here["vmetrics_remote_write"]
     seen: dict[str, str] = {}
     for index, entry in enumerate(_entries(given)):
-        at = f"vmetrics_remote_write[{index}]" if isinstance(given, list) else "vmetrics_remote_write"
+        at = (
+            f"vmetrics_remote_write[{index}]"
+            if isinstance(given, list)
+            else "vmetrics_remote_write"
+        )
         key = f"{at}.url" if _is_mapping(given, index) else at
         errors += _entry_problems(at, key, entry)
         first = seen.setdefault(complete(entry["url"]), at)
