@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "e11f1e904f33d8c917bfdd1878d5bd51df22d3a655b3f8ebb2e640fe3bab230a"
+DIGEST = "cd9dabf1c6e227f2b2fd0afd7410647d91bcc9c9c60b8499efa2422713649d6e"

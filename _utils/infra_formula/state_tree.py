@@ -133,6 +133,7 @@ def _arguments(here: Site) -> dict[str, Any]:
         "daemons": {
             "installations": daemon.installations(here),
             "users": daemon.users(here),
+            "packages": sorted({*daemon.packages(here), *_portal_packages(here)}),
             "disabled": daemon.disabled(here),
             "disabled_services": daemon.disabled_services(here),
         },
@@ -168,6 +169,11 @@ def _arguments(here: Site) -> dict[str, Any]:
         "target_directories": monitoring.target_directories(here),
         "vector": monitoring.vector(here),
     }
+
+
+def _portal_packages(here: Site) -> list[str]:
+    is_here = here.is_infra_node and "nginx" in here.enabled
+    return portal.packages(here) if is_here else []
 
 
 def plain(value: Any) -> Any:

@@ -3,7 +3,9 @@
 The site has Debian's packages, so that VictoriaMetrics, vmalert and Alertmanager are real.
 """
 
+import base64
 import json
+import subprocess
 import time
 
 import pytest
@@ -25,7 +27,6 @@ PILLAR = {
         "certbot_sign": False,
     }
 }
-PASSWORD = "g3heim-und-lang"
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,8 @@ def test_what_somebody_changed_is_drift_and_is_not_changed_by_the_check(applied)
 
 def test_a_check_waits_for_an_apply_and_keeps_none_waiting(applied):
     machine = applied
-    apply = machine.start(["salt-call", "--local", "--retcode-passthrough", "state.apply", "infra"])
+    words = ["salt-call", "--local", "--retcode-passthrough", "--out=quiet", "state.apply", "infra"]
+    apply = subprocess.Popen(machine.command(words))
     machine.run(["systemctl", "start", "infra-drift.service"])
     assert apply.wait(timeout=600) == 0
     assert local(machine, "infra_status.drift")["count"] == 0
@@ -115,7 +117,8 @@ def backup(applied, tmp_path_factory):
     assert made["holds"]["metrics"] > 0
     assert made["holds"]["silences.json"]
     for name in ("b", "backup.key"):
-        (folder / name).write_bytes(machine.read(f"/root/{name}"))
+        encoded = machine.run(["base64", "--wrap=0", f"/root/{name}"]).stdout
+        (folder / name).write_bytes(base64.b64decode(encoded))
     return folder, made
 
 
@@ -134,8 +137,7 @@ def test_a_node_is_restored_on_an_empty_machine_by_one_command(boot_lab, applied
     ca = first.run(["cat", "/etc/pki/ca.crt"]).stdout
     machine = next(iter(boot_lab("default", pillar=PILLAR).machines))
     for name in ("b", "backup.key"):
-        machine.write(f"/root/{name}", (folder / name).read_bytes())
-    machine.run(["chmod", "600", "/root/b", "/root/backup.key"])
+        machine.write(f"/root/{name}", (folder / name).read_bytes(), 0o600)
     local(machine, "saltutil.sync_all")
     identity = "identity=/root/backup.key"
     machine.run(["sh", "-c", "head -c 30000 /root/b > /root/cut"])

@@ -73,7 +73,7 @@ class Writer:
 
     def abandon(self) -> None:
         """Write nothing any more."""
-        self._gzip.fileobj = None
+        self._gzip.fileobj = None  # type: ignore[assignment]
 
 
 class _Hashing(io.RawIOBase):

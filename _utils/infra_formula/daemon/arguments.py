@@ -100,6 +100,16 @@ def installations(here: Site) -> dict[str, dict[str, Any]]:
     }
 
 
+def packages(here: Site) -> list[str]:
+    """Packages of the daemons that run on this minion."""
+    rows = [
+        row
+        for name, row, component in site.daemon_rows()
+        if is_active(here, name) and (here.is_infra_node or component["role"] == "every")
+    ]
+    return sorted({package for row in rows for package in here.of_packaging(row["packages"])})
+
+
 def disabled(here: Site) -> list[dict[str, str]]:
     """Daemons that are switched off: ``name`` and ``unit``."""
     return [
