@@ -1,4 +1,4 @@
-"""Health between the steps of an upgrade: the next node begins only when the last one is healthy."""
+"""Health between the steps of an upgrade: a node begins only when the last one is healthy."""
 
 import pytest
 from infra_formula.minion import Minion
