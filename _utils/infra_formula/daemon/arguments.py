@@ -7,6 +7,7 @@ from typing import Any
 from infra_formula import addresses
 from infra_formula.daemon import flags
 from infra_formula.daemon.model import Daemon, Flag
+from infra_formula.monitoring import remote_write
 from infra_formula.parameters import elsewhere, site
 from infra_formula.parameters.site import Site
 
@@ -105,6 +106,16 @@ def installations(here: Site) -> dict[str, dict[str, Any]]:
     }
 
 
+def packages(here: Site) -> list[str]:
+    """Packages of the daemons that run on this minion."""
+    rows = [
+        row
+        for name, row, component in site.daemon_rows()
+        if is_active(here, name) and (here.is_infra_node or component["role"] == "every")
+    ]
+    return sorted({package for row in rows for package in here.of_packaging(row["packages"])})
+
+
 def disabled(here: Site) -> list[dict[str, str]]:
     """Daemons that are switched off: ``name`` and ``unit``."""
     return [
@@ -170,8 +181,14 @@ def _values(here: Site) -> dict[str, Any]:
     # Debian's vmalert has no -notifier.blackhole: nothing listens there.
     if not alertmanagers and here["infra_packaging"] == "distro":
         alertmanagers = [f"http://{_LOOPBACK}:{here['alertmanager_port']}"]
+    vmagent_url = f"http://{_LOOPBACK}:{here['vmagent_port']}"
     return {
         **here.parameters,
+        **remote_write.flag_values(here),
+        "vmetrics_scrapes": not here["vmagent_enabled"],
+        # Where several write the same series, each store keeps one of the samples.
+        "dedup_interval": here["vmetrics_dedup_interval"]
+        or (here["vmetrics_scrape_interval"] if remote_write.is_shared(here) else ""),
         "address": addresses.in_url(here.address),
         "ipv6": has_ipv6(here),
         "peers": peers,
@@ -183,6 +200,8 @@ def _values(here: Site) -> dict[str, Any]:
         "alertmanagers": alertmanagers,
         "blackhole": not alertmanagers,
         "vmetrics_url": metrics_url(here),
+        # What the rules find goes where the metrics go.
+        "write_url": vmagent_url if here["vmagent_enabled"] else metrics_url(here),
         "vlogs_url": elsewhere.url(here, "vlogs") or f"http://{_LOOPBACK}:{here['vlogs_port']}",
     }
 

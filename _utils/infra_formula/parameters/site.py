@@ -39,6 +39,13 @@ class Site:
     parameters: Mapping[str, Any]
     grains: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        """Switches that follow from other parameters where nothing sets them."""
+        values = self.parameters
+        if "vmagent_enabled" in values and values["vmagent_enabled"] is None:
+            follows = bool(values.get("vmetrics_remote_write"))
+            object.__setattr__(self, "parameters", {**values, "vmagent_enabled": follows})
+
     def __getitem__(self, parameter: str) -> Any:
         return self.parameters[parameter]
 

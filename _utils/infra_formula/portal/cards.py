@@ -29,6 +29,7 @@ TOOLS = {
     "vmetrics": ("/vmetrics/", "/"),
     "vlogs": ("/vlogs/", "/"),
     "vtraces": ("/vtraces/", "/"),
+    "vmagent": ("/vmagent/", "/"),
     "vmalert": ("/vmalert/", "/"),
     "alertmanager": ("/alertmgr/", "/"),
     "blackbox": ("/blackbox/", "/"),
