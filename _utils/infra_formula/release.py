@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "5d099d239cfacae995d21fb3ce6dd213f77cdfd81b9cb220b3d340471262367d"
+DIGEST = "27f266ef73818573a4177933ee57f443835af449fdfdcbf5bc35eae6cc5faf8b"

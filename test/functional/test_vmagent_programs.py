@@ -100,7 +100,9 @@ def vmagent(monkeypatch, folder, here, targets, *more):
                                     "1s", "1s", [job])  # fmt: skip
     (folder / "prometheus.yml").write_text(scraping.templates.to_yaml(configuration))
     words = flags.command_line(daemon_arguments.daemons(here)["vmagent"])[1:]
-    words = [word.replace("/infra/", f"{folder}/") for word in words if "httpListenAddr" not in word]
+    words = [
+        word.replace("/infra/", f"{folder}/") for word in words if "httpListenAddr" not in word
+    ]
     return RealDaemon(
         monkeypatch, folder, "vmagent", programs.program("vmagent"),
         [*words, "-httpListenAddr=127.0.0.1:{port}", "-remoteWrite.flushInterval=1s", *more],

@@ -10,7 +10,7 @@ from infra_formula.parameters.site import Site
 
 GRAINS = {"id": "infra-1", "ipv4": ["127.0.0.1", "10.0.0.1"], "os_family": "Debian",
           "kernel": "Linux", "cpuarch": "x86_64", "osmajorrelease": 12, "os": "Debian"}  # fmt: skip
-ONE = {"url": "http://10.9.0.1:9090", "username": "berlin", "password": "p4ss,\"w"}
+ONE = {"url": "http://10.9.0.1:9090", "username": "berlin", "password": 'p4ss,"w'}
 TWO = {"url": "https://m.example.com/push", "token": "t0ken", "ca_file": "/etc/ssl/x.pem"}
 
 
@@ -63,7 +63,7 @@ def test_no_secret_is_in_a_command_line_and_each_is_in_a_file_of_its_own():
     here = site(vmetrics_remote_write=[ONE, TWO])
     assert not [d for d in daemon_arguments.daemons(here).values() if "p4ss" in str(d)]
     files = arguments.remote_write(here)
-    assert sorted(file["text"] for file in files.values()) == sorted(["p4ss,\"w", "t0ken"])
+    assert sorted(file["text"] for file in files.values()) == sorted(['p4ss,"w', "t0ken"])
     assert {(f["mode"], f["user"], f["secret"]) for f in files.values()} == {
         ("0600", "victoria", True)
     }
@@ -159,5 +159,5 @@ def test_passwords_and_tokens_are_secrets_of_infra_nodes():
     given = {"vmetrics_remote_write": [ONE, TWO]}
     public, secret, paths = secrets.split(rules, given)
     assert (public, secret, paths) == ({}, given, ["vmetrics_remote_write"])
-    assert {"p4ss,\"w", "t0ken"} <= secrets.texts(rules, given)
+    assert {'p4ss,"w', "t0ken"} <= secrets.texts(rules, given)
     assert not secrets.split(rules, {"vmetrics_remote_write": ["http://a"]})[2]

@@ -9,6 +9,7 @@ from infra_formula.daemon import arguments as daemon_arguments
 from infra_formula.daemon import flags
 from infra_formula.data import load
 from infra_formula.logs.vector import INSERT
+from infra_formula.monitoring import cluster
 from infra_formula.monitoring import remote_write as stores
 from infra_formula.parameters import elsewhere, site
 from infra_formula.parameters.site import Site
@@ -36,6 +37,7 @@ def infra_targets(here: Site) -> dict[str, Any]:
             "blackbox": "blackbox" in enabled,
             "streams": portal_arguments.streams(here),
             "tls": daemon_arguments.tls_targets(here),
+            **({"cluster": cluster.targets(here)} if cluster.is_there(here) else {}),
         },
     }
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from infra_formula import addresses, credentials
 from infra_formula.daemon import configuration
 from infra_formula.fileset.contents import File
+from infra_formula.monitoring import cluster
 from infra_formula.parameters.site import Site
 from infra_formula.state import Plan
 
@@ -31,7 +32,8 @@ _QUOTED = re.compile(r"[,\"'(){}]")
 def stores(here: Site) -> list[dict[str, Any]]:
     """The stores of ``vmetrics_remote_write``, each a dictionary with the ``url`` completed."""
     return [
-        {**entry, "url": complete(entry["url"])} for entry in _entries(here["vmetrics_remote_write"])
+        {**entry, "url": complete(entry["url"])}
+        for entry in _entries(here["vmetrics_remote_write"])
     ]
 
 
@@ -41,15 +43,16 @@ def complete(url: str) -> str:
 
 
 def local_urls(here: Site) -> list[str]:
-    """URLs of the INFRA nodes' own VictoriaMetrics that this node's vmagent writes to.
+    """URLs of the site's own stores that this node's vmagent writes to.
 
     Each node scrapes all targets for its own store, unless the nodes share the targets.
     """
+    urls = [cluster.write_url(here)] if cluster.is_there(here) else []
     if not here["vmetrics_enabled"]:
-        return []
+        return urls
     hosts = ["127.0.0.1", *(here.other_addresses if is_shared(here) else [])]
     port = here["vmetrics_port"]
-    return [f"http://{addresses.in_url(host)}:{port}{_WRITE}" for host in hosts]
+    return urls + [f"http://{addresses.in_url(host)}:{port}{_WRITE}" for host in hosts]
 
 
 def is_shared(here: Site) -> bool:
@@ -125,7 +128,11 @@ def problems(here: Site) -> list[str]:
     given = here["vmetrics_remote_write"]
     seen: dict[str, str] = {}
     for index, entry in enumerate(_entries(given)):
-        at = f"vmetrics_remote_write[{index}]" if isinstance(given, list) else "vmetrics_remote_write"
+        at = (
+            f"vmetrics_remote_write[{index}]"
+            if isinstance(given, list)
+            else "vmetrics_remote_write"
+        )
         key = f"{at}.url" if _is_mapping(given, index) else at
         errors += _entry_problems(at, key, entry)
         first = seen.setdefault(complete(entry["url"]), at)
@@ -133,7 +140,7 @@ def problems(here: Site) -> list[str]:
             errors.append(f"{key}: expected another URL than that of {first}")
     if given and not here["vmagent_enabled"]:
         errors.append("vmagent_enabled: expected true, because vmetrics_remote_write needs vmagent")
-    if here["vmagent_enabled"] and not given and not here["vmetrics_enabled"]:
+    if here["vmagent_enabled"] and not given and not local_urls(here):
         errors.append(
             "vmetrics_remote_write: expected a store, because vmagent scrapes and "
             "vmetrics_enabled is false"
