@@ -70,14 +70,15 @@ def managed(
 
 
 def remote_credentials(name: str, files: dict[str, Any]) -> dict[str, Any]:
-    """The credentials of the stores that vmagent writes to are in files, of which no difference is shown.
+    """The credentials of the stores that vmagent writes to are in files of its own.
 
     name
         Their directory, ``/etc/vmagent``.
     files
         Name of each file → ``text``, ``mode`` and ``user``.
 
-    vmagent reads them every second, so that a new password needs no restart.
+    No difference of them is shown. vmagent reads them every second, so that a new password needs no
+    restart.
     """
     return converge(name, __opts__["test"], lambda: remote_write.plan(files))
 

@@ -60,11 +60,11 @@ def exporter():
 
 
 def victoria(monkeypatch, folder, name, *more, port=None):
-    folder.joinpath(name).mkdir(exist_ok=True)
-    listen = f"-httpListenAddr=127.0.0.1:{port}" if port else "-httpListenAddr=127.0.0.1:{port}"
+    folder.joinpath(name).mkdir()
     return RealDaemon(
         monkeypatch, folder / name, "vmetrics", programs.program("victoria-metrics"),
-        ["-storageDataPath=data", listen, "-search.latencyOffset=0s", *more],
+        ["-storageDataPath=data", "-httpListenAddr=127.0.0.1:{port}", "-search.latencyOffset=0s",
+         *more],
         **({"port": port} if port else {}), health="/health",
     )  # fmt: skip
 
@@ -133,8 +133,8 @@ def test_what_is_scraped_arrives_in_two_stores_with_a_login_each(
     assert wait(lambda: value(own.port)) == ["7"]
     assert wait(lambda: value(started[1].port, 'berlin:a,"b')) == ["7"]
     assert wait(lambda: value(started[2].port, "berlin:test")) == ["7"]
-    listed = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(started[3].process.pid)],
-                            capture_output=True, check=True, text=True, timeout=30).stdout  # fmt: skip
+    command = ["ps", "-ww", "-o", "args=", "-p", str(started[3].process.pid)]
+    listed = subprocess.run(command, capture_output=True, check=True, text=True, timeout=30).stdout
     assert "basicAuth.passwordFile" in listed
     assert 'a,"b' not in listed
     assert 'a,"b' not in started[3].path.read_text()
@@ -197,13 +197,15 @@ def test_targets_are_shared_by_two_of_three_and_a_lost_one_leaves_no_gap(
 
 
 def test_the_configuration_is_checked_by_vmagent_as_by_victoriametrics():
-    jobs = [{"job_name": "a", "static_configs": [{"targets": ["a:1"]}], "no_such_key": 1}]
-    configuration = scraping.config([], {"register_sample_limit": 0, "register_label_limit": 0},
-                                    "1s", "1s", jobs)  # fmt: skip
-    with pytest.raises(scraping.Refused, match="no_such_key"):
+    def check(**more):
+        jobs = [{"job_name": "a", "static_configs": [{"targets": ["a:1"]}], **more}]
+        values = {"register_sample_limit": 0, "register_label_limit": 0}
+        configuration = scraping.config([], values, "1s", "1s", jobs)
         scraping.check(configuration, programs.program("vmagent"), jobs)
-    del jobs[0]["no_such_key"]
-    scraping.check(configuration, programs.program("vmagent"), jobs)
+
+    check()
+    with pytest.raises(scraping.Refused, match="no_such_key"):
+        check(no_such_key=1)
 
 
 def test_the_program_knows_all_flags():

@@ -124,18 +124,48 @@ OFF = {"vmetrics_enabled": False, "vmalert_enabled": False}
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"vmetrics_remote_write": "http://u:hidden1@a"}, "vmetrics_remote_write: expected a URL without a login"),
-        ({"vmetrics_remote_write": [{"url": "http://u:hidden1@a"}]}, "vmetrics_remote_write[0].url: expected a URL without a login"),
-        ({"vmetrics_remote_write": ["http://a/w?token=hidden1"]}, "vmetrics_remote_write[0]: expected a URL without a token"),
-        ({"vmetrics_remote_write": ["http://a", "http://a/"]}, "vmetrics_remote_write[1]: expected another URL than that of vmetrics_remote_write[0]"),
-        ({"vmetrics_remote_write": [{"url": "http://a", "username": "u"}]}, "vmetrics_remote_write[0].password: missing"),
-        ({"vmetrics_remote_write": {"url": "http://a", "password": "hidden1"}}, "vmetrics_remote_write.username: missing"),
-        ({"vmetrics_remote_write": [{"url": "http://a", "cert_file": "/x"}]}, "vmetrics_remote_write[0].key_file: missing"),
-        ({"vmetrics_remote_write": [{**ONE, "token": "hidden1"}]}, "vmetrics_remote_write[0].token: expected a login or a token"),
-        ({"vmetrics_remote_write": ["http://a"], "vmagent_enabled": False}, "vmagent_enabled: expected true"),
-        ({"vmagent_enabled": True, **OFF}, "vmetrics_remote_write: expected a store"),
+        (
+            {"vmetrics_remote_write": "http://u:hidden1@a"},
+            "vmetrics_remote_write: expected a URL without a login",
+        ),
+        (
+            {"vmetrics_remote_write": [{"url": "http://u:hidden1@a"}]},
+            "vmetrics_remote_write[0].url: expected a URL without a login",
+        ),
+        (
+            {"vmetrics_remote_write": ["http://a/w?token=hidden1"]},
+            "vmetrics_remote_write[0]: expected a URL without a token",
+        ),
+        (
+            {"vmetrics_remote_write": ["http://a", "http://a/"]},
+            "vmetrics_remote_write[1]: expected another URL than that of vmetrics_remote_write[0]",
+        ),
+        (
+            {"vmetrics_remote_write": [{"url": "http://a", "username": "u"}]},
+            "vmetrics_remote_write[0].password: missing",
+        ),
+        (
+            {"vmetrics_remote_write": {"url": "http://a", "password": "hidden1"}},
+            "vmetrics_remote_write.username: missing",
+        ),
+        (
+            {"vmetrics_remote_write": [{"url": "http://a", "cert_file": "/x"}]},
+            "vmetrics_remote_write[0].key_file: missing",
+        ),
+        (
+            {"vmetrics_remote_write": [{**ONE, "token": "hidden1"}]},
+            "vmetrics_remote_write[0].token: expected a login or a token",
+        ),
+        (
+            {"vmetrics_remote_write": ["http://a"], "vmagent_enabled": False},
+            "vmagent_enabled: expected true",
+        ),
+        (
+            {"vmagent_enabled": True, **OFF},
+            "vmetrics_remote_write: expected a store",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_named_by_its_key_and_quotes_no_secret(parameters, message):
     found = daemon_parameters.problems(site(**parameters))
     assert [line for line in found if line.startswith(message)], found

@@ -80,7 +80,7 @@ def refusal(argv: list[str], name: str, text: str) -> str | None:
 
 
 def _whole_lines(output: str) -> list[str]:
-    """Lines without blanks around them; what a line that ends with a colon announces is part of it."""
+    """Lines without blanks around them, each with the indented ones that its colon announces."""
     lines: list[str] = []
     for line in output.splitlines():
         is_announced = lines and lines[-1].endswith(":") and line[:1].isspace()
