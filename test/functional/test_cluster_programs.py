@@ -38,8 +38,8 @@ class Cluster:
     def __init__(self, monkeypatch, folder, replicas):
         self.monkeypatch, self.folder = monkeypatch, folder
         self.hosts = [f"127.0.3.{number}" for number in (1, 2, 3)]
-        ports = {f"{name}_port": free_port() for name in
-                 ("vmstorage", "vmstorage_insert", "vmstorage_select", "vminsert", "vmselect")}  # fmt: skip
+        names = (*NAMES, "vmstorage_insert", "vmstorage_select")
+        ports = {f"{name}_port": free_port() for name in names}
         self.here = Site(
             {
                 **merging.defaults(GRAINS),
