@@ -29,8 +29,9 @@ SUITE ?=
 PACKAGING ?=
 
 # A folder of programs under the vendor's names that the tests run in the place of Debian's and of
-# stand-ins: victoria-metrics, vmalert, vmagent, victoria-logs, victoria-traces, alertmanager, amtool,
-# blackbox_exporter, node_exporter, nginx_exporter, vector, and grafana as an unpacked tree.
+# stand-ins: victoria-metrics, vmalert, vmagent, vminsert, vmselect, vmstorage, victoria-logs,
+# victoria-traces, alertmanager, amtool, blackbox_exporter, node_exporter, nginx_exporter, vector, and
+# grafana as an unpacked tree.
 PROGRAMS ?=
 export INFRA_PROGRAMS = $(if $(PROGRAMS),$(abspath $(PROGRAMS)))
 

@@ -64,12 +64,14 @@ _CALLERS = {
     "site": "`node_firewall_intranet`",
     "peers": "the other INFRA nodes",
     "infra": "the INFRA nodes",
+    "cluster": "the INFRA nodes and `vmcluster_hosts`",
 }
 _ALONE = {
     "peers": "127.0.0.1",
     "all": "all addresses",
     "site": "all addresses",
     "infra": "all addresses",
+    "cluster": "all addresses",
 }
 
 
@@ -109,6 +111,7 @@ def reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
             "port": row["port"],
             "reached_by": row.get("reached_by", "peers"),
             "role": component["role"],
+            **({"members": component["members"]} if "members" in component else {}),
         }
         for name, row, component in site.daemon_rows()
     ]
@@ -124,6 +127,7 @@ def reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
             ports = f"none (`{row['port']}`)"
         alone = "off" if row.get("when") in ("clustered", "set") else _ALONE[row["reached_by"]]
         where = "every minion" if row["role"] == "every" else "INFRA nodes"
+        where = f"`{row['members']}`" if "members" in row else where
         who = _CALLERS[row["reached_by"]]
         out.append([who, f"{row['title']} (`{row['service']}`)", ports, where, alone])
     return out
