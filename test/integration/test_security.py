@@ -72,8 +72,8 @@ CRON = ["env", "-i", "HOME=/root", "PATH=/usr/bin:/bin", "SHELL=/bin/sh", "LOGNA
 def applied(machine):
     """What was on the machine before the first apply, by path.
 
-    That apply is a job of cron's: its short PATH has no sbin, and what it makes without a mode of its
-    own cannot be read by the daemons, nor has the mode of the golden list.
+    That apply is a job of cron's: its short PATH has no sbin, and what it makes without a mode of
+    its own cannot be read by the daemons, nor has the mode of the golden list.
     """
     before = _listed(machine)
     program = machine.run(["sh", "-c", "command -v salt-call"]).stdout.strip()

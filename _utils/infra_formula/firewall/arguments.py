@@ -2,9 +2,9 @@
 
 A row is ``service``, ``ports`` (like ``8428/tcp``), ``reached_by`` (``all``, ``site``, ``peers``,
 ``infra``, ``cluster``, or ``machine`` for what listens on loopback alone), ``sources`` (addresses
-and networks that are let in; None for everybody), ``opened`` (the same, for a firewall that has to let them in:
-``infra_listen: 0.0.0.0`` has everything reached from the site's networks, but opens no firewall)
-and ``ours`` (False: what listens there is not of this formula, and is not confined).
+and networks that are let in; None for everybody), ``opened`` (the same, for a firewall that has to
+let them in: ``infra_listen: 0.0.0.0`` has everything reached from the site's networks, but opens no
+firewall) and ``ours`` (False: what listens there is not of this formula, and is not confined).
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ _SET_HEADER = {"proxy_pass": "proxy_set_header", "grpc_pass": "grpc_set_header"}
 _PARAMETER = {
     "grafana": "grafana_port",
     "vmetrics": "vmetrics_port",
+    "vmselect": "vmselect_port",
     "vlogs": "vlogs_port",
     "vtraces": "vtraces_port",
     "vmalert": "vmalert_port",
@@ -219,7 +220,7 @@ def _listed(view: View, place: str) -> str:
 def _home_attribute(path: str, place: str, settings: Settings) -> str:
     kind, where = cards.target(place if place.startswith("/") else "", settings)
     if kind == "program":
-        return _PARAMETER.get(where[0], where[0])
+        return str(_PARAMETER.get(where[0], where[0]))
     if place.startswith(f"/{settings['repo_name']}/"):
         return "repo_home"
     if place in ("/code/", "/jupyter/"):
