@@ -18,6 +18,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "test/bench/results.json"
 PAGE = ROOT / "docs/benchmarks.md"
+REPOSITORY = ROOT / "docs/repository.md"
+BEGIN, END = "<!-- Written by `make bench BENCH=repo`. -->\n", "<!-- End of what it writes. -->\n"
 VARIABLE = "INFRA_BENCH_REPORT"
 
 INTRO = """\
@@ -53,6 +55,25 @@ def write(results: dict[str, Any]) -> None:
     text = json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False)
     RESULTS.write_text(text + "\n", encoding="utf-8")
     PAGE.write_text(document(results), encoding="utf-8")
+    if "repo" in results:
+        before, _, rest = REPOSITORY.read_text(encoding="utf-8").partition(BEGIN)
+        after = rest.partition(END)[2]
+        text = "".join([before, BEGIN, "\n", repository_speed(results["repo"]), END, after])
+        REPOSITORY.write_text(text, encoding="utf-8")
+
+
+def repository_speed(told: dict[str, Any]) -> str:
+    """Return what docs/repository.md says of speed: how many times as long as its peers ours takes.
+
+    Args:
+        told: the results of the benchmark of the repository.
+    """
+    parts = []
+    for table in told["tables"]:
+        rows = [[row[0], *row[3:]] for row in table["rows"] if row[3]]
+        if rows:
+            parts.append(_table({**table, "head": ["", *table["head"][3:]], "rows": rows}) + "\n")
+    return "".join(parts) + f"{told['when']}, {told['machine']}.\n\n"
 
 
 def document(results: dict[str, Any]) -> str:

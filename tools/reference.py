@@ -55,29 +55,21 @@ _INCLUDED = {
 }  # fmt: skip
 """States that others include; nobody applies them alone."""
 _COMPONENTS = {
-    "alertmanager": "Alertmanager: routes alerts to people",
-    "blackbox": "blackbox exporter: probes by ICMP, TCP, HTTP and DNS",
     "ca": "the CA of the site, and certificates for other services",
     "certbot": "public certificates",
     "daemon": "accounts and directories of the services",
     "dns": "dnsmasq: names of the site",
     "firewall": "direct access to the ports of the services",
-    "grafana": "Grafana: dashboards",
     "legacy": "takeover of a Pigsty machine",
     "nginx": "nginx: the portal",
-    "nginx_exporter": "metrics of nginx",
     "node": "what every minion has: CA, names, sources, packages",
-    "node_exporter": "metrics of the machine",
     "ntp": "chrony: time",
     "register": "registration of minions",
     "repo": "the local package repository",
     "status": "what `infra_status` checks",
-    "vector": "Vector: ships logs",
-    "vlogs": "VictoriaLogs: stores logs",
-    "vmalert": "vmalert: evaluates rules",
-    "vmetrics": "VictoriaMetrics: scrapes and stores metrics",
-    "vtraces": "VictoriaTraces: stores traces",
 }
+"""What a component is that has no daemons; of the others, the daemons' titles say it."""
+
 FILES = [
     ("/etc/nginx/nginx.conf", "configuration of nginx"),
     ("/etc/nginx/conf.d/<entry>.conf", "one entry of `infra_portal`"),
@@ -170,14 +162,19 @@ def _components() -> str:
         rows.append(
             [
                 f"`{component['name']}`",
-                _COMPONENTS[component["name"]],
-                "INFRA nodes" if component["role"] == "infra" else "every minion",
+                _what(component),
+                pages.place(component),
                 ", ".join(f"`{unit}`" for unit in dict.fromkeys(units)),
                 ", ".join(dict.fromkeys(packages)),
                 f"`{component['switch']}`" if "switch" in component else "",
             ]
         )
     return markdown.table(["component", "what it is", "on", "unit", "packages", "switch"], rows)
+
+
+def _what(component: dict[str, Any]) -> str:
+    titles = [daemon["title"] for daemon in component.get("daemons", {}).values()]
+    return "; ".join(titles) or _COMPONENTS[component["name"]]
 
 
 def _packages(value: Any) -> list[str]:
