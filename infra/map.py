@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "bae0e943cedfd1f630480efcc0b15b0136b67f430d56f658ef6f380539dcf7f0"
+DIGEST = "a14a5d506116e972e5adc773b384030dbe3b2f7737f0f098bb3583312b232c84"
 
 
 def digest(cache):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "bae0e943cedfd1f630480efcc0b15b0136b67f430d56f658ef6f380539dcf7f0"
+DIGEST = "a14a5d506116e972e5adc773b384030dbe3b2f7737f0f098bb3583312b232c84"
