@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # What is checked first is checked first with `make -j` too.
 .NOTPARALLEL:
-.PHONY: help demo demo-shell demo-node demo-stop apply convert generate dashboards package prepare prepare-demo test test-salt soak fuzz lint unit bench
+.PHONY: help demo demo-shell demo-node demo-stop apply convert generate dashboards docs package prepare prepare-demo test test-salt soak fuzz lint unit bench
 
 # A file in YAML or JSON; pillar.example if not given.
 PILLAR ?=
@@ -29,8 +29,9 @@ SUITE ?=
 PACKAGING ?=
 
 # A folder of programs under the vendor's names that the tests run in the place of Debian's and of
-# stand-ins: victoria-metrics, vmalert, vmagent, victoria-logs, victoria-traces, alertmanager, amtool,
-# blackbox_exporter, node_exporter, nginx_exporter, vector, and grafana as an unpacked tree.
+# stand-ins: victoria-metrics, vmalert, vmagent, vminsert, vmselect, vmstorage, victoria-logs,
+# victoria-traces, alertmanager, amtool, blackbox_exporter, node_exporter, nginx_exporter, vector, and
+# grafana as an unpacked tree.
 PROGRAMS ?=
 export INFRA_PROGRAMS = $(if $(PROGRAMS),$(abspath $(PROGRAMS)))
 
@@ -55,11 +56,14 @@ apply: check-host-apply  ## apply the formula to this very machine, if systemd r
 convert:  ## turn a Pigsty inventory into pillars (INVENTORY=pigsty.yml, OUT=FILE; CHECK=1: compare)
 	@"$$(tools/venv)/bin/python" tools/convert $(if $(CHECK),--check) '$(INVENTORY)' $(if $(OUT),'$(OUT)')
 
-generate:  ## write defaults.yaml, pillar.schema.json and docs/parameters.md from infra/schema.yaml
+generate:  ## write what is generated: defaults.yaml, pillar.schema.json, docs/parameters.md, docs/reference.md …
 	@"$$(tools/venv)/bin/python" tools/generate
 
 dashboards: prepare  ## write Grafana's dashboards, and the page about them, from tools/dashboards
 	@PYTHONPATH=tools "$$(tools/venv)/bin/python" -m dashboards
+
+docs:  ## build the documents as a static site: build/docs/site/index.html
+	@"$$(REQUIREMENTS=tools/requirements-docs.txt tools/venv)/bin/python" tools/docs
 
 prepare:
 	@tools/prepare

@@ -22,6 +22,8 @@ from lab.paths import CHECKOUT
 from lab.suites import MachineSpec
 
 SECONDS = 600
+KEPT = os.environ.get("INFRA_DOCUMENTS_OUTPUT", "")
+"""A folder that gets what each block printed, for whoever writes down what is expected."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,12 @@ class Reader:
             self.printed = done.stdout + done.stderr
             wanted = block.notes.get("run", {}).get("status", 0)
             said = f"{block.place} ended with {done.returncode}:\n{self.printed}"
+            if KEPT:
+                name = block.place.replace("/", "_")
+                Path(KEPT, f"{name}.txt").write_text(self.printed, encoding="utf-8")
             assert done.returncode == wanted, said
+            difference = block.difference(self.printed)
+            assert difference is None, f"{block.place}: {difference}:\n{self.printed}"
 
     def run(self, machine, script):
         words = ["bash", "-c", script]

@@ -48,7 +48,8 @@ class Known:
         version: the flag that prints its version.
         package: Debian's package of it; empty where there is none.
         debian: the program's name there.
-        standin: the stand-in, a file of test/lab/standins, where Debian has no package.
+        standin: the stand-in, a file of test/lab/standins, where Debian has no package. A program
+            with neither is there only if it is given.
         inside: where the program is in a given folder, of one that is a tree.
     """
 
@@ -63,6 +64,9 @@ PROGRAMS = {
     "victoria-metrics": Known("-version", "victoria-metrics", "victoria-metrics"),
     "vmalert": Known("-version", "victoria-metrics", "vmalert"),
     "vmagent": Known("-version", "victoria-metrics", "vmagent"),
+    "vminsert": Known("-version"),
+    "vmselect": Known("-version"),
+    "vmstorage": Known("-version"),
     "victoria-logs": Known("-version", standin="victoria_logs.py"),
     "victoria-traces": Known("-version", standin="victoria_traces.py"),
     "alertmanager": Known(package="prometheus-alertmanager", debian="prometheus-alertmanager"),
@@ -216,6 +220,8 @@ def locate(name: str, release: str = "") -> tuple[str, Use]:
         return str(path), Use(name, version, GIVEN)
     if known.standin:
         return str(STANDINS / known.standin), Use(name, "", STANDIN)
+    if not known.package:
+        raise ProgramsError(f"{name}: Debian has no package of it; give it by PROGRAMS=DIR")
     installed = shutil.which(known.debian)
     if installed and not release:
         version = _installed_version(known.package)
