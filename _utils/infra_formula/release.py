@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "677c8c041660df609968a6a9e85cd983960367371fb27522a20c7a61496a09e1"
+DIGEST = "d56247383622f0ee06cc417ea499bb5fd734a7723af29c8157653ad5e822cf9c"
