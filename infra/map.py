@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "50ecfa61f96394dfc1eb8e7f502e1b634f2400a5b79b2c85743d8ecf43d86cfb"
+DIGEST = "4431a2a2e8548511722afec09f6e46ae357dd0d849984c19b458cd6767622b62"
 
 
 def digest(cache):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "50ecfa61f96394dfc1eb8e7f502e1b634f2400a5b79b2c85743d8ecf43d86cfb"
+DIGEST = "4431a2a2e8548511722afec09f6e46ae357dd0d849984c19b458cd6767622b62"

@@ -323,7 +323,7 @@ RAW_FORMS = {
 
 
 def test_a_name_in_config_is_resolved_while_nginx_runs(portal, names, upstream):
-    """At the start no name resolves, and nginx starts; paths, redirects and `Host` are as before."""
+    """nginx starts without an answer; later, paths, redirects and `Host` are as before."""
     entries = {
         f"e{number}": {"domain": f"e{number}.p", "endpoint": f"127.0.0.1:{upstream.port}",
                        "config": text.format(upstream.port)}
