@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "4431a2a2e8548511722afec09f6e46ae357dd0d849984c19b458cd6767622b62"
+DIGEST = "047c2c16ed9a7843c4743a27a5f4f9cb7d9f5734b5a204991bf43b839fb5bbcf"

@@ -68,7 +68,7 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     return entries.problems(portal, settings) or [
         *_home_problems(portal, settings),
         *_version_problems(portal),
-        *_http_config_problems(settings),
+        *_http_config_problems(portal, settings),
         *_certificate_problems(portal, settings),
         *_client_ca_problems(portal, settings),
     ]
@@ -364,12 +364,14 @@ def raw_name_warnings(portal: dict[str, Any], settings: Settings) -> Iterator[st
             )
 
 
-def _http_config_problems(settings: Settings) -> list[str]:
+def _http_config_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
     text = http_config.text(settings)
     if not text:
         return []
     resolve = raw_names.resolver_of(settings, upstreams.name_service(settings))
-    return raw_names.http_problems(text, set(_UPSTREAM.findall(text)), resolve)
+    groups = set(_UPSTREAM.findall(text))
+    keys = [key for key, view in served(portal, settings).items() if view["upstreams"]]
+    return raw_names.http_problems(text, groups, keys, resolve)
 
 
 def _raw_texts(all_views: dict[str, View]) -> Iterator[str]:
