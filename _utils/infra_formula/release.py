@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "047c2c16ed9a7843c4743a27a5f4f9cb7d9f5734b5a204991bf43b839fb5bbcf"
+DIGEST = "7f760eafed4307834894aba1e146c294ad29b786cc6fca759cfc5d7bdd3cd4f4"

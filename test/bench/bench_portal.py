@@ -3,10 +3,10 @@
 
 All run on one machine of the lab, one after the other, over the same entries: ours as `state.apply
 infra.nginx` (certificate, staged test, pages and health included), Salt's as one `file.managed`
-with `template: jinja` per entry, over a plain template of twenty lines, and a reload. At 200 entries
-there is also a playbook of ansible-core (from PyPI, in a venv of its own on that machine), over the
-same template, in a loop of `template` with one reload, as a user of Pigsty renders them. Prints
-seconds of wall time and the peer's seconds over ours; asserts nothing.
+with `template: jinja` per entry, over a plain template of twenty lines, and a reload. With 200
+entries there is also a playbook of ansible-core (from PyPI, in a venv of its own on that machine),
+over the same template, in a loop of `template` with one reload, as a user of Pigsty renders them.
+Prints seconds of wall time and the peer's seconds over ours; asserts nothing.
 """
 
 import json

@@ -78,8 +78,8 @@ def named(text: str, groups: Collection[str], resolve: Resolve) -> Iterator[Name
         if found is None or address(host) is not None:
             continue
         name = found if match["port"] else found.rpartition(":")[0]
-        yield Named(start, end, block, directive, scheme, f"{host}{match['port'] or ''}", match["uri"] or "",
-                    name)  # fmt: skip
+        shown, uri = f"{host}{match['port'] or ''}", match["uri"] or ""
+        yield Named(start, end, block, directive, scheme, shown, uri, name)
 
 
 def at_run_time(text: str, groups: Collection[str], resolve: Resolve) -> str:
