@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "0796fcd892c52a527abaeb6e610346553e267347363fd161051a5496ace64fb1"
+DIGEST = "0000000000000000000000000000000000000000000000000000000000000000"
 
 
 def digest(cache):

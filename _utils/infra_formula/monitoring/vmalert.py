@@ -142,11 +142,12 @@ def problems(parameters: dict[str, Any]) -> list[str]:
                 ):
                     errors.append(f"{path}[{index}]: expected a group with name and rules")
     errors += rule_overrides.problems(parameters.get("vmalert_rule_overrides") or {})
-    stored = parameters.get("vmetrics_enabled", True) or parameters.get("vmetrics_url")
+    elsewhere = parameters.get("vmetrics_url") or parameters.get("vmcluster_hosts")
+    stored = parameters.get("vmetrics_enabled", True) or elsewhere
     if parameters.get("vmalert_enabled", True) and not stored:
         errors.append(
-            "vmalert_enabled: expected false, because vmetrics_enabled is false and there is no "
-            "vmetrics_url"
+            "vmalert_enabled: expected false, because vmetrics_enabled is false and there is "
+            "neither vmetrics_url nor vmcluster_hosts"
         )
     return errors
 

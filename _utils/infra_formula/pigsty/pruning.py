@@ -133,6 +133,12 @@ class Pruner:
             name = "nginx_port" if self.is_set(node, "nginx_ssl_port") else "nginx_ssl_port"
             port = _PORTS[name]
             return change(name, port, f"{port}, because the portal's other port is its default")
+        if re.match(r"(infra_portal|portal_haproxy_logins)\S*: expected no login", path):
+            reason = (
+                "true, because an entry has a login and nginx_sslmode is disable: passwords are "
+                "sent in the clear, as before; set nginx_sslmode to enable, and leave this out"
+            )
+            return change("nginx_auth_over_http", True, reason)
         if re.match(r"infra_portal\S*\.auth: expected users in nginx_users", path):
             self.close("nginx_users", "an entry asks for a login, and there are no users")
             return change("nginx_users", {"locked": values.LOCKED}, "nobody can log in")
