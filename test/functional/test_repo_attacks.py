@@ -23,6 +23,15 @@ def published(spec):
     return sorted(p.name for p in root.rglob("*.*") if p.suffix in (".deb", ".rpm"))
 
 
+def reason(build, **given):
+    """Why a build is refused; empty if it is not."""
+    try:
+        build(**given)
+    except FAULTS as exc:
+        return str(exc)
+    return ""
+
+
 def rewrite(upstream, key, change=lambda text: text, name="Packages", encode=None, by_hash=False):
     """Have the index of an upstream in one form alone, with another text."""
     suite = upstream.root / "dists/stable"
@@ -240,10 +249,7 @@ def test_a_hostile_name_in_a_signed_index_writes_nowhere_else(
 
     upstream.answer = answer
     before = {p for p in tmp_path.rglob("*") if "cache" not in str(p)}
-    try:
-        build(packages=["base"])
-    except FAULTS as exc:
-        assert "base" in str(exc)
+    assert re.search("^$|base", reason(build, packages=["base"]))
     home = Path(spec["home"])
     fresh = {p for p in tmp_path.rglob("*") if "cache" not in str(p)} - before
     assert all(p == home or home in p.parents or tmp_path / "state" in (p, *p.parents)
@@ -413,10 +419,9 @@ def test_the_name_of_a_package_is_that_of_its_address(item, expected, vendor, bu
     answer_with(vendor, Content_Disposition='attachment; filename="../../evil.deb"')
     given = {"packages": ["base"],
              "url_packages": [{**item, "url": vendor.url + item["url"]}]}  # fmt: skip
-    try:
-        build(**given)
-    except FAULTS as exc:
-        assert expected is None or re.search(expected, str(exc)), exc
+    refused = reason(build, **given)
+    if refused:
+        assert expected is None or re.search(expected, refused), refused
         return
     assert expected is None or item.get("url") == "/latest" or expected in published(spec)
     assert "evil.deb" not in {p.name for p in Path(spec["home"]).rglob("*")}

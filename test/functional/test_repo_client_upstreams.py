@@ -279,6 +279,22 @@ def test_sources_of_one_host_are_told_apart_by_their_suite(machine, servers, key
     assert here.candidate() == "1"
 
 
+def test_a_client_uses_an_index_that_is_over_if_that_is_said(machine, key, tmp_path):
+    deb(tmp_path / "snapshot/pool", "tool", "1")
+    apt_upstream(tmp_path / "snapshot", key,
+                 fields=["Valid-Until: Sat, 01 Jan 2022 00:00:00 UTC"])  # fmt: skip
+    server = Server(tmp_path / "snapshot")
+    here = machine()
+    old = entry(server, "d12", key, "old")
+    with pytest.raises(CommandExecutionError, match=r"expired|invalid since"):
+        here.apply(old)
+    assert here.apply({**old, "check_valid_until": False})
+    assert here.candidate() == "1"
+    with pytest.raises(CommandExecutionError, match=r"expired|invalid since"):
+        here.apply(old)
+    server.close()
+
+
 @pytest.mark.parametrize("fault", ["missing", "unreadable", "folder", "two"])
 def test_a_ca_that_apt_cannot_read_is_refused_before_anything_changes(
     fault, machine, servers, key, place, certificate
