@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "1d1811ac9cae654b9b88b820652b99a485307f51cbc2224b158febcb2ade8e9a"
+DIGEST = "677c8c041660df609968a6a9e85cd983960367371fb27522a20c7a61496a09e1"
 
 
 def digest(cache):

@@ -26,12 +26,12 @@ INTRO = """\
 <!-- Written by `make bench` from test/bench/results.json; run that. -->
 # Benchmarks
 
-What is measured, beside what, and how it came out. `make bench` runs all of it and writes this
-page; `make bench BENCH="portal register"` runs some, and leaves the rest as it was.
+For people who ask how fast the formula is. After this page you know what was measured, compared
+with which other tool, and the result. `make bench` runs all benchmarks and writes this page;
+`make bench BENCH="portal register"` runs two of them and keeps the other results.
 
-Where there is a tool that does the same, both are run one after the other on one machine, and their
-ratio is what counts: seconds depend on the machine. None of this is part of the tests, which assert
-nothing about time.
+If another tool does the same, both run one after the other on the same machine. Compare the ratio:
+seconds depend on the machine. The tests do not run benchmarks and assert nothing about time.
 """
 
 
