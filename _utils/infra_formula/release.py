@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "677c8c041660df609968a6a9e85cd983960367371fb27522a20c7a61496a09e1"
+DIGEST = "3d6323095f89722178774810729444baeaf8d865dc126f503eb86aa71b7a893c"
