@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "3d6323095f89722178774810729444baeaf8d865dc126f503eb86aa71b7a893c"
+DIGEST = "79e71504a726d632d82a8751e17931fc08e438b78b633d5d11e55e175f07c8c0"
 
 
 def digest(cache):
