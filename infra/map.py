@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "79e71504a726d632d82a8751e17931fc08e438b78b633d5d11e55e175f07c8c0"
+DIGEST = "da82fe7473d0715bb81a042031f52bea26bf52f42e3e28710abed65633ed5b34"
 
 
 def digest(cache):

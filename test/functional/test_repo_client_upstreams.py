@@ -178,9 +178,13 @@ def test_a_priority_decides_and_goes_when_it_is_removed(
     assert here.candidate() == f"2{release}"
     assert here.written() == []
     here.apply(new, {**old, "priority": high})
+    assert len(list(here.root.rglob("infra-*.asc"))) == 2
+    assert here.apply(new)
+    assert [path.name for path in here.root.rglob("infra-*.asc")] == ["infra-new.asc"]
     here.apply()
     assert here.written() == []
-    assert not list(here.folder.glob("infra-*"))
+    assert not list(here.root.rglob("infra-*"))
+    assert not here.apply()
 
 
 @pytest.mark.parametrize("system", ["d12", "el9"])
