@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "5c4c6055851f06afbe7248db112fc269afbf345ca64d43bd8dd58ea46e83f4d1"
+DIGEST = "89caee861853cd4cd3c52ca6d95b59ba53c47b910a69db199fd4ac5eb575ce6f"
