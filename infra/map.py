@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "89caee861853cd4cd3c52ca6d95b59ba53c47b910a69db199fd4ac5eb575ce6f"
+DIGEST = "96f3357eaff21761d38d6b9245da1ec0d79b4c2ee55a5256f3fa7a8818d70904"
 
 
 def digest(cache):

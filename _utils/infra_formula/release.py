@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "89caee861853cd4cd3c52ca6d95b59ba53c47b910a69db199fd4ac5eb575ce6f"
+DIGEST = "96f3357eaff21761d38d6b9245da1ec0d79b4c2ee55a5256f3fa7a8818d70904"
