@@ -89,9 +89,10 @@ def run():
     import infra_formula
 
     infra_formula.current()
-    from infra_formula import state_tree, templates
+    from infra_formula import sls, state_tree, templates
     from infra_formula.minion import Minion
 
     minion = Minion(__salt__, __opts__, __grains__, environment=saltenv)
     values = state_tree.values(minion, parameters, secrets)
-    return {**values, "by_ssh": by_ssh, "yaml": templates.to_flow_yaml}
+    functions = {"yaml": templates.to_flow_yaml, **sls.functions(minion, values)}
+    return {**values, "by_ssh": by_ssh, **functions}
