@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "cd9dabf1c6e227f2b2fd0afd7410647d91bcc9c9c60b8499efa2422713649d6e"
+DIGEST = "8873c5202af715c81191f598dde960ae8f9e919f20650e8c393c5dfaabb6bcd5"
