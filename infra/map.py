@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "8873c5202af715c81191f598dde960ae8f9e919f20650e8c393c5dfaabb6bcd5"
+DIGEST = "035e3d0564c3a0c1a1f56ec171fad6d7919df5e05aeb72b68537006fa469444d"
 
 
 def digest(cache):

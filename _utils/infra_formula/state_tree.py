@@ -149,7 +149,7 @@ def _arguments(here: Site) -> dict[str, Any]:
             "administrator": grafana.administrator(here),
             "data_sources": grafana.data_sources(here),
         },
-        "nginx": {"packages": portal.packages(here)},
+        "nginx": {"packages": portal.packages(here), "home_states": portal.home_states(here)},
         "ntp": ntp.chrony(here),
         "own_addresses": dns.own_addresses(here),
         "portal": portal.portal(here),
@@ -166,6 +166,7 @@ def _arguments(here: Site) -> dict[str, Any]:
         "scraping": monitoring.scraping(here),
         "status": {"components": status.components(here), "units": status.units(here)},
         "takeover": uninstall.takeover(here),
+        "carried": uninstall.carried(here),
         "target_directories": monitoring.target_directories(here),
         "vector": monitoring.vector(here),
     }

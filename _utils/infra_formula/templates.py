@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import jinja2
@@ -72,6 +72,27 @@ def render(
         raise InvalidInput(f"{path}: {err}") from err
 
 
+_OF_DICT = frozenset(dir(dict))
+
+
+class _Environment(jinja2.Environment):
+    """Looks an attribute of a dictionary up as a key at once: jinja2 tries ``getattr`` before.
+
+    Nor does it chain the globals of each template to those of the environment.
+    """
+
+    def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
+        return {**self.globals, **d} if d else self.globals
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if type(obj) is dict and attribute not in _OF_DICT:
+            try:
+                return obj[attribute]
+            except KeyError:
+                return self.undefined(obj=obj, name=attribute)
+        return super().getattr(obj, attribute)
+
+
 def make_environment(
     loader: jinja2.BaseLoader,
     *,
@@ -88,9 +109,9 @@ def make_environment(
         As for :func:`render`.
     """
     left, right = "[]" if square_brackets else "{}"
-    return jinja2.Environment(
+    return _Environment(
         loader=loader,
-        autoescape=autoescape,  # noqa: S701 (most are configuration, not pages)
+        autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
         variable_start_string=left * 2,
         variable_end_string=right * 2,
@@ -101,6 +122,7 @@ def make_environment(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        auto_reload=False,  # one environment is for one rendering
         bytecode_cache=compiled.CACHE,
     )
 

@@ -6,9 +6,9 @@ import subprocess
 import time
 
 import pytest
-from infra_formula.portal import configuration, upstreams
+from infra_formula.portal import configuration, rendering, upstreams
 from nginx_server import Server, Upstream, free_port
-from portal_samples import settings
+from portal_samples import LOADER, facts, settings
 
 
 class NameServer:
@@ -294,3 +294,96 @@ def test_over_https_a_name_is_reached_as_an_address_is(portal, names, tmp_path):
     finally:
         behind.kill()
         behind.wait(20)
+
+
+RAW_FORMS = {
+    "bare": ("location /in/ {{ proxy_pass http://app.corp.example:{0}; }}", "/in/a%20b?c=d",
+             "/in/a%20b?c=d"),
+    "path": ("location /in/ {{ proxy_pass http://app.corp.example:{0}/below/; }}", "/in/a%20b?c=d",
+             "/below/a%20b?c=d"),
+    "root": ("location /in/ {{ proxy_pass http://app.corp.example:{0}/; }}", "/in/x/y", "/x/y"),
+    "exact": ("location = /in {{ proxy_pass http://app.corp.example:{0}/one; }}", "/in?q=1",
+              "/one?q=1"),
+    "caret": ("location ^~ /in {{ proxy_pass 'http://app.corp.example:{0}/x'; }}", "/in/y",
+              "/x/y"),
+    "regex": ("location ~ ^/in {{ proxy_pass http://app.corp.example:{0}; }}", "/in/y", "/in/y"),
+    "branch": ("location /in {{ if ($arg_x) {{ proxy_pass http://app.corp.example:{0}; }} "
+               "}}", "/in?x=1", "/in?x=1"),
+    "limit": ("location /in {{ limit_except GET {{ deny all; }} "
+              "proxy_pass http://app.corp.example:{0}; }}", "/in", "/in"),
+    "own rewrite": ("location /in/ {{ rewrite ^/in/(.*)$ /r/$1 break; "
+                    "proxy_pass http://app.corp.example:{0}; }}", "/in/z", "/r/z"),
+    "before": ("location /in/ {{ if ($arg_no) {{ return 403; }} "
+               "proxy_pass http://app.corp.example:{0}/b/; }}", "/in/z", "/b/z"),
+    "named": ("location /in {{ try_files /none @there; }} location @there {{ "
+              "proxy_pass http://app.corp.example:{0}; }}", "/in/z", "/in/z"),
+    "nested": ("location /in/ {{ location /in/deep/ {{ "
+               "proxy_pass http://app.corp.example:{0}/d/; }} }}", "/in/deep/z", "/d/z"),
+}  # fmt: skip
+
+
+def test_a_name_in_config_is_resolved_while_nginx_runs(portal, names, upstream):
+    """At the start no name resolves, and nginx starts; paths, redirects, `Host` are as before."""
+    entries = {
+        f"e{number}": {"domain": f"e{number}.p", "endpoint": f"127.0.0.1:{upstream.port}",
+                       "config": text.format(upstream.port)}
+        for number, (text, _, _) in enumerate(RAW_FORMS.values())
+    }  # fmt: skip
+    server = portal(entries)
+    for number in range(len(entries)):
+        path = [*RAW_FORMS.values()][number][1]
+        assert server.get(f"e{number}.p", path)[0] == 502, [*RAW_FORMS][number]
+        assert server.get(f"e{number}.p", "/other")[0] == 200
+    names.knows("app.corp.example")
+    there = f"http://app.corp.example:{upstream.port}"
+    for number, (form, (_, path, expected)) in enumerate(RAW_FORMS.items()):
+        assert until(lambda p=path, n=number: server.get(f"e{n}.p", p)[0], 200) == 200, form
+        assert upstream.seen[-1].split(b" ")[1].decode() == expected, form
+        assert upstream.header("Host") == f"app.corp.example:{upstream.port}", form
+    upstream.answer(f"Location: {there}/below/next", status="302 Found")
+    assert server.get("e1.p", "/in/x")[1]["location"] == "/in/next"
+    upstream.answer(f"Location: {there}/next", status="302 Found")
+    assert server.get("e0.p", "/in/x")[1]["location"] == "/next"
+    assert server.get("e9.p", "/in/z?no=1")[0] == 403
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "upstream app { server app.corp.example:80; }",
+        "upstream app { server 127.0.0.1:1; server app.corp.example backup; }",
+        "server { listen 81; location / { proxy_pass http://app.corp.example; } }",
+        "server { listen 81; location / { fastcgi_pass app.corp.example:9000; } }",
+        "resolver dns.corp.example;",
+        "log_format x '$host'; access_log syslog:server=logs.corp.example:514 x;",
+    ],
+)
+def test_a_name_in_nginx_http_config_is_named(text):
+    (error,) = rendering.problems({}, settings(nginx_http_config=text))
+    assert error.startswith("nginx_http_config: expected an address in place of ")
+    fine = text.replace("app.corp.example", "127.0.0.1").replace("dns.corp.example", "127.0.0.1")
+    fine = fine.replace("logs.corp.example", "127.0.0.1")
+    assert rendering.problems({}, settings(nginx_http_config=fine)) == []
+
+
+def test_a_group_of_the_site_and_of_an_entry_is_no_name():
+    given = settings(nginx_http_config="upstream mine { server 127.0.0.1:1; }")
+    config = "location /a { proxy_pass http://mine; } location /b { proxy_pass http://app/x; }"
+    entries = {"app": {"domain": "a.p", "endpoint": "127.0.0.1:2", "config": config}}
+    assert config in rendering.files(entries, given, facts(), LOADER)["conf.d/app.conf"]["text"]
+    assert [*rendering.raw_name_warnings(entries, given)] == []
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ("location /a/ { rewrite x /y; proxy_pass http://app.corp.example/b/; }",
+         "_pass app.corp.example"),
+        ("resolver dns.corp.example;", "resolver dns.corp.example"),
+        ("set_real_ip_from lb.corp.example;", "set_real_ip_from lb.corp.example"),
+    ],
+)  # fmt: skip
+def test_what_stays_with_nginx_is_a_warning(config, name):
+    entries = {"app": {"domain": "a.p", "endpoint": "127.0.0.1:2", "config": config}}
+    (warning,) = rendering.raw_name_warnings(entries, settings())
+    assert warning.startswith(f"infra_portal.app.config: nginx resolves {name} only when it starts")

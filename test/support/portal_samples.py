@@ -16,6 +16,7 @@ def settings(**changes):
     given = {
         "admin_ip": "10.10.10.10",
         "nginx_sslmode": "enable",
+        "nginx_auth_over_http": False,
         "nginx_port": 80,
         "nginx_ssl_port": 443,
         "nginx_ipv6": True,

@@ -78,6 +78,15 @@ def login_of_server(block: Block) -> set[str]:
     return {method(b) for b in block.walk()}
 
 
+def redirects_plain_http(block: Block) -> bool:
+    """Whether a location, or its server, is for HTTPS alone."""
+    server = block
+    while server.parent is not None and server.name != "server":
+        server = server.parent
+    guarded = any(b.name == "if" and "$https" in b.arguments[0] for b in block.blocks)
+    return guarded or all("ssl" in words for words in server.own("listen"))
+
+
 def check(files: dict) -> int:
     """Judge each location that hands a request on; returns how many there are."""
     root = parse(files)
@@ -133,6 +142,8 @@ def judge_credentials(block: Block, headers: dict, target: str, oidc: bool) -> N
         assert headers["authorization"] == "$application_authorization", what
     elif "basic" in login_of_server(block):
         assert headers["authorization"] == "$bearer_token", what
+    elif login_of_server(block) - {""} and not redirects_plain_http(block):
+        assert headers["authorization"] == "$authorization_over_https", what
     else:
         assert headers["authorization"] == "$http_authorization", what
     assert headers["cookie"] in ("", "$application_cookie" if oidc else "$http_cookie"), what

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from infra_formula.portal import entries, raw_config, rendering
+from infra_formula.portal import entries, included, raw_config, rendering
 from nginx_conf import parse
 from portal_samples import LOADER, facts, settings
 from visitor_samples import RAW_PROXIED
@@ -145,7 +145,7 @@ def test_headers_of_a_file_that_is_included_count(tmp_path):
     (tmp_path / "own.conf").write_text("proxy_set_header X-Real-IP $remote_addr;\n")
     config = f"location /x/ {{ include {tmp_path}/own.conf; proxy_pass http://127.0.0.1:9; }}"
     text, _server = rendered({"endpoint": "127.0.0.1:9", "config": "gzip on;"}, {}, "x")
-    read = raw_config.parse(config, rendering._included_text)
+    read = raw_config.parse(config, included.text)
     assert read.blocks[0].own("proxy_set_header") == [["X-Real-IP", "$remote_addr"]]
     assert "gzip on;" in text
 

@@ -9,6 +9,7 @@ from infra_formula.daemon import arguments as daemon_arguments
 from infra_formula.daemon import flags
 from infra_formula.data import load
 from infra_formula.logs.vector import INSERT
+from infra_formula.monitoring import cluster
 from infra_formula.monitoring import remote_write as stores
 from infra_formula.monitoring.alertmanager import receivers_by_name
 from infra_formula.parameters import elsewhere, site
@@ -36,7 +37,9 @@ def infra_targets(here: Site) -> dict[str, Any]:
             "repo": f"/{here['repo_name']}/repo_complete" if in_portal else None,
             "blackbox": "blackbox" in enabled,
             "streams": portal_arguments.streams(here),
+            "backends": portal_arguments.backends(here),
             "tls": daemon_arguments.tls_targets(here),
+            **({"cluster": cluster.targets(here)} if cluster.is_there(here) else {}),
         },
     }
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from infra_formula import addresses, credentials
 from infra_formula.daemon import configuration
 from infra_formula.fileset.contents import File
+from infra_formula.monitoring import cluster
 from infra_formula.parameters.site import Site
 from infra_formula.state import Plan
 
@@ -42,15 +43,16 @@ def complete(url: str) -> str:
 
 
 def local_urls(here: Site) -> list[str]:
-    """URLs of the INFRA nodes' own VictoriaMetrics that this node's vmagent writes to.
+    """URLs of the site's own stores that this node's vmagent writes to.
 
     Each node scrapes all targets for its own store, unless the nodes share the targets.
     """
+    urls = [cluster.write_url(here)] if cluster.is_there(here) else []
     if not here["vmetrics_enabled"]:
-        return []
+        return urls
     hosts = ["127.0.0.1", *(here.other_addresses if is_shared(here) else [])]
     port = here["vmetrics_port"]
-    return [f"http://{addresses.in_url(host)}:{port}{_WRITE}" for host in hosts]
+    return urls + [f"http://{addresses.in_url(host)}:{port}{_WRITE}" for host in hosts]
 
 
 def is_shared(here: Site) -> bool:
@@ -138,7 +140,7 @@ def problems(here: Site) -> list[str]:
             errors.append(f"{key}: expected another URL than that of {first}")
     if given and not here["vmagent_enabled"]:
         errors.append("vmagent_enabled: expected true, because vmetrics_remote_write needs vmagent")
-    if here["vmagent_enabled"] and not given and not here["vmetrics_enabled"]:
+    if here["vmagent_enabled"] and not given and not local_urls(here):
         errors.append(
             "vmetrics_remote_write: expected a store, because vmagent scrapes and "
             "vmetrics_enabled is false"

@@ -368,9 +368,11 @@ def _range(low: int | None, high: int | None) -> str:
 
 
 def _check_either(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
-    found = [check(path, value, choice) for choice in rule["either"]]
-    if any(not errors for errors in found):
-        return []
+    found = []
+    for choice in rule["either"]:
+        found.append(check(path, value, choice))
+        if not found[-1]:
+            return []
     for choice, errors in zip(rule["either"], found, strict=True):
         # Of the right kind, with a fault inside: that fault says more than "neither of these".
         if (choice.get("type"), type(value)) in (("list", list), ("map", dict)):

@@ -85,7 +85,7 @@ class Pruner:
         for (node, name), omitted in self.omitted.items():
             table = self.parameters if node is None else self.nodes.get(node, {})
             became = "partly" if name in table else "refused"
-            self.report(node, name, became, "; ".join(notes(omitted)))
+            self.report(node, name, became, "\n".join(notes(omitted)))
 
     def _mend(self, error: str) -> bool:
         table, path, node = self.parameters, error, None
@@ -133,6 +133,12 @@ class Pruner:
             name = "nginx_port" if self.is_set(node, "nginx_ssl_port") else "nginx_ssl_port"
             port = _PORTS[name]
             return change(name, port, f"{port}, because the portal's other port is its default")
+        if re.match(r"(infra_portal|portal_haproxy_logins)\S*: expected no login", path):
+            reason = (
+                "true, because an entry has a login and nginx_sslmode is disable: passwords are "
+                "sent in the clear, as before; set nginx_sslmode to enable, and leave this out"
+            )
+            return change("nginx_auth_over_http", True, reason)
         if re.match(r"infra_portal\S*\.auth: expected users in nginx_users", path):
             self.close("nginx_users", "an entry asks for a login, and there are no users")
             return change("nginx_users", {"locked": values.LOCKED}, "nobody can log in")
@@ -176,6 +182,7 @@ class Pruner:
 
     def _lock(self, node: str | None, path: str, reason: str) -> str:
         where = path if node is None else f"nodes[{node!r}].{path}"
+        reason = reason.removeprefix(f"{path}: ")
         self.close(where, reason)
         self.report(node, re.split(r"[.\[]", path)[0], "locked", f"locked: {reason}")
         return locked.placeholder(reason)

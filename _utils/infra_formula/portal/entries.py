@@ -18,6 +18,7 @@ from infra_formula.portal import (
     http_config,
     locations,
     named_certificates,
+    plain_http,
     raw_directives,
     streams,
     targets,
@@ -60,6 +61,10 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     http_text = http_config.text(settings)
     errors += http_config.problems(http_text, config_fault(http_text))
     errors += _log_format_problems("nginx_log_format", settings.get("nginx_log_format"), settings)
+    errors += plain_http.console_problems(settings)
+    if "home" not in portal:
+        logins = _logins("home", {}, settings)
+        errors += plain_http.problems("infra_portal.home", {}, logins, settings)
     owners = {} if "home" in portal else {HOME_DOMAIN: "infra_portal.home"}
     folded: dict[str, str] = {}
     for key, value in portal.items():
@@ -180,17 +185,20 @@ def _entry_problems(key: str, path: str, entry: dict[str, Any], settings: Settin
         if re.match(r"(/var)?/tmp(/|$)", file)
     ]
     errors += _certificate_problems(path, entry, settings)
-    errors += access.problems(path, entry, _logins(key, entry, settings), settings)
+    logins = _logins(key, entry, settings)
+    errors += access.problems(path, entry, logins, settings)
     errors += _log_format_problems(f"{path}.log_format", entry.get("log_format"), settings)
     if "limit_req" in entry:
         errors += _limit_problems(f"{path}.limit_req", entry["limit_req"], settings)
     errors += _auth_problems(key, path, entry, settings)
     if settings["nginx_sslmode"] == "disable":
+        if config_fault(entry.get("config", "")) is None:
+            errors += plain_http.problems(path, entry, logins, settings)
         for attribute in ("enforce_https", "hsts"):
             if entry.get(attribute):
                 errors.append(f"{path}.{attribute}: expected nginx_sslmode other than disable")
     config = entry.get("config", "")
-    fault = config_fault(config)
+    fault = config_fault(config) if config else None
     if fault:
         errors.append(f"{path}.config: expected whole nginx directives, {fault}")
     elif config and key != "home" and "conf" not in entry:

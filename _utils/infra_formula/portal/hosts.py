@@ -23,6 +23,7 @@ _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _HAS_LOGIN = ("grafana",)  # its own login page, so portal_auth adds none
 
 
+@lru_cache(maxsize=4096)
 def address(host: str) -> Address | None:
     """The address that a host of an endpoint is, in one form; None for a name.
 

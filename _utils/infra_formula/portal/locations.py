@@ -88,6 +88,9 @@ class Location:
         return bool(set(_TARGET) & set(self.own))
 
 
+_ROOT = Match("", "/")
+
+
 def parse(key: Any) -> Match | None:
     """The path of a location; None if it is none."""
     found = _FORM.fullmatch(key) if isinstance(key, str) and not schema.line_problem(key) else None
@@ -111,8 +114,10 @@ def of_entry(entry: dict[str, Any]) -> list[Location]:
 
     A location without a target of its own takes that of the entry, with all that belongs to it.
     """
-    around = {name: entry[name] for name in LOCATION if name in entry and name != "auth"}
+    around = {k: v for k, v in entry.items() if k in LOCATION and k != "auth"}
     own_locations = entry.get("locations")
+    if not own_locations:
+        return [Location("/", _ROOT, 0, around, {})]
     found = []
     for number, (key, own) in enumerate(
         own_locations.items() if isinstance(own_locations, dict) else (), start=1
@@ -128,8 +133,8 @@ def of_entry(entry: dict[str, Any]) -> list[Location]:
         if all(isinstance(part, dict) for part in headers):
             attributes["proxy_set_header"] = {**headers[0], **headers[1]}  # type: ignore[dict-item]
         found.append(Location(key, match, number, attributes, own))
-    if not any(location.match == Match("", "/") for location in found):
-        found.append(Location("/", Match("", "/"), 0, {**around}, {}))
+    if not any(location.match == _ROOT for location in found):
+        found.append(Location("/", _ROOT, 0, {**around}, {}))
     return found
 
 

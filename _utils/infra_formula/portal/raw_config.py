@@ -31,8 +31,8 @@ class Block:
 
     name, arguments
         Its first line.
-    start
-        Where its content begins in the text.
+    start, end
+        Where its content begins in the text, and where it ends.
     directives, blocks
         What is directly in it; each directive is a list of words, without quotes.
     """
@@ -43,6 +43,7 @@ class Block:
     parent: Block | None = None
     directives: list[list[str]] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
+    end: int = 0
 
     def own(self, name: str) -> list[list[str]]:
         """Arguments of each directive of a name that is directly in this block."""
@@ -86,11 +87,18 @@ def parse(text: str, read: Read | None = None) -> Block:
             around.append(block)
             words = []
         elif mark == "}" and len(around) > 1:
-            around.pop()
+            around.pop().end = at - 1
         elif mark == ";" and words:
             _add(around[-1], words, read)
             words = []
     return root
+
+
+def tokens(text: str) -> Iterator[tuple[str | None, str | None, int, int]]:
+    """Words and marks (``{``, ``}``, ``;``) of a text: the word or the mark, and where it is."""
+    for match in _TOKEN.finditer(text):
+        if match["word"] or match["mark"]:
+            yield match["word"], match["mark"], match.start(), match.end()
 
 
 def _add(block: Block, words: list[str], read: Read | None) -> None:
@@ -160,7 +168,7 @@ def complete(text: str, portal: Portal, read: Read | None = None) -> str:
     for block in root.blocks:
         _visit(block, portal, scope, scope.key, inserts)
     for at, lines in sorted(inserts, reverse=True):
-        text = _insert(text, at, lines)
+        text = insert(text, at, lines)
     return text
 
 
@@ -339,11 +347,11 @@ def quoted(word: str) -> str:
     return f"'{word}'" if '"' in word else f'"{word}"'
 
 
-def _insert(text: str, at: int, lines: list[str]) -> str:
+def insert(text: str, at: int, lines: list[str], heading: str = "# Added by the formula:") -> str:
     """Put lines at the beginning of a block, one step further in than its first line."""
     before, after = text[:at], text[at:]
     first = before[before.rfind("\n") + 1 :]
     pad = " " * (len(first) - len(first.lstrip()) + 4)
-    added = "".join(f"\n{pad}{line}" for line in ("# Added by the formula:", *lines))
+    added = "".join(f"\n{pad}{line}" for line in (*filter(None, [heading]), *lines))
     rest = after if re.match(r"[ \t]*(?:\n|$)", after) else f"\n{pad}{after.lstrip(' ')}"
     return f"{before}{added}{rest}"

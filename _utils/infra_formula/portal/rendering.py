@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,13 @@ from infra_formula.portal import (
     headers,
     hosts,
     http_config,
+    included,
     locations,
     named_certificates,
+    plain_http,
     raw_config,
     raw_directives,
+    raw_names,
     streams,
     trusted_proxies,
     upstreams,
@@ -39,7 +42,7 @@ from infra_formula.portal.views import CERTIFICATE_DIR, View, served, views
 from infra_formula.registration import generated
 from infra_formula.templates import SaltLoader, make_environment
 
-ROOT = "/etc/nginx"
+ROOT = included.ROOT
 CACHE_DIRECTORY = "/var/cache/infra-nginx"
 """Where answers of endpoints are kept (``proxy_cache``)."""
 TEMPLATES = "salt://infra/nginx/files"
@@ -51,8 +54,9 @@ CONFIG_HASH_NAME = "generation.infra.localhost"
 _HTTP2_DIRECTIVE = (1, 25, 1)  # from here on `http2 on;`, before it a parameter of `listen`
 _HTTP2_UPSTREAM = (1, 29, 4)  # from here on `proxy_http_version 2`
 _ACME_NAME = "acme.infra.localhost"
-_PROXY_HEADERS = "infra-proxy-headers.conf"
-_CONSOLE_HEADERS = "infra-console-headers.conf"
+
+
+_UPSTREAM = re.compile(r"\bupstream\s+[\"']?([^\s{\"']+)")
 
 
 def problems(portal: Any, settings: Settings) -> list[str]:
@@ -63,6 +67,7 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     return entries.problems(portal, settings) or [
         *_home_problems(portal, settings),
         *_version_problems(portal),
+        *_http_config_problems(settings),
         *_certificate_problems(portal, settings),
         *_client_ca_problems(portal, settings),
     ]
@@ -196,13 +201,14 @@ def files(
         "facts": facts,
         "http2": http2,
         "acme_name": _ACME_NAME,
-        "proxy_headers": _PROXY_HEADERS,
-        "console_headers": _CONSOLE_HEADERS,
+        "proxy_headers": included.PROXY_HEADERS,
+        "console_headers": included.CONSOLE_HEADERS,
         "raw_config": raw_config,
         "cache_directory": CACHE_DIRECTORY,
         "merged_headers": headers.merged,
+        "any_certbot": any(v["certbot"] for v in all_views.values()),
         "any_http3": any(v["http3"] and v["tls"] for v in all_views.values()),
-        "included_text": _included_text,
+        "included_text": included.text,
         "home_server": re.escape(all_views["home"]["domain"]),
         "home_name": next((n for n in all_views["home"]["names"] if "*" not in n), ""),
         "home_hosts": _home_hosts(all_views["home"], settings),
@@ -211,10 +217,24 @@ def files(
     }
     out: dict[str, File] = {}
 
-    def add(target: str, template: str, where: str = "", **context: Any) -> None:
-        text = _fill(environment, template, {**common, **context}, where or template)
+    https: str = common["visitor_variables"]["https"]
+
+    def add(
+        target: str,
+        template: str,
+        where: str = "",
+        guard: Callable[[str], str] | None = None,
+        **context: Any,
+    ) -> None:
+        text = _fill(environment, template, context, where or template)
+        text = guard(text) if guard else text
         out[target] = {"text": text, "group": settings["nginx_group"]}
 
+    port = settings["nginx_ssl_port"]
+    url = f"https://$portal_host{'' if port == 443 else f':{port}'}$request_uri"
+    common["https_url"] = url
+    # Templates import their macros without context, so that these are made once and not per entry.
+    environment.globals.update(common)
     for key, view in all_views.items():
         if view["kind"] == "unserved":
             continue
@@ -222,7 +242,20 @@ def files(
         template = view["conf"] if custom else f"{view['kind']}.conf.j2"
         where = f"infra_portal.{key}" + (".conf" if custom else "")
         _add_upstreams(view, all_views, settings, facts)
-        add(f"conf.d/{key}.conf", template, where, entry=view, entries=all_views)
+        if "_pass" in view["config"]:
+            resolve = raw_names.resolver_of(settings, facts["name_service"])
+            text = raw_names.at_run_time(view["config"], _groups(all_views, settings), resolve)
+            view["needs_resolver"] = view["needs_resolver"] or text != view["config"]
+            view["config"] = text
+        guard = None
+        if custom and not settings.get("nginx_auth_over_http"):
+            listeners = _listeners(settings, view, http2) if view["tls"] else ""
+            guard = partial(
+                plain_http.guarded, https=https, url=url, listeners=listeners, where=where
+            )
+        elif view["guards_login"]:
+            guard = partial(plain_http.guarded, https=https, url=url)
+        add(f"conf.d/{key}.conf", template, where, guard, entry=view, entries=all_views)
         if view["tls"] and not view["own_cert"]:
             out.update(_certificate_links(view, facts["lineages"]))
     for node, address in sorted(settings["haproxy"].items()):
@@ -236,11 +269,14 @@ def files(
                 entry=all_views["home"],
                 login=node in settings["portal_haproxy_logins"],
             )
-    add(_PROXY_HEADERS, "proxy-headers.conf.j2")
-    add(_CONSOLE_HEADERS, "console-headers.conf.j2")
+    add(included.PROXY_HEADERS, "proxy-headers.conf.j2")
+    add(included.CONSOLE_HEADERS, "console-headers.conf.j2")
     own_text = http_config.text(settings)
     if own_text:
-        add(http_config.FILE, "http.conf.j2", own_text=own_text)
+        guard = None
+        if not settings.get("nginx_auth_over_http"):
+            guard = partial(plain_http.guarded, https=https, url=url, where="nginx_http_config")
+        add(http_config.FILE, "http.conf.j2", guard=guard, own_text=own_text)
     all_streams = streams.views(settings, facts["name_service"])
     if all_streams:
         grouped = streams.by_name(all_streams)
@@ -249,8 +285,8 @@ def files(
     if own_text:
         kept = http_config.without_replaced(out["nginx.conf"]["text"], own_text)
         out["nginx.conf"] = {**out["nginx.conf"], "text": kept}
-    common["config_hash"] = _hash(out, facts["certificates"])
-    add(SHARED, "infra.conf.j2")
+    config_hash = _hash(out, facts["certificates"])
+    add(SHARED, "infra.conf.j2", config_hash=config_hash)
     if own_text:
         http_config.refuse_taken_variables(own_text, out[SHARED]["text"])
     return out
@@ -277,6 +313,15 @@ def _add_upstreams(
     view["needs_resolver"] = any(upstream["resolver"] for upstream in found.values())
 
 
+def _listeners(settings: Settings, view: View, http2: str) -> str:
+    """Directives by which a template of the site gets the portal's port for HTTPS."""
+    port, ways = settings["nginx_ssl_port"], " ssl http2" if http2 == "listen" else " ssl"
+    return (
+        f"listen {port}{ways};\nssl_certificate {view['cert']};\n"
+        f"ssl_certificate_key {view['cert_key']};"
+    )
+
+
 def _is_named(name: str, all_views: dict[str, View]) -> bool:
     return upstreams.is_named(name, _raw_texts(all_views))
 
@@ -289,6 +334,35 @@ def _oauth2_proxy(settings: Settings, facts: dict[str, Any]) -> upstreams.Upstre
     return upstreams.upstream(
         "_oauth2_proxy", [endpoint], settings, service, version, is_named_elsewhere=lambda: True
     )
+
+
+def _groups(all_views: dict[str, View], settings: Settings) -> set[str]:
+    """Names of all groups of endpoints: of entries, of the site's directives and files."""
+    found = {location["group"] for view in all_views.values() for location in view["locations"]}
+    found |= {f"_haproxy_{node}" for node in settings["haproxy"]} | {"_oauth2_proxy", "acme-peers"}
+    texts = [http_config.text(settings), *_raw_texts(all_views)]
+    return found | {name for text in texts for name in _UPSTREAM.findall(text)}
+
+
+def raw_name_warnings(portal: dict[str, Any], settings: Settings) -> Iterator[str]:
+    """One line per name in raw directives that nginx resolves only when it starts."""
+    resolve = raw_names.resolver_of(settings, upstreams.name_service(settings))
+    all_views = served(portal, settings)
+    for key, view in all_views.items():
+        text = view["config"]
+        for name in raw_names.left(text, _groups(all_views, settings), resolve) if text else ():
+            yield (
+                f"infra_portal.{key}.config: nginx resolves {name} only when it starts, and does "
+                "not start without an answer; write an address"
+            )
+
+
+def _http_config_problems(settings: Settings) -> list[str]:
+    text = http_config.text(settings)
+    if not text:
+        return []
+    resolve = raw_names.resolver_of(settings, upstreams.name_service(settings))
+    return raw_names.http_problems(text, set(_UPSTREAM.findall(text)), resolve)
 
 
 def _raw_texts(all_views: dict[str, View]) -> Iterator[str]:
@@ -307,17 +381,6 @@ def _home_hosts(home: View, settings: Settings) -> list[str]:
     literals += ["127.0.0.1", "[::1]", "localhost"]
     names = [re.escape(name).replace(r"\*", r"\S+") for name in home["names"]]
     return [*dict.fromkeys([*names, *map(re.escape, literals)])]
-
-
-def _included_text(pattern: str) -> str:
-    """Text of the files that an ``include`` of raw directives names, without the formula's own."""
-    if pattern in (_PROXY_HEADERS, _CONSOLE_HEADERS):
-        return ""
-    try:
-        files = [path for path in sorted(Path(ROOT).glob(pattern)) if path.is_file()]
-    except (NotImplementedError, ValueError):  # an absolute path, or none
-        files = [Path(pattern)] if Path(pattern).is_file() else []
-    return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
 
 
 def config_hash(shared: str) -> str:

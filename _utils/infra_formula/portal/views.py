@@ -15,6 +15,7 @@ from infra_formula.portal import (
     hosts,
     locations,
     named_certificates,
+    plain_http,
     raw_config,
 )
 from infra_formula.portal.entries import Settings
@@ -124,13 +125,36 @@ def _view(key: str, entry: dict[str, Any], settings: Settings) -> View:
     view["hands_on"] = any(x["kind"] == "proxy" for x in view["locations"])
     logins = {auth, path_auth, *(location["auth"] for location in view["locations"])}
     view["logins"] = sorted(filter(None, logins))
-    # The home page stays on plain HTTP unless its entry asks otherwise: package managers fetch
-    # from it. But no password, and no cookie in its place, is sent in the clear.
-    asks_for_certificate = bool(view["access"]["client_ca"])
-    closed = "oidc" in logins or bool(settings["portal_auth"] and view["logins"])
-    enforced = closed or (settings["nginx_sslmode"] == "enforce" and not home)
-    view["redirect"] = tls and entry.get("enforce_https", enforced or asks_for_certificate)
+    view["redirect"], view["guards_login"] = _on_plain_http(view, entry, settings)
     return view
+
+
+def _on_plain_http(view: View, entry: dict[str, Any], settings: Settings) -> tuple[bool, bool]:
+    """Whether plain HTTP is redirected, and whether only what needs a login is.
+
+    The home page stays on plain HTTP unless its entry asks otherwise: package managers fetch from
+    it. But no password, and no cookie in its place, is sent in the clear.
+    """
+    home = view["kind"] == "home"
+    raw = plain_http.of_config(view["config"], bool(view["auth"]))
+    secures = not settings.get("nginx_auth_over_http")
+    is_closed = bool(view["auth"]) or raw.of_server
+    has_open_part = (
+        raw.opens
+        or bool(view["open_paths"])
+        or any(not x["auth"] for x in view["locations"] if view["auth"])
+    )
+    closed = "oidc" in view["logins"] or bool(settings["portal_auth"] and view["logins"])
+    enforced = closed or (settings["nginx_sslmode"] == "enforce" and not home)
+    asks_for_certificate = bool(view["access"]["client_ca"])
+    redirect = bool(entry.get("enforce_https", enforced or asks_for_certificate)) or (
+        secures and is_closed and (home or not has_open_part)
+    )
+    has_login = bool(view["logins"]) or raw.anywhere
+    return (
+        view["tls"] and redirect,
+        view["tls"] and secures and has_login and (home or not redirect),
+    )
 
 
 def _log_name(name: str | bool) -> str:
@@ -170,6 +194,7 @@ def _location(
             {"address": s["address"], "parameters": endpoints.parameters(s, len(servers) == 1)}
             for s in servers
         ],
+        "options": [endpoints.parameters(s, len(servers) == 1) for s in servers],
         "endpoints": [server["address"] for server in servers],
         "balance": given.get("balance", ""),
         "scheme": scheme,
