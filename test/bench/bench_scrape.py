@@ -3,9 +3,10 @@
 
 VictoriaMetrics has the flags of an INFRA node. Every exporter is an address of this machine below
 127.0.0.0/8 at which nginx serves one of ten files, in which a third of the values differ at random:
-a scrape is real, costs the other end little, and is harder to compress than counters. Both share the machine's processors, so that a machine of its own scrapes
-more. `late` is the share of scrapes that took longer than the timeout, or did not take place. Disk
-per day is computed from what a sample takes. Asserts nothing.
+a scrape is real, costs the other end little, and is harder to compress than counters. Both share
+the machine's processors, so that a machine of its own scrapes more. `late` is the share of scrapes
+that took longer than the timeout, or did not take place. Disk per day is computed from what a
+sample takes. Asserts nothing.
 
 Usage: test/bench/bench_scrape.py [EXPORTERS...]
 """
