@@ -26,8 +26,9 @@ SITES = {
     "IPv6 alone": {1: "fd77::1", 2: "fd77::2"},
     "both": {1: "fd77::1", 2: "10.78.0.2"},
 }
-OFF = {f"{name}_enabled": False for name in ("grafana", "vlogs", "vtraces", "vector", "nginx",
-                                             "nginx_exporter", "dns", "repo", "blackbox")}  # fmt: skip
+_OFF = ("grafana", "vlogs", "vtraces", "vector", "nginx", "nginx_exporter", "dns", "repo",
+        "blackbox")  # fmt: skip
+OFF = {f"{name}_enabled": False for name in _OFF}
 RULES = {"groups": [{"name": "g", "rules": [{"alert": "Always", "expr": "vector(1)"}]}]}
 
 
