@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tools import commands, formula, markdown, pages  # isort: skip - finds the library
+
 from infra_formula.monitoring import vmalert
 from infra_formula.parameters import site
-
-from tools import commands, formula, markdown, pages
 
 ROOT = formula.ROOT
 INFRA = ROOT / "infra"
@@ -121,7 +122,7 @@ _OWN_METRICS = [
     ["`infra_unit_restarts_total`", "restarts of a unit by systemd"],
 ]  # fmt: skip
 _PORTS_INTRO = (
-    "[Who reaches which port](security.md#who-reaches-which-port) has the firewall's side of it.\n"
+    "[Who reaches which port](security.md#who-reaches-which-port) explains the firewall.\n"
 )
 
 
