@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "d56247383622f0ee06cc417ea499bb5fd734a7723af29c8157653ad5e822cf9c"
+DIGEST = "5e3126cff3e2c6dc46b7b014dc89807d4b868caf91076b2bb4501d99f6493e66"
 
 
 def digest(cache):
@@ -89,9 +89,10 @@ def run():
     import infra_formula
 
     infra_formula.current()
-    from infra_formula import state_tree, templates
+    from infra_formula import sls, state_tree, templates
     from infra_formula.minion import Minion
 
     minion = Minion(__salt__, __opts__, __grains__, environment=saltenv)
     values = state_tree.values(minion, parameters, secrets)
-    return {**values, "by_ssh": by_ssh, "yaml": templates.to_flow_yaml}
+    functions = {"yaml": templates.to_flow_yaml, **sls.functions(minion, values)}
+    return {**values, "by_ssh": by_ssh, **functions}

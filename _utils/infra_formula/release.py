@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "d56247383622f0ee06cc417ea499bb5fd734a7723af29c8157653ad5e822cf9c"
+DIGEST = "5e3126cff3e2c6dc46b7b014dc89807d4b868caf91076b2bb4501d99f6493e66"
