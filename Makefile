@@ -2,7 +2,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop apply convert generate dashboards package prepare prepare-demo test test-salt soak fuzz lint unit bench
+# What is checked first is checked first with `make -j` too.
+.NOTPARALLEL:
+.PHONY: help demo demo-shell demo-node demo-stop apply convert generate dashboards docs package prepare prepare-demo test test-salt soak fuzz lint unit bench
 
 # A file in YAML or JSON; pillar.example if not given.
 PILLAR ?=
@@ -18,45 +20,63 @@ BENCH ?=
 INVENTORY ?= pigsty.yml
 OUT ?=
 
-# distro or upstream; what the pillar says if not given. For the tests: upstream is the vendor's own
+# The demo's machines: default, one INFRA node; or fleet, a master, two INFRA nodes and two clients.
+SUITE ?=
+
+# distro or upstream. Without it, what the pillar says; the demo of pillar.example takes the vendor's
+# packages where their repository answers, and Debian's otherwise. For the tests: upstream is the vendor's own
 # repository in the place of the one that the tests make, which takes a way to it.
 PACKAGING ?=
 
 # A folder of programs under the vendor's names that the tests run in the place of Debian's and of
-# stand-ins: victoria-metrics, vmalert, vmagent, victoria-logs, victoria-traces, alertmanager, amtool,
-# blackbox_exporter, node_exporter, nginx_exporter, vector, and grafana as an unpacked tree.
+# stand-ins: victoria-metrics, vmalert, vmagent, vminsert, vmselect, vmstorage, victoria-logs,
+# victoria-traces, alertmanager, amtool, blackbox_exporter, node_exporter, nginx_exporter, vector, and
+# grafana as an unpacked tree.
 PROGRAMS ?=
 export INFRA_PROGRAMS = $(if $(PROGRAMS),$(abspath $(PROGRAMS)))
 
 help:  ## say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: prepare-demo  ## boot a machine at 10.10.10.10, apply the formula to it, show what runs (PILLAR=FILE, PACKAGING=upstream)
-	@test/lab/lab demo $(if $(PILLAR),--pillar '$(PILLAR)') $(if $(PACKAGING),--packaging '$(PACKAGING)')
+demo: prepare-demo  ## boot a machine at 10.10.10.10, apply the formula to it, show what runs (PILLAR=FILE, PACKAGING=upstream, SUITE=fleet)
+	@test/lab/lab demo $(if $(PILLAR),--pillar '$(PILLAR)') $(if $(PACKAGING),--packaging '$(PACKAGING)') $(if $(SUITE),--suite '$(SUITE)')
+
+demo-shell:  ## a shell on the demo's machine
+	@test/lab/lab exec --lab demo infra-1 -- bash
+
+demo-node:  ## add a minion to the demo
+	@test/lab/lab demo --add-node
 
 demo-stop:  ## take the demo's machine down
 	@test/lab/lab down demo
 
-apply:  ## apply the formula to this very machine, if systemd runs it (PILLAR=FILE)
+apply: check-host-apply  ## apply the formula to this very machine, if systemd runs it (PILLAR=FILE)
 	@"$$(tools/venv)/bin/python" tools/apply $(if $(PILLAR),'$(PILLAR)')
 
 convert:  ## turn a Pigsty inventory into pillars (INVENTORY=pigsty.yml, OUT=FILE; CHECK=1: compare)
 	@"$$(tools/venv)/bin/python" tools/convert $(if $(CHECK),--check) '$(INVENTORY)' $(if $(OUT),'$(OUT)')
 
-generate:  ## write defaults.yaml, pillar.schema.json and docs/parameters.md from infra/schema.yaml
+generate:  ## write what is generated: defaults.yaml, pillar.schema.json, docs/parameters.md, docs/reference.md …
 	@"$$(tools/venv)/bin/python" tools/generate
 
 dashboards: prepare  ## write Grafana's dashboards, and the page about them, from tools/dashboards
 	@PYTHONPATH=tools "$$(tools/venv)/bin/python" -m dashboards
 
+docs:  ## build the documents as a static site: build/docs/site/index.html
+	@"$$(REQUIREMENTS=tools/requirements-docs.txt tools/venv)/bin/python" tools/docs
+
 prepare:
 	@tools/prepare
 
-prepare-demo:
+# Before anything is done: one sentence, if this machine cannot run it.
+check-host-%:
+	@tools/check-host $*
+
+prepare-demo: check-host-demo
 	@tools/prepare demo
 
 test: export INFRA_PACKAGING = $(PACKAGING)
-test: prepare  ## everything: lint, types, unit, functional and integration tests (PROGRAMS=DIR, PACKAGING=upstream)
+test: check-host-test prepare  ## everything: lint, types, unit, functional and integration tests (PROGRAMS=DIR, PACKAGING=upstream)
 	@$(if $(PROGRAMS)$(PACKAGING),"$$(tools/venv)/bin/python" test/support/programs.py)
 	@status=0; \
 	tools/lint || status=1; \
@@ -76,7 +96,7 @@ package:  ## build/infra-VERSION-RELEASE.spm of what is committed
 	@tools/package
 
 soak: export INFRA_PACKAGING = $(PACKAGING)
-soak: prepare  ## the long runs: alerts from end to end, kills, and the table of all faults (PROGRAMS=DIR, PACKAGING=upstream)
+soak: check-host-test prepare  ## the long runs: alerts from end to end, kills, and the table of all faults (PROGRAMS=DIR, PACKAGING=upstream)
 	@INFRA_FAULTS=write "$$(tools/venv)/bin/pytest" -m 'soak or fault' --timeout=1800 \
 	  test/integration test/functional
 

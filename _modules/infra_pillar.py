@@ -36,9 +36,10 @@ def validate(
         names and types are checked.
 
     Returns ``{"valid": bool, "errors": [message, …], "warnings": [message, …]}``, each error
-    beginning with the key path. The return code is 1 if the pillar is not valid.
+    beginning with the key path. A file that does not render is one error, with the file, the line
+    and the key there. The return code is 1 if the pillar is not valid.
 
-    Raises SaltInvocationError for a file that cannot be read, or is no pillar.
+    Raises SaltInvocationError for a file that is not there, or is no pillar.
 
     CLI Example:
 

@@ -55,6 +55,43 @@ def entries() -> dict[str, Any]:
     return applied.entries()
 
 
+def explain(name: str, path: str = "/", scheme: str = "") -> dict[str, Any]:
+    """Explain what answers a URL: which entry, attribute and line, and what happens on the way.
+
+    name
+        A name or address that a visitor uses, known or not; the key of an entry; a whole URL; or
+        the name of a stream. With ``scheme`` ``tcp`` or ``udp``, a port or ``NAME:PORT``.
+    path
+        As a visitor sends it, with its query; it starts with ``/``.
+    scheme
+        ``http``, ``https``, ``tcp`` or ``udp``; by default ``https`` if the portal has it.
+
+    The files in ``/etc/nginx`` are read, those that are not of the formula too. The visitor has no
+    cookie and no login, and an address that is in no list.
+
+    Returns ``url``; ``entry`` and ``attribute`` (key paths of the pillar; empty for a file that
+    is not of the formula); ``matched_by`` (how the name was found); ``file`` (path and line of what
+    answers) and ``location``; ``answer``, in words; ``status`` and ``redirect`` if nginx itself
+    answers; ``upstream`` (addresses), ``upstream_path`` and ``scheme`` if a server behind the
+    portal does; ``path`` of a file on disk; ``login`` (``basic``, ``oidc`` or empty), ``addresses``
+    (the rules), ``satisfy`` and ``client_certificate``; ``certificate``; ``request_headers`` to the
+    upstream and ``answer_headers`` to the visitor, with nginx's variables; ``undecided``, lines
+    whose condition depends on more than the URL; and ``active``: whether nginx runs with these
+    files.
+
+    Raises SaltInvocationError for a name, a path or a scheme that no request can have.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt infra-1 infra_portal.explain wiki.pigsty /edit
+        salt infra-1 infra_portal.explain https://10.10.10.10/ui/
+        salt infra-1 infra_portal.explain wiki scheme=http
+    """
+    return applied.explain(name, path, scheme)
+
+
 def render(
     portal: dict[str, Any] | None = None, settings: dict[str, Any] | None = None
 ) -> dict[str, str]:

@@ -11,6 +11,7 @@ infra_formula.current()
 from infra_formula import redaction
 from infra_formula.minion import Minion
 from infra_formula.status import access as status_access
+from infra_formula.status import drift as status_drift
 from infra_formula.status import report
 
 if TYPE_CHECKING:
@@ -46,6 +47,49 @@ def access() -> dict[str, dict[str, Any]]:
         salt '*' infra_status.access
     """
     return status_access.access(_minion())
+
+
+def check_drift(interval: str = "daily") -> dict[str, Any]:
+    """Look for what the next apply would change here, and publish it as metrics.
+
+    interval
+        ``hourly``, ``daily`` or ``weekly``: how often this is called, for the alert of a check that
+        is missing.
+
+    Runs ``state.apply infra`` with ``test=True``, and changes nothing. Waits for an apply that
+    runs; one that begins meanwhile is not kept waiting, and the check looks again after it.
+
+    Returns what :func:`drift` returns.
+
+    Raises CommandExecutionError if applies ran all the time, or the states could not be rendered;
+    the last result stays.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_status.check_drift
+    """
+    return status_drift.check(_minion(), interval)
+
+
+def drift() -> dict[str, Any]:
+    """Report what the last check found that the next apply would change.
+
+    Returns ``checked`` (time in UTC), ``age`` (seconds), ``seconds`` (how long it took), ``count``
+    (states) and ``components``: component → states, each ``id``, ``result`` (None: it would change,
+    False: it would fail), ``comment``, ``changes`` (names of what would change) and ``since`` (time
+    of the first check that found it). The call ends with a code other than 0 if something differs.
+
+    Raises CommandExecutionError if no check has run.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' infra_status.drift
+    """
+    return status_drift.report(_minion())
 
 
 def services() -> dict[str, dict[str, Any]]:

@@ -104,4 +104,38 @@ def answered(name: str, tgt: str, missing: str = "fail") -> dict[str, Any]:
     return steps.answered(_minion(), name, tgt, missing)
 
 
+def healthy(
+    name: str,
+    tgt: str,
+    required: bool = True,
+    preview: bool = False,
+    timeout: int | None = None,
+    seconds: float = steps.HEALTHY,
+) -> dict[str, Any]:
+    """Each component of the minions of a target is healthy, as ``infra_status.services`` says.
+
+    name
+        Any name for the state.
+    tgt
+        The compound target.
+    required
+        Whether it is an error if the target has no minion.
+    preview
+        Whether this is a preview, in which nothing is checked.
+    timeout
+        Seconds to wait for the answers of the minions, as for :func:`applied`.
+    seconds
+        In which all have to become healthy.
+    """
+    return steps.healthy(
+        _minion(),
+        name,
+        tgt,
+        required=required,
+        preview=preview,
+        timeout=timeout,
+        seconds=seconds,
+    )
+
+
 redaction.guard(globals())

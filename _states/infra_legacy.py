@@ -9,10 +9,13 @@ import infra_formula
 infra_formula.current()
 
 from infra_formula import redaction, systemd
+from infra_formula.daemon.model import Daemon
 from infra_formula.data import load
 from infra_formula.fileset import originals, takeover
 from infra_formula.minion import Minion
+from infra_formula.monitoring import vmalert
 from infra_formula.state import Plan, converge
+from infra_formula.uninstall import carried as carrying
 from infra_formula.uninstall import pigsty_takeover, removal
 
 if TYPE_CHECKING:
@@ -61,6 +64,41 @@ def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) ->
     return converge(name, __opts__["test"], compare)
 
 
+def carried(name: str, rows: list[dict[str, Any]], user: str, daemon: Daemon) -> dict[str, Any]:
+    """What a program of Pigsty 2 or 3 has, and its successor can read, is copied to it, once.
+
+    name
+        The component.
+    rows
+        Of ``carried`` in infra/legacy.yaml, with their parameters.
+    user
+        Account that the copies belong to; their group is ``infra``.
+    daemon
+        The successor; vmalert checks each file of rules.
+
+    The originals stay. A file that cannot be copied is named in a warning, and costs no other.
+    """
+
+    def compare() -> Plan:
+        if not takeover.overwritable():
+            return Plan(comment="There was no takeover from Pigsty.")
+        check = vmalert.refusal_of(daemon) if name == "vmalert" else None
+        found = carrying.compare(rows, check)
+        warnings = [f"{source} stays behind: {why}" for source, why in found.refused.items()]
+        restart = next((row["restart"] for row in rows if "restart" in row), None)
+        return Plan(
+            changes={target: f"copied from {source}" for source, target in found.files.items()},
+            comment=f"{len(found.files)} files of the predecessor copied."
+            if found.files
+            else "All files of the predecessor that can be used are here.",
+            would=f"{len(found.files)} files of the predecessor would be copied.",
+            apply=lambda: carrying.copy(found.files, user, "infra", 0o640, restart),
+            warnings=warnings,
+        )
+
+    return converge(name, __opts__["test"], compare)
+
+
 def owned(name: str, user: str) -> dict[str, Any]:
     """What Pigsty wrote into a directory as root belongs to the account that uses it now.
 
@@ -99,6 +137,7 @@ def tidied(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dic
         rows = pigsty_takeover.substitute(legacy, parameters)["last"]
         minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
         found = pigsty_takeover.leftovers(minion, rows)
+        found |= pigsty_takeover.superseded_targets(f"{parameters.get('infra_data', '')}/targets")
         return Plan(
             changes={path: f"removed: {why}" for path, why in found.items()},
             comment=f"{len(found)} leftovers of Pigsty removed."

@@ -1,4 +1,4 @@
-"""VictoriaMetrics' scrape configuration and targets, as states."""
+"""Scrape configuration, targets, and credentials of stores, as states."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ infra_formula.current()
 
 from infra_formula import redaction
 from infra_formula.daemon.model import Daemon
-from infra_formula.monitoring import scraping
+from infra_formula.monitoring import remote_write, scraping
 from infra_formula.state import Plan, converge
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def managed(
     name
         Directory of the data, ``infra_data``.
     daemon
-        VictoriaMetrics, see the state module infra_daemon.
+        VictoriaMetrics or vmagent, see the state module infra_daemon.
     jobs, values
         ``infra/vmetrics/jobs.yaml``, and values for the names in it.
     interval, timeout
@@ -47,7 +47,7 @@ def managed(
         The values of ``vmetrics_scrape_jobs``, ``vmetrics_targets``, ``blackbox_targets`` and
         ``vmetrics_external_labels``.
 
-    VictoriaMetrics checks the configuration before it is put in place, and reloads it if it runs;
+    The program checks the configuration before it is put in place, and reloads it if it runs;
     if that fails, the previous one is restored. It reads files of targets without a reload.
     """
 
@@ -67,6 +67,20 @@ def managed(
         )
 
     return converge(name, __opts__["test"], compare)
+
+
+def remote_credentials(name: str, files: dict[str, Any]) -> dict[str, Any]:
+    """The credentials of the stores that vmagent writes to are in files of its own.
+
+    name
+        Their directory, ``/etc/vmagent``.
+    files
+        Name of each file → ``text``, ``mode`` and ``user``.
+
+    No difference of them is shown. vmagent reads them every second, so that a new password needs no
+    restart.
+    """
+    return converge(name, __opts__["test"], lambda: remote_write.plan(files))
 
 
 def certified(

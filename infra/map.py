@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "7f760eafed4307834894aba1e146c294ad29b786cc6fca759cfc5d7bdd3cd4f4"
+DIGEST = "dad0fa230178a5d26c38653ec85a812e92838c2929b46aa1679930a1845ccd3b"
 
 
 def digest(cache):

@@ -18,18 +18,20 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "test/bench/results.json"
 PAGE = ROOT / "docs/benchmarks.md"
+REPOSITORY = ROOT / "docs/repository.md"
+BEGIN, END = "<!-- Written by `make bench BENCH=repo`. -->\n", "<!-- End of what it writes. -->\n"
 VARIABLE = "INFRA_BENCH_REPORT"
 
 INTRO = """\
 <!-- Written by `make bench` from test/bench/results.json; run that. -->
 # Benchmarks
 
-What is measured, beside what, and how it came out. `make bench` runs all of it and writes this
-page; `make bench BENCH="portal register"` runs some, and leaves the rest as it was.
+For people who ask how fast the formula is. After this page you know what was measured, compared
+with which other tool, and the result. `make bench` runs all benchmarks and writes this page;
+`make bench BENCH="portal register"` runs two of them and keeps the other results.
 
-Where there is a tool that does the same, both are run one after the other on one machine, and their
-ratio is what counts: seconds depend on the machine. None of this is part of the tests, which assert
-nothing about time.
+If another tool does the same, both run one after the other on the same machine. Compare the ratio:
+seconds depend on the machine. The tests do not run benchmarks and assert nothing about time.
 """
 
 
@@ -53,6 +55,25 @@ def write(results: dict[str, Any]) -> None:
     text = json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False)
     RESULTS.write_text(text + "\n", encoding="utf-8")
     PAGE.write_text(document(results), encoding="utf-8")
+    if "repo" in results:
+        before, _, rest = REPOSITORY.read_text(encoding="utf-8").partition(BEGIN)
+        after = rest.partition(END)[2]
+        text = "".join([before, BEGIN, "\n", repository_speed(results["repo"]), END, after])
+        REPOSITORY.write_text(text, encoding="utf-8")
+
+
+def repository_speed(told: dict[str, Any]) -> str:
+    """Return what docs/repository.md says of speed: how many times as long as its peers ours takes.
+
+    Args:
+        told: the results of the benchmark of the repository.
+    """
+    parts = []
+    for table in told["tables"]:
+        rows = [[row[0], *row[3:]] for row in table["rows"] if row[3]]
+        if rows:
+            parts.append(_table({**table, "head": ["", *table["head"][3:]], "rows": rows}) + "\n")
+    return "".join(parts) + f"{told['when']}, {told['machine']}.\n\n"
 
 
 def document(results: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tools import markdown  # isort: skip - finds the library
@@ -64,12 +65,14 @@ _CALLERS = {
     "site": "`node_firewall_intranet`",
     "peers": "the other INFRA nodes",
     "infra": "the INFRA nodes",
+    "cluster": "the INFRA nodes and `vmcluster_hosts`",
 }
 _ALONE = {
     "peers": "127.0.0.1",
     "all": "all addresses",
     "site": "all addresses",
     "infra": "all addresses",
+    "cluster": "all addresses",
 }
 
 
@@ -94,10 +97,18 @@ def security(schema: dict[str, dict[str, Any]], page: str) -> str:
         "on",
         "alone it listens on",
     ]
-    return f"{before}{begin}\n\n{markdown.table(head, _reached(schema))}\n{end}{after}"
+    return f"{before}{begin}\n\n{markdown.table(head, reached(schema))}\n{end}{after}"
 
 
-def _reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
+def place(row: Mapping[str, Any]) -> str:
+    """Say where a component runs, by ``role`` and ``members`` of its row."""
+    if "members" in row:
+        return f"`{row['members']}`"
+    return "every minion" if row["role"] == "every" else "INFRA nodes"
+
+
+def reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """Return a row for each port: who reaches it, service, port, where, where it listens alone."""
     defaults = {
         name: rule["default"] for section in schema.values() for name, rule in section.items()
     }
@@ -108,6 +119,7 @@ def _reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
             "port": row["port"],
             "reached_by": row.get("reached_by", "peers"),
             "role": component["role"],
+            **({"members": component["members"]} if "members" in component else {}),
         }
         for name, row, component in site.daemon_rows()
     ]
@@ -122,7 +134,7 @@ def _reached(schema: dict[str, dict[str, Any]]) -> list[list[str]]:
         if number is None:
             ports = f"none (`{row['port']}`)"
         alone = "off" if row.get("when") in ("clustered", "set") else _ALONE[row["reached_by"]]
-        where = "every minion" if row["role"] == "every" else "INFRA nodes"
+        where = place(row)
         who = _CALLERS[row["reached_by"]]
         out.append([who, f"{row['title']} (`{row['service']}`)", ports, where, alone])
     return out

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tools import commands, formula, imports, json_schema, markdown, pages
+from tools import commands, formula, imports, json_schema, markdown, pages, reference
 
 FOR_ALL = ("infra_hosts", "infra_secrets_strict")
 """Parameters that are not taken from `infra_secrets`: they tell a minion what it may have."""
@@ -58,6 +58,7 @@ def files(schema: dict[str, dict[str, Any]]) -> dict[Path, str]:
             schema, yaml.safe_load(PIGSTY.read_text(encoding="utf-8"))
         ),
         ROOT / "docs" / "commands.md": commands.document(ROOT),
+        reference.PAGE: reference.document(schema),
         imports.PAGE: imports.page(imports.PAGE.read_text(encoding="utf-8")),
         SECURITY: pages.security(schema, SECURITY.read_text(encoding="utf-8")),
     }
@@ -221,6 +222,10 @@ which only INFRA nodes get: [Secrets](#secrets).
 
 To validate a pillar:
 
+<!-- prints:
+/(?s)valid:\\s+True/
+/(?s)valid:\\s+True/
+-->
 ```bash
 salt infra-1 infra_pillar.validate
 salt-call --local infra_pillar.validate /srv/pillar/infra.sls

@@ -147,10 +147,11 @@ def _parts(
                 infra["vmalert_rule_overrides"],
             ),
         )
-    if "vmetrics" in applied:
-        daemon = daemons["vmetrics"]
+    scraper = arguments["scraper"]
+    if scraper in applied:
+        daemon = daemons[scraper]
         yield (
-            "vmetrics (scrape jobs)",
+            f"{scraper} (scrape jobs)",
             daemon["program"],
             partial(scraping.plan_of, infra["infra_data"], daemon, **arguments["scraping"]),
         )

@@ -133,6 +133,7 @@ def _arguments(here: Site) -> dict[str, Any]:
         "daemons": {
             "installations": daemon.installations(here),
             "users": daemon.users(here),
+            "packages": sorted({*daemon.packages(here), *_portal_packages(here)}),
             "disabled": daemon.disabled(here),
             "disabled_services": daemon.disabled_services(here),
         },
@@ -148,24 +149,32 @@ def _arguments(here: Site) -> dict[str, Any]:
             "administrator": grafana.administrator(here),
             "data_sources": grafana.data_sources(here),
         },
-        "nginx": {"packages": portal.packages(here)},
+        "nginx": {"packages": portal.packages(here), "home_states": portal.home_states(here)},
         "ntp": ntp.chrony(here),
         "own_addresses": dns.own_addresses(here),
         "portal": portal.portal(here),
         "registration": registration.registration(here),
         "removal": {"components": uninstall.removals(here), "data": uninstall.data(here)},
+        "remote_write": monitoring.remote_write(here),
         "repository": repository.repository(here),
         "repository_needs": repository_needs.needs(here),
         "repository_of_client": repository.client(here),
         "repository_tools": repository.tools(here),
         "resolver_servers": dns.resolver_servers(here),
         "rules": monitoring.rules(here),
+        "scraper": monitoring.scraper(here),
         "scraping": monitoring.scraping(here),
         "status": {"components": status.components(here), "units": status.units(here)},
         "takeover": uninstall.takeover(here),
+        "carried": uninstall.carried(here),
         "target_directories": monitoring.target_directories(here),
         "vector": monitoring.vector(here),
     }
+
+
+def _portal_packages(here: Site) -> list[str]:
+    is_here = here.is_infra_node and "nginx" in here.enabled
+    return portal.packages(here) if is_here else []
 
 
 def plain(value: Any) -> Any:

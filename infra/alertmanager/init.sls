@@ -1,5 +1,6 @@
 # Alertmanager: routes alerts to people; one mesh over all INFRA nodes.
 {% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% from "infra/legacy/carried.jinja" import carried with context %}
 {% from "infra/map.jinja" import arguments, daemons, yaml with context %}
 
 include:
@@ -16,5 +17,7 @@ infra-alertmanager-receivers-managed:
     - settings: {{ yaml(arguments.alertmanager) }}
     - require:
       - infra_daemon: infra-alertmanager-package-installed
+{{ carried('alertmanager', daemons.alertmanager, daemons.alertmanager.user,
+           ['file: infra-alertmanager-directory-present'], 'infra_daemon: infra-alertmanager-unit-configured') }}
 {{ configured('alertmanager', ['infra_alert: infra-alertmanager-receivers-managed']) }}
 {{ running('alertmanager') }}

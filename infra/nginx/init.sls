@@ -8,6 +8,7 @@ include:
   - infra.webroot
   - infra.ca
   - infra.nginx.portal
+  - infra.nginx.home_states
   - infra.daemon.stable
 
 {{ recorded('nginx', 'nginx-installation', {

@@ -5,7 +5,7 @@ include:
   - infra.register.publish
 {% if site.is_infra_node %}
   - infra.register.inventory
-  {% if infra.vmetrics_enabled %}
+  {% if infra.vmetrics_enabled or infra.vmagent_enabled %}
   - infra.register.targets
   {% endif %}
   {% if infra.dns_enabled %}

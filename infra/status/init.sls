@@ -16,6 +16,16 @@ include:
      'units': ['infra-units.timer'],
    }) }}
 
+{% set checks_drift = infra.infra_drift_check != 'never' and not site.by_ssh %}
+{% set drift_units = '/etc/systemd/system/infra-drift.' %}
+{% if checks_drift %}
+{{ recorded('status', 'status-drift', {
+     'paths': [drift_units ~ 'service', drift_units ~ 'timer', '/var/lib/infra/drift.json',
+       '/var/lib/infra/textfile/infra_drift.prom'],
+     'units': ['infra-drift.timer'],
+   }) }}
+{% endif %}
+
 infra-status-components-known:
   file.managed:
     - name: /var/lib/infra/status.json
@@ -83,3 +93,54 @@ infra-status-reach-known:
     - makedirs: true
     - require:
       - infra_pillar: infra-pillar-valid
+
+# What the next apply would change, as metrics: a check by a timer, which works without a master, too.
+{% if checks_drift %}
+{% set drift_service %}{% include "infra/status/files/infra-drift.service" %}{% endset %}
+{% set drift_timer %}{% include "infra/status/files/infra-drift.timer" %}{% endset %}
+{% for kind, text in (('service', drift_service), ('timer', drift_timer)) %}
+
+infra-status-drift-{{ kind }}-managed:
+  file.managed:
+    - name: {{ drift_units ~ kind }}
+    - contents: {{ yaml(text) }}
+    - mode: '0644'
+    - user: root
+    - group: root
+    - require:
+      - infra_pillar: infra-pillar-valid
+{% endfor %}
+
+infra-status-drift-reloaded:
+  module.run:
+    - service.systemctl_reload: []
+    - onchanges:
+      - file: infra-status-drift-service-managed
+      - file: infra-status-drift-timer-managed
+
+infra-status-drift-timer-running:
+  infra_service.running:
+    - name: infra-drift.timer
+    - require:
+      - file: infra-status-drift-service-managed
+      - file: infra-status-drift-timer-managed
+      - module: infra-status-drift-reloaded
+{% elif salt['file.file_exists'](drift_units ~ 'timer') %}
+
+infra-status-drift-timer-off:
+  service.dead:
+    - name: infra-drift.timer
+    - enable: false
+    - require:
+      - infra_pillar: infra-pillar-valid
+
+infra-status-drift-absent:
+  file.absent:
+    - names:
+      - {{ drift_units }}service
+      - {{ drift_units }}timer
+      - /var/lib/infra/drift.json
+      - /var/lib/infra/textfile/infra_drift.prom
+    - require:
+      - service: infra-status-drift-timer-off
+{% endif %}

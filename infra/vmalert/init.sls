@@ -1,5 +1,6 @@
 # vmalert: evaluates the rules, over metrics and, where vlogs is on, over logs.
 {% from "infra/daemon/states.jinja" import installed, configured, running with context %}
+{% from "infra/legacy/carried.jinja" import carried with context %}
 {% from "infra/map.jinja" import infra, arguments, daemons, yaml with context %}
 {% set evaluators = ['vmalert'] + (['vmalert_logs'] if arguments.rules.logs else []) %}
 
@@ -9,6 +10,8 @@ include:
 {% for name in evaluators %}
 {{ installed(name) }}
 {% endfor %}
+{{ carried('vmalert', daemons.vmalert, 'root', ['infra_daemon: infra-vmalert-package-installed'],
+           'infra_rules: infra-vmalert-rules-managed') }}
 
 # The rules, checked by vmalert itself; and the one or two vmalerts that evaluate them.
 

@@ -174,3 +174,36 @@ def test_a_client_that_fails_is_named_and_nothing_is_registered(site):
     assert done.code != 0
     assert "node-1: failed: broken" in done.comments["infra-orch-clients-applied"]
     assert done.lines == ["applied node-1"]
+
+
+NODES = (
+    "infra-orch-nodes-healthy",
+    *(f"infra-orch-L@infra-{n}-{verb}"
+      for n in (1, 2) for verb in ("upgraded", "applied", "healthy")),
+)  # fmt: skip
+
+
+def test_infra_nodes_are_upgraded_one_after_the_other_each_healthy_before_the_next(site):
+    done = run(site, "upgrade")
+    assert done.code != 0
+    assert "infra-2" in done.comments["infra-orch-nodes-healthy"]
+    assert done.lines == []  # the others have to serve meanwhile
+    unhealthy = site.log.with_name(f"{site.log.name}.unhealthy")
+    with site.minions["infra-2"].started():
+        try:
+            done = run(site, "upgrade")
+            assert done.code == 0, done.text
+            assert tuple(done.results) == NODES
+            assert done.lines == ["upgraded infra-1", "applied infra-1", "upgraded infra-2",
+                                  "applied infra-2"]  # fmt: skip
+            assert run(site, "upgrade", packages=False).lines == [
+                "applied infra-1", "applied infra-2",
+            ]  # fmt: skip
+            # One that is unhealthy before anything is done is named, and nothing is.
+            unhealthy.write_text("infra-2")
+            done = run(site, "upgrade")
+            assert done.code != 0
+            assert "infra-2 is not healthy: nginx (nginx answers 502)" in done.text
+            assert done.lines == []
+        finally:
+            unhealthy.unlink(missing_ok=True)

@@ -36,6 +36,29 @@ def test_a_file_may_be_json(validate, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("infra:\n  nginx_port: 80: 90\n", ", line 2, key nginx_port: mapping values"),
+        ("{% set a = 1 %}\ninfra:\n  x: [1,\n", ", line 4: "),
+        ("infra:\n  nginx_port: {{ nowhere.port }}\n", "'nowhere' is undefined"),
+        ("infra:\n  a: {% if %}\n", "line 2, key a: Jinja syntax error"),
+        ("infra:\n\tnginx_port: 80\n", ", line 2, key nginx_port: "),
+        ('#!json\n{"infra": \n', "Expecting value"),
+    ],
+)
+def test_a_file_that_does_not_render_is_one_line_with_the_key(validate, tmp_path, text, said):
+    path = tmp_path / "infra.sls"
+    path.write_text(text)
+    given = validate(str(path))
+    assert given["valid"] is False
+    (error,) = given["errors"]
+    assert error.startswith(str(path))
+    assert said in error
+    assert "\n" not in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
     ("given", "error"),
     [
         ({"infra_portal": {"wiki": {"domain": "w.pigsty"}}}, "infra_portal.wiki: expected an"),

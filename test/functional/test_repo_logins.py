@@ -17,6 +17,7 @@ from infra_formula.minion import Minion
 from infra_formula.repository import (
     building,
     catalogue,
+    client_apt,
     client_plans,
     client_trust,
     connections,
@@ -278,12 +279,14 @@ def upstream_of(baseurl, system="d12"):
         ],
         "packages": ["x"],
     }  # fmt: skip
-    return request, catalogue.plan(request)["targets"][0]["upstreams"][0]
+    target = catalogue.plan(request)["targets"][0]
+    return target, target["upstreams"][0]
 
 
 def test_a_client_of_apt_has_the_login_in_a_file_of_apts_own():
-    request, upstream = upstream_of(f"https://{LOGIN}@repo.example/debian bookworm main")
-    files, login_files = client_plans._upstreams(Minion(), request, "sources", True)
+    target, upstream = upstream_of(f"https://{LOGIN}@repo.example/debian bookworm main")
+    files, _ = client_plans._upstreams(Minion(), target, "sources", True)
+    login_files = client_apt.files(target["upstreams"], {}, False)
     assert files == {
         "infra-mine.sources": {"text": client_trust.upstream_text(upstream, "deb", "")}
     }
@@ -301,15 +304,14 @@ def test_a_client_of_apt_has_the_login_in_a_file_of_apts_own():
 
 def test_a_client_of_dnf_has_the_login_in_a_definition_that_others_cannot_read():
     baseurl = f"https://{LOGIN}@a.example/el$releasever https://{LOGIN}@b.example/"
-    request, _ = upstream_of(baseurl, "el9")
-    files, login_files = client_plans._upstreams(Minion(), request, "repo", True)
-    assert login_files == {}
+    target, _ = upstream_of(baseurl, "el9")
+    files, _ = client_plans._upstreams(Minion(), target, "repo", True)
     (file,) = files.values()
     assert (file["mode"], file["secret"]) == ("0600", True)
     assert f"\nusername = {USER}\npassword = {PASSWORD}\n" in file["text"]
     assert "https://a.example/el$releasever\n" in file["text"]
-    request, _ = upstream_of("https://a.example/ https://b.example/", "el9")
-    files, _ = client_plans._upstreams(Minion(), request, "repo", True)
+    target, _ = upstream_of("https://a.example/ https://b.example/", "el9")
+    files, _ = client_plans._upstreams(Minion(), target, "repo", True)
     assert list(files["infra-mine.repo"]) == ["text"]
     assert "username" not in files["infra-mine.repo"]["text"]
 

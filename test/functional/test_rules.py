@@ -190,6 +190,7 @@ def test_an_alert_says_what_to_do_and_where_to_look(rule):
     assert len(rule["annotations"]["action"]) > 30
     assert rule["annotations"]["dashboard"].startswith("https://i.pigsty/ui/d/")
     assert rule["annotations"]["summary"].startswith(rule["alert"])
+    assert "[[" not in str(rule["annotations"]), "a placeholder of the template"
 
 
 def test_rules_over_logs_say_what_to_do_and_where_to_look():

@@ -22,6 +22,8 @@ from lab.paths import CHECKOUT
 from lab.suites import MachineSpec
 
 SECONDS = 600
+KEPT = os.environ.get("INFRA_DOCUMENTS_OUTPUT", "")
+"""A folder that gets what each block printed, for whoever writes down what is expected."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class LabPlan:
         checkout: machines have a clone of this checkout, and a package of it, but no states yet.
         shut_in: machines without a way out.
         soak: documents in it are left to `make soak`.
+        demo: the machine is that of `make demo`, and its commands on the host mean it.
     """
 
     machines: dict[str, str]
@@ -47,6 +50,7 @@ class LabPlan:
     checkout: bool = False
     shut_in: tuple[str, ...] = ()
     soak: bool = False
+    demo: bool = False
 
 
 FIRST = {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}}
@@ -96,6 +100,7 @@ LABS = {
         soak=True,
     ),
     "alone": LabPlan({"infra-1": "10.10.10.10"}, checkout=True),
+    "demo": LabPlan({"infra-1": "10.10.10.10"}, apply=True, demo=True, soak=True),
     "contributor": LabPlan({"infra-1": "10.10.10.10"}, checkout=True, soak=True),
     "fresh": LabPlan(
         {"infra-1": "10.10.10.10", "node-1": "10.10.10.21"},
@@ -186,12 +191,15 @@ class Reader:
             Lab.up(
                 "fleet" if plan.master else "default",
                 name=f"documents-{os.getpid()}",
-                pillar=plan.pillar,
+                pillar=CHECKOUT / "pillar.example" if plan.demo else plan.pillar,
                 machines=specs,
                 master=specs[0].name if plan.master else None,
                 tree=tree if plan.checkout else None,
             )
         )
+        if plan.demo:
+            # With the machines that a command of the page adds.
+            self._stack.callback(lambda: Lab.find(lab.name).down())
         if plan.checkout:
             clone = _clone(folder / "clone")
             for machine in lab.machines:
@@ -238,7 +246,12 @@ class Reader:
             self.printed = done.stdout + done.stderr
             wanted = block.notes.get("run", {}).get("status", 0)
             said = f"{block.place} ended with {done.returncode}:\n{self.printed}"
+            if KEPT:
+                name = block.place.replace("/", "_")
+                Path(KEPT, f"{name}.txt").write_text(self.printed, encoding="utf-8")
             assert done.returncode == wanted, said
+            difference = block.difference(self.printed)
+            assert difference is None, f"{block.place}: {difference}:\n{self.printed}"
 
     def run(self, machine, script):
         words = ["bash", "-c", script]
@@ -246,7 +259,7 @@ class Reader:
             return machine.run(words, check=False, timeout=SECONDS)
         return subprocess.run(
             words, cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=SECONDS, check=False
+            timeout=SECONDS, check=False, env={**os.environ, "INFRA_DEMO": self._lab.name}
         )  # fmt: skip
 
 

@@ -180,3 +180,41 @@ def test_the_page_is_readable_without_scripts(browser):
     browser.open("https://home.pigsty.cc/")
     assert "wiki.pigsty.cc" in browser.text()
     browser.scripts(True)
+
+
+def test_the_home_page_shows_what_is_up_by_the_probes_that_run(browser, site):
+    machine = site.machine
+
+    def shown():
+        """Entry → the words beside it, read without scripts."""
+        browser.scripts(False)
+        browser.open(f"{HOME}/")
+        rows = browser.run(
+            "return Array.from(document.querySelectorAll('.sites li'), (row) => ["
+            "row.querySelector('.key').innerText, (row.querySelector('.state') || {}).innerText])"
+        )
+        return dict(rows)
+
+    try:
+        assert eventually(lambda: set(shown().values()) == {"Up"}), shown()
+        machine.run(["systemctl", "stop", "upstreams"])
+        down = {k for k, e in SERVED.items() if "endpoint" in e and k not in TOOLS}
+        down -= {"grafana"} if site.packaging == "upstream" else set()
+        assert eventually(lambda: {k for k, w in shown().items() if w == "Down"} == down), shown()
+        tools = browser.run(
+            "return Array.from(document.querySelectorAll('.cards a'), (card) => ["
+            "card.getAttribute('href'), card.querySelector('.state').innerText])"
+        )
+        assert dict(tools)["/vmetrics/targets"] == "Up"
+        assert dict(tools)["/ca.crt"] == "Unknown"
+        # Nobody fills the states in: none is shown, rather than an old one.
+        machine.run(["systemctl", "stop", "infra-home-states"])
+        assert set(shown().values()) == {None}
+        assert machine.apply("infra.nginx").changes.keys() == {
+            "infra_service_|-infra-nginx-home-states-running_|-infra-home-states_|-running"
+        }
+        assert machine.apply("infra.nginx").changes == {}
+    finally:
+        browser.scripts(True)
+        machine.run(["systemctl", "restart", "infra-home-states"])
+        machine.run(["systemctl", "reset-failed", "upstreams"], check=False)

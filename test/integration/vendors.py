@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import programs
-from lab import standins
+from lab import standins, vendor
 
 NOT_SHIPPED = {
     "grafana_enabled": "grafana",
@@ -74,7 +74,7 @@ class Vendor:
     def add_to(self, machine):
         """Have a machine's apt know the repository, as somebody does it by hand."""
         if self.repo is None:
-            archive = programs.vendor_archive()
+            archive = vendor.archive()
             key = programs.fetch(archive.key)
             place = f"{archive.uri}/ {archive.suite} {archive.components}"
         else:

@@ -15,7 +15,14 @@ from .host import LabError, run
 
 # Settings about reaching an archive; the rest of a host's apt configuration stays on the host.
 REACH = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::Retries")
+OS_RELEASE = Path("/etc/os-release")
+MAIN = "http://deb.debian.org/debian"
+"""Debian's archive, for a host whose own sources name none."""
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+FIRST_RELEASE = "bookworm"
+"""Of the first platform of kitchen.yml, which the demo boots."""
+QUICK = ("-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=10")
+"""Settings of apt with which it soon says that nothing answers."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,8 @@ class Source:
 def for_release(release: str, folder: Path = Path("/etc/apt")) -> list[Source]:
     """Return the host's Debian sources, with another release in the place of the host's.
 
+    A host of another distribution, as Ubuntu is, has none: Debian's own archive serves it.
+
     Args:
         release: the release's name, `trixie`.
         folder: the host's apt configuration.
@@ -48,6 +57,12 @@ def for_release(release: str, folder: Path = Path("/etc/apt")) -> list[Source]:
     Raises:
         LabError: the host's sources name no Debian archive.
     """
+    if _os_release("ID", "debian") != "debian":
+        return [
+            Source(MAIN, release, "main"),
+            Source(MAIN, f"{release}-updates", "main"),
+            Source(f"{MAIN}-security", f"{release}-security", "main"),
+        ]
     host = codename()
     found: dict[tuple[str, str], Source] = {}
     for source in _read(folder):
@@ -98,11 +113,15 @@ def reach() -> str:
 
 def codename() -> str:
     """Return the name of the host's own release."""
-    for line in Path("/etc/os-release").read_text().splitlines():
+    return _os_release("VERSION_CODENAME", "stable")
+
+
+def _os_release(wanted: str, default: str) -> str:
+    for line in OS_RELEASE.read_text().splitlines():
         key, _, value = line.partition("=")
-        if key == "VERSION_CODENAME":
-            return value.strip('"')
-    return "stable"
+        if key == wanted:
+            return value.strip("\"'")
+    return default
 
 
 def _read(folder: Path) -> list[Source]:

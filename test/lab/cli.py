@@ -108,7 +108,13 @@ def _build(arguments: argparse.Namespace) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    demo.show(arguments.pillar, arguments.platform, arguments.packaging, Ticker())
+    ticker = Ticker()
+    if arguments.add_node:
+        demo.add_node(ticker)
+    else:
+        demo.show(
+            arguments.pillar, arguments.platform, arguments.packaging, arguments.suite, ticker
+        )
 
 
 def _label(machine: object) -> str:
@@ -178,6 +184,8 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("demo", help="boot one machine, apply the formula, show what runs")
     show.add_argument("--platform", help="of kitchen.yml; its first one")
     show.add_argument("--pillar", type=Path, metavar="FILE", help="YAML or JSON; pillar.example")
-    show.add_argument("--packaging", choices=demo.PACKAGING, help="the pillar's")
+    show.add_argument("--packaging", choices=demo.PACKAGING, help="the vendor's if it answers")
+    show.add_argument("--suite", choices=demo.SUITES, help="default: one machine; fleet: five")
+    show.add_argument("--add-node", action="store_true", help="to the demo that is up: a minion")
     show.set_defaults(action=_demo)
     return parser

@@ -30,15 +30,28 @@ def files(
         pillar: the pillar, for the machine that serves it.
         secrets: the file with the pillar of INFRA nodes, likewise.
     """
+    made = settings(spec, master)
+    if master is None or spec.name == master.name:
+        made |= pillars.files(pillar, secrets)
+    return made
+
+
+def settings(spec: MachineSpec, master: MachineSpec | None) -> dict[str, str]:
+    """Return the settings of Salt's programs on a machine: text by absolute path.
+
+    Args:
+        spec: the machine.
+        master: the machine with the salt-master; None means that each works for itself.
+    """
     minion: dict[str, Any] = {"id": spec.name}
     if master is None:
-        return {"/etc/salt/minion": _yaml(minion), **pillars.files(pillar, secrets)}
+        return {"/etc/salt/minion": _yaml(minion)}
     # A minion that is turned away at first asks again after this many seconds, not ten.
     minion |= {"master": master.address, "acceptance_wait_time": 1, "random_reauth_delay": 1}
     made = {"/etc/salt/minion": _yaml(minion)} if spec.minion else {}
     if spec.name == master.name:
-        made["/etc/salt/master"] = _yaml({"auto_accept": True, "interface": "0.0.0.0"})  # noqa: S104
-        made |= pillars.files(pillar, secrets)
+        listening = {"auto_accept": True, "interface": "0.0.0.0"}  # noqa: S104
+        made["/etc/salt/master"] = _yaml(listening)
     return made
 
 

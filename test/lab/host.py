@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 PROGRAMS = ("systemd-nspawn", "debootstrap", "ip", "nft", "nsenter", "unshare")
@@ -105,26 +106,21 @@ def require() -> None:
     Raises:
         LabError: it cannot; the message names everything that is missing.
     """
-    if os.geteuid() != 0:
-        raise LabError("The lab needs root: it makes network namespaces and mounts. Use sudo.")
+    if why := _refusal():
+        raise LabError(why)
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         raise LabError(f"The lab needs {', '.join(missing)}; tools/prepare installs them.")
-    if "overlay" not in Path("/proc/filesystems").read_text().split():
-        # Most kernels have it as a module that the first mount loads.
-        loaded = run(["modprobe", "overlay"], check=False) if shutil.which("modprobe") else None
-        if loaded is None or loaded.returncode != 0:
-            raise LabError("The lab needs overlayfs, which this kernel does not have.")
-    if run(["unshare", "--net", "--mount", "true"], check=False).returncode != 0:
-        raise LabError(
-            "The lab needs network and mount namespaces, and this machine does not permit them: "
-            "inside a container it takes a privileged one."
-        )
-    if not cgroup_roots():
-        raise LabError("The lab needs a mounted cgroup2 file system, and there is none.")
     if int(INOTIFY.read_text()) < INSTANCES and os.access(INOTIFY, os.W_OK):
         # Until the host's next boot. In a container it is read-only: few machines boot there.
         INOTIFY.write_text(f"{INSTANCES}\n")
+
+
+@cache
+def _refusal() -> str | None:
+    from . import preconditions  # it imports this module
+
+    return preconditions.refusal("lab", preconditions.look("lab"))
 
 
 def systemd_runs_here() -> bool:

@@ -258,6 +258,24 @@ class Lab:
             fleet.start([self._machines[name]], self.master)
         return self._machines[name]
 
+    def promote(self, name: str) -> None:
+        """Have a machine run a salt-master for the lab, which had none; it is its first minion.
+
+        Args:
+            name: the machine, which serves the pillar to itself so far.
+
+        Raises:
+            LabError: the lab has a master, or the two do not come up.
+        """
+        if self._record.master:
+            raise LabError(f"{self._record.master} is the master of lab {self.name} already.")
+        machine = self.machine(name)
+        for path, content in fleet.settings(machine.spec, machine.spec).items():
+            machine.write(path, content)
+        self._record.master = name
+        self._record.save()
+        fleet.start([machine], machine)
+
     def net(
         self,
         argv: Sequence[str],

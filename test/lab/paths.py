@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from . import preconditions
 from .host import LabError
 
 HERE = Path(__file__).resolve().parent
@@ -27,7 +28,7 @@ def cache() -> Path:
 
 def state() -> Path:
     """Return the folder that holds a folder per lab; INFRA_LAB_STATE names another."""
-    return Path(os.environ.get("INFRA_LAB_STATE", "/var/lib/infra-lab")).resolve()
+    return preconditions.state_folder()
 
 
 @contextmanager

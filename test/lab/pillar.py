@@ -6,11 +6,14 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from .host import LabError
+
+if TYPE_CHECKING:
+    from .machine import Machine
 
 TOP = "base:\n  '*':\n    - infra\n"
 SECRETS = "  'infra-*':\n    - infra_secrets\n"
@@ -63,6 +66,23 @@ def check(path: Path) -> None:
         raise LabError(f"The pillar {path}{where} is not YAML: {said}.") from error
     if not isinstance(data, dict) or not isinstance(data.get("infra"), dict):
         raise LabError(f"The pillar {path} has no mapping `infra` at its top.")
+
+
+def problems(machine: Machine) -> list[str]:
+    """Return what is wrong with the pillar of a machine, one line each; empty if nothing is.
+
+    Args:
+        machine: one that has the pillar's files, or whose master has them.
+    """
+    machine.salt_call("saltutil.sync_all", check=False)
+    where = machine.run(["sh", "-c", "ls /srv/pillar/infra.sls"], check=False).stdout.split()
+    checked: dict[str, Any] = {}
+    for words in (*([path] for path in where), []):
+        # First the file itself: Salt hides from a minion why one does not render.
+        checked = machine.salt_call("infra_pillar.validate", *words, check=False) or {}
+        if checked.get("errors"):
+            break
+    return list(checked.get("errors", []))
 
 
 def _text(pillar: Mapping[str, Any] | Path | None) -> str:

@@ -128,7 +128,7 @@ def _pick(kind: str, known: Mapping[str, Any], name: str | None) -> Any:
     if name is None:
         return next(iter(known.values()))
     if name not in known:
-        raise LabError(f"kitchen.yml has no {kind} {name!r}; it has {', '.join(known)}.")
+        raise LabError(f"kitchen.yml has no {kind} {name!r} of the lab; it has {', '.join(known)}.")
     return known[name]
 
 
@@ -160,6 +160,7 @@ def load(path: Path = CHECKOUT / "kitchen.yml") -> Kitchen:
             platforms={
                 entry["name"]: Platform(entry["name"], entry["lab"]["release"])
                 for entry in data["platforms"]
+                if "lab" in entry
             },
             suites={entry["name"]: _suite(entry, path.parent) for entry in data["suites"]},
         )

@@ -45,9 +45,19 @@ TRANSLATED = {"README.zh.md": "README.md"}
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w+-]*)\s*$")
 COMMENT = re.compile(r"^ *<!--(?P<text>.*?)-->\s*?$", re.DOTALL | re.MULTILINE)
-WORDS = ("lab", "run", "not run", "first", "pillar", "file", "not pillar", "shows")
+WORDS = ("lab", "run", "not run", "first", "pillar", "file", "not pillar", "shows", "prints",
+         "unchecked")  # fmt: skip
 RUN_OPTIONS = {"machine": str, "status": int, "soak": bool}
 PILLAR_OPTIONS = {"write": bool, "at": str, "with": dict, "files": bool}
+SILENT = re.compile(
+    r"(mkdir|cp|mv|ln|rm|cd|install|sed -i|cat >|cat >>|tar|"
+    r"systemctl (start|stop|restart|disable|enable)|timeout|sleep|\(umask|openssl req) |"
+    r"if |while |until |for |make generate|jid=|"
+    r".* >/dev/null$|.* -o /dev/null [^%]*$|echo .* >|curl .*-o (?!/dev)\S+ [^%]*$"
+)
+"""Commands that print nothing where all is well."""
+APPLIES = re.compile(r"state\.(apply|orchestrate) ")
+SUMMARY = re.compile(r"^(?:\s|\w+:)*Failed:\s+(\d+)\s*$", re.MULTILINE)
 PRELUDE = """\
 set -euo pipefail
 salt-call() { command salt-call --retcode-passthrough "$@"; }
@@ -105,6 +115,29 @@ class Block:
         ends = re.compile(r"(fi|done|esac|else|\})\b")
         lines = bodies.splitlines()
         return [line for line in lines if re.match(r"[^\s#]", line) and not ends.match(line)]
+
+    @property
+    def speaking(self) -> list[str]:
+        """Commands that print something, apart from those whose summary is checked anyway."""
+        return [c for c in self.commands if not SILENT.match(c) and not self._applies(c)]
+
+    @property
+    def applies(self) -> int:
+        """Number of commands that print Salt's summary of an apply in which no state fails."""
+        failing = self.notes.get("run", {}).get("status", 0)
+        return 0 if failing else sum(self._applies(command) for command in self.commands)
+
+    @staticmethod
+    def _applies(command: str) -> bool:
+        return bool(re.match(r"salt", command) and APPLIES.search(command) and " | " not in command)
+
+    def difference(self, printed: str) -> str | None:
+        """Return in what the output of the block differs from what is expected; None in nothing."""
+        failed = [int(count) for count in SUMMARY.findall(printed)]
+        if self.applies and (len(failed) < self.applies or any(failed)):
+            return f"expected {self.applies} or more summaries of Salt without a failed state"
+        absent = missing(self.notes.get("prints", ""), printed)
+        return None if absent is None else f"{absent!r} was not printed"
 
     def script(self) -> str:
         """Return the block as a program of bash that ends at the first command that fails."""
@@ -218,7 +251,8 @@ def missing(shown: str, printed: str) -> str | None:
     """Return the first line of a shown output that was not printed, in order; None if all were.
 
     Args:
-        shown: the block; `…` stands for anything within a line, a line of it alone for any lines.
+        shown: the block; `…` stands for anything within a line, a line of it alone for any lines,
+            and `/EXPRESSION/` is a regular expression.
         printed: what the commands printed.
     """
     rest = printed
@@ -226,8 +260,13 @@ def missing(shown: str, printed: str) -> str | None:
         pieces = [piece.strip() for piece in line.split("…")]
         if not any(pieces):
             continue
-        pattern = r"[^\n]*".join(re.sub(r"(\\ )+", r"\\s+", re.escape(p)) for p in pieces)
-        match = re.search(pattern, rest)
+        expression = re.fullmatch(r"\s*/(.+)/\s*", line)
+        pattern = (
+            expression[1]
+            if expression
+            else r"[^\n]*".join(re.sub(r"(\\ )+", r"\\s+", re.escape(p)) for p in pieces)
+        )
+        match = re.search(pattern, rest, re.MULTILINE)
         if not match:
             return line
         rest = rest[match.end() :]
@@ -265,7 +304,7 @@ def _note(text: str, place: str) -> tuple[str, Any] | None:
 
 def _checked(block: Block) -> Block:
     fits = {
-        "bash": {"run", "not run", "first"},
+        "bash": {"run", "not run", "first", "prints", "unchecked"},
         "yaml": {"pillar", "file", "not pillar"},
     }.get(block.language, {"shows", "file"})
     for word in block.notes:

@@ -24,19 +24,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 REPO = Path(__file__).resolve().parents[2]
 sys.path.append(str(REPO / "test"))  # `make test` runs this file as a program
 
-from lab import aptconf  # noqa: E402
+from lab import aptconf, vendor  # noqa: E402
 
 STANDINS = Path(__file__).resolve().parents[1] / "lab/standins"
 GIVEN, STANDIN, VENDOR = "given", "stand-in", "the vendor's repository"
@@ -51,7 +48,8 @@ class Known:
         version: the flag that prints its version.
         package: Debian's package of it; empty where there is none.
         debian: the program's name there.
-        standin: the stand-in, a file of test/lab/standins, where Debian has no package.
+        standin: the stand-in, a file of test/lab/standins, where Debian has no package. A program
+            with neither is there only if it is given.
         inside: where the program is in a given folder, of one that is a tree.
     """
 
@@ -66,6 +64,9 @@ PROGRAMS = {
     "victoria-metrics": Known("-version", "victoria-metrics", "victoria-metrics"),
     "vmalert": Known("-version", "victoria-metrics", "vmalert"),
     "vmagent": Known("-version", "victoria-metrics", "vmagent"),
+    "vminsert": Known("-version"),
+    "vmselect": Known("-version"),
+    "vmstorage": Known("-version"),
     "victoria-logs": Known("-version", standin="victoria_logs.py"),
     "victoria-traces": Known("-version", standin="victoria_traces.py"),
     "alertmanager": Known(package="prometheus-alertmanager", debian="prometheus-alertmanager"),
@@ -219,6 +220,8 @@ def locate(name: str, release: str = "") -> tuple[str, Use]:
         return str(path), Use(name, version, GIVEN)
     if known.standin:
         return str(STANDINS / known.standin), Use(name, "", STANDIN)
+    if not known.package:
+        raise ProgramsError(f"{name}: Debian has no package of it; give it by PROGRAMS=DIR")
     installed = shutil.which(known.debian)
     if installed and not release:
         version = _installed_version(known.package)
@@ -308,38 +311,17 @@ def _options(work: Path, release: str) -> list[str]:
 # -- the vendor's own repository
 
 
-@dataclass(frozen=True)
-class Archive:
-    """The vendor's repository of packages for Debian: what apt is told of it, and its key."""
-
-    uri: str
-    suite: str
-    components: str
-    key: str
-
-
 def from_vendor() -> bool:
     """Whether machines are to install from the vendor's own repository."""
     return os.environ.get("INFRA_PACKAGING") == "upstream"
 
 
-def vendor_archive() -> Archive:
-    """The vendor's repository, as the formula's own list of upstreams has it."""
-    listed = yaml.safe_load((REPO / "infra/repo/data/upstream.yaml").read_text(encoding="utf-8"))
-    (entry,) = (one for one in listed if one["name"] == "pigsty-infra" and 12 in one["releases"])
-    uri, suite, components = entry["baseurl"]["default"].split(" ", 2)
-    return Archive(uri.rstrip("/"), suite, components, entry["gpgkey"])
-
-
 def fetch(url: str) -> bytes:
     """Read a file of the vendor's; raises ProgramsError, saying what did not answer."""
     try:
-        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - of our own list
-            body: bytes = answer.read()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise ProgramsError(f"PACKAGING=upstream: {url} cannot be read: {reason}") from error
-    return body
+        return vendor.fetch(url)
+    except OSError as error:
+        raise ProgramsError(f"PACKAGING=upstream: {error}") from error
 
 
 # -- at the start of a run
@@ -359,11 +341,9 @@ def check() -> list[str]:
                 "PROGRAMS and PACKAGING=upstream: expected one of them; the first says which "
                 "programs machines get, the second takes those of the vendor's repository"
             )
-        archive = vendor_archive()
-        release = fetch(f"{archive.uri}/dists/{archive.suite}/InRelease")
-        if b"BEGIN PGP SIGNED MESSAGE" not in release:
-            raise ProgramsError(f"PACKAGING=upstream: {archive.uri} answers with no signed Release")
-        fetch(archive.key)
+        archive = vendor.archive()
+        if why := vendor.unreachable(archive):
+            raise ProgramsError(f"PACKAGING=upstream: {why}")
         return [f"packages of the vendor's repository {archive.uri}"]
     lines = [f"{name} {version}, {GIVEN}: {path}" for name, (path, version) in given().items()]
     if unused():

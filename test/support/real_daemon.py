@@ -33,13 +33,15 @@ class RealDaemon:
         name: the daemon's name in infra/components.yaml.
         program: path of the program.
         flags: its flags; ``{port}`` in one stands for its port.
-        options: what differs in the daemon's row.
+        options: what differs in the daemon's row; ``port`` and the code that it ``answers``
+            when it is healthy, if they are not the usual ones.
 
     Raises RuntimeError with its log where it does not start.
     """
 
     def __init__(self, monkeypatch, folder, name, program, flags, **options):
-        self.port = free_port()
+        self.port = options.pop("port", None) or free_port()
+        answers = options.pop("answers", 200)
         self.path = folder / f"{name}.log"
         row = next(row for found, row, _ in site.daemon_rows() if found == name)
         self.daemon = {
@@ -59,7 +61,7 @@ class RealDaemon:
         double(monkeypatch, systemd, "unit_state", side_effect=self._unit_state)
         self._read = 0
         deadline = time.monotonic() + 60
-        while local_ports.request(self.port, self.daemon["health"])[0] != 200:
+        while local_ports.request(self.port, self.daemon["health"])[0] != answers:
             if time.monotonic() > deadline or self.process.poll() is not None:
                 raise RuntimeError(self.path.read_text())
             time.sleep(0.05)

@@ -23,10 +23,10 @@ def repo_key():
     shutil.rmtree(home)
 
 
-@pytest.fixture
-def upstream(tmp_path, upstream_key):
+@pytest.fixture(scope="module")
+def upstream_tree(tmp_path_factory, upstream_key):
     """An apt upstream with a chain of needs, a virtual package and two that exclude each other."""
-    root = tmp_path / "up"
+    root = tmp_path_factory.mktemp("upstream") / "up"
     pool = root / "pool"
     deb(pool, "web", "1.0", Depends="base (>= 2), mailer", Recommends="extra")
     deb(pool, "base", "2.1", arch="amd64")
@@ -35,7 +35,14 @@ def upstream(tmp_path, upstream_key):
     deb(pool, "extra", "1")
     deb(pool, "left", "1", Conflicts="right", Depends="mailer-a")
     deb(pool, "right", "1", Depends="base")
-    apt_upstream(root, upstream_key)
+    return apt_upstream(root, upstream_key)
+
+
+@pytest.fixture
+def upstream(tmp_path, upstream_tree):
+    """A server of a copy of ``upstream_tree``, which a test may change."""
+    root = tmp_path / "up"
+    shutil.copytree(upstream_tree, root)
     server = Server(root)
     yield server
     server.close()

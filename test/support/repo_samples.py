@@ -1,6 +1,8 @@
 """Small signed upstreams, apt and yum, and a web server that misbehaves as it is told."""
 
+import atexit
 import contextlib
+import functools
 import gzip
 import hashlib
 import http.server
@@ -26,10 +28,38 @@ def run(*argv, **options):
     return done.stdout
 
 
+def made_once(make):
+    """A function that makes a file in a folder, which makes the same one again by copying it."""
+    made = {}
+
+    @functools.wraps(make)
+    def wrapper(folder, *args, **kwargs):
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        key = (args, tuple(sorted(kwargs.items())))
+        if key not in made:
+            path = make(Path(_kept()), *args, **kwargs)
+            made[key] = path.name, path.read_bytes()
+            path.unlink()
+        name, data = made[key]
+        target = folder / name
+        target.unlink(missing_ok=True)
+        target.write_bytes(data)
+        return target
+
+    return wrapper
+
+
+@functools.cache
+def _kept():
+    folder = tempfile.TemporaryDirectory(prefix="samples-")
+    atexit.register(folder.cleanup)
+    return folder.name
+
+
+@made_once
 def deb(folder, name, version, arch="all", body=b"", **fields):
-    """Build a Debian package; returns its path."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Build a Debian package in a folder; returns its path."""
     with tempfile.TemporaryDirectory() as tmp:
         control = Path(tmp, "DEBIAN")
         control.mkdir()
@@ -51,10 +81,9 @@ def deb(folder, name, version, arch="all", body=b"", **fields):
     return target
 
 
+@made_once
 def rpm(folder, name, version, arch="noarch", requires="", provides="", body=""):
-    """Build an rpm package; returns its path."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Build an rpm package in a folder; returns its path."""
     with tempfile.TemporaryDirectory() as tmp:
         spec = Path(tmp, "a.spec")
         spec.write_text(
@@ -202,7 +231,7 @@ class Server:
 
         self.server = Quiet(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
 
     def close(self):

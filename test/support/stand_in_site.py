@@ -45,6 +45,16 @@ def forget():
     return __salt__["mine.delete"]("infra_register.facts")
 """
 
+STATUS = """
+import pathlib
+
+def services():
+    path = pathlib.Path("LOG.unhealthy")
+    ill = path.exists() and __opts__["id"] in path.read_text().split()
+    return {"nginx": {"enabled": True, "healthy": not ill, "said": "nginx answers 502"},
+            "dns": {"enabled": False, "healthy": None}}
+"""
+
 
 def write_states(root, log):
     """The formula's orchestrations and library, and stand-ins for the states that they apply."""
@@ -57,7 +67,10 @@ def write_states(root, log):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(REPO / name)
     (root / "_modules/infra_register.py").write_text(REGISTER, encoding="utf-8")
+    status = STATUS.replace("LOG", str(log))
+    (root / "_modules/infra_status.py").write_text(status, encoding="utf-8")
     for name, verb, call in (
+        ("upgrade", "upgraded", None),
         ("init", "applied", "apply"),
         ("register", "registered", None),
         ("clean", "cleaned", "forget"),

@@ -149,7 +149,59 @@ def test_yaml_is_a_pillar_or_says_what_it_is(text):
         documents.pillar(block)
 
 
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        ("a\nSucceeded: 3\nFailed:    0\n took 12 ms\n", None),
+        ("a\nSucceeded: 3\nFailed:    1\n took 12 ms\n", "without a failed state"),
+        ("a\n took 12 ms\n", "without a failed state"),
+        ("a\nFailed:    0\n took some ms\n", r"'/\^ took \\\\d\+ ms\$/' was not printed"),
+    ],
+)
+def test_an_output_is_compared_with_what_is_expected(printed, told):
+    (block,) = page(
+        "<!-- prints: /^ took \\d+ ms$/ -->\n```bash\nsalt '*' state.apply infra\ndate\n```\n"
+    )
+    assert (block.applies, block.speaking) == (1, ["date"])
+    found = block.difference(printed)
+    assert found is None if told is None else re.search(told, found)
+
+
 # The documents themselves
+
+
+MOST_UNCHECKED = 6
+"""Blocks of which nothing that is printed is compared."""
+
+
+def expectations():
+    """Blocks that are run, with the lines that are expected of each."""
+    found = documents.blocks()
+    for block, after in zip(found, [*found[1:], None], strict=True):
+        if block.language == "bash" and "not run" not in block.notes:
+            shown = after is not None and after.document == block.document
+            lines = after.text if shown and "shows" in after.notes else ""
+            lines = f"{lines}\n{block.notes.get('prints', '')}"
+            yield block, [line for line in lines.splitlines() if line.strip(" …")]
+
+
+def test_every_command_that_prints_something_has_an_expected_output():
+    short = [
+        f"{block.place}: {len(lines)} for {block.speaking}"
+        for block, lines in expectations()
+        if "unchecked" not in block.notes and len(lines) < len(block.speaking)
+    ]
+    assert short == []
+
+
+def test_few_outputs_are_not_compared_and_each_has_its_reason():
+    unchecked = {
+        block.place: block.notes["unchecked"]
+        for block, _ in expectations()
+        if "unchecked" in block.notes
+    }
+    assert len(unchecked) <= MOST_UNCHECKED
+    assert [place for place, reason in unchecked.items() if len(reason) < 20] == []
 
 
 def test_every_block_says_what_it_is_and_no_command_hides_as_text():

@@ -1,12 +1,17 @@
 """The documents are whole: every task, every attribute of the portal, and both languages alike."""
 
 import re
+from pathlib import Path
 
 import documents
 import pytest
+import yaml
 from infra_formula.portal.attributes import ENTRY
 
 TASKS = documents.ROOT / "docs/operator-tasks.md"
+SHOWN_BY = yaml.safe_load(
+    (Path(__file__).parent / "cases/operator_tasks.yaml").read_text(encoding="utf-8")
+)
 ROW = re.compile(r"^\| (\d+) \| (.+) \| (.+) \| (.*) ?\|$", re.MULTILINE)
 
 
@@ -22,23 +27,44 @@ def test_every_one_of_the_120_tasks_has_its_place():
     assert [int(number) for number, *_ in rows()] == list(range(1, 121))
 
 
-def test_what_is_said_to_be_tried_is_tried_there():
-    """A page, whose commands are run, or a test that exists."""
-    wrong = []
-    for number, _, _, tried in rows():
-        page = re.fullmatch(r"\[[^]]+\]\(([\w-]+\.md)\)", tried.strip())
-        if page:
-            runs = [b for b in documents.blocks() if b.document == f"docs/{page[1]}"]
-            if not any(b.language == "bash" and "not run" not in b.notes for b in runs):
-                wrong.append((number, tried))
-        elif tried.strip() and tried.strip() not in known_tests():
-            wrong.append((number, tried))
+def test_each_task_leads_to_a_section():
+    """To a heading; to a whole page where the page is about nothing else."""
+    wrong = [
+        (number, section)
+        for number, _, _, section in rows()
+        if not re.fullmatch(r"\[[^]]+\]\([\w-]+\.md(#[\w-]+)?\)", section.strip())
+    ]
     assert wrong == []
+    assert sum("#" in section for *_, section in rows()) > 100
 
 
-def test_the_count_is_that_of_the_rows():
-    tried = sum(bool(tried.strip()) for *_, tried in rows())
-    assert f"{tried} of 120 with a way that is tried" in TASKS.read_text(encoding="utf-8")
+def test_what_shows_a_task_exists():
+    """A page, whose commands are run, or a test."""
+    wrong = []
+    for number, shown in SHOWN_BY.items():
+        if shown.endswith(".md"):
+            runs = [b for b in documents.blocks() if b.document == f"docs/{shown}"]
+            if not any(b.language == "bash" and "not run" not in b.notes for b in runs):
+                wrong.append((number, shown))
+        elif shown and shown not in known_tests():
+            wrong.append((number, shown))
+    assert wrong == []
+    assert list(SHOWN_BY) == list(range(1, 121))
+
+
+def test_the_count_is_that_of_the_tasks():
+    done = sum(bool(shown) for shown in SHOWN_BY.values())
+    assert f"The tests do {done} of the 120 tasks" in TASKS.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", documents.paths()[1:], ids=lambda page: page.name)
+def test_a_page_is_named_by_its_title_and_begins_with_whom_it_is_for(page):
+    text = re.sub(r"<!--.*?-->\s*", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    title, _, rest = text.partition("\n")
+    assert title.startswith("# ")
+    words = set(re.findall(r"[a-z]+", title.lower()))
+    assert set(page.stem.split("-")) - words == set()
+    assert re.match(r"\s*For (every|people|operators|visitors)\w*\b[^.:]*[.:]", rest)
 
 
 def test_the_cookbook_shows_every_attribute_of_an_entry():

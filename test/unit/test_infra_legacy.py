@@ -7,8 +7,9 @@ from unittest.mock import create_autospec
 
 import pytest
 import yaml
+from doubles import double
 from infra_formula import paths, process, systemd
-from infra_formula.fileset import originals
+from infra_formula.fileset import contents, originals
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.uninstall import pigsty_takeover as infra_legacy
@@ -150,9 +151,50 @@ def test_what_a_package_brought_stays(machine):
     assert asked[-1][:3] == ["rpm", "--query", "--file"]
 
 
+def targets(path, *addresses, header=False):
+    text = f"- labels: {{ip: 10.1.0.2}}\n  targets: {json.dumps(list(addresses))}\n"
+    return write(path, f"# {contents.MANAGED_BY}.\n{text}" if header else text)
+
+
+def test_targets_that_a_machine_registered_itself_are_not_scraped_twice(machine):
+    """Pigsty names the file after the instance, and the formula after the address."""
+    root = machine / "data/targets"
+    targets(root / "pgsql/10.1.0.2.yml", "10.1.0.2:9630", "10.1.0.2:9631", header=True)
+    gone = targets(root / "pgsql/pg-a-1.yml", "10.1.0.2:9630")
+    more = targets(root / "pgsql/pg-b-1.yml", "10.1.0.2:9630", "10.1.0.3:9630")
+    other = targets(root / "node/10.1.0.2.yml", "10.1.0.2:9100")
+    odd = write(root / "pgsql/odd.yml", "- 1")
+    write(root / "pgsql/bad.yml", "a: [")
+    (root / "pgsql/link.yml").symlink_to(gone)
+    write(machine / "nginx/link-cert")
+    data, parameters = rows(machine)
+    parameters["infra_data"] = str(machine / "data")
+    assert state.tidied("x", data, parameters)["changes"] == {}  # nothing was taken over
+    state.taken_over("x", data, parameters)
+    ret = state.tidied("x", data, parameters)
+    assert ret["changes"][str(gone)] == "removed: its machine registered the same targets itself"
+    assert not gone.exists()
+    assert all(path.exists() for path in (more, other, odd))
+    assert originals.backup_path(str(gone)).exists()
+    assert state.tidied("x", data, parameters)["changes"] == {}
+
+
+def test_a_program_that_is_off_is_no_longer_named(machine, monkeypatch):
+    units = machine / "units"
+    write(units / "loki.service")
+    before = [{"unit": "loki", "data": "/nowhere", "successor": "VictoriaLogs"}]
+    for active, enabled, expected in (
+        ("active", "enabled", 1), ("active", "disabled", 1), ("inactive", "enabled", 1),
+        ("inactive", "disabled", 0), ("inactive", "masked", 0), ("failed", "disabled", 1),
+    ):  # fmt: skip
+        answer = {"ActiveState": active, "UnitFileState": enabled}
+        double(monkeypatch, systemd.Snapshot, "show", return_value=answer)
+        assert len(infra_legacy.predecessors(before, [str(units)])) == expected
+
+
 def test_the_data_says_of_each_why_and_since_when():
     data = yaml.safe_load(DATA.read_text(encoding="utf-8"))
-    assert set(data) == {"traces", "replaced", "last"}
+    assert set(data) == {"traces", "replaced", "last", "carried"}
     for row in data["last"]:
         assert set(row) == {"paths", "why", "versions"}
     text = json.dumps(infra_legacy.substitute(data, dict.fromkeys(

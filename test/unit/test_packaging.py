@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from functional import test_render
+from lab import LabError, suites
 from lab import pillar as pillars
 from lab.paths import CHECKOUT
 
@@ -68,6 +70,62 @@ def test_a_lab_gives_secrets_to_infra_nodes_alone(secrets):
     for name in ("infra", "infra_secrets"):
         text = made.get(f"/srv/pillar/{name}.sls", "{}").removeprefix("#!json\n")
         assert json.loads(text) == {key: value for key, value in given.items() if key == name}
+
+
+PLATFORMS = {row["name"]: row for row in KITCHEN["platforms"]}
+ARCHIVES = {"ubuntu": "Ubuntu", "debian": "Debian", "rockylinux": "Rocky", "almalinux": "AlmaLinux"}
+"""Names of distributions: kitchen's, and the grain `os`."""
+
+
+def rendered():
+    """Platforms for which every state is rendered, by kitchen's names of them."""
+    kitchens = {grain: name for name, grain in ARCHIVES.items()}
+    return {
+        f"{kitchens[grains['os']]}-{grains['osrelease']}"
+        for grains in test_render.PLATFORMS.values()
+    }
+
+
+def matrix(document):
+    """The rows of the table of platforms in a README: platform, then what is said of it."""
+    text = (CHECKOUT / document).read_text(encoding="utf-8")
+    table = text.partition("<!-- platforms -->\n")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    return {name: said for name, *said in rows[2:]}
+
+
+@pytest.mark.parametrize(
+    ("document", "yes", "no"), [("README.md", "yes", "no"), ("README.zh.md", "是", "否")]
+)
+def test_the_readme_says_truly_what_is_tested_on_each_platform(document, yes, no):
+    expected = {
+        name: [
+            yes if "lab" in row else no,
+            yes if name in rendered() else no,
+            f"`{row['driver']['image']}`",
+        ]
+        for name, row in PLATFORMS.items()
+    }
+    assert matrix(document) == expected
+
+
+def test_kitchen_has_every_distribution_that_the_metadata_claim():
+    claimed = {name.strip() for name in FORMULA["os"].split(",")} - {"RedHat"}
+    assert {ARCHIVES[name.partition("-")[0]] for name in PLATFORMS} == claimed
+    families = {grains["os_family"] for grains in test_render.PLATFORMS.values()}
+    assert families == {name.strip() for name in FORMULA["os_family"].split(",")}
+    assert rendered() == set(PLATFORMS)
+
+
+def test_a_suite_of_several_machines_is_the_labs_on_every_platform():
+    for suite in KITCHEN["suites"]:
+        several = len(suite["lab"]["machines"]) > 1
+        assert suite.get("excludes", []) == (list(PLATFORMS) if several else [])
+
+
+def test_a_platform_that_only_kitchen_has_is_refused_by_the_lab():
+    with pytest.raises(LabError, match=r"no platform 'ubuntu-22.04' of the lab; it has debian-12"):
+        suites.load().platform("ubuntu-22.04")
 
 
 def test_make_help_names_every_target_for_people():

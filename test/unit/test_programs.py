@@ -9,6 +9,7 @@ import sys
 
 import programs
 import pytest
+from lab import vendor
 
 REPO = programs.REPO
 HERE = {"x86_64": 62, "aarch64": 183}[os.uname().machine]
@@ -138,15 +139,15 @@ def test_a_setting_that_cannot_be_met_ends_a_run_before_it_begins(command, setti
 def test_a_vendors_repository_that_does_not_answer_is_one_error(monkeypatch):
     monkeypatch.setenv("INFRA_PACKAGING", "upstream")
     monkeypatch.delenv("INFRA_PROGRAMS", raising=False)
-    nowhere = programs.Archive("http://127.0.0.1:9", "generic", "main", "http://127.0.0.1:9/key")
-    monkeypatch.setattr(programs, "vendor_archive", lambda: nowhere)
+    nowhere = vendor.Archive("http://127.0.0.1:9", "generic", "main", "http://127.0.0.1:9/key")
+    monkeypatch.setattr(programs.vendor, "archive", lambda: nowhere)
     expected = "^PACKAGING=upstream: http://127.0.0.1:9/dists/generic/InRelease cannot be read: "
     with pytest.raises(programs.ProgramsError, match=expected):
         programs.check()
 
 
 def test_the_vendors_repository_is_the_one_of_the_formulas_own_list():
-    archive = programs.vendor_archive()
+    archive = vendor.archive()
     assert archive.uri.startswith("https://")
     assert archive.components == "main"
     assert archive.key.startswith("https://")

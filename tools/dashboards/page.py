@@ -9,27 +9,28 @@ from .model import LOGS, TRACES, Board, Panel
 HEAD = """\
 # Dashboards
 
-Written by `make dashboards` from the code in `tools/dashboards`; do not edit this page.
+For operators who use the dashboards. After this page you know which dashboard shows what, and how one links to
+the next. `make dashboards` writes this page from the code in `tools/dashboards`; do not edit it.
 
-Grafana reads them from files (`infra/grafana/dashboards`), each under a fixed uid, so that a link to
-one, like `/ui/d/node-instance?var-ins=node-1`, holds. An alert links to the dashboard that shows it.
-Every dashboard leads up (to an overview), down (to what it is made of) and across (to logs and alerts);
-the time range goes along, and so do the variables that mean the same there. Panels about a dead
-instance, a failed probe or a full disk lead further by a click on the value.
+Grafana reads the dashboards from files (`infra/grafana/dashboards`). Each has a fixed uid, so that a link such as
+`/ui/d/node-instance?var-ins=node-1` stays valid. An alert links to the dashboard that shows it. Every dashboard has
+links up (to an overview), down (to its parts) and across (to logs and alerts). A link keeps the time range, and the
+variables that mean the same there. In panels about a dead instance, a failed probe or a full disk, click the value
+for details.
 
 ![Four panels: what a machine's CPU and memory are spent on, samples that VictoriaMetrics takes in, and
 the time that an answer of the portal takes](pictures/dashboards.svg)
 
 Four of the panels, drawn from a lab machine's metrics by `test/support/pictures.py`; Grafana draws them itself.
 
-Metrics are asked for from `ds-metrics`, logs from `ds-vlogs` (LogsQL), traces from `ds-vtraces`.
-Firing alerts of what is shown are marked in the charts.
+The data source of metrics is `ds-metrics`, of logs `ds-vlogs` (LogsQL), of traces `ds-vtraces`. Charts mark the
+firing alerts of what they show.
 
-A dashboard of ours is a module below `tools/dashboards/infra` or `tools/dashboards/node`: copy the nearest
-one, run `make dashboards`, commit both. Tests hold it to Grafana's schema, have a real VictoriaMetrics read
-each question, and boot a machine on which every panel about a program of Debian has to show something. What
-Pigsty's dashboards show and ours leave out stands in `test/unit/cases/dashboard_metrics.yaml`, with the
-reasons. How a site adds its own is in [Grafana](grafana.md).
+A site adds its own dashboards as [Grafana](grafana.md#add-dashboards) describes. To add one to the formula, copy
+the most similar module below `tools/dashboards/infra` or `tools/dashboards/node`, run `make dashboards`, and commit
+both. Tests check it against Grafana's schema, run each query on a real VictoriaMetrics, and boot a machine on which
+every panel about a program of Debian has to show data. `test/unit/cases/dashboard_metrics.yaml` lists what Pigsty's
+dashboards show and these do not, with the reasons.
 """
 
 KINDS = {

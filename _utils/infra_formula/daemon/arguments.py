@@ -7,6 +7,8 @@ from typing import Any
 from infra_formula import addresses
 from infra_formula.daemon import flags
 from infra_formula.daemon.model import Daemon, Flag
+from infra_formula.monitoring import cluster, remote_write
+from infra_formula.parameters import cluster as cluster_members
 from infra_formula.parameters import elsewhere, site
 from infra_formula.parameters.site import Site
 
@@ -19,12 +21,22 @@ def listen(here: Site) -> dict[str, str]:
     every = here["infra_listen"] == "0.0.0.0"  # noqa: S104 - the parameter's value
     auto = here["infra_listen"] == "auto"
     found = {}
-    for name, row, _component in site.daemon_rows():
-        reached_by = row.get("reached_by", "peers")
-        beyond = reached_by == "site" or bool(here.other_addresses)
-        is_open = reached_by == "infra" or every or (auto and beyond)
+    for name, row, component in site.daemon_rows():
+        who = reached_by(here, row, component)
+        beyond = who == "site" or bool(here.other_addresses)
+        is_open = who == "infra" or every or (auto and beyond)
         found[name] = "" if is_open else _LOOPBACK
     return found
+
+
+def reached_by(here: Site, row: dict[str, Any], component: dict[str, Any]) -> str:
+    """Who reaches a daemon's port, past the portal: a value of ``reached_by`` of its row.
+
+    An INFRA node uses its own member of a cluster on loopback, and the other INFRA nodes scrape it.
+    """
+    if "members" in component and here.is_infra_node:
+        return "peers"
+    return str(row.get("reached_by", "peers"))
 
 
 def closed_ports(here: Site) -> list[int]:
@@ -57,6 +69,12 @@ def tls_targets(here: Site) -> list[str]:
     encrypted = tls_daemons(here)
     rows = site.daemon_rows()
     return [row.get("instance", name) for name, row, _component in rows if name in encrypted]
+
+
+def metrics_url(here: Site) -> str:
+    """URL of the store of metrics: the site's own elsewhere, or VictoriaMetrics on this machine."""
+    here_url = f"http://{_LOOPBACK}:{here['vmetrics_port']}"
+    return elsewhere.url(here, "vmetrics") or here_url
 
 
 def metrics_ports(here: Site) -> dict[str, int]:
@@ -97,6 +115,16 @@ def installations(here: Site) -> dict[str, dict[str, Any]]:
         }
         for name, row, component in site.daemon_rows()
     }
+
+
+def packages(here: Site) -> list[str]:
+    """Packages of the daemons that run on this minion."""
+    rows = [
+        row
+        for name, row, component in site.daemon_rows()
+        if is_active(here, name) and (here.is_infra_node or component["role"] == "every")
+    ]
+    return sorted({package for row in rows for package in here.of_packaging(row["packages"])})
 
 
 def disabled(here: Site) -> list[dict[str, str]]:
@@ -151,7 +179,8 @@ def has_ipv6(here: Site) -> bool:
 
     The programs of VictoriaMetrics listen on IPv4 and connect over it only, unless they are told.
     """
-    if any(map(addresses.is_ipv6, here.addresses)):
+    members = [member["ip"] for member in cluster_members.members(here["vmcluster_hosts"])]
+    if any(map(addresses.is_ipv6, [*here.addresses, *members])):
         return True
     entries = [entry for entries in here["vmetrics_targets"].values() for entry in entries]
     return any("[" in str(target) for entry in entries for target in entry.get("targets", []))
@@ -164,8 +193,15 @@ def _values(here: Site) -> dict[str, Any]:
     # Debian's vmalert has no -notifier.blackhole: nothing listens there.
     if not alertmanagers and here["infra_packaging"] == "distro":
         alertmanagers = [f"http://{_LOOPBACK}:{here['alertmanager_port']}"]
+    vmagent_url = f"http://{_LOOPBACK}:{here['vmagent_port']}"
     return {
         **here.parameters,
+        **remote_write.flag_values(here),
+        **cluster.flag_values(here),
+        "vmetrics_scrapes": not here["vmagent_enabled"],
+        # Where several write the same series, each store keeps one of the samples.
+        "dedup_interval": here["vmetrics_dedup_interval"]
+        or (here["vmetrics_scrape_interval"] if remote_write.is_shared(here) else ""),
         "address": addresses.in_url(here.address),
         "ipv6": has_ipv6(here),
         "peers": peers,
@@ -176,8 +212,9 @@ def _values(here: Site) -> dict[str, Any]:
         "log_link": _LOG_LINK,
         "alertmanagers": alertmanagers,
         "blackhole": not alertmanagers,
-        "vmetrics_url": elsewhere.url(here, "vmetrics")
-        or f"http://{_LOOPBACK}:{here['vmetrics_port']}",
+        "vmetrics_url": metrics_url(here),
+        # What the rules find goes where the metrics go.
+        "write_url": vmagent_url if here["vmagent_enabled"] else metrics_url(here),
         "vlogs_url": elsewhere.url(here, "vlogs") or f"http://{_LOOPBACK}:{here['vlogs_port']}",
     }
 

@@ -79,6 +79,18 @@ def refusal(argv: list[str], name: str, text: str) -> str | None:
     return None if succeeded else extract_error_lines(output)
 
 
+def _whole_lines(output: str) -> list[str]:
+    """Lines without blanks around them, each with the indented ones that its colon announces."""
+    lines: list[str] = []
+    for line in output.splitlines():
+        is_announced = lines and lines[-1].endswith(":") and line[:1].isspace()
+        if is_announced and line.strip():
+            lines[-1] += f" {line.strip()}"
+        elif line.strip():
+            lines.append(line.strip())
+    return lines
+
+
 def extract_error_lines(output: str, last: bool = False) -> str:
     """Extract the lines of a program's output that name its fault.
 
@@ -94,7 +106,7 @@ def extract_error_lines(output: str, last: bool = False) -> str:
     Returns them as one line, without secrets.
     """
     distinct: dict[str, str] = {}
-    for line in filter(None, map(str.strip, redaction.scrub(output).splitlines())):
+    for line in _whole_lines(redaction.scrub(output)):
         text = _TIMESTAMP.sub("", line)
         if last:
             distinct.pop(text, None)  # it counts at its last place

@@ -1,10 +1,10 @@
 """Who has direct access to which ports of this machine, past the portal: the rows that others use.
 
 A row is ``service``, ``ports`` (like ``8428/tcp``), ``reached_by`` (``all``, ``site``, ``peers``,
-``infra``, or ``machine`` for what listens on loopback alone), ``sources`` (addresses and networks
-that are let in; None for everybody), ``opened`` (the same, for a firewall that has to let them in:
-``infra_listen: 0.0.0.0`` has everything reached from the site's networks, but opens no firewall)
-and ``ours`` (False: what listens there is not of this formula, and is not confined).
+``infra``, ``cluster``, or ``machine`` for what listens on loopback alone), ``sources`` (addresses
+and networks that are let in; None for everybody), ``opened`` (the same, for a firewall that has to
+let them in: ``infra_listen: 0.0.0.0`` has everything reached from the site's networks, but opens no
+firewall) and ``ours`` (False: what listens there is not of this formula, and is not confined).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from infra_formula.daemon import arguments as daemon_arguments
-from infra_formula.parameters import site
+from infra_formula.parameters import cluster, site
 from infra_formula.parameters.site import Site
 
 
@@ -25,6 +25,7 @@ def access(here: Site) -> list[dict[str, Any]]:
         "site": networks,
         "peers": here.other_addresses,
         "infra": here.addresses,
+        "cluster": [*here.addresses, *(m["ip"] for m in cluster.members(here["vmcluster_hosts"]))],
     }
     found = []
     for row in _rows(here):
@@ -61,6 +62,7 @@ def declared() -> Iterator[dict[str, Any]]:
             yield {
                 "service": component["name"],
                 "role": component["role"],
+                **({"members": component["members"]} if "members" in component else {}),
                 **({"switch": component["switch"]} if "switch" in component else {}),
                 **entry,
             }
@@ -75,7 +77,9 @@ def _rows(here: Site) -> Iterator[dict[str, Any]]:
             yield {
                 "service": name,
                 "port": row["port"],
-                "reached_by": row.get("reached_by", "peers") if is_open else "machine",
+                "reached_by": (
+                    daemon_arguments.reached_by(here, row, component) if is_open else "machine"
+                ),
                 "managed": is_open,
             }
     if "nginx" in here.enabled:

@@ -9,7 +9,9 @@ from infra_formula.daemon import arguments as daemon_arguments
 from infra_formula.daemon import flags
 from infra_formula.data import load
 from infra_formula.logs.vector import INSERT
-from infra_formula.parameters import elsewhere
+from infra_formula.monitoring import cluster
+from infra_formula.monitoring import remote_write as stores
+from infra_formula.parameters import elsewhere, site
 from infra_formula.parameters.site import Site
 from infra_formula.portal import arguments as portal_arguments
 from infra_formula.registration import arguments as registration_arguments
@@ -34,7 +36,9 @@ def infra_targets(here: Site) -> dict[str, Any]:
             "repo": f"/{here['repo_name']}/repo_complete" if in_portal else None,
             "blackbox": "blackbox" in enabled,
             "streams": portal_arguments.streams(here),
+            "backends": portal_arguments.backends(here),
             "tls": daemon_arguments.tls_targets(here),
+            **({"cluster": cluster.targets(here)} if cluster.is_there(here) else {}),
         },
     }
 
@@ -60,6 +64,17 @@ def scraping(here: Site) -> dict[str, Any]:
         "targets": here["vmetrics_targets"],
         "probes": here["blackbox_targets"],
     }
+
+
+def scraper(here: Site) -> str:
+    """The daemon that scrapes, if one does: ``vmagent`` or ``vmetrics``."""
+    return "vmagent" if here["vmagent_enabled"] else "vmetrics"
+
+
+def remote_write(here: Site) -> dict[str, Any]:
+    """The files of credentials of stores (see ``infra_scrape.remote_credentials``)."""
+    row = next(row for name, row, _ in site.daemon_rows() if name == "vmagent")
+    return {name: {**file} for name, file in stores.login_files(here, row["user"]).items()}
 
 
 def _encrypted(here: Site) -> list[str]:

@@ -130,8 +130,9 @@ def own_targets(
     settings
         ``http_port``, ``https_port``, ``dns_port``, ``repo`` (path of the repository's marker, or
         None), ``dns`` and ``blackbox`` (whether they are enabled), ``streams`` (each
-        ``stream`` and ``port``), ``closed_ports`` (ports of the
-        components that listen on 127.0.0.1 only).
+        ``stream`` and ``port``), ``backends`` (each ``entry`` and ``endpoint``), ``closed_ports``
+        (ports of the components that listen on 127.0.0.1 only), ``cluster`` (programs of a cluster
+        of VictoriaMetrics, each ``ip``, ``cls``, ``ins`` and ``port``).
 
     Returns file below /infra/targets → entries (``labels`` and ``targets``).
     """
@@ -162,6 +163,10 @@ def own_targets(
         for stream in settings.get("streams", []):
             labels = _probe_labels(node, "portal", "tcp_connect") | {"entry": stream["stream"]}
             own_probes.append({"labels": labels, "targets": [f"{host}:{stream['port']}"]})
+        for backend in settings.get("backends", []):
+            labels = _probe_labels(node, "portal", "tcp_connect")
+            labels |= {"entry": backend["entry"], "backend": backend["endpoint"]}
+            own_probes.append({"labels": labels, "targets": [backend["endpoint"]]})
         if settings["dns"]:
             own_probes += [
                 {
@@ -174,9 +179,23 @@ def own_targets(
             url = f"http://{host}:{settings['http_port']}{settings['repo']}"
             labels = _probe_labels(node, "repo", "http_2xx")
             own_probes.append({"labels": labels, "targets": [url]})
+    if settings.get("cluster"):
+        own = {node["ip"] for node in nodes}
+        out["infra/vmcluster.yml"] = [
+            {
+                "labels": {"ip": member["ip"], "ins": member["ins"], "cls": member["cls"]},
+                "targets": [f"{_scraped_at(member, own, settings)}:{member['port']}"],
+            }
+            for member in settings["cluster"]
+        ]
     if settings["blackbox"] and own_probes:
         out["probe/infra.yml"] = own_probes
     return out
+
+
+def _scraped_at(member: dict[str, Any], own: set[str], settings: dict[str, Any]) -> str:
+    is_closed = member["ip"] in own and member["port"] in settings["closed_ports"]
+    return "127.0.0.1" if is_closed else addresses.in_url(member["ip"])
 
 
 def _probe_labels(node: dict[str, Any], cluster: str, module: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ and ``[% %]`` as delimiters, because ``{{ }}`` belongs to vmalert.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import salt.utils.yaml
@@ -142,11 +142,12 @@ def problems(parameters: dict[str, Any]) -> list[str]:
                 ):
                     errors.append(f"{path}[{index}]: expected a group with name and rules")
     errors += rule_overrides.problems(parameters.get("vmalert_rule_overrides") or {})
-    stored = parameters.get("vmetrics_enabled", True) or parameters.get("vmetrics_url")
+    elsewhere = parameters.get("vmetrics_url") or parameters.get("vmcluster_hosts")
+    stored = parameters.get("vmetrics_enabled", True) or elsewhere
     if parameters.get("vmalert_enabled", True) and not stored:
         errors.append(
-            "vmalert_enabled: expected false, because vmetrics_enabled is false and there is no "
-            "vmetrics_url"
+            "vmalert_enabled: expected false, because vmetrics_enabled is false and there is "
+            "neither vmetrics_url nor vmcluster_hosts"
         )
     return errors
 
@@ -218,15 +219,25 @@ def check(rules: Mapping[str, File], daemon: Daemon) -> None:
 
     Raises Refused that names the parameter or file and quotes vmalert.
     """
+    refusal = refusal_of(daemon)
     for rel, file in rules.items():
-        options = flags.options_named(daemon.get("options", ""), "rule.", "external.")
-        argv = [daemon["program"], "-rule={path}", "-dryRun", *options]
-        lines = checks.refusal(argv, rel, file["text"])
+        lines = refusal(rel, file["text"])
         if lines is not None:
             site = re.fullmatch(r"(logs/)?site-(.+)\.yml", rel)
             parameter = "vmalert_logs_rules" if site and site[1] else "vmalert_rules"
             where = f"{parameter}.{site[2]}" if site else f"rules/{rel}"
             raise Refused(f"{where}: vmalert refuses it: {lines}")
+
+
+def refusal_of(daemon: Daemon) -> Callable[[str, str], str | None]:
+    """A function that has vmalert check a file of rules.
+
+    It is called with the name and the text of the file, and returns the error lines if vmalert
+    refuses it, else None.
+    """
+    options = flags.options_named(daemon.get("options", ""), "rule.", "external.")
+    argv = [daemon["program"], "-rule={path}", "-dryRun", *options]
+    return lambda name, text: checks.refusal(argv, name, text)
 
 
 def firing(port: int = 8880) -> list[dict[str, Any]]:

@@ -32,6 +32,9 @@ counts as missing. Salt's own 5 s are too short for a master whose minions all a
 ANSWERS = 20
 """Answers that a master takes in a second: it waits that much longer for many minions."""
 
+HEALTHY = 120
+"""Seconds in which each component of a minion has to become healthy."""
+
 ATTEMPTS = 3
 """Attempts to publish a command."""
 
@@ -116,6 +119,69 @@ def answered(minion: Minion, name: str, tgt: str, missing: str = "fail") -> dict
         if missing == "warn":
             ret["warnings"] = [ret["comment"]]
     return ret
+
+
+def healthy(
+    minion: Minion,
+    name: str,
+    tgt: str,
+    *,
+    required: bool = True,
+    preview: bool = False,
+    timeout: int | None = None,
+    seconds: float = HEALTHY,
+) -> dict[str, Any]:
+    """Wait until the minions of a target are healthy (see ``infra_fleet.healthy``)."""
+    ret: dict[str, Any] = {"name": name, "result": True, "changes": {}}
+    if preview or minion.opts.get("test"):
+        return {**ret, "comment": "Health is checked only without test=True."}
+    deadline = time.monotonic() + seconds
+    try:
+        _check(None, "fail", timeout)
+        expected = accepted(minion.opts, tgt, "compound")
+        wait = timeout or TIMEOUT + len(expected) // ANSWERS
+        answers = _ask_whether_they_match(minion, tgt, "compound", expected, wait)
+        members = sorted({i for i, matches in answers.items() if matches is True})
+        unanswered = sorted(expected - set(answers))
+        if unanswered:
+            return {**ret, "result": False, "comment": f"Did not answer: {ids(unanswered)}."}
+        if not members:
+            comment = f"No accepted minion belongs to the target {tgt}."
+            return {**ret, "result": not required, "comment": comment}
+        while True:
+            faults = _unhealthy(minion, members, wait)
+            if not faults or time.monotonic() > deadline:
+                break
+            time.sleep(1)
+    except (CommandFailed, InvalidInput, SaltException) as err:
+        return {**ret, "result": False, "comment": str(err)}
+    if faults:
+        return {**ret, "result": False, "comment": "\n".join(faults)}
+    return {**ret, "comment": f"Each component is healthy on {ids(members)}."}
+
+
+def _unhealthy(minion: Minion, members: list[str], wait: int) -> list[str]:
+    """A line for each minion that does not report, or that has a component that is not healthy."""
+    returned = _command(
+        minion, members, "infra_status.services", tgt_type="list", timeout=wait,
+        gather_job_timeout=wait, expect_minions=False,
+    )  # fmt: skip
+    lines = []
+    for minion_id in members:
+        answer = returned.get(minion_id)
+        rows = answer.get("ret", answer.get("return")) if isinstance(answer, dict) else None
+        if not isinstance(rows, dict) or not all(isinstance(r, dict) for r in rows.values()):
+            lines.append(f"{minion_id}: {str(rows or 'did not answer')[:300]}")
+            continue
+        ill = [
+            f"{name} ({str(row.get('said', ''))[:200]})"
+            for name, row in rows.items()
+            if row.get("enabled") and row.get("healthy") is not True
+        ]
+        if ill:
+            lines.append(f"{minion_id} is not healthy: {ids(ill)}")
+    shown: list[str] = scrub_data(lines)
+    return shown
 
 
 def _record(minion: Minion) -> dict[str, set[str]]:

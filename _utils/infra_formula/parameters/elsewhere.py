@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from infra_formula.monitoring import cluster
 from infra_formula.parameters.site import Site
 
 PARAMETERS = {
@@ -28,6 +29,8 @@ _HEALTH = {
 
 def urls(here: Site, component: str) -> list[str]:
     """URLs of a component that is off here and runs elsewhere; none if it runs here or nowhere."""
+    if component == "vmetrics" and not here["vmetrics_enabled"] and cluster.is_there(here):
+        return [cluster.query_url(here)]
     given = here[PARAMETERS[component]]
     if here[f"{component}_enabled"] or not given:
         return []

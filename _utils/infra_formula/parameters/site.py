@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 from infra_formula import addresses
 from infra_formula.data import load
-from infra_formula.parameters import merging
+from infra_formula.parameters import cluster, merging
 from infra_formula.registration import hosts
 
 
@@ -38,6 +38,16 @@ class Site:
 
     parameters: Mapping[str, Any]
     grains: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Switches that follow from other parameters where nothing sets them."""
+        values = self.parameters
+        derived = cluster.switches(values, self.grains)
+        if "vmagent_enabled" in values and values["vmagent_enabled"] is None:
+            stores = values.get("vmetrics_remote_write") or values.get("vmcluster_hosts")
+            derived["vmagent_enabled"] = bool(stores)
+        if derived:
+            object.__setattr__(self, "parameters", {**values, **derived})
 
     def __getitem__(self, parameter: str) -> Any:
         return self.parameters[parameter]

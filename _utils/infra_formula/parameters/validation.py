@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict
@@ -30,6 +31,13 @@ from infra_formula.repository import catalogue
 _IDENTITY = ("nodename", "node_cluster", "node_ip", "register")
 _FOR_ALL_MINIONS = ("infra_hosts", "infra_secrets_strict")
 """Parameters by which a minion finds out whether it may have secrets."""
+
+_KEY_OF_LINE = re.compile(r"\s*(?:- *)?([\w.-]+)\s*:(?:\s|$)")
+_LINE_AT_END = re.compile(r"; line \d+$")
+
+
+class _NotRendered(InvalidInput):
+    """A file of a pillar whose Jinja fails, or that is not YAML or JSON."""
 
 
 class Findings(TypedDict):
@@ -114,12 +122,17 @@ def check_files(minion: Minion, path: str, secrets_path: str | None = None) -> F
     secrets_path
         File with the pillar ``infra_secrets``, to check with the other.
 
-    Raises InvalidInput for a file that cannot be read, or holds no such pillar.
+    A file that does not render is one error, with the line and the key.
+
+    Raises InvalidInput for a file that is not there, or holds no such pillar.
     """
-    pillar = _with_any_of(_render(minion, path), path, "infra", "infra_secrets")
-    if secrets_path is not None:
-        more = _with_any_of(_render(minion, secrets_path), secrets_path, "infra_secrets")
-        pillar = {**pillar, **more}
+    try:
+        pillar = _with_any_of(_render(minion, path), path, "infra", "infra_secrets")
+        if secrets_path is not None:
+            more = _with_any_of(_render(minion, secrets_path), secrets_path, "infra_secrets")
+            pillar = {**pillar, **more}
+    except _NotRendered as err:
+        return {"errors": [str(err)], "warnings": []}
     return check_data(minion, pillar)
 
 
@@ -285,9 +298,20 @@ def _render(minion: Minion, path: str) -> Any:
         return minion.call("slsutil.renderer", path=path, default_renderer="jinja|yaml")
     except Exception as err:  # Salt's renderers raise whatever their libraries do
         # Behind the reason, Salt quotes the lines around it: they may be secrets.
-        reason = str(err).partition("\n\n---")[0]
+        reason = " ".join(str(err).partition("\n\n---")[0].split())
+        reason = _LINE_AT_END.sub("", reason)
+        where = _place(path, getattr(err, "line_num", None))
     # Not within the block: the exception there holds the text of the file.
-    raise InvalidInput(f"{path}: {reason}")
+    raise _NotRendered(f"{path}{where}: {reason}")
+
+
+def _place(path: str, number: Any) -> str:
+    """Where a file does not render: its line, and the key there if the line has one."""
+    if not isinstance(number, int):
+        return ""
+    lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    key = _KEY_OF_LINE.match(lines[number - 1]) if 0 < number <= len(lines) else None
+    return f", line {number}" + (f", key {key[1]}" if key else "")
 
 
 def _with_any_of(data: Any, name: str, *keys: str) -> dict[str, Any]:

@@ -103,6 +103,9 @@ def _names(here: Site) -> dict[str, Web]:
         return {}
     ports = {str(here[port]): program for program, port in _PORTS.items()}
     own = {"127.0.0.1", "localhost", *here.addresses}
+    parsed, _ = records.parse(here["dns_records"], here["admin_ip"])
+    own |= {n for r in parsed if r["address"] in here["infra_hosts"] for n in r["names"]}
+    own |= {name for name, address in _lines(here) if address in here["infra_hosts"]}
     found: dict[str, Web] = {}
     views = served_views(here["infra_portal"], portal_arguments.portal(here))
     for view in views.values():

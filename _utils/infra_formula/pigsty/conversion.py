@@ -48,6 +48,7 @@ _ALL_HOSTS = (
 )
 """Prefixes of parameters that every minion reads; INFRA nodes read the others."""
 _OF_INFRA = ("infra_portal", "dns_records")
+_LOGINS = ("grafana_admin_password", "grafana_view_password", "grafana_pgurl")
 _SITE = ("patroni_ssl_enabled", "minio_https", "redis_exporter_port")
 """Variables of clusters that INFRA nodes need to know, with one value for all."""
 
@@ -171,6 +172,7 @@ class InventoryConversion:
         self.hosts = Hosts(inventory)
         self.release = releases.recognize(inventory, self._version())
         self.infra, self.no_infra = self.hosts.infra_nodes()
+        self.notes += self.hosts.notes
         for host in self.infra:
             self._row(self.hosts.variables[host]["infra_seq"], "taken", "infra_hosts")
         self.parameters: dict[str, Any] = {}
@@ -238,8 +240,8 @@ class InventoryConversion:
         row = self.rows.setdefault(id(variable), new)
         if became == "locked":
             row["became"] = became
-        if note and note not in (row["note"] or ""):
-            row["note"] = f"{row['note']}; {note}" if row["note"] else note
+        if note and note not in (row["note"] or "").split("\n"):
+            row["note"] = f"{row['note']}\n{note}" if row["note"] else note
 
     def _sources(self, name: str) -> list[str]:
         """Variables of Pigsty that become a parameter, the newest name first."""
@@ -329,6 +331,11 @@ class InventoryConversion:
                 return {}
         try:
             found, remarks = values.adapt(renamed.get("is", name), name, value)
+            if name == "infra_extra_services" and isinstance(found.get(name), list):
+                found[name], more = portal.cards(
+                    found[name], self._own_hosts(), self._successors(host)
+                )
+                remarks = [*remarks, *more]
         except values.Protecting as err:
             to = "vmetrics_options" if renamed.get("is") == "prometheus_options" else name
             return self._without_value(to, variable, "refused", str(err))
@@ -371,6 +378,7 @@ class InventoryConversion:
         self, name: str, variable: Variable, became: str, reason: str
     ) -> dict[str, Any] | None:
         """What a variable becomes if nothing can be made of its value."""
+        reason = reason.removeprefix(f"{name}: ")
         if name == "nginx_users":
             self._row(variable, became, name, f"nobody can log in: {reason}")
             self.closed[name] = f"nobody can log in: {reason}"
@@ -434,8 +442,8 @@ class InventoryConversion:
                 omitted[key] = f"{key} cannot log in: {problem}"
                 parts.append((key, values.LOCKED))
             else:
-                where = key if isinstance(raw, dict) else f"[{key}]"
-                omitted[key] = f"{where} is omitted: {problem}"
+                where = schema.join(name, key) if isinstance(raw, dict) else f"{name}[{key}]"
+                omitted[key] = f"omitted: {where}: {problem}"
         if not parts:
             return OMIT, omitted
         return (dict(parts) if isinstance(raw, dict) else [v for _, v in parts]), omitted
@@ -480,7 +488,16 @@ class InventoryConversion:
     def _own_hosts(self) -> set[str]:
         """Hosts of an endpoint that are INFRA nodes."""
         own = {"${admin_ip}", "127.0.0.1", "localhost", self._admin_ip(), *self.infra}
-        return own | {self.hosts.key(host) for host in self.infra}
+        own |= {self.hosts.key(host) for host in self.infra}
+        usual = releases.defaults(self.release)
+        for host in self.infra:
+            for name in lines.PARAMETERS:
+                value = self.hosts.value(host, name)[0]
+                value = usual.get(name) if value is None else value
+                for line in value if isinstance(value, list) else ():
+                    address, *names = str(line).partition("#")[0].split() or [""]
+                    own |= set(names) if address in own else set()
+        return own
 
     def _successors(self, host: str) -> list[portal.Successor]:
         """Programs of an INFRA node that another took the place of since this release."""
@@ -490,11 +507,11 @@ class InventoryConversion:
         for key, variable, successor, default, usual in (
             ("prometheus", "prometheus_port", "vmetrics_port", 8428, ("9058", "9090")),
             ("loki", "loki_port", "vlogs_port", 9428, ("3100",)),
-            ("alertmanager", None, "alertmanager_port", 9059, ("9093",)),
+            ("alertmanager", "alertmanager_port", "alertmanager_port", 9059, ("9093",)),
         ):
             new = str(self.hosts.value(host, successor)[0] or default)
             named = self.hosts.value(host, variable)[0] if variable else None
-            of_release = {str(port) for port in (named, known.get(key)) if port and is_old}
+            of_release = {str(named or known.get(key))} if is_old else set()
             for ports, any_key in ((of_release, True), (set(usual), False)):
                 old = frozenset(ports) - {new}
                 # In a release with the successor, only an entry of the old name means it.
@@ -531,10 +548,34 @@ class InventoryConversion:
             self.closed[problem.partition(": ")[0]] = (
                 f"not read, and it may set anything: {problem.partition(': ')[2]}"
             )
-        names = ("grafana_admin_password",) if self.inventory["unread"] else ()
-        for name in names:
-            if name not in self.parameters and not any(name in own for own in self.nodes.values()):
-                self.parameters[name] = self._lock(name, "a file that was not read may set it")
+        if not any(map(self._is_for_infra, self.inventory["unread"])):
+            return
+        reason = "a file that was not read may set it"
+        tables: list[tuple[str | None, dict[str, Any]]] = [(None, self.parameters)]
+        for node, table in [*tables, *self.nodes.items()]:
+            where = "" if node is None else f"nodes[{node!r}]."
+            for name in _LOGINS:
+                if name in table or (node is None and name == "grafana_admin_password"):
+                    # That of the inventory may be the public one of Pigsty's template.
+                    table[name] = self._lock(f"{where}{name}", reason)
+                    self._rows_of(name, "locked", reason)
+            if table.get("nginx_users"):
+                table["nginx_users"] = dict.fromkeys(table["nginx_users"], values.LOCKED)
+                self.closed[f"{where}nginx_users"] = f"nobody can log in: {reason}"
+                self._rows_of("nginx_users", "partly", f"nobody can log in: {reason}")
+
+    def _rows_of(self, name: str, became: str, note: str) -> None:
+        """Report what became of a parameter of INFRA nodes, wherever it is set."""
+        for variable in {id(v): v for h in self.infra if (v := self._source(h, name))}.values():
+            self.rows.pop(id(variable), None)
+            self._row(variable, became, name, note)
+
+    def _is_for_infra(self, problem: str) -> bool:
+        """Whether an unread file sets variables of an INFRA node."""
+        parts = Path(problem.partition(": ")[0]).parts
+        name = parts[1] if len(parts) > 2 else Path(parts[-1]).stem
+        members = [name] if parts[0] == "host_vars" else self.hosts.groups.get(name, [])
+        return name == "all" or not self.infra or bool(set(members) & set(self.infra))
 
     def _close(self) -> None:
         """Keep entries with a login closed where nobody is known who may log in."""
@@ -576,6 +617,7 @@ class InventoryConversion:
                     self._row(variable, _failure(problem), "register", problem)
                 else:
                     facts[name] = values.coerce_module_variable(name, value)
+            facts = {**releases.modules(self.release), **facts}
             self._identify(host, facts)
             merged = {**self.parameters, **self.nodes.get(self.hosts.key(host), {})}
             facts |= {
@@ -659,7 +701,7 @@ class InventoryConversion:
         sources = {id(v): v for v in (self._source(owner, name) for owner in owners) if v}
         for variable in sources.values():
             row = self.rows.pop(id(variable), None)
-            note = "; ".join(each for each in (row["note"] if row else None, reason) if each)
+            note = "\n".join(each for each in (row["note"] if row else None, reason) if each)
             self._row(variable, became, name, note)
 
     def _list_placeholders(self) -> None:
@@ -707,6 +749,11 @@ class InventoryConversion:
         )
         if name in known and name not in without:
             to = name if name in self.rules else None
+            newer = self.table["renamed"].get(name, {}).get("to")
+            if newer in {v["name"] for v in self.inventory["variables"]}:
+                note = f"{newer} is set as well, which is the newer name"
+                self._row(variable, "overridden", newer, note)
+                return
             self._row(variable, "idle" if is_effective else "overridden", to)
             return
         reason = _reason_without(name, without)

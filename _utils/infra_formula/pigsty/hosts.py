@@ -17,11 +17,14 @@ class Hosts:
 
     variables
         Host → name → the place that sets the variable.
+    notes
+        What :meth:`infra_nodes` changed.
     """
 
     def __init__(self, inventory: Inventory) -> None:
         self.variables = _variables.effective(inventory)
         self.groups = {name: _variables.members(inventory, name) for name in inventory["groups"]}
+        self.notes: list[str] = []
         self.resolved: dict[tuple[str, str], tuple[Any, str | None]] = {}
 
     def value(self, host: str, name: str) -> tuple[Any, str | None]:
@@ -35,7 +38,7 @@ class Hosts:
 
     def resolve(self, raw: Any, host: str) -> tuple[Any, str | None]:
         """A value of the inventory, rendered for a host; or None, and why it cannot be computed."""
-        return _variables.resolve(raw, host, self.variables[host], self.groups)
+        return _variables.resolve(raw, host, self.variables[host], self.groups, self.variables)
 
     def address(self, host: str) -> str | None:
         """The address of a host: its name, as usual in Pigsty, or ``ansible_host``."""
@@ -75,10 +78,16 @@ class Hosts:
                     f"{place}: expected a number of at least 0"
                     + (f" ({problem})" if problem else "")
                 )
-            elif number in found.values():
-                twin = next(h for h, n in found.items() if n == number)
-                errors.append(f"{place}: {number} is also the number of {twin}")
             else:
+                twin = next((h for h, n in found.items() if n == number), None)
+                if twin is not None:
+                    taken = {str(self.value(h, "infra_seq")[0]) for h in self.groups["infra"]}
+                    taken |= set(map(str, found.values()))
+                    free = next(n for n in range(1, 2 * len(taken) + 2) if str(n) not in taken)
+                    self.notes.append(
+                        f"{place}: {number} is also the number of {twin}; {host} has {free} here"
+                    )
+                    number = free
                 found[host] = number
             if self.address(host) is None:
                 expected = "expected an address as its name, or in ansible_host"

@@ -38,6 +38,8 @@ _EXPORTERS = (
     ("pgbouncer_exporter", 9631, ("pgbouncer_enabled", "pgbouncer_exporter_enabled")),
     ("pgbackrest_exporter", 9854, ("pgbackrest_enabled", "pgbackrest_exporter_enabled")),
 )
+_SINCE = {"pgbackrest_exporter": (3, 4)}
+"""Exporters that a release before this one does not have."""
 
 
 def served(inventory: Inventory, hosts: Hosts, release: releases.Release) -> Served:
@@ -172,10 +174,15 @@ class _Model:
 
     def _upstream(self, host: str, endpoint: str) -> str:
         text = endpoint.replace("${admin_ip}", self.admin_ip(host)).strip()
+        if text.startswith("unix:"):
+            return text
         place, colon, port = text.rpartition(":")
         if not colon or not port.isdigit():
             place, port = text, "80"
         own = {"127.0.0.1", "localhost", *self.infra, *map(self.hosts.key, self.infra)}
+        infra = set(map(self.hosts.key, self.infra))
+        own |= {name for name, addresses in self.records(host).items() if addresses & infra}
+        own |= {name for name, address in self.lines(host) if address in infra}
         program = self.ports(host).get(port) if place in own else None
         return f"{program} of {place}" if program else f"{place}:{port}"
 
@@ -325,7 +332,8 @@ class _Model:
         instance = self._instance(host, "pg")
         if instance:
             for exporter, usual, switches in _EXPORTERS:
-                if all(self.on(host, switch) for switch in switches):
+                is_there = self.release["version"] >= _SINCE.get(exporter, (2, 0))
+                if is_there and all(self.on(host, switch) for switch in switches):
                     port = self.var(host, f"{exporter}_port", usual)
                     found.add(target("pgsql", *instance, f"{ip}:{port}"))
             if self.on(host, "patroni_enabled") and self.var(host, "patroni_mode") != "remove":

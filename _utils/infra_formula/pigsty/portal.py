@@ -95,6 +95,31 @@ def convert(
     return work.found
 
 
+_ENDED = {"9091": "Pushgateway", "9080": "Promtail"}
+"""Ports of programs without a successor."""
+_PATHS = {"prometheus": "/vmetrics", "alertmanager": "/alertmgr", "loki": "/vlogs"}
+"""Path of the home page that leads to the successor of a program."""
+
+
+def cards(
+    value: list[Any], own_hosts: Iterable[str], successors: Sequence[Successor]
+) -> tuple[list[Any], list[str]]:
+    """Cards of the home page that lead to a program, with the path of its successor.
+
+    Returns the cards, and what was changed.
+    """
+    own, out, notes = set(own_hosts), [], []
+    for card in value:
+        url = card.get("url") if isinstance(card, dict) else None
+        match = re.fullmatch(r"https?://([^/:]+|\$\{admin_ip\}):([0-9]+)(/.*)?", str(url))
+        for successor in successors if match and match[1] in own else ():
+            if match and match[2] in successor.old and successor.any_key:
+                card = {**card, "url": _PATHS[successor.key] + (match[3] or "/")}
+                notes.append(f"a card leads to {card['url']}, the successor of port {match[2]}")
+        out.append(card)
+    return out, notes
+
+
 def _with_address(value: Any) -> Any:
     """An endpoint, or several, with an address in place of ``${admin_ip}``."""
     if isinstance(value, list):
@@ -115,6 +140,7 @@ class _Portal:
         self._note(text)
 
     def _note(self, text: str) -> None:
+        text = text.replace("\n", " ")
         if text not in self.found.notes:
             self.found.notes.append(text)
 
@@ -346,6 +372,11 @@ class _Portal:
             self._note(f"{key}.endpoint has no port; nginx takes 80")
             text += ":80"
         host, _, port = text.rpartition(":")
+        if host in self.own_hosts and port in _ENDED and any(s.any_key for s in self.successors):
+            self._note(
+                f"{key} leads to {_ENDED[port]} of Pigsty 2 and 3, which nothing here takes the "
+                "place of: it answers while that runs"
+            )
         if host in self.own_hosts:
             for successor in self.successors:
                 if port in successor.old and (successor.any_key or key == successor.key):

@@ -85,7 +85,7 @@ class Pruner:
         for (node, name), omitted in self.omitted.items():
             table = self.parameters if node is None else self.nodes.get(node, {})
             became = "partly" if name in table else "refused"
-            self.report(node, name, became, "; ".join(notes(omitted)))
+            self.report(node, name, became, "\n".join(notes(omitted)))
 
     def _mend(self, error: str) -> bool:
         table, path, node = self.parameters, error, None
@@ -182,6 +182,7 @@ class Pruner:
 
     def _lock(self, node: str | None, path: str, reason: str) -> str:
         where = path if node is None else f"nodes[{node!r}].{path}"
+        reason = reason.removeprefix(f"{path}: ")
         self.close(where, reason)
         self.report(node, re.split(r"[.\[]", path)[0], "locked", f"locked: {reason}")
         return locked.placeholder(reason)

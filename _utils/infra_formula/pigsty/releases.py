@@ -100,6 +100,12 @@ def ports(release: Release) -> dict[str, int]:
     return found
 
 
+def modules(release: Release) -> dict[str, Any]:
+    """Variables of other modules with another default in a release."""
+    found: dict[str, Any] = _row(release).get("modules", {})
+    return found
+
+
 def _row(release: Release) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = load("pigsty")["releases"]
     first = max(

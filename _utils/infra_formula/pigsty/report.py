@@ -47,7 +47,7 @@ class Row(TypedDict):
     to
         Parameter that it became.
     note
-        What else the reader has to know.
+        What else the reader has to know, one line for each fact.
     """
 
     name: str
@@ -135,13 +135,15 @@ def text(report: Report) -> str:
             name = f"{row['name']} -> {row['to']}" if kind == "renamed" else row["name"]
             merged.setdefault((name, row["note"] or ""), []).append(row)
         for (name, note), places in merged.items():
-            where = ", ".join(_place(row) for row in places[:_LINES])
-            where += f" and {len(places) - _LINES} more" if len(places) > _LINES else ""
-            head = f"  {name} (line{'s' if len(places) > 1 else ''} {where})"
-            if len(note) <= _WIDTH:
-                lines.append(f"{head}: {note}" if note else head)
+            where = list(dict.fromkeys(map(_place, places)))
+            shown = ", ".join(where[:_LINES])
+            shown += f" and {len(where) - _LINES} more" if len(where) > _LINES else ""
+            head = f"  {name} (line{'s' if len(where) > 1 else ''} {shown})"
+            parts = note.split("\n")
+            if len(note) <= _WIDTH or len(parts) == 1:
+                lines.append(f"{head}: {'; '.join(parts)}" if note else head)
             else:
-                lines += [f"{head}:", *(f"    {part}" for part in note.split("; "))]
+                lines += [f"{head}:", *(f"    {part}" for part in parts)]
         lines.append("")
     defaults = [f"{row['name']}: {row['note']}" for row in report["defaults"]]
     for title, items in (

@@ -185,6 +185,25 @@ def _retention(text: str) -> str:
     return f"{max(1, round(float(f'{match[1]}.{match[2]}') * hours))}h"
 
 
+_UNITS = {"ms": 1 / 3_600_000, "s": 1 / 3600, "m": 1 / 60, "h": 1, "d": 24, "w": 168, "y": 8760}
+"""Units of a duration of Prometheus and Loki, in hours."""
+_FOREVER = "100y"
+_LEAST = 24  # hours that a successor keeps at least
+
+
+def _duration(text: str) -> str | None:
+    """A duration of Prometheus or Loki as a retention here; empty for 0, None for what is none."""
+    parts = re.findall(r"([0-9]{1,6})(ms|[smhdwy])", text)
+    if not parts or "".join(map("".join, parts)) != text:
+        return "" if text == "0" else None
+    hours = sum(int(number) * _UNITS[unit] for number, unit in parts)
+    if hours == 0:
+        return ""
+    if hours < _LEAST:
+        return "1d"
+    return text if len(parts) == 1 and parts[0][1] in "hdwy" else f"{round(hours)}h"
+
+
 def _prometheus_options(value: Any, name: str) -> Adapted:
     """The retention of Prometheus; its other flags have no like.
 
@@ -195,14 +214,16 @@ def _prometheus_options(value: Any, name: str) -> Adapted:
         return {name: value}, []
     out: dict[str, Any] = {}
     notes = []
+    has_size = False
     words = iter(flags)
     for flag in words:
         key, equals, text = flag.lstrip("-").partition("=")
         if key in ("storage.tsdb.retention.time", "storage.tsdb.retention"):
             text = text if equals else next(words, "")
-            if re.fullmatch(r"[0-9]{1,6}(?:ms|[smhdwy])", text):
-                out[name] = text
-            else:
+            kept = _duration(text)
+            if kept:
+                out[name] = kept
+            elif kept is None:
                 notes.append("the retention is omitted: expected one like 15d")
         elif key == "web.config.file":
             raise Protecting(
@@ -210,13 +231,30 @@ def _prometheus_options(value: Any, name: str) -> Adapted:
                 "with -httpAuth.username and -httpAuth.password in vmetrics_options, or with "
                 "portal_auth"
             )
-        elif key not in ("storage.tsdb.retention.size",):
-            notes.append(f"{key} has no like here")
-        else:
+        elif key == "storage.tsdb.retention.size":
+            has_size = True
             notes.append("VictoriaMetrics limits no size; watch the disk")
+            if not equals:
+                next(words, "")
+        else:
+            notes.append(f"{key} has no like here")
+    if has_size and name not in out and not any("retention is omitted" in n for n in notes):
+        # A Prometheus with a size alone limits no time.
+        out[name] = _FOREVER
+        notes.append(f"no flag says how long, so that {name} is {_FOREVER}")
     if not out and not notes:
         notes.append("it sets no retention")
     return out, notes
+
+
+def _loki_retention(value: Any, name: str) -> Adapted:
+    """How long Loki kept logs; 0 is for ever."""
+    kept = _duration(str(value).strip())
+    if kept == "":
+        return {name: _FOREVER}, [f"Loki kept logs for ever; {name} is {_FOREVER}"]
+    if kept and kept != str(value).strip():
+        return {name: kept}, [f"{name} is {kept}; VictoriaLogs keeps a day at least"]
+    return {name: value}, []
 
 
 def _repo_method(value: Any, name: str) -> Adapted:
@@ -335,6 +373,7 @@ _ADAPTERS: dict[str, Callable[[Any, str], Adapted]] = {
     "repo_upstream": _upstream,
     "nginx_users": _users,
     "node_repo_method": _repo_method,
+    "loki_retention": _loki_retention,
     "infra_services": _cards,
     "infra_extra_services": _cards,
     **dict.fromkeys(

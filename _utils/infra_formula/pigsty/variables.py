@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
@@ -126,7 +127,11 @@ class Unresolved(Exception):
 
 
 def resolve(
-    value: Any, host: str, variables: Variables, groups: dict[str, list[str]]
+    value: Any,
+    host: str,
+    variables: Variables,
+    groups: dict[str, list[str]],
+    all_hosts: Mapping[str, Variables] | None = None,
 ) -> tuple[Any, str | None]:
     """Render the strings of a value that are Jinja, if they only name other variables.
 
@@ -138,25 +143,58 @@ def resolve(
         Variables of the host (of :func:`effective`).
     groups
         Name of each group → its hosts.
+    all_hosts
+        Each host → its variables, for ``hostvars``.
 
     Returns the value and None; or None and why it cannot be computed: it names a variable that is
     not in the inventory, is more than names and a few filters, or is encrypted.
     """
     try:
-        return _resolved(value, _Scope(host, variables, groups), ()), None
+        return _resolved(value, _Scope(host, variables, groups, all_hosts or {}), ()), None
     except Unresolved as err:
         return None, str(err)
     except RecursionError:
         return None, "it is nested too deeply"
 
 
+class _HostVars:
+    """``hostvars``: the variables of each host, rendered when they are asked for."""
+
+    def __init__(self, groups: dict[str, list[str]], all_hosts: Mapping[str, Variables]) -> None:
+        self._groups, self._all_hosts = groups, all_hosts
+
+    def __getitem__(self, host: str) -> Any:
+        if host not in self._all_hosts:
+            return jinja2.StrictUndefined(name=f"host {host}")
+        scope = _Scope(host, self._all_hosts[host], self._groups, self._all_hosts)
+        return _OfHost(scope, host)
+
+
+class _OfHost:
+    def __init__(self, scope: _Scope, host: str) -> None:
+        self._scope, self._host = scope, host
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._scope.lookup(name, ())
+        if isinstance(value, jinja2.Undefined):
+            return jinja2.StrictUndefined(name=f"{name} of {self._host}")
+        return value
+
+
 class _Scope:
-    def __init__(self, host: str, variables: Variables, groups: dict[str, list[str]]) -> None:
+    def __init__(
+        self,
+        host: str,
+        variables: Variables,
+        groups: dict[str, list[str]],
+        all_hosts: Mapping[str, Variables],
+    ) -> None:
         self.variables = variables
         self.magic = {
             "inventory_hostname": host,
             "inventory_hostname_short": host.split(".", 1)[0],
             "groups": groups,
+            "hostvars": _HostVars(groups, all_hosts),
             "group_names": sorted(n for n, hosts in groups.items() if host in hosts and n != "all"),
         }
         self.rendered: dict[str, Any] = {}
@@ -216,8 +254,12 @@ def _rendered(text: str, scope: _Scope, trail: tuple[str, ...]) -> Any:
             rendered = _ENVIRONMENT.from_string(text).render(values)
     except jinja2.UndefinedError as err:
         raise Unresolved(f"it names what is not in the inventory: {err.message}") from None
+    except Unresolved:
+        raise
     except Exception as err:  # filters raise whatever their arguments make them
         raise Unresolved(f"it is Jinja that fails ({type(err).__name__})") from None
+    if isinstance(rendered, (_HostVars, _OfHost)):
+        raise Unresolved("it is all variables of a host")
     if len(str(rendered)) > _MAX_TEXT:
         raise Unresolved("it is Jinja that becomes too long")
     return rendered

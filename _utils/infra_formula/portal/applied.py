@@ -18,6 +18,7 @@ from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.portal import (
     cards,
+    explanation,
     http_client,
     http_config,
     named_certificates,
@@ -120,6 +121,11 @@ def diff(
         for rel, text in difference.items()
         if not rel.startswith(".htpasswd") and not rel.startswith(f"{named_certificates.FOLDER}/")
     }
+
+
+def explain(name: str, path: str, scheme: str) -> dict[str, Any]:
+    """What answers a URL of the applied portal (see ``infra_portal.explain``)."""
+    return explanation.explain(name, path, scheme, *recorded())
 
 
 def _or_recorded(portal: Any, settings: Settings | None) -> tuple[Any, Settings]:

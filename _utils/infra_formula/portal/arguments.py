@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from infra_formula.daemon import arguments as daemon_arguments
-from infra_formula.parameters import site
+from infra_formula.parameters import elsewhere, site
 from infra_formula.parameters.site import Site
-from infra_formula.portal import named_certificates
+from infra_formula.portal import endpoints, named_certificates
 
 _PARAMETERS = (
     "admin_ip",
@@ -43,6 +43,10 @@ _PARAMETERS = (
     "nginx_proxy_read_timeout",
     "nginx_proxy_send_timeout",
 )
+
+_CLOSING = ("auth", "users", "allow", "deny", "ssl_client_certificate", "ssl_verify_client")
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def portal(here: Site) -> dict[str, Any]:
@@ -85,6 +89,20 @@ def streams(here: Site) -> list[dict[str, Any]]:
     ]
 
 
+def home_states(here: Site) -> dict[str, Any] | None:
+    """What fills the states into the home page is given; None where no store has any."""
+    if not elsewhere.is_available(here, "vmetrics") or not here.this_node:
+        return None
+    interval = here["vmetrics_scrape_interval"]
+    return {
+        "url": daemon_arguments.metrics_url(here),
+        "address": here.this_node["ip"],
+        "ca_file": here["ca_bundle"],
+        # Four results that did not come: more than one that was late.
+        "fresh": max(60, 4 * int(interval[:-1]) * _SECONDS.get(interval[-1], 1)),
+    }
+
+
 def packages(here: Site) -> list[str]:
     """Packages of nginx, and of what the parameters need of it."""
     row = site.component("nginx")
@@ -106,6 +124,29 @@ def names(here: Site) -> list[dict[str, Any]]:
         for name in [entry.get("domain", "i.pigsty"), *entry.get("domains", [])]
         if "*" not in name
     ]
+
+
+def backends(here: Site) -> list[dict[str, Any]]:
+    """Endpoints of entries that a visitor has to be let in to, each with its ``entry``.
+
+    A probe of such a name is answered by nginx (401, 403), whatever becomes of the endpoint. Those
+    on loopback are left out where there are several INFRA nodes: each node probes all of them.
+    """
+    if "nginx" not in here.enabled:
+        return []
+    alone = len(here.infra_nodes) < 2
+    found = []
+    for key, entry in here["infra_portal"].items():
+        if not isinstance(entry, dict) or "domain" not in entry or "conf" in entry:
+            continue
+        if not here["portal_auth"] and not any(entry.get(name) for name in _CLOSING):
+            continue
+        value = endpoints.expand(entry.get("endpoint"), here["admin_ip"])
+        for address in endpoints.addresses(value):
+            host = address.rpartition(":")[0]
+            if not address.startswith("unix:") and (alone or host not in _LOOPBACK):
+                found.append({"entry": key, "endpoint": address})
+    return found
 
 
 def _components(here: Site) -> dict[str, dict[str, Any]]:

@@ -29,11 +29,15 @@ TOOLS = {
     "vmetrics": ("/vmetrics/", "/"),
     "vlogs": ("/vlogs/", "/"),
     "vtraces": ("/vtraces/", "/"),
+    "vmagent": ("/vmagent/", "/"),
     "vmalert": ("/vmalert/", "/"),
     "alertmanager": ("/alertmgr/", "/"),
     "blackbox": ("/blackbox/", "/"),
 }
 """Path of each program at the portal, and what it becomes at the program (``home.conf.j2``)."""
+
+_CLUSTER = ("vmselect", "/select/0/prometheus/")
+"""The same of a cluster's vmselect, in the place of VictoriaMetrics."""
 
 ALERTMANAGER_PAGE = "/alertmgr/#/alerts"
 ALERTS_PAGE = "/vmalert/vmalert/alerts"
@@ -147,9 +151,12 @@ def target(url: str, settings: dict[str, Any]) -> tuple[str, Any]:
     if not url.startswith("/"):
         return "site", None
     parts = urlsplit(url)
-    for component, (prefix, replacement) in TOOLS.items():
+    components = settings["components"]
+    for name, (prefix, below) in TOOLS.items():
         if parts.path.startswith(prefix) or parts.path + "/" == prefix:
-            if component not in settings["components"]:
+            is_cluster = name == "vmetrics" and name not in components and "vmselect" in components
+            component, replacement = _CLUSTER if is_cluster else (name, below)
+            if component not in components:
                 return "off", component
             query = f"?{parts.query}" if parts.query else ""
             return "program", (component, replacement + parts.path[len(prefix) :] + query)

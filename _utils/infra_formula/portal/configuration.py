@@ -63,6 +63,10 @@ def certificate_addresses(interfaces: Mapping[str, Iterable[str]], admin_ip: str
     return sorted(addresses, key=lambda a: (":" in a, a))
 
 
+STATES_DIRECTORY = ".states"
+"""Below ``nginx_home``: copies of the pages with what is up, written by home_states.py."""
+
+
 def plan(
     minion: Minion,
     portal: dict[str, Any],
@@ -299,10 +303,17 @@ def pages_plan(
         changes={**file_plan.summary()},
         comment=f"The pages are up to date{hidden}.",
         would=f"The pages would change{hidden}.",
-        apply=file_plan.apply,
+        apply=partial(_apply_pages, file_plan, settings["nginx_home"]),
         warnings=warnings,
         record=lambda: atomic.write(cards.record_path(), json.dumps(record, indent=1), 0o600),
     )
+
+
+def _apply_pages(file_plan: FilePlan, home: str) -> None:
+    """Write pages; copies with states in them (home_states.py) are of the pages before."""
+    file_plan.apply()
+    for name in file_plan.create + file_plan.change + file_plan.remove:
+        Path(home, STATES_DIRECTORY, name).unlink(missing_ok=True)
 
 
 def _hidden_cards(record: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import ipaddress
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -71,7 +72,11 @@ def files(
     variables = {"repo_name": settings["repo_name"]}
     wanted = cards(data["cards"], settings["components"], services, extra_services, variables)
     record = portal_cards.record(wanted, settings)
-    context["cards"] = [card for card in wanted if record["asked"][card["url"]]["served"]]
+    context["cards"] = [
+        {**card, "state": card_state(card["url"], settings)}
+        for card in wanted
+        if record["asked"][card["url"]]["served"]
+    ]
     rendered = render(context, templates.SaltLoader(minion, TEMPLATES))
     group = settings["nginx_group"]
     return {name: {"text": text, "group": group} for name, text in rendered.items()}, record
@@ -95,6 +100,7 @@ def portal_context(
             "url": site_url(next(n for n in view["names"] if "*" not in n), view, settings),
             "kind": "static" if view["kind"] == "static" else "proxy",
             "auth": bool(view["auth"]),
+            "state": " ".join(["site", key, *(n for n in view["names"] if "*" not in n)]),
         }
         for key, view in all_views.items()
         if key != "home" and view["kind"] != "unserved"
@@ -107,6 +113,9 @@ def portal_context(
             "url": "",
             "kind": "stream",
             "auth": False,
+            "state": f"stream {name} {stream['listen']}"
+            if streams.protocol(stream) == "tcp"
+            else "none",
         }
         for name, stream in streams.of_settings(settings).items()
     ]
@@ -172,6 +181,8 @@ def render(context: Mapping[str, Any], loader: jinja2.BaseLoader) -> dict[str, s
             pages[page] = environment.get_template(template).render(
                 shared,
                 t=strings[language],
+                # A copy of the texts that the site has may be older than the states.
+                texts=_state_texts(strings[language].get("states")),
                 other=strings[other],
                 cards=[_localised(c, language, context["icons"]) for c in context["cards"]],
             )
@@ -313,9 +324,29 @@ def _localised(card: Mapping[str, Any], language: str, icons: Mapping[str, str])
     return {
         "url": card["url"],
         "icon": card["icon"] if card["icon"] in icons else "link",
+        "state": card.get("state", ""),
         "name": card[f"name{end}"],
         "desc": card[f"desc{end}"],
     }
+
+
+def card_state(url: str, settings: Settings) -> str:
+    """What a card's state is about, as home_states.py reads it; empty if nothing asks for it."""
+    kind, where = portal_cards.target(url, settings)
+    if kind == "program":
+        return f"tool {where[0]}"
+    path = urlsplit(url).path
+    return "repo" if kind == "file" and path.strip("/") == settings["repo_name"] else "none"
+
+
+def _state_texts(texts: Mapping[str, str] | None) -> markupsafe.Markup:
+    """The texts of states, as JSON inside of a comment."""
+    if not texts:
+        return markupsafe.Markup()
+    data = json.dumps(texts, ensure_ascii=False)
+    for character in "<>&-":
+        data = data.replace(character, f"\\u{ord(character):04x}")
+    return markupsafe.Markup(data)  # noqa: S704 - nothing in it ends the comment
 
 
 def _by_address(node: Mapping[str, Any]) -> tuple[int, int, str]:

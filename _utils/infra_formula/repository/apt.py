@@ -12,7 +12,7 @@ import fnmatch
 import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -101,38 +101,65 @@ def config_text(
         if not re.fullmatch(r"https?://[^\s\"'\\;{}]+", proxy):
             raise InvalidInput("proxy_env: expected the URL of a proxy, without blanks or quotes")
         lines.append(f'Acquire::{scheme}::Proxy "{proxy}";')
-    for host, file in sorted((authorities or {}).items()):
+    lines += authority_lines(authorities or {})
+    return "\n".join(lines) + "\n"
+
+
+def authorities(upstreams: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Host → file with the CA of its certificate, of upstreams with ``ca``.
+
+    Raises InvalidInput for two of one host, which apt cannot tell apart.
+    """
+    found: dict[str, str] = {}
+    for upstream in upstreams:
+        host, file = urlsplit(upstream["url"]).hostname or "", upstream.get("ca")
+        if file and found.setdefault(host, file) != file:
+            raise InvalidInput(
+                f"repo_upstream ({upstream['name']}).ca: another upstream of the host {host} has"
+                f" {found[host]}; expected one file for both"
+            )
+    return found
+
+
+def authority_lines(authorities: dict[str, str]) -> list[str]:
+    """Lines of apt.conf for CAs: host → file."""
+    lines = []
+    for host, file in sorted(authorities.items()):
         if re.search(r"[\s\"'\\;{}]", file):
             raise InvalidInput(f"{file!r}: expected a path without blanks or quotes")
         # apt's configuration has no name for an IPv6 address, which holds its separator.
         scope = "" if ":" in host else f"::{host}"
         lines.append(f'Acquire::https{scope}::CAInfo "{file}";')
-    return "\n".join(lines) + "\n"
+    return lines
 
 
-def preferences_text(upstreams: list[dict[str, Any]]) -> str:
+def preferences_text(
+    upstreams: list[dict[str, Any]], others: Iterable[Mapping[str, Any]] = ()
+) -> str:
     """Priorities of upstreams as apt's preferences; empty if none has one.
 
     upstreams
         See :func:`sources_text`; those with ``priority`` are pinned by their host, or by their
-        suite if another upstream has the same host.
+        suite if another source has the same host.
+    others
+        Further sources, each ``url`` and ``suite``.
 
-    Raises InvalidInput if neither tells an upstream from another one.
+    Raises InvalidInput if neither tells an upstream from another source.
     """
     stanzas = []
     for upstream in upstreams:
         if upstream.get("priority") is None:
             continue
-        others = [other for other in upstreams if other is not upstream]
+        rest = [*(other for other in upstreams if other is not upstream), *others]
         host = urlsplit(upstream["url"]).hostname or ""
         suite = str(upstream["suite"])
-        if host and all(urlsplit(other["url"]).hostname != host for other in others):
+        if host and all(urlsplit(other["url"]).hostname != host for other in rest):
             pins = [f'origin "{host}"']
-        elif not suite.endswith("/") and all(other["suite"] != suite for other in others):
+        elif not suite.endswith("/") and all(other["suite"] != suite for other in rest):
             pins = [f"release n={suite}", f"release a={suite}"]
         else:
             raise InvalidInput(
-                f"repo_upstream ({upstream['name']}).priority: another upstream has its host and"
+                f"repo_upstream ({upstream['name']}).priority: another source has its host and"
                 " suite, so apt cannot tell them apart"
             )
         stanzas += [
@@ -261,11 +288,7 @@ def resolve(
                 str(base),
                 debian,
                 {scheme: url for scheme, url in (proxies or {}).items() if scheme != "no_proxy"},
-                {
-                    str(urlsplit(upstream["url"]).hostname): upstream["ca"]
-                    for upstream in upstreams
-                    if upstream.get("ca")
-                },
+                authorities(upstreams),
             ),
         },
     )

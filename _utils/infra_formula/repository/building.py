@@ -278,7 +278,7 @@ def _fetch(
         items,
         str(folder / "store"),
         str(folder / "partial"),
-        connections=transfer.get("connections") or 8,
+        connections=transfer.get("connections") or fetching.CONNECTIONS,
         retries=4 if transfer.get("retries") is None else transfer["retries"],
         timeout=transfer.get("timeout") or 30,
         proxy_env=transfer.get("proxy_env"),

@@ -19,9 +19,9 @@ from infra_formula.pki import authority, certificates
 from infra_formula.registration import inventory
 from infra_formula.repository import (
     catalogue,
+    client_apt,
     client_sources,
     client_trust,
-    logins,
     other_sources,
     plans,
     signing,
@@ -29,7 +29,6 @@ from infra_formula.repository import (
 )
 from infra_formula.state import Plan
 
-_APT_LOGINS = "/etc/apt/auth.conf.d"
 _GRACE = 30.0  # seconds
 
 
@@ -162,7 +161,9 @@ def plan_repository(
     See the state ``infra_node.repository``.
     """
     folder, suffix = plans.sources_directory(minion.grains["os_family"])
-    files, login_files = ({}, {}) if request is None else _upstreams(minion, request, suffix, test)
+    target = None if request is None else catalogue.plan(request)["targets"][0]
+    files, keys = ({}, {}) if target is None else _upstreams(minion, target, suffix, test)
+    upstream_files = set(files)
     faults = _add_definitions(minion, files, nodes, ports, folder, suffix, wait, test)
     others = [fault for fault in faults if fault.is_for_another_system]
     if others and not any(f"{ports['repo']}-infra-" in rel for rel in files):
@@ -174,8 +175,13 @@ def plan_repository(
         raise CommandFailed(f"no repository within {wait} s: {reasons}")
     plan = FileSet("client-repo", folder).plan(files)
     plan.refuse_unmanaged()
-    login_plan = FileSet("client-repo-logins", _APT_LOGINS).plan(login_files)
-    login_plan.refuse_unmanaged()
+    apt_files: dict[str, File] = {}
+    if target is not None and target["family"] == "deb":
+        definitions = {rel: file for rel, file in files.items() if rel not in upstream_files}
+        apt_files = client_apt.files(target["upstreams"], definitions, not exclusive)
+        if not test:
+            client_apt.refuse_unreadable(target["upstreams"])
+    apt_plans = client_apt.plans(apt_files)
     managed = [Path(rel).name for rel in files]
     disable = exclusive and bool(files)
     switched = other_sources.switch(not disable, managed, test=True)
@@ -187,7 +193,7 @@ def plan_repository(
     ]
     sources = ", ".join(node["ip"] for node in nodes) or "its own sources"
     if disable and switched and needs is not None and not test:
-        found = sufficiency.lack(minion, needs, files, login_files)
+        found = sufficiency.lack(minion, needs, files, apt_files)
         if found.required or found.secured:
             raise CommandFailed(
                 found.text(f"The repository of {sources}", "node_repo_remove: false")
@@ -196,8 +202,9 @@ def plan_repository(
         sources += " and its other sources"
 
     def apply() -> None:
-        if login_plan.has_changes:
-            login_plan.apply()
+        for apt_plan in apt_plans:
+            if apt_plan.has_changes:
+                apt_plan.apply()
         plan.apply()
         other_sources.switch(not disable, managed)
         try:
@@ -212,7 +219,8 @@ def plan_repository(
     return Plan(
         changes={
             **plan.diff,
-            **login_plan.diff,
+            **keys,
+            **{rel: what for apt_plan in apt_plans for rel, what in apt_plan.diff.items()},
             **dict.fromkeys(switched, "disabled" if disable else "enabled"),
         },
         comment=f"This machine installs from {sources}.",
@@ -223,28 +231,31 @@ def plan_repository(
 
 
 def _upstreams(
-    minion: Minion, request: dict[str, Any], suffix: str, test: bool
-) -> tuple[dict[str, File], dict[str, File]]:
-    """The upstreams that this machine fits: their definitions, and apt's files of their logins."""
-    plan = catalogue.plan(request)["targets"][0]
-    folder = "/etc/apt/keyrings" if suffix == "sources" else str(paths.PKI / "rpm-gpg")
+    minion: Minion, target: dict[str, Any], suffix: str, test: bool
+) -> tuple[dict[str, File], dict[str, str]]:
+    """The definitions of the upstreams that this machine fits, and which of their keys are new."""
+    folder = f"{client_apt.FOLDER}/keyrings" if suffix == "sources" else str(paths.PKI / "rpm-gpg")
     files: dict[str, File] = {}
-    login_files: dict[str, File] = {}
-    for upstream in plan["upstreams"]:
+    keys: dict[str, str] = {}
+    for upstream in target["upstreams"]:
         # Under test=True, a key that has to be fetched first is not.
         key = f"{folder}/infra-{upstream['name']}.asc"
         if not test or upstream["signed_by"] or upstream["trusted"]:
-            key = client_trust.upstream_key(minion, _for_target(upstream, plan), folder)
-            if plan["family"] == "deb" and key not in ("", upstream["signed_by"]):
+            before = {path: path.read_bytes() for path in Path(folder).glob("infra-*")}
+            key = client_trust.upstream_key(minion, _for_target(upstream, target), folder)
+            if target["family"] == "deb" and key not in ("", upstream["signed_by"]):
                 key = signing.for_apt(key)
-        text = client_trust.upstream_text(upstream, plan["family"], key)
-        rel = f"infra-{upstream['name']}.{suffix}"
-        files[rel] = {"text": text}
-        if plan["family"] == "deb":
-            login_files.update(logins.apt_file(upstream))
-        elif upstream.get("logins"):
-            files[rel] = {"text": text, "mode": "0600", "secret": True}
-    return files, login_files
+            keys |= {
+                str(path): "replaced" if path in before else "created"
+                for path in Path(folder).glob("infra-*")
+                if before.get(path) != path.read_bytes()
+            }
+        text = client_trust.upstream_text(upstream, target["family"], key)
+        is_secret = target["family"] == "rpm" and bool(upstream.get("logins"))
+        files[f"infra-{upstream['name']}.{suffix}"] = (
+            {"text": text, "mode": "0600", "secret": True} if is_secret else {"text": text}
+        )
+    return files, keys
 
 
 def _for_target(upstream: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,12 @@ from infra_formula import credentials
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
-from infra_formula.repository import client_sources, connections, logins, signing
+from infra_formula.repository import (
+    client_sources,
+    logins,
+    signing,
+    upstream_keys,
+)
 
 _FIRST_PAUSE = 2.0  # seconds
 _LONGEST_PAUSE = 30.0  # seconds
@@ -210,16 +215,20 @@ def upstream_key(minion: Minion, upstream: dict[str, Any], folder: str) -> str:
     if signed_by and is_usable and signing.is_expected(signed_by, expected):
         return signed_by
     stem = Path(folder, f"infra-{upstream['name']}")
+    # What the pillar or this machine holds is no key to be kept: it may be another one now.
+    is_kept = any("://" in url and "-----BEGIN PGP" not in url for url in upstream["gpgkey"])
     for path in (Path(f"{stem}.asc"), Path(f"{stem}.gpg")):
-        if path.is_file() and signing.is_expected(str(path), expected):
+        if is_kept and path.is_file() and signing.is_expected(str(path), expected):
             return str(path)
     data = b""
     if upstream["signed_by"]:
         data = Path(upstream["signed_by"]).read_bytes()
     for url in upstream["gpgkey"]:
-        if credentials.userinfo(url):
-            # Salt's cache has the address in the name of the file.
-            data += connections.read(url)
+        tls = upstream_keys.tls_of_key(url, upstream)
+        is_here = url.startswith("/") or "-----BEGIN PGP" in url
+        if is_here or credentials.userinfo(url) or (tls and tls.ca):
+            # Salt's cache has the address in the name of the file, and Salt knows no CA for a host.
+            data += upstream_keys.key_data(minion, url, {}, tls)
             continue
         try:
             cached = minion.call("cp.cache_file", url)

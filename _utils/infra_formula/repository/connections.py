@@ -189,7 +189,8 @@ class Session:
             return
         for _hop in range(REDIRECTS + 1):
             own_login = login if _host(url) == owner else None
-            response = self._ask(url, offset, own_login, headers, tls or Tls())
+            own_tls = tls if tls and (_host(url) == owner or not tls.one_host) else Tls()
+            response = self._ask(url, offset, own_login, headers, own_tls)
             if response.status in _REDIRECT_STATUS:
                 response.read()
                 target = urljoin(url, response.headers.get("Location", ""))
@@ -276,12 +277,16 @@ class Tls(NamedTuple):
         Whether it is verified.
     certificate, key
         Files with this node's own certificate and key for the upstream; empty for none.
+    one_host
+        Whether it holds for the host of the URL alone, as apt's options do. Those of dnf hold for
+        the hosts that it redirects to, too.
     """
 
     ca: str = ""
     verify: bool = True
     certificate: str = ""
     key: str = ""
+    one_host: bool = False
 
 
 def _context(tls: Tls) -> ssl.SSLContext:

@@ -135,13 +135,17 @@ def _fault(upstream: dict[str, Any], releasever: str, arch: str, proxy_env: dict
 
 
 def tls_of(upstream: dict[str, Any]) -> connections.Tls:
-    """How the certificate of an upstream's server is verified, for its index and its packages."""
+    """How the certificate of an upstream's server is verified, for its index and its packages.
+
+    An upstream of apt has no ``meta``.
+    """
     meta = upstream.get("meta", {})
     return connections.Tls(
         ca=str(meta.get("sslcacert") or upstream.get("ca") or ""),
         verify=is_set(meta, "sslverify", True),
         certificate=str(meta.get("sslclientcert") or ""),
         key=str(meta.get("sslclientkey") or ""),
+        one_host="meta" not in upstream,
     )
 
 

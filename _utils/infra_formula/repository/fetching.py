@@ -39,6 +39,9 @@ LARGEST = 16 * 2**30
 GIVE_UP_AFTER = 20
 """Files that fail before the rest is not even tried."""
 
+CONNECTIONS = 16
+"""Files at a time, if nothing else is asked for; apt-mirror fetches 20."""
+
 _CHUNK = 256 * 1024
 _REPORT_EVERY = 2.0  # seconds
 
@@ -52,7 +55,7 @@ def fetch(
     items: list[dict[str, Any]],
     store: str,
     partial: str,
-    connections: int = 8,
+    connections: int = CONNECTIONS,
     retries: int = 4,
     timeout: int = 30,
     proxy_env: dict[str, str] | None = None,

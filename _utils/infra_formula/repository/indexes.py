@@ -12,6 +12,7 @@ import contextlib
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -30,6 +31,12 @@ create table if not exists paragraph (
 ) without rowid
 """
 _COMPRESSION = 6
+_SHA256_ALONE = [
+    argument
+    for kind in ("MD5", "SHA1", "SHA512")
+    for argument in ("-o", f"APT::FTPArchive::{kind}=false")
+]
+_FILENAME = re.compile(rb"(?m)^Filename: \./([0-9]+)\.deb\n?")
 
 
 def processors() -> int:
@@ -53,11 +60,7 @@ def paragraphs(root: str, paths: list[str], cache: str, workers: int = 0) -> dic
 
     Raises CommandExecutionError naming the packages that apt-ftparchive cannot read.
     """
-    base = Path(root)
-    identity = {}
-    for path in paths:
-        st = os.stat(base / path)
-        identity[path] = (st.st_ino, st.st_size, st.st_mtime_ns)
+    identity = _identities(root, paths)
     with _database(cache) as db:
         known = {
             (ino, size, mtime): text
@@ -65,7 +68,8 @@ def paragraphs(root: str, paths: list[str], cache: str, workers: int = 0) -> dic
         }
         new = {identity[path]: path for path in paths if identity[path] not in known}
         if new:
-            found = _read_packages(base, list(new.values()), workers or processors())
+            sizes = {path: size for (_ino, size, _mtime), path in new.items()}
+            found = _read_packages(root, sizes, workers or processors())
             fresh = {key: found[path] for key, path in new.items()}
             known.update(fresh)
             with db:
@@ -82,15 +86,21 @@ def forget(root: str, paths: list[str], cache: str) -> int:
     root, paths, cache
         See :func:`paragraphs`.
     """
-    keep = set()
-    for path in paths:
-        st = os.stat(Path(root, path))
-        keep.add((st.st_ino, st.st_size, st.st_mtime_ns))
+    keep = set(_identities(root, paths).values())
     with _database(cache) as db:
         gone = set(db.execute("select ino, size, mtime from paragraph")) - keep
         with db:
             db.executemany("delete from paragraph where ino=? and size=? and mtime=?", gone)
     return len(gone)
+
+
+def _identities(root: str, paths: list[str]) -> dict[str, tuple[int, int, int]]:
+    """Path → inode, size and modification time of the file."""
+    found = {}
+    for path in paths:
+        st = os.stat(f"{root}/{path}")
+        found[path] = (st.st_ino, st.st_size, st.st_mtime_ns)
+    return found
 
 
 @contextlib.contextmanager
@@ -119,22 +129,25 @@ def _open_database(path: str) -> sqlite3.Connection:
     return db
 
 
-def _read_packages(base: Path, paths: list[str], workers: int) -> dict[str, str]:
-    """Let apt-ftparchive read packages, several at once; path → paragraph without Filename."""
+def _read_packages(root: str, sizes: dict[str, int], workers: int) -> dict[str, str]:
+    """Let apt-ftparchive read packages, several at once; path → paragraph without Filename.
+
+    sizes
+        Path → bytes.
+    """
     if not shutil.which("apt-ftparchive"):
         raise CommandFailed("apt-ftparchive (package apt-utils) is not installed")
-    sizes = {path: os.stat(base / path).st_size for path in paths}
-    shares: list[list[str]] = [[] for _ in range(max(1, min(workers, len(paths))))]
+    shares: list[list[str]] = [[] for _ in range(max(1, min(workers, len(sizes))))]
     loads = [0] * len(shares)
-    for path in sorted(paths, key=lambda p: -sizes[p]):
+    for path in sorted(sizes, key=lambda p: -sizes[p]):
         least = loads.index(min(loads))
         shares[least].append(path)
         loads[least] += sizes[path]
-    stage = Path(tempfile.mkdtemp(prefix=".index-", dir=base))
+    stage = tempfile.mkdtemp(prefix=".index-", dir=root)
     try:
         with concurrent.futures.ThreadPoolExecutor(len(shares)) as pool:
             jobs = [
-                pool.submit(_read_share, base, stage / str(number), share)
+                pool.submit(_read_share, root, f"{stage}/{number}", share)
                 for number, share in enumerate(shares)
             ]
             found: dict[str, str] = {}
@@ -145,7 +158,7 @@ def _read_packages(base: Path, paths: list[str], workers: int) -> dict[str, str]
                 complaints.append(complaint)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    unread = [path for path in paths if path not in found]
+    unread = [path for path in sizes if path not in found]
     if unread:
         raise CommandFailed(
             f"apt-ftparchive cannot read {', '.join(sorted(unread))}:\n"
@@ -154,32 +167,29 @@ def _read_packages(base: Path, paths: list[str], workers: int) -> dict[str, str]
     return found
 
 
-def _read_share(base: Path, folder: Path, share: list[str]) -> tuple[dict[str, str], str]:
+def _read_share(root: str, folder: str, share: list[str]) -> tuple[dict[str, str], str]:
     # Links with names of our own: apt-ftparchive walks a directory, it does not take a list.
-    folder.mkdir()
+    os.mkdir(folder)
     for number, path in enumerate(share):
-        os.link(base / path, folder / f"{number}.deb")
-    options = [
-        argument
-        for kind in ("MD5", "SHA1", "SHA512")
-        for argument in ("-o", f"APT::FTPArchive::{kind}=false")
-    ]
-    done = subprocess.run(
-        ["apt-ftparchive", "-q", *options, "packages", "."],  # noqa: S607
-        cwd=folder,
-        env={**os.environ, "APT_CONFIG": "/dev/null", "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        check=False,
-    )
+        os.link(f"{root}/{path}", f"{folder}/{number}.deb")
+    # Through a file: it writes each paragraph by itself, and each would be a read from a pipe.
+    with open(f"{folder}.out", "w+b") as out:
+        done = subprocess.run(
+            ["apt-ftparchive", "-q", *_SHA256_ALONE, "packages", "."],  # noqa: S607
+            cwd=folder,
+            env={**os.environ, "APT_CONFIG": "/dev/null", "LC_ALL": "C.UTF-8"},
+            stdout=out,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        out.seek(0)
+        blocks = out.read().split(b"\n\n")
     texts = {}
-    for raw in done.stdout.split(b"\n\n"):
-        block = _decoded(raw)
-        lines = block.strip("\n").split("\n")
-        name = next((line for line in lines if line.startswith("Filename: ")), "")
-        if not name:
-            continue
-        number = int(name.removeprefix("Filename: ").removeprefix("./").removesuffix(".deb"))
-        texts[share[number]] = "\n".join(line for line in lines if line != name) + "\n"
+    for block in blocks:
+        match = _FILENAME.search(block)
+        if match:
+            rest = block[: match.start()] + block[match.end() :]
+            texts[share[int(match[1])]] = _decoded(rest.strip(b"\n") + b"\n")
     complaint = done.stderr.decode(errors="replace").strip()
     for number, path in enumerate(share):
         complaint = complaint.replace(f"./{number}.deb", path)
@@ -234,8 +244,8 @@ def write_suite(
         raw = text.encode("utf-8", "surrogateescape")
         target = suite / component
         target.mkdir(parents=True, exist_ok=True)
-        # No time stamp in it: the same packages give the same bytes.
-        packed = gzip.compress(raw, compresslevel=_COMPRESSION, mtime=0)
+        former = Path(before, folder, component) if before else None
+        packed = _compressed(raw, former)
         for name, data in (("Packages", raw), ("Packages.gz", packed)):
             path = target / name
             path.write_bytes(data)
@@ -247,10 +257,21 @@ def write_suite(
             if not twin.exists():
                 os.link(path, twin)
             written += [path, twin]
-        written += _carry_over(Path(before, folder, component) if before else None, target)
+        written += _carry_over(former, target)
     release = suite / "Release"
     release.write_text(release_text(fields, sums, time.time()), encoding="utf-8")
     return [os.path.relpath(path, root) for path in dict.fromkeys([release, *written])]
+
+
+def _compressed(raw: bytes, former: Path | None) -> bytes:
+    """An index compressed; that of the former repository, if it is the same."""
+    if former is not None:
+        with contextlib.suppress(OSError, EOFError, zlib.error):
+            packed = (former / "Packages.gz").read_bytes()
+            if gzip.decompress(packed) == raw:
+                return packed
+    # No time stamp in it: the same packages give the same bytes.
+    return gzip.compress(raw, compresslevel=_COMPRESSION, mtime=0)
 
 
 def _order(packages: dict[str, str]) -> list[str]:

@@ -68,7 +68,7 @@ def lack(
     minion: Minion,
     needs: Mapping[str, list[str]],
     files: Mapping[str, File],
-    logins: Mapping[str, File] | None = None,
+    apt_files: Mapping[str, File] | None = None,
 ) -> Lack:
     """What a machine would lack that installs from certain sources alone.
 
@@ -76,13 +76,13 @@ def lack(
         ``required`` and ``secured``, see ``needs.needs``.
     files
         The sources: name of the file below apt's or yum's folder → its content.
-    logins
-        The same for apt's files of logins.
+    apt_files
+        apt's logins and CAs: path below ``/etc/apt`` → file.
 
     Raises CommandFailed if the sources cannot be read.
     """
     wanted = sorted({*needs.get("required", ()), *needs.get("secured", ())})
-    available = _available(minion, wanted, files, logins or {})
+    available = _available(minion, wanted, files, apt_files or {})
     if available is None:
         return Lack([], [])
     installed = {str(name).partition(":")[0] for name in minion.call("pkg.list_pkgs")}
@@ -97,7 +97,7 @@ def _available(
     minion: Minion,
     names: list[str],
     files: Mapping[str, File],
-    logins: Mapping[str, File],
+    apt_files: Mapping[str, File],
 ) -> set[str] | None:
     """Those of some packages that sources have; None if there is nothing here to ask."""
     paths.CACHE_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -106,7 +106,7 @@ def _available(
     root.mkdir(mode=0o700)
     try:
         if systems.identity(minion)[0] == "deb":
-            return _of_apt(root, names, files, logins, systems.identity(minion)[2])
+            return _of_apt(root, names, files, apt_files, systems.identity(minion)[2])
         return _of_dnf(root, names, files)
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -116,13 +116,13 @@ def _of_apt(
     root: Path,
     names: list[str],
     files: Mapping[str, File],
-    logins: Mapping[str, File],
+    apt_files: Mapping[str, File],
     arch: str,
 ) -> set[str] | None:
     if shutil.which("apt-get") is None:
         return None
     texts = {f"etc/apt/sources.list.d/{rel}": str(file["text"]) for rel, file in files.items()}
-    texts.update({f"etc/apt/auth.conf.d/{rel}": str(f["text"]) for rel, f in logins.items()})
+    texts.update({f"etc/apt/{rel}": str(file["text"]) for rel, file in apt_files.items()})
     return apt.available(str(root), texts, arch, names)
 
 

@@ -13,7 +13,7 @@ from infra_formula import redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import root_only
 from infra_formula.minion import Minion
-from infra_formula.repository import connections, signing
+from infra_formula.repository import connections, dnf, signing
 
 
 def with_key_files(
@@ -75,7 +75,7 @@ def _key_file(
         if file is None or fresh or not signing.is_expected(str(file), expected):
             if source.startswith(("/", "file:")):
                 refuse_untrusted("expected a file of root's", source)
-            data = _key_data(minion, source, proxy_env)
+            data = key_data(minion, source, proxy_env, tls_of_key(source, upstream))
             file = Path(signing.keyring(data, str(root / "keys" / tag), expected)[0])
     except (CommandExecutionError, OSError) as exc:
         raise CommandFailed(f"{where}: {parameter} {redaction.scrub(source)[:80]}: {exc}") from exc
@@ -90,7 +90,22 @@ def refuse_untrusted(where: str, source: str) -> None:
         raise CommandFailed(f"{where}: {fault}")
 
 
-def _key_data(minion: Minion, source: str, proxy_env: dict[str, str]) -> bytes:
+def tls_of_key(url: str, upstream: dict[str, Any]) -> connections.Tls | None:
+    """How the server of an upstream's key is verified: as the upstream, if it is the same host.
+
+    None for another host, for which an own CA does not hold.
+    """
+    if not url.startswith("http"):
+        return None
+    bases = upstream["baseurls"] if "baseurls" in upstream else [upstream["url"]]
+    hosts = {urlsplit(base).hostname for base in bases}
+    return dnf.tls_of(upstream) if urlsplit(url).hostname in hosts else None
+
+
+def key_data(
+    minion: Minion, source: str, proxy_env: dict[str, str], tls: connections.Tls | None
+) -> bytes:
+    """A key as its source has it: the text itself, a path, ``salt://…`` or a URL."""
     if "-----BEGIN PGP" in source:
         return source.encode()
     if source.startswith("/"):
@@ -100,4 +115,4 @@ def _key_data(minion: Minion, source: str, proxy_env: dict[str, str]) -> bytes:
         if not cached:
             raise CommandFailed("the master has no such file")
         return Path(cached).read_bytes()
-    return connections.read(source, proxy_env)
+    return connections.read(source, proxy_env, tls=tls)

@@ -17,6 +17,8 @@ def components(here: Site) -> list[dict[str, Any]]:
         name = component["name"]
         if not here.is_infra_node and component["role"] != "every":
             continue
+        if "members" in component and name not in here.enabled:
+            continue
         row = {"name": name, "enabled": name in here.enabled}
         urls = [c["url"] for c in elsewhere.checks(here) if c["name"] == name]
         if urls and here.is_infra_node:
@@ -43,6 +45,7 @@ def units(here: Site) -> list[str]:
         row["unit"]
         for _name, row, component in site.daemon_rows()
         if here.is_infra_node or component["role"] == "every"
+        if "members" not in component or component["name"] in here.enabled
     }
     names |= {"nginx", "dnsmasq"} if here.is_infra_node else set()
     return sorted({*names, here["ntp_unit"]})

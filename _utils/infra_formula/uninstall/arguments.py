@@ -7,6 +7,7 @@ from typing import Any
 from infra_formula.data import load
 from infra_formula.parameters import site
 from infra_formula.parameters.site import Site
+from infra_formula.uninstall import pigsty_takeover
 
 _SOURCES = {"Debian": "/etc/apt/sources.list.d", "RedHat": "/etc/yum.repos.d"}
 
@@ -25,6 +26,15 @@ def data(here: Site) -> list[str]:
 def takeover(here: Site) -> dict[str, Any]:
     """What Pigsty leaves on a machine, and the parameters in it."""
     return {"legacy": load("legacy"), "parameters": {"infra_data": here["infra_data"]}}
+
+
+def carried(here: Site) -> dict[str, list[dict[str, Any]]]:
+    """Component → what it can read of its predecessor's, with the parameters in it."""
+    parameters = {"infra_data": here["infra_data"]}
+    found: dict[str, list[dict[str, Any]]] = pigsty_takeover.substitute(
+        load("legacy")["carried"], parameters
+    )
+    return found
 
 
 def _removal(row: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

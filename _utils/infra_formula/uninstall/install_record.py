@@ -248,6 +248,33 @@ def add_packages(minion: Minion, component: str, packages: Iterable[str]) -> Non
     add(component, entries)
 
 
+def hand_over(component: str, required: Mapping[str, str]) -> None:
+    """Let packages that another component requires be removed together with that component.
+
+    A component that was applied first brings packages that a later one depends on, and may be
+    removed before it.
+
+    required
+        Package of the component, which cannot be removed yet → the package that requires it. If
+        no component installed the latter, the record stays as it is.
+    """
+    everything = record()
+    for package in required:
+        user: str = package
+        seen: set[str] = set()
+        # What requires it may be of the same component, and stay because of a third package.
+        while user in required and user not in seen:
+            seen.add(user)
+            user = required[user]
+        for other, kinds in everything.items():
+            installed = {**kinds.get("packages", {}), **kinds.get("installed", {})}
+            if other != component and installed.get(user) is False:
+                add(other, {"installed": {package: False}})
+                for kind in ("packages", "installed"):
+                    forget(component, kind, [package])
+                break
+
+
 def installed_by_formula(except_for: str = "") -> set[str]:
     """Packages that components, except for one, installed."""
     return {

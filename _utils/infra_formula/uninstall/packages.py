@@ -58,6 +58,7 @@ def plan_removal(minion: Minion, component: str) -> Plan:
             install_record.forget(component, "displaced", displaced)
 
     def record() -> None:
+        install_record.hand_over(component, found["required"])
         removed = [package for package in installed if package not in found["required"]]
         for kind in ("packages", "installed"):
             install_record.forget(component, kind, removed)

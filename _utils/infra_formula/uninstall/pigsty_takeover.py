@@ -9,7 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra_formula import process
+import yaml
+
+from infra_formula import process, systemd
+from infra_formula.fileset import contents
 from infra_formula.minion import Minion
 
 
@@ -21,6 +24,8 @@ def substitute(value: Any, parameters: Mapping[str, str]) -> Any:
         return value
     if isinstance(value, Mapping):
         return {key: substitute(one, parameters) for key, one in value.items()}
+    if not isinstance(value, (list, tuple)):
+        return value
     return [substitute(one, parameters) for one in value]
 
 
@@ -29,11 +34,12 @@ def existing_paths(patterns: Iterable[str]) -> list[str]:
     return sorted(path for pattern in patterns for path in glob.glob(pattern))
 
 
+_OFF = ("disabled", "masked")
 _UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 
 
 def predecessors(rows: Iterable[Mapping[str, Any]], folders: Iterable[str] = _UNITS) -> list[str]:
-    """One message for each program of Pigsty 2 and 3 that this machine still has.
+    """One message for each program of Pigsty 2 and 3 that this machine still runs, or would.
 
     rows
         Each ``unit``, ``data`` (a path) and ``successor``.
@@ -43,6 +49,9 @@ def predecessors(rows: Iterable[Mapping[str, Any]], folders: Iterable[str] = _UN
     found = []
     for row in rows:
         if not any(Path(folder, f"{row['unit']}.service").exists() for folder in folders):
+            continue
+        unit = systemd.SNAPSHOT.show(row["unit"])
+        if unit.get("ActiveState") == "inactive" and unit.get("UnitFileState") in _OFF:
             continue
         data = f", and its data in {row['data']}" if Path(row["data"]).exists() else ""
         found.append(
@@ -69,6 +78,35 @@ def leftovers(minion: Minion, rows: Iterable[Mapping[str, Any]]) -> dict[str, st
             elif not here.is_symlink() and not _is_packaged(minion, path):
                 found[path] = row["why"]
     return found
+
+
+def superseded_targets(root: str) -> dict[str, str]:
+    """Files of targets that Pigsty wrote for a machine that registered the same ones itself.
+
+    root
+        The directory of the targets; one directory below it for each job.
+
+    Returns path → why it can go. A file with any other target in it stays.
+    """
+    found = {}
+    for job in sorted(path for path in Path(root).glob("*") if path.is_dir()):
+        files = sorted(job.glob("*.yml"))
+        managed = {path for path in files if contents.has_managed_header(path)}
+        registered = {address for path in managed for address in _addresses(path)}
+        for path in files if registered else ():
+            addresses = set() if path in managed or path.is_symlink() else _addresses(path)
+            if addresses and addresses <= registered:
+                found[str(path)] = "its machine registered the same targets itself"
+    return found
+
+
+def _addresses(path: Path) -> set[str]:
+    """Addresses in a file of targets; none if it has another form."""
+    try:
+        groups = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {str(address) for group in groups for address in group["targets"]}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+        return set()
 
 
 def _is_packaged(minion: Minion, path: str) -> bool:

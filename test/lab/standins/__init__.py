@@ -120,6 +120,9 @@ PACKAGES = {
     "vmutils": Package(
         {"usr/bin/vmalert": "vmalert"}, {"usr/bin/vmagent": "vmagent"}, depends="libzstd1"
     ),
+    "victoria-metrics-cluster": Package(
+        optional={f"usr/bin/{name}": name for name in ("vminsert", "vmselect", "vmstorage")}
+    ),
     "alertmanager": Package(
         {"usr/bin/alertmanager": "alertmanager", "usr/bin/amtool": "amtool"},
         shared=("usr/share/prometheus/alertmanager",),

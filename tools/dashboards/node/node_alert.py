@@ -279,6 +279,19 @@ INFRA = (
         legend="{{ins}} {{unit}}",
     ),
     Watched(
+        "Drift",
+        "The next apply would change states of a component, and would have a day ago.",
+        "infra_drift_states",
+        limit=0,
+        legend="{{ins}} {{component}}",
+    ),
+    Watched(
+        "DriftNotChecked",
+        "No check for drift has ended for three times its interval.",
+        "(time() - infra_drift_check_seconds) / infra_drift_check_interval_seconds",
+        limit=3,
+    ),
+    Watched(
         "StorageReadOnly",
         "A store takes nothing in, since its disk is full.",
         '{__name__=~"vm_storage_is_read_only|vl_storage_is_read_only|vt_storage_is_read_only", ip=~"$ip"}',

@@ -18,10 +18,6 @@ infra:
               cls: pg-meta
               ins: pg-meta-1
             - job: pgsql
-              port: 9854
-              cls: pg-meta
-              ins: pg-meta-1
-            - job: pgsql
               port: 8008
               cls: pg-meta
               ins: pg-meta-1

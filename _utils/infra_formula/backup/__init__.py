@@ -1,0 +1,1 @@
+"""Backup of an INFRA node in one archive, and its restoration on an empty machine."""
