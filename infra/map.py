@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "5e3126cff3e2c6dc46b7b014dc89807d4b868caf91076b2bb4501d99f6493e66"
+DIGEST = "24ffd47f67eb1e3c887d11652e2b0ae55864380bae45b34b8f0ae409e48d6681"
 
 
 def digest(cache):

@@ -189,7 +189,8 @@ def files(
     Raises InvalidInput for a template that is missing or broken, naming the entry.
     """
     environment = make_environment(loader)
-    all_views = views(portal, settings)
+    # What is added to them below is for this rendering alone: the views are those of others, too.
+    all_views = {key: dict(view) for key, view in views(portal, settings).items()}
     facts = {"name_service": upstreams.name_service(settings), **facts}
     http2 = "directive" if tuple(facts["nginx_version"]) >= _HTTP2_DIRECTIVE else "listen"
     common: dict[str, Any] = {
