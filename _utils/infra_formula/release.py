@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "da82fe7473d0715bb81a042031f52bea26bf52f42e3e28710abed65633ed5b34"
+DIGEST = "9ece46af8b17fad8d865115d8595032a0aa3582e98564960674ef0454765e492"
