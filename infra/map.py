@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "5e3126cff3e2c6dc46b7b014dc89807d4b868caf91076b2bb4501d99f6493e66"
+DIGEST = "32fd92cf236bb9e93296a2fb4ddefc2004d6353ed8b6d944e005976f88bc2fb8"
 
 
 def digest(cache):
