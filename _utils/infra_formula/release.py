@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "f4d76ee9a8615bce0e7bfd820e80cbacae4b24526cbfd499fc7d31eefb4dc9e7"
+DIGEST = "bf1a4584a2789c2df31da4a858ac7ea93e8caef01339c96dbcf29c069206f91d"
