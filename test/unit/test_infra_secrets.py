@@ -42,6 +42,8 @@ PUBLIC = {
     "dns_options": "lines of dnsmasq, which knows no secrets",
     "node_dns_options": "lines of resolv.conf",
     "node_firewall_intranet": "networks",
+    "nginx_auth_over_http": "a switch",
+    "vmcluster_hosts": "addresses and roles",
     "alertmanager_severities": "names of receivers",
     "grafana_auth_proxy": "a switch",
     "vector_buffer_size": "a size",
