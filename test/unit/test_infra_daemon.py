@@ -217,7 +217,11 @@ def _own_site():
 def test_every_parameter_of_a_row_is_one():
     defaults = yaml.safe_load((REPO / "infra/defaults.yaml").read_text(encoding="utf-8"))
     computed = {"address", "each", "portal_url", "log_link", "dedup_interval"}
-    computed |= {*remote_write.flag_values(_own_site()), *cluster.flag_values(_own_site()), "write_url"}
+    computed |= {
+        *remote_write.flag_values(_own_site()),
+        *cluster.flag_values(_own_site()),
+        "write_url",
+    }
     for name, row in ROWS.items():
         for flag in row["flags"]:
             text = flag if isinstance(flag, str) else flag["flag"]
