@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "677c8c041660df609968a6a9e85cd983960367371fb27522a20c7a61496a09e1"
+DIGEST = "4037f80d4bdef533e7f4556b3e2fca978f9851f34a2f9204f7e9e5b380dfa51b"
