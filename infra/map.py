@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "24ffd47f67eb1e3c887d11652e2b0ae55864380bae45b34b8f0ae409e48d6681"
+DIGEST = "4037f80d4bdef533e7f4556b3e2fca978f9851f34a2f9204f7e9e5b380dfa51b"
 
 
 def digest(cache):

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 from infra_formula.minion import Minion
 
-_FORMULA = "salt://infra/"
+_SCHEME, _FOLDER = "salt://", "infra/"
 
 
 class _Client(Protocol):
@@ -26,12 +26,12 @@ class _Hashes:
     def __init__(self, client: _Client) -> None:
         self._ask, self._list = client.hash_file, client.file_list
         self._hashes: dict[tuple[str, str], Any] = {}
-        self._states: dict[str, frozenset[str]] = {}
+        self._names: dict[str, frozenset[str]] = {}
 
     def __call__(self, path: str, saltenv: str = "base") -> Any:
-        if not path.startswith(_FORMULA):
+        if not path.startswith(_SCHEME + _FOLDER):
             return self._ask(path, saltenv)
-        if path.endswith(".sls") and path not in self._served_states(saltenv):
+        if path.endswith(".sls") and self._is_folder(path, saltenv):
             return ""
         key = (path, saltenv)
         # A file that is not there may still come.
@@ -39,11 +39,16 @@ class _Hashes:
             self._hashes[key] = self._ask(path, saltenv)
         return self._hashes[key]
 
-    def _served_states(self, saltenv: str) -> frozenset[str]:
-        if saltenv not in self._states:
-            names = self._list(saltenv, _FORMULA.removeprefix("salt://"))
-            self._states[saltenv] = frozenset(f"salt://{name}" for name in names)
-        return self._states[saltenv]
+    def _is_folder(self, path: str, saltenv: str) -> bool:
+        """Whether the SLS is ``init.sls`` of a folder of its name.
+
+        A master lists its files anew every 20 seconds only: what is not listed may be there.
+        """
+        if saltenv not in self._names:
+            self._names[saltenv] = frozenset(self._list(saltenv, _FOLDER))
+        name = path.removeprefix(_SCHEME)
+        names = self._names[saltenv]
+        return name not in names and f"{name.removesuffix('.sls')}/init.sls" in names
 
 
 def ask_once(minion: Minion) -> None:

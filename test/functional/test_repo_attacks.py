@@ -543,3 +543,52 @@ def test_a_module_hides_its_packages_unless_it_is_a_hotfix(yum, build_yum, upstr
     with pytest.raises(FAULTS, match="no upstream has base"):
         once()
     assert once(meta={"module_hotfixes": 1})["packages"] == 1
+
+
+def test_a_file_of_a_name_that_is_not_utf_8_is_named(build, spec, modules, tmp_path):
+    build(packages=["base"])
+    folder = Path(spec["home"], "pigsty").resolve()
+    Path(f"{folder}/caf\udce9.deb").write_bytes(b"x")
+    report = modules.infra_repo.verify(home=spec["home"])
+    assert "caf" in ascii(report)
+    modules.infra_repo.summary(home=spec["home"])
+    with pytest.raises(FAULTS, match="caf"):
+        modules.infra_repo.pack(home=spec["home"], archive=str(tmp_path / "x.tgz"))
+    assert build(packages=["base", "extra"])["packages"] == 2
+    assert modules.infra_repo.verify(home=spec["home"])["complete"]
+
+
+def redirect(server, target):
+    """Send requests for packages to another host."""
+    server.faults = {"/pool/": f"to:{target}"}
+
+
+@pytest.mark.parametrize("ca", ["own", "none"])
+def test_an_own_ca_of_an_apt_upstream_does_not_hold_for_a_redirection(
+    ca, upstream, spec, build, tmp_path
+):
+    """From the mirror with a certificate of its own CA to a host that has none of it."""
+    import ssl
+
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=x",
+        "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", tmp_path / "key.pem",
+        "-out", tmp_path / "crt.pem")  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "crt.pem", tmp_path / "key.pem")
+    other = Server(upstream.root)
+    for server in (upstream, other):
+        server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
+    url = upstream.url.replace("http:", "https:")
+    target = other.url.replace("http://127.0.0.1", "https://localhost")
+    entry = {
+        **spec["upstream"][0],
+        "baseurl": f"{url} stable main",
+        "ca": str(tmp_path / "crt.pem"),
+    }
+    if ca == "own":
+        redirect(upstream, target)
+        with pytest.raises(FAULTS, match="certificate"):
+            build(upstream=[entry], packages=["base"], retries=0)
+    else:
+        assert build(upstream=[entry], packages=["base"])["packages"] == 1
+    other.close()

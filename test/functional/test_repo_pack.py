@@ -318,7 +318,7 @@ def test_a_marker_of_an_archive_names_files_of_its_own_alone(line, pigstys, modu
     with (folder / "repo_complete").open("a") as out:
         out.write(line.format(hostname=digest) + "\n")
     run("tar", "-czf", path, "-C", folder.parent, "pigsty")
-    with pytest.raises(CommandExecutionError, match="repo_complete|is not complete"):
+    with pytest.raises(CommandExecutionError, match=r"repo_complete|is not complete"):
         modules.infra_repo.unpack(str(path), home=other)
     assert not Path(other, "pigsty").exists()
 

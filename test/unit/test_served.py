@@ -33,11 +33,18 @@ def test_a_file_of_the_formula_is_asked_for_once_in_each_environment(client, ask
     assert len(asked) == 2
 
 
-def test_an_sls_that_is_not_served_is_not_asked_for(client, asked):
+def test_an_sls_that_is_a_folder_is_not_asked_for_as_a_file(client, asked):
     assert client.hash_file("salt://infra/dns.sls", "base") == ""
     assert client.hash_file("salt://infra/dns/init.sls", "base")
     assert len(asked) == 1
     client.file_list.assert_called_once_with("base", "infra/")
+
+
+def test_an_sls_that_is_not_listed_yet_is_asked_for(client, asked):
+    """As after an upgrade: a master lists its files anew every 20 seconds only."""
+    assert client.hash_file("salt://infra/new.sls", "base")
+    assert client.hash_file("salt://infra/new/init.sls", "base")
+    assert len(asked) == 2
 
 
 def test_what_is_not_of_the_formula_is_asked_for_each_time(client, asked):
