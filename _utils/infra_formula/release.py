@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "2792812cc427266f4c580f2871c7c6e1f994a1856067a939d3fc43e03e074b52"
+DIGEST = "50710e947411a6aa1fcd7e52c599e2c6800a753e74598a45f96a9e641db13b9d"
