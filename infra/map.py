@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "9ece46af8b17fad8d865115d8595032a0aa3582e98564960674ef0454765e492"
+DIGEST = "4037f80d4bdef533e7f4556b3e2fca978f9851f34a2f9204f7e9e5b380dfa51b"
 
 
 def digest(cache):
@@ -89,9 +89,10 @@ def run():
     import infra_formula
 
     infra_formula.current()
-    from infra_formula import state_tree, templates
+    from infra_formula import sls, state_tree, templates
     from infra_formula.minion import Minion
 
     minion = Minion(__salt__, __opts__, __grains__, environment=saltenv)
     values = state_tree.values(minion, parameters, secrets)
-    return {**values, "by_ssh": by_ssh, "yaml": templates.to_flow_yaml}
+    functions = {"yaml": templates.to_flow_yaml, **sls.functions(minion, values)}
+    return {**values, "by_ssh": by_ssh, **functions}

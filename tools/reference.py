@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tools import commands, formula, markdown, pages  # isort: skip - finds the library
+
 from infra_formula.monitoring import vmalert
 from infra_formula.parameters import site
-
-from tools import commands, formula, markdown, pages
 
 ROOT = formula.ROOT
 INFRA = ROOT / "infra"
@@ -121,7 +122,7 @@ _OWN_METRICS = [
     ["`infra_unit_restarts_total`", "restarts of a unit by systemd"],
 ]  # fmt: skip
 _PORTS_INTRO = (
-    "[Who reaches which port](security.md#who-reaches-which-port) has the firewall's side of it.\n"
+    "[Who reaches which port](security.md#who-reaches-which-port) explains the firewall.\n"
 )
 
 
@@ -312,9 +313,13 @@ def _state_ids() -> str:
         text = path.read_text(encoding="utf-8")
         for line in re.findall(r"^ *((?:\{\{.*)?\binfra-.*?):$", text, re.MULTILINE):
             found.setdefault(str(path.relative_to(ROOT)), []).append(_state_id(line))
+    # What that file hands to the SLS of daemons.
+    code = (ROOT / "_utils/infra_formula/sls.py").read_text(encoding="utf-8")
+    ids = [re.sub(r"\{(\w+)\}", r"<\1>", name) for name in re.findall(r'f"(infra-[^"]+)"', code)]
+    found["infra/daemon/states.jinja"] = ids
     rows = [
         [f"`{path}`", ", ".join(f"`{name}`" for name in dict.fromkeys(ids))]
-        for path, ids in found.items()
+        for path, ids in sorted(found.items())
     ]
     intro = (
         "Use them in `require`, `watch` and `listen`. `<…>` is a name of the pillar or of a"

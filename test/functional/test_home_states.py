@@ -108,6 +108,9 @@ def results() -> list[dict]:
         },
         probe("probe_success", 1, 1, entry="pg", cls="portal", instance="10.10.10.10:5433"),
         probe("probe_success", 1, 1, cls="repo"),
+        # Each probe was run, whatever came of it.
+        probe("up", 1, 1, cls="portal", entry="wiki", hostname="wiki.pigsty"),
+        probe("up", 1, 1, cls="portal", entry="broken", hostname="broken.pigsty"),
         probe("up", 1, 1, job="infra", cls="vmetrics"),
         probe("up", 0, 1, job="infra", cls="vlogs"),
     ]  # fmt: skip

@@ -140,7 +140,7 @@ def test_every_name_answers(taken):
 
 
 def test_silences_are_kept(taken):
-    code, body = get(taken, "http://127.0.0.1:9059/alertmgr/api/v2/silences")
+    code, body = get(taken, "http://127.0.0.1:9059/api/v2/silences")
     assert code == 200, body
     assert [silence["comment"] for silence in json.loads(body)] == ["moved"]
 
@@ -150,7 +150,7 @@ def test_targets_and_rules_of_other_modules_are_taken_along(taken):
     assert "9630" in taken.read("/infra/targets/pgsql/db-1.yml")
     for name in ("pgsql", "etcd", "mine"):
         assert f"x:{name}" in taken.read(f"/infra/rules/{name}.yml")
-    code, body = get(taken, "http://127.0.0.1:8880/vmalert/api/v1/rules")
+    code, body = get(taken, "http://127.0.0.1:8880/api/v1/rules")
     assert code == 200, body
     groups = {group["name"] for group in json.loads(body)["data"]["groups"]}
     assert {"pgsql", "etcd", "mine"} <= groups
