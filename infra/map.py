@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "4037f80d4bdef533e7f4556b3e2fca978f9851f34a2f9204f7e9e5b380dfa51b"
+DIGEST = "6fa0ae07709f7488cd42e9dfbc14f8f11c9efb5fb961f7dd0fc35d04495a8dbd"
 
 
 def digest(cache):

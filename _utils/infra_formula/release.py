@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "4037f80d4bdef533e7f4556b3e2fca978f9851f34a2f9204f7e9e5b380dfa51b"
+DIGEST = "6fa0ae07709f7488cd42e9dfbc14f8f11c9efb5fb961f7dd0fc35d04495a8dbd"
