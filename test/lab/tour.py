@@ -40,7 +40,7 @@ def steps(page: Path = PAGE) -> list[Step]:
     for section in re.split(r"(?m)^## (?=\d+\. )", page.read_text(encoding="utf-8"))[1:]:
         title, _, rest = section.partition("\n")
         part = re.split(r"(?m)^## ", rest)[0]
-        blocks = re.findall(r"(?ms)(^<!--[^\n]*-->\n)?^```bash\n(.*?)^```$", part)
+        blocks = re.findall(r"(?ms)((?:^<!--[^\n]*-->\n)*)^```bash\n(.*?)^```$", part)
         if not blocks:
             raise LabError(f"{page}: the step {title!r} has no commands.")
         for notes, block in blocks:

@@ -121,7 +121,8 @@ def test_the_tour_has_five_steps_and_the_terminal_shows_each_command():
         assert step.title in shown
         assert all(line in shown for line in step.commands)
         assert step.commands
-    assert "make demo-node" in shown
+    assert [step.commands for step in steps if step.host] == [("make demo-node",)]
+    assert "# here, not on the machine:\n      make demo-node\n      # on the machine:" in shown
     assert "<!--" not in shown
 
 
