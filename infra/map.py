@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "5fe44b00c3c9e759eef5b8d643a4568f8ce59d508fe6059e216e80f9f96434ee"
+DIGEST = "0215666cba6961dac569e3435e4ae4a0f967b876fcbceda0963d15cf8b684804"
 
 
 def digest(cache):
@@ -89,9 +89,10 @@ def run():
     import infra_formula
 
     infra_formula.current()
-    from infra_formula import state_tree, templates
+    from infra_formula import sls, state_tree, templates
     from infra_formula.minion import Minion
 
     minion = Minion(__salt__, __opts__, __grains__, environment=saltenv)
     values = state_tree.values(minion, parameters, secrets)
-    return {**values, "by_ssh": by_ssh, "yaml": templates.to_flow_yaml}
+    functions = {"yaml": templates.to_flow_yaml, **sls.functions(minion, values)}
+    return {**values, "by_ssh": by_ssh, **functions}

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "5fe44b00c3c9e759eef5b8d643a4568f8ce59d508fe6059e216e80f9f96434ee"
+DIGEST = "0215666cba6961dac569e3435e4ae4a0f967b876fcbceda0963d15cf8b684804"

@@ -53,6 +53,22 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SECRET = re.compile(r"password|secret|token|key|credential|url|authorization", re.IGNORECASE)
 
 
+def receivers_by_name(given: Any) -> dict[str, Any]:
+    """Receivers as a dictionary, also if they are a list as in Alertmanager's own configuration.
+
+    An element without a name, or with one that is there already, has its index as its name, which
+    no receiver can have: :func:`problems` reports it.
+    """
+    if not isinstance(given, list):
+        return dict(given or {})
+    found: dict[str, Any] = {}
+    for index, receiver in enumerate(given):
+        name = receiver.get("name")
+        key = name if isinstance(name, str) and name and name not in found else f"[{index}]"
+        found[key] = {k: v for k, v in receiver.items() if k != "name" or key != name}
+    return found
+
+
 def config(settings: dict[str, Any]) -> dict[str, Any]:
     """Make Alertmanager's configuration.
 
@@ -121,10 +137,14 @@ def problems(parameters: dict[str, Any]) -> list[str]:
     Returns one message per problem, each beginning with the key path.
     """
     errors = []
-    receivers = parameters.get("alertmanager_receivers") or {}
+    receivers = receivers_by_name(parameters.get("alertmanager_receivers"))
     names = ", ".join(INTEGRATIONS)
     for receiver, integrations in receivers.items():
         path = f"alertmanager_receivers.{receiver}"
+        if receiver.startswith("["):
+            path = f"alertmanager_receivers{receiver}"
+            errors.append(f"{path}.name: expected a name that no other receiver has")
+            continue
         if not integrations and receiver not in DISCARDS:
             discards = ", ".join(DISCARDS)
             errors.append(

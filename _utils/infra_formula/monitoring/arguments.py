@@ -11,6 +11,7 @@ from infra_formula.data import load
 from infra_formula.logs.vector import INSERT
 from infra_formula.monitoring import cluster
 from infra_formula.monitoring import remote_write as stores
+from infra_formula.monitoring.alertmanager import receivers_by_name
 from infra_formula.parameters import elsewhere, site
 from infra_formula.parameters.site import Site
 from infra_formula.portal import arguments as portal_arguments
@@ -121,7 +122,8 @@ def alertmanager(here: Site) -> dict[str, Any]:
     """Settings of Alertmanager."""
     names = ["receivers", "severities", "routes", "route", "inhibit_rules", "global"]
     names += ["time_intervals", "templates", "tracing"]
-    return {name: here[f"alertmanager_{name}"] for name in names}
+    found = {name: here[f"alertmanager_{name}"] for name in names}
+    return {**found, "receivers": receivers_by_name(found["receivers"])}
 
 
 def vector(here: Site) -> dict[str, Any]:
