@@ -67,6 +67,7 @@ def by_program(*argv):
     return lambda data: subprocess.run(argv, input=data, stdout=subprocess.PIPE, check=True).stdout
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("by_hash", [False, True], ids=["path", "by-hash"])
 @pytest.mark.parametrize(
     ("form", "encode"),
@@ -399,6 +400,7 @@ def _sender(handler, send, headers):
     return sender
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("item", "expected"),
     [
@@ -461,6 +463,7 @@ def can_write(options, folder):
     return not re.search(rb"Unknown|support", done.stderr)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "options",
     [
