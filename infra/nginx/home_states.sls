@@ -8,6 +8,8 @@
 include:
   - infra.pillar
   - infra.webroot
+  # Its account, and the pages that have the states.
+  - infra.nginx
 
 {{ recorded('nginx', 'nginx-home-states-installation', {
      'paths': [program, unit, output],
