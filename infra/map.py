@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "035e3d0564c3a0c1a1f56ec171fad6d7919df5e05aeb72b68537006fa469444d"
+DIGEST = "62bd2469a334ad1f711774c9000a88240dd13f7984102676008e57d9f4ea7937"
 
 
 def digest(cache):
