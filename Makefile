@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # What is checked first is checked first with `make -j` too.
 .NOTPARALLEL:
-.PHONY: help demo demo-shell demo-node demo-stop apply convert generate dashboards docs package prepare prepare-demo test test-salt soak fuzz lint unit bench
+.PHONY: help demo demo-shell demo-node demo-stop apply convert generate dashboards docs pictures package prepare prepare-demo test test-salt soak fuzz lint unit bench
 
 # A file in YAML or JSON; pillar.example if not given.
 PILLAR ?=
@@ -64,6 +64,9 @@ dashboards: prepare  ## write Grafana's dashboards, and the page about them, fro
 
 docs:  ## build the documents as a static site: build/docs/site/index.html
 	@"$$(REQUIREMENTS=tools/requirements-docs.txt tools/venv)/bin/python" tools/docs
+
+pictures: prepare  ## take the screenshots of docs/pictures from the demo that runs (LAB=demo)
+	@"$$(tools/venv)/bin/python" test/support/screenshots.py $(LAB)
 
 prepare:
 	@tools/prepare

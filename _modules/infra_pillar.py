@@ -9,7 +9,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import redaction, release, state_tree
+from infra_formula import redaction, release, served, state_tree
 from infra_formula.minion import Minion
 from infra_formula.parameters import validation
 
@@ -99,6 +99,7 @@ def site(
         return state_tree.values(minion, parameters, secrets or {})
     if digest != release.DIGEST:
         return None
+    served.ask_once(minion)
     return state_tree.Given(minion, parameters, secrets or {})
 
 

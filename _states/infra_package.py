@@ -31,7 +31,11 @@ def mod_init(low: dict[str, Any]) -> bool:
 
 
 def installed(
-    name: str, component: str, pkgs: list[str] | None = None, **options: Any
+    name: str,
+    component: str,
+    pkgs: list[str] | None = None,
+    apart: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Packages are installed.
 
@@ -42,25 +46,36 @@ def installed(
         before or something else needs them.
     pkgs
         Names of packages.
+    apart
+        A package that cannot be installed, such as one that no repository has, costs no other.
     options
         Others of ``pkg.installed``.
     """
-    return _apply("installed", name, component, pkgs, options)
+    return _apply("installed", name, component, pkgs, apart, options)
 
 
 def latest(
-    name: str, component: str, pkgs: list[str] | None = None, **options: Any
+    name: str,
+    component: str,
+    pkgs: list[str] | None = None,
+    apart: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Packages are installed in their newest version.
 
-    name, component, pkgs, options
+    name, component, pkgs, apart, options
         As for :func:`installed`.
     """
-    return _apply("latest", name, component, pkgs, options)
+    return _apply("latest", name, component, pkgs, apart, options)
 
 
 def _apply(
-    function: str, name: str, component: str, pkgs: list[str] | None, options: dict[str, Any]
+    function: str,
+    name: str,
+    component: str,
+    pkgs: list[str] | None,
+    apart: bool,
+    options: dict[str, Any],
 ) -> dict[str, Any]:
     arguments = {key: value for key, value in options.items() if not key.startswith("__")}
     if pkgs is not None:
@@ -70,6 +85,8 @@ def _apply(
             minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
             install_record.add_packages(minion, component, pkgs or [name])
         ret: dict[str, Any] = __states__[f"pkg.{function}"](name=name, **arguments)
+        if apart and ret["result"] is False and len(pkgs or []) > 1:
+            ret = _one_by_one(function, name, pkgs or [], arguments)
         if ret.get("changes"):
             systemd.SNAPSHOT.drop()
             conflicts.packages_changed()
@@ -78,6 +95,23 @@ def _apply(
     except CommandExecutionError as err:
         return {"name": name, "changes": {}, "result": False, "comment": str(err)}
     return ret
+
+
+def _one_by_one(
+    function: str, name: str, pkgs: list[str], arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """Install each package by itself; those that fail are named, each with its reason."""
+    changes: dict[str, Any] = {}
+    reasons: list[str] = []
+    for package in pkgs:
+        ret = __states__[f"pkg.{function}"](name=name, **{**arguments, "pkgs": [package]})
+        changes |= ret.get("changes") or {}
+        if ret["result"] is False:
+            lines = str(ret["comment"]).splitlines()
+            reason = next((line for line in lines if "E: " in line), lines[-1] if lines else "")
+            reasons.append(f"{package}: {reason.strip(' -')}")
+    comment = f"{len(reasons)} of {len(pkgs)} packages cannot be installed: {'; '.join(reasons)}"
+    return {"name": name, "changes": changes, "result": not reasons, "comment": comment}
 
 
 redaction.guard(globals())

@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "62bd2469a334ad1f711774c9000a88240dd13f7984102676008e57d9f4ea7937"
+DIGEST = "0000000000000000000000000000000000000000000000000000000000000000"
 
 
 def digest(cache):
@@ -89,9 +89,10 @@ def run():
     import infra_formula
 
     infra_formula.current()
-    from infra_formula import state_tree, templates
+    from infra_formula import sls, state_tree, templates
     from infra_formula.minion import Minion
 
     minion = Minion(__salt__, __opts__, __grains__, environment=saltenv)
     values = state_tree.values(minion, parameters, secrets)
-    return {**values, "by_ssh": by_ssh, "yaml": templates.to_flow_yaml}
+    functions = {"yaml": templates.to_flow_yaml, **sls.functions(minion, values)}
+    return {**values, "by_ssh": by_ssh, **functions}

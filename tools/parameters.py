@@ -203,7 +203,9 @@ def _marks(rule: dict[str, Any], path: str) -> list[tuple[str, bool]]:
         found += _marks(inner, path if "secret" in inner else f"{path}.…".lstrip("."))
     for key, inner in rule.get("keys", {}).items():
         found += _marks(inner, f"{path}.{key}".lstrip("."))
-    return found
+    for choice in rule.get("either", []):
+        found += _marks(choice, path)
+    return list(dict.fromkeys(found))
 
 
 # -- docs/parameters.md ----------------------------------------------------------------------------

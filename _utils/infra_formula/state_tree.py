@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from infra_formula import redaction, templates
+from infra_formula import redaction, sls, templates
 from infra_formula.daemon import arguments as daemon
 from infra_formula.dns import arguments as dns
 from infra_formula.fileset import conflicts
@@ -65,14 +65,17 @@ def values(minion: Minion, parameters: Any, secrets: Any) -> dict[str, Any]:
 
 
 class Given:
-    """What :func:`values` returns, as attributes, with ``yaml`` and ``by_ssh``.
+    """What :func:`values` returns, as attributes, with ``yaml``, ``by_ssh`` and the functions of
+    :mod:`infra_formula.sls`.
 
     It holds the secrets of the pillar: it does not print them, and cannot be sent to a master.
     """
 
     def __init__(self, minion: Minion, parameters: Any, secrets: Any) -> None:
         found = values(minion, parameters, secrets)
-        self.__dict__.update(found, by_ssh=False, yaml=templates.to_flow_yaml)
+        self.__dict__.update(
+            found, by_ssh=False, yaml=templates.to_flow_yaml, **sls.functions(minion, found)
+        )
 
     def __repr__(self) -> str:
         return "<what the state tree is given>"

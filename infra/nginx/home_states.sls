@@ -28,7 +28,7 @@ infra-nginx-home-states-directory-present:
 
 infra-nginx-home-states-program-managed:
   file.managed:
-    - name: {{ program }}
+    - name: {{ yaml(program) }}
     - source: salt://infra/nginx/files/home_states.py
     - user: root
     - group: root
@@ -43,7 +43,7 @@ infra-nginx-home-states-program-managed:
 {% set text %}{% include "infra/nginx/files/infra-home-states.service" %}{% endset %}
 infra-nginx-home-states-unit-managed:
   file.managed:
-    - name: {{ unit }}
+    - name: {{ yaml(unit) }}
     - contents: {{ yaml(text) }}
     - user: root
     - group: root
@@ -58,7 +58,7 @@ infra-nginx-home-states-unit-managed:
 infra-nginx-home-states-current:
   infra_service.current:
     - name: infra-home-states
-    - files: [{{ program }}, {{ unit }}]
+    - files: {{ yaml([program, unit]) }}
     - require:
       - file: infra-nginx-home-states-program-managed
       - module: infra-nginx-home-states-unit-managed
@@ -81,8 +81,8 @@ infra-nginx-home-states-stopped:
 infra-nginx-home-states-removed:
   file.absent:
     - names:
-      - {{ unit }}
-      - {{ program }}
+      - {{ yaml(unit) }}
+      - {{ yaml(program) }}
       - {{ yaml(output) }}
     - require:
       - service: infra-nginx-home-states-stopped

@@ -12,6 +12,7 @@ include:
 infra-node-packages-installed:
   infra_package.installed:
     - component: node
+    - apart: true
     - pkgs: {{ yaml(infra.node_default_packages) }}
 {% endif %}
 {% if infra.node_packages %}
@@ -19,6 +20,7 @@ infra-node-packages-installed:
 infra-node-packages-latest:
   infra_package.latest:
     - component: node
+    - apart: true
     - pkgs: {{ yaml(infra.node_packages) }}
 {% endif %}
 {% if site.is_infra_node and infra.infra_packages %}
@@ -26,5 +28,6 @@ infra-node-packages-latest:
 infra-node-packages-infra-installed:
   infra_package.installed:
     - component: node
+    - apart: true
     - pkgs: {{ yaml((infra.infra_packages | join(' ')).replace(',', ' ').split() | unique | list) }}
 {% endif %}

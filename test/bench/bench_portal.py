@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
-"""The portal of 20, 200 and 1000 entries, against a loop of Salt's own file.managed.
+"""The portal of 20, 200 and 1000 entries, against a loop of Salt's own file.managed, and Ansible's.
 
-Both run on one machine of the lab, one after the other, over the same entries: ours as `state.apply
-infra.nginx` (certificate, staged test, pages and health included), the peer as one `file.managed`
-with `template: jinja` per entry, over a plain template of twenty lines, and a reload. Prints
-seconds of wall time and the peer's seconds over ours; asserts nothing.
+All run on one machine of the lab, one after the other, over the same entries: ours as `state.apply
+infra.nginx` (certificate, staged test, pages and health included), Salt's as one `file.managed`
+with `template: jinja` per entry, over a plain template of twenty lines, and a reload. With 200
+entries there is also a playbook of ansible-core (from PyPI, in a venv of its own on that machine),
+over the same template, in a loop of `template` with one reload, as a user of Pigsty renders them.
+Prints seconds of wall time and the peer's seconds over ours; asserts nothing.
 """
 
 import json
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -65,6 +69,35 @@ server {
 }
 """
 
+ANSIBLE_SIZE = 200
+PLAYBOOK = [
+    {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "tasks": [
+            {
+                "name": "A site per entry",
+                "ansible.builtin.template": {
+                    "src": "proxy.conf.j2",
+                    "dest": "/etc/peer/conf.d/{{ item.key }}.conf",
+                    "mode": "0644",
+                },
+                "loop": "{{ views | dict2items }}",
+                "loop_control": {"label": "{{ item.key }}"},
+                "vars": {"entry": "{{ item.value }}"},
+                "notify": "reload nginx",
+            }
+        ],
+        "handlers": [
+            {
+                "name": "reload nginx",
+                "ansible.builtin.systemd_service": {"name": "nginx", "state": "reloaded"},
+            }
+        ],
+    }
+]
+
 
 def entries(count):
     return {
@@ -110,6 +143,35 @@ def peer(machine, count):
     return first, statistics.median(seconds(apply, machine, "peer") for _ in range(REPEAT))
 
 
+def prepare_ansible(machine):
+    """Install ansible-core into a venv of its own; the machine has no way to PyPI."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:",
+             "--dest", folder, "ansible-core"], check=True,
+        )  # fmt: skip
+        machine.put(Path(folder), "/opt/wheels")
+    machine.run(["python3", "-m", "venv", "/opt/ansible"])
+    machine.run(
+        ["/opt/ansible/bin/pip", "install", "--quiet", "--no-index", "--find-links=/opt/wheels",
+         "ansible-core"], timeout=600,
+    )  # fmt: skip
+    machine.write("/srv/ansible/site.yml", json.dumps(PLAYBOOK))
+    machine.write("/srv/ansible/proxy.conf.j2", PEER_TEMPLATE)
+
+
+def ansible(machine, count):
+    """Seconds of the playbook at first, and of the next that changes nothing."""
+    shown = {key: {"key": key, **entry} for key, entry in entries(count).items()}
+    machine.write("/srv/ansible/views.json", json.dumps({"views": shown}))
+    machine.run(["rm", "-rf", "/etc/peer"])
+    machine.run(["mkdir", "-p", "/etc/peer/conf.d"])
+    run = ["/opt/ansible/bin/ansible-playbook", "-i", "localhost,", "-e",
+           "@/srv/ansible/views.json", "/srv/ansible/site.yml"]  # fmt: skip
+    first = seconds(lambda: machine.run(run, timeout=1800))
+    return first, seconds(lambda: machine.run(run, timeout=1800))
+
+
 def main():
     pillar = {"infra_hosts": {"10.10.10.10": {"infra_seq": 1}}, "infra_packaging": "distro"}
     pillar |= dict.fromkeys(
@@ -125,12 +187,24 @@ def main():
             row = (count, *ours(machine, pillar, count))
             report.progress(f"{count} entries: a loop of file.managed")
             rows.append((*row, *peer(machine, count)))
+        report.progress(f"{ANSIBLE_SIZE} entries: a playbook")
+        prepare_ansible(machine)
+        by_ansible = ansible(machine, ANSIBLE_SIZE)
     report.table(
         "Seconds of a whole apply: ours, a loop of file.managed, and how many times ours that is",
         ["entries", "first", "loop", "", "no-op", "loop", ""],
         [
             (count, first, other, report.ratio(first, other), noop, idle, report.ratio(noop, idle))
             for count, first, noop, other, idle in rows
+        ],
+    )
+    _, first, noop, *_ = next(row for row in rows if row[0] == ANSIBLE_SIZE)
+    report.table(
+        f"Seconds for {ANSIBLE_SIZE} entries: ours, a playbook, and how many times ours that is",
+        ["", "ours", "playbook", ""],
+        [
+            ("first", first, by_ansible[0], report.ratio(first, by_ansible[0])),
+            ("again", noop, by_ansible[1], report.ratio(noop, by_ansible[1])),
         ],
     )
     rendered = []

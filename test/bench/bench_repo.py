@@ -595,6 +595,7 @@ def bench_many(number):
     table = Table(f"A repository of {number} packages")
     with tempfile.TemporaryDirectory(dir=CACHE) as tmp:
         key = Key()
+        signing.key(f"{tmp}/k")
         upstream = Upstream(Path(tmp, "up"), key)
         for index in range(number):
             small_package(upstream.root / "pool", f"sample-{index}", f"1.{index}")
@@ -608,6 +609,7 @@ def bench_many(number):
             wall, cpu, memory = json.loads(done.stdout.splitlines()[-1])
             table.add(f"{title}; {memory / 1024:.0f} MiB at most", Cost(wall, cpu))
         key.close()
+        subprocess.run(["gpgconf", "--homedir", f"{tmp}/k", "--kill", "all"], check=False)
     table.close()
 
 
@@ -647,7 +649,6 @@ def build_once(file):
     seconds, used = time.perf_counter() - wall, processor_time() - cpu
     memory = max(resource.getrusage(who).ru_maxrss
                  for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))  # fmt: skip
-    subprocess.run(["gpgconf", "--homedir", f"{tmp}/k", "--kill", "all"], check=False)
     print(json.dumps([seconds, used, memory]))
 
 

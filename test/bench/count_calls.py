@@ -2,8 +2,8 @@
 
 Usage: count_calls.py FILE ARGUMENT...
 
-Both numbers are written to FILE, as JSON; everything else is as by salt-call. Run on a machine of
-the lab, with the Python that Salt runs with.
+Both are written to FILE, as JSON, and the files whose hash the minion asked for; everything else is
+as by salt-call. Run on a machine of the lab, with the Python that Salt runs with.
 """
 
 import json
@@ -36,7 +36,8 @@ def main(target, *arguments):
         salt.scripts.salt_call()
     finally:
         programs = [str(p if isinstance(p, str) else p[0]) for p in processes]
-        found = {"requests": len(requests), "processes": programs}
+        hashed = [r["path"] for r in requests if r.get("cmd") == "_file_hash"]
+        found = {"requests": len(requests), "processes": programs, "hashed": hashed}
         Path(target).write_text(json.dumps(found), encoding="utf-8")
 
 

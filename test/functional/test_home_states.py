@@ -67,6 +67,7 @@ def rendered() -> dict[str, str]:
     given = settings(components=COMPONENTS, infra_streams=STREAMS, nginx_sslmode="disable")
     context = pages.portal_context(ENTRIES, given, [], "v1")
     context["strings"], context["icons"] = DATA["strings"], DATA["icons"]
+    context["states"] = DATA["states"]
     wanted = pages.cards(DATA["cards"], {*COMPONENTS, "repo", "ca"}, None, [], {"repo_name": "p"})
     context["cards"] = [
         {**card, "state": pages.card_state(card["url"], given | {"repo_name": "p"})}
@@ -108,6 +109,9 @@ def results() -> list[dict]:
         },
         probe("probe_success", 1, 1, entry="pg", cls="portal", instance="10.10.10.10:5433"),
         probe("probe_success", 1, 1, cls="repo"),
+        # Each probe was run, whatever came of it.
+        probe("up", 1, 1, cls="portal", entry="wiki", hostname="wiki.pigsty"),
+        probe("up", 1, 1, cls="portal", entry="broken", hostname="broken.pigsty"),
         probe("up", 1, 1, job="infra", cls="vmetrics"),
         probe("up", 0, 1, job="infra", cls="vlogs"),
     ]  # fmt: skip
@@ -303,7 +307,7 @@ def test_an_answer_that_is_none_changes_no_page(answer: str, tmp_path: Path) -> 
 
 
 def test_what_a_page_says_of_itself_is_all_that_is_filled() -> None:
-    texts = json.dumps(DATA["strings"]["en"]["states"])
+    texts = json.dumps(DATA["states"]["en"])
     places = "<!--state site <script>--><!--state site a b-->&lt;!--state none--&gt;"
     page = f"<!--states {texts}-->{places}"
     text, _shown = home_states.filled(page, [], 0.0, 60.0)
@@ -313,11 +317,11 @@ def test_what_a_page_says_of_itself_is_all_that_is_filled() -> None:
 
 
 def test_texts_cannot_end_their_comment() -> None:
-    strings = json.loads(json.dumps(DATA["strings"]))
-    strings["en"]["states"]["up"] = "--><script>alert(1)</script>"
+    texts = json.loads(json.dumps(DATA["states"]))
+    texts["en"]["up"] = "--><script>alert(1)</script>"
     given = settings(components={}, nginx_sslmode="disable")
     context = pages.portal_context(ENTRIES, given, [], "v1")
-    context |= {"strings": strings, "icons": DATA["icons"], "cards": []}
+    context |= {"strings": DATA["strings"], "icons": DATA["icons"], "cards": [], "states": texts}
     page = pages.render(context, LOADER)["index.html"]
     result = [
         home_states.Result({"job": "probe", "entry": "wiki", "hostname": "w.pigsty"}, True, 0.0)
@@ -328,13 +332,10 @@ def test_texts_cannot_end_their_comment() -> None:
 
 
 def test_a_site_with_texts_of_an_older_release_has_no_states() -> None:
-    strings = json.loads(json.dumps(DATA["strings"]))
-    for language in strings.values():
-        del language["states"]
     context = pages.portal_context(
         ENTRIES, settings(components={}, nginx_sslmode="disable"), [], "v1"
     )
-    context |= {"strings": strings, "icons": DATA["icons"], "cards": []}
+    context |= {"strings": DATA["strings"], "icons": DATA["icons"], "cards": []}
     page = pages.render(context, LOADER)["index.html"]
     assert home_states.filled(page, [], 0.0, 60.0) == (page, [])
     assert "<!--state" not in page

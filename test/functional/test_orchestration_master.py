@@ -11,6 +11,7 @@ import stand_in_site as stand_in
 HOSTS = {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}, "infra-2": {"infra_seq": 2}}
 UP = ("infra-1", "node-1")
 DOWN = ("infra-2", "node-2")
+GROUPS = {"web": "L@node-1,node-2,infra-1", "clients": ["N@web", "and", "not", "infra-1"]}
 DEPLOY = ("infra-orch-L@infra-1-applied", "infra-orch-L@infra-2-applied",
           "infra-orch-clients-applied", "infra-orch-clients-registered",
           "infra-orch-clients-answered")  # fmt: skip
@@ -27,7 +28,10 @@ def site(salt_factories, tmp_path_factory):
     }
     master = salt_factories.salt_master_daemon(
         "orch-master",
-        overrides={"auto_accept": True, "file_roots": roots, "pillar_roots": pillars},
+        overrides={
+            **{"auto_accept": True, "file_roots": roots, "pillar_roots": pillars},
+            "nodegroups": GROUPS,
+        },
         start_timeout=180,
     )
     minions = {
@@ -50,8 +54,9 @@ def reset_loaders_state():
 
 def run(site, name="deploy", *arguments, more=None, **settings):
     """Run an orchestration; returns its exit code, results and comments of its steps, new lines."""
+    timeout = max(3, round(2 * site.answer_time(UP)))
     before = len(site.lines())
-    pillar = {"infra_deploy": {"timeout": 3, **settings}, **(more or {})}
+    pillar = {"infra_deploy": {"timeout": timeout, **settings}, **(more or {})}
     code, steps, text = site.orchestrate(f"infra.orch.{name}", *arguments, pillar=pillar)
     steps.pop("infra-orch-modules-loaded", None)
     results = {name: step["result"] for name, step in steps.items()}
@@ -105,6 +110,21 @@ def test_a_target_without_an_infra_node_is_deployed(site):
     assert done.lines == ["applied node-1", "registered infra-1"]
 
 
+@pytest.mark.parametrize("tgt", ["N@clients", pytest.param("* and N@web", marks=pytest.mark.soak)])
+def test_a_nodegroup_is_what_the_master_says(site, tgt):
+    done = run(site, tgt=tgt, missing="warn", **{"from": "clients"})
+    assert done.code == 0, done.text
+    assert "node-2" in done.comments["infra-orch-clients-answered"]
+    assert done.lines == ["applied node-1", "registered infra-1"]
+
+
+def test_a_nodegroup_that_the_master_does_not_have_is_an_error(site):
+    done = run(site, tgt="N@typo", missing="warn", **{"from": "clients"})
+    assert done.code != 0
+    assert "tgt: expected a nodegroup" in done.comments["infra-orch-clients-applied"]
+    assert done.lines == []
+
+
 @pytest.mark.parametrize(
     "tgt",
     [
@@ -113,7 +133,7 @@ def test_a_target_without_an_infra_node_is_deployed(site):
     ],
 )
 def test_a_target_without_any_minion_fails(site, tgt):
-    done = run(site, tgt=tgt, missing="warn", timeout=1, **{"from": "clients"})
+    done = run(site, tgt=tgt, missing="warn", **{"from": "clients"})
     assert done.code != 0
     assert f"No accepted minion belongs to the target {tgt}." in done.text
     assert done.lines == ["registered infra-1"]

@@ -1,18 +1,29 @@
 """Certificates that the pillar gives by name: what nginx shows, and where their keys are."""
 
 import json
+import os
 import ssl
 import stat
+import subprocess
 
 import pem
 import pytest
 from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
+from infra_formula import paths
+from infra_formula.errors import CommandFailed
 from infra_formula.fileset import contents
-from infra_formula.portal import applied, entries, named_certificates
-from nginx_server import Server
-from portal_samples import settings
+from infra_formula.portal import (
+    applied,
+    entries,
+    named_certificates,
+    own_certificates,
+    rendering,
+)
+from infra_formula.status import health
+from nginx_server import NGINX, Server
+from portal_samples import LOADER, facts, settings
 
 CA = pem.pair("a CA", ca=True)
 SHOP = pem.pair("shop.pigsty", issuer=CA)
@@ -134,3 +145,96 @@ def test_one_that_is_not_valid_now_is_a_warning():
     ended, early = named_certificates.warnings(given)
     assert ended.startswith("nginx_certificates.a.crt: the certificate ended at ")
     assert early.startswith("nginx_certificates.b.crt: the certificate is valid only from ")
+
+
+# -- own certificates in files, which are gone
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A portal with two own certificates that was applied; one is the entry's to break."""
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
+    (tmp_path / "state/manifest").mkdir(parents=True)
+    portal = {}
+    for key, pair in (("shop", SHOP), ("team", pem.pair("team.pigsty"))):
+        for part in ("crt", "key"):
+            (tmp_path / f"{key}.{part}").write_text(getattr(pair, part))
+        portal[key] = {"domain": f"{key}.pigsty", "path": f"/www/{key}",
+                       "cert": f"{tmp_path}/{key}.crt", "key": f"{tmp_path}/{key}.key"}  # fmt: skip
+    portal["plain"] = {"domain": "plain.pigsty", "path": "/www/plain"}
+    applied.record(portal, settings())
+    return portal
+
+
+BREAKS = {
+    "gone": lambda path: path.unlink(),
+    "empty": lambda path: path.write_text(""),
+    "cut": lambda path: path.write_text(path.read_text()[:200]),
+    "another's": lambda path: path.write_text(getattr(OTHER, path.suffix[1:])),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("part", ["crt", "key"])
+@pytest.mark.parametrize("way", BREAKS)
+def test_an_own_certificate_that_breaks_costs_its_own_entry_only(own, tmp_path, way, part):
+    BREAKS[way](tmp_path / f"shop.{part}")
+    assert rendering.problems(own, settings()) == []
+    broken = own_certificates.broken(own, settings())
+    assert list(broken) == ["shop"]
+    (warning,) = own_certificates.broken_warnings(own, settings())
+    assert warning.startswith("infra_portal.shop.")
+    assert warning.endswith("; the portal's own certificate is served in its place")
+    (tmp_path / "nginx").mkdir()
+    server = Server(tmp_path / "nginx", own, broken_certificates=["shop"])
+    try:
+        portals_own = (server.root / "etc/conf.d/cert/pigsty.crt").read_text()
+        assert server.certificate("shop.pigsty") == portals_own
+        assert server.certificate("team.pigsty") == (tmp_path / "team.crt").read_text()
+    finally:
+        server.close()
+
+
+def test_a_certificate_that_was_never_served_is_an_error(own, tmp_path):
+    own["shop"]["cert"] = f"{tmp_path}/none.crt"
+    (error,) = rendering.problems(own, settings())
+    assert error.startswith("infra_portal.shop.cert: expected a file, there is none")
+
+
+@pytest.mark.parametrize("part", ["crt", "key"])
+@pytest.mark.parametrize("way", BREAKS)
+def test_nginx_starts_again_although_an_own_certificate_broke(own, tmp_path, way, part):
+    """As by systemd: nginx fails, infra-after-stop runs, and the next start succeeds."""
+    (tmp_path / "nginx").mkdir()
+    server = Server(tmp_path / "nginx", own)
+    assert server.certificate("shop.pigsty") == SHOP.crt
+    server.close()
+    BREAKS[way](tmp_path / f"shop.{part}")
+    etc = server.root / "etc"
+    test = [NGINX, "-t", "-q", "-p", server.root, "-c", etc / "nginx.conf"]
+    before = (etc / "conf.d/shop.conf").read_text()
+    assert subprocess.run(test, capture_output=True, check=False).returncode
+    script = ["sh", etc / "infra-after-stop", etc]
+    subprocess.run(script, check=True, env={**os.environ, "SERVICE_RESULT": "success"})
+    assert (etc / "conf.d/shop.conf").read_text() == before
+    done = subprocess.run(
+        script, check=True, env={**os.environ, "SERVICE_RESULT": "exit-code"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("infra_portal.shop.cert: ")
+    assert subprocess.run(test, capture_output=True, check=False).returncode == 0
+    # The next apply writes the same, so that it changes nothing.
+    given = {**settings(), "nginx_port": server.port, "nginx_ssl_port": server.tls_port}
+    files = rendering.files(own, given, facts(broken_certificates=["shop"]), LOADER)
+    lines = [x for x in files["conf.d/shop.conf"]["text"].splitlines() if "ssl_cert" in x]
+    after = (etc / "conf.d/shop.conf").read_text()
+    assert lines == [x for x in after.splitlines() if "ssl_cert" in x]
+    assert "pigsty.crt" not in (etc / "conf.d/team.conf").read_text()
+
+
+def test_the_health_of_nginx_names_a_broken_certificate(own, tmp_path):
+    pairs = {key: [e["cert"], e["key"]] for key, e in own.items() if "cert" in e}
+    health._check_certificates(pairs)
+    (tmp_path / "shop.key").unlink()
+    with pytest.raises(CommandFailed, match=r"infra_portal\.shop\.key: expected a file"):
+        health._check_certificates(pairs)

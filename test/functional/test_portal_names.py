@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 
+import nginx_check
 import pytest
 from infra_formula.portal import configuration, rendering, upstreams
 from nginx_server import Server, Upstream, free_port
@@ -323,7 +324,7 @@ RAW_FORMS = {
 
 
 def test_a_name_in_config_is_resolved_while_nginx_runs(portal, names, upstream):
-    """At the start no name resolves, and nginx starts; paths, redirects, `Host` are as before."""
+    """nginx starts without an answer; later, paths, redirects and `Host` are as before."""
     entries = {
         f"e{number}": {"domain": f"e{number}.p", "endpoint": f"127.0.0.1:{upstream.port}",
                        "config": text.format(upstream.port)}
@@ -379,6 +380,11 @@ def test_a_group_of_the_site_and_of_an_entry_is_no_name():
     [
         ("location /a/ { rewrite x /y; proxy_pass http://app.corp.example/b/; }",
          "_pass app.corp.example"),
+        ("location /a { proxy_pass http://app.corp.example/b?c; }", "_pass app.corp.example"),
+        ("location /a { proxy_redirect default; proxy_pass http://app.corp.example; }",
+         "_pass app.corp.example"),
+        ("location /a { memcached_pass app.corp.example:11211; }", "_pass app.corp.example:11211"),
+        ("access_log syslog:server=logs.corp.example:514;", "access_log logs.corp.example"),
         ("resolver dns.corp.example;", "resolver dns.corp.example"),
         ("set_real_ip_from lb.corp.example;", "set_real_ip_from lb.corp.example"),
     ],
@@ -387,3 +393,28 @@ def test_what_stays_with_nginx_is_a_warning(config, name):
     entries = {"app": {"domain": "a.p", "endpoint": "127.0.0.1:2", "config": config}}
     (warning,) = rendering.raw_name_warnings(entries, settings())
     assert warning.startswith(f"infra_portal.app.config: nginx resolves {name} only when it starts")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "grpc_pass grpc://app.corp.example:50051;",
+        "fastcgi_pass app.corp.example:9000;",
+        "uwsgi_pass uwsgi://app.corp.example:3031;",
+        "scgi_pass app.corp.example:4000;",
+        "proxy_pass https://app.corp.example/x/; proxy_ssl_server_name on;",
+        "proxy_pass http://App.Corp.Example.;",
+        "proxy_redirect off; proxy_pass http://app.corp.example/b/;",
+        "# proxy_pass http://not.this/;\n proxy_pass\n   http://app.corp.example/c;",
+        "mirror /m; proxy_pass http://app.corp.example;",
+        "set $there http://app.corp.example; proxy_pass $there;",
+    ],
+)
+def test_nginx_takes_a_name_of_any_program_without_an_answer(tmp_path, text):
+    """As at boot, when no name server answers."""
+    config = f"location /a/ {{ {text} }}\nlocation = /m {{ internal; return 204; }}"
+    entries = {"app": {"domain": "a.p", "endpoint": "127.0.0.1:2", "config": config}}
+    silent = {"servers": ["127.0.0.1:9"], "ipv6": False, "hosts": [], "search": []}
+    known = facts(nginx_version=nginx_check.version(), name_service=silent)
+    files = rendering.files(entries, settings(nginx_user="root", nginx_group="root"), known, LOADER)
+    assert nginx_check.accepts(nginx_check.make_prefix(tmp_path), files) == ""

@@ -382,6 +382,78 @@ def test_without_https_a_portal_without_logins_is_as_before():
     assert portal_entries.problems({"web": THERE}, settings(**PLAIN)) == []
 
 
+# -- other ways of asking
+
+
+@pytest.fixture(scope="module")
+def odd(start, upstream, tmp_path_factory):
+    """Sites in which an open location leads to a closed one by itself."""
+    root = tmp_path_factory.mktemp("site", numbered=True)
+    for name, text in (("docs/index.html", '<!--#include virtual="/in/x" -->'), ("in/x", "secret")):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    files, there = {"path": str(root)}, {"endpoint": f"127.0.0.1:{upstream.port}"}
+    closed = f"location /in/ {{ {RAW} }}"
+    entries = {
+        "auth": {**there, "auth": True}, "open": {**there, "auth": True, "open_paths": ["/out"]},
+        "inner": {**there, "locations": {"/in": {"auth": True}}},
+        "accel": {**there, "accel_redirect": True,
+                  "config": f"location /secret/ {{ internal; {RAW} proxy_pass http://accel; }}"},
+        "error": {**files, "config": f"error_page 404 /in/x; {closed}"},
+        "try": {**files, "config": f"location /t {{ try_files /none /in/x; }} {closed}"},
+        "moved": {**there, "config": f"rewrite ^/alias /in/ last; {closed}"},
+        "ssi": {**files, "config": f"ssi on; {closed}"},
+        "index": {**files, "config": f"location ~ index.html$ {{ {RAW} }}"},
+    }  # fmt: skip
+    entries = {key: {"domain": f"{key}.p", **entry} for key, entry in entries.items()}
+    # The tests' files are below /tmp, which the unit of nginx does not see: here it is no unit.
+    for entry in entries.values():
+        if "path" in entry:
+            entry["path"] = f"/proc/self/root{root}"
+    entries["wild"] = {"domain": "*.w.p", **there, "auth": True}
+    return start({**entries, "home": {"auth": True}})
+
+
+def asked(host, path, method="GET", version="1.1", headers=f"Authorization: {ANN}\r\n"):
+    head = f"{method} {path} HTTP/{version}\r\nHost: {host}\r\nConnection: close\r\n"
+    return f"{head}{headers}\r\n".encode()
+
+
+ODD = [
+    f"GET / HTTP/1.0\r\nAuthorization: {ANN}\r\n\r\n".encode(),
+    asked("other.p", "http://auth.p/"),
+    *(asked(h, "/") for h in ("auth.p:80", "AUTH.P", "auth.p.", "a.w.p", "b.c.w.p", "127.0.0.1",
+                              "[::1]", "nobody", "", "auth.p:99999")),
+    *(asked("inner.p", p) for p in ("//in", "/%69n", "/x/../in", "/in;x", "/IN", "/./in", "/in?x")),
+    *(asked("auth.p", "/", method=m) for m in ("HEAD", "POST", "OPTIONS", "TRACE", "FOO")),
+    *(asked("inner.p", "/in", method=m) for m in ("HEAD", "PUT", "OPTIONS", "DELETE", "FOO")),
+    *(asked(h, p, headers=x) for h, p in (("auth.p", "/"), ("open.p", "/out")) for x in (
+        f"authorization:{ANN}\r\n", f"X-Forwarded-Proto: https\r\nAuthorization: {ANN}\r\n",
+        f"Authorization: {ANN}\r\nAuthorization: {ANN}\r\n", f"Authorization : {ANN}\r\n",
+        f"Authorization: {ANN}\r\nUpgrade: websocket\r\n", f"Proxy-Authorization: {ANN}\r\n",
+    )),
+    *(asked("i.pigsty", p) for p in ("/", "/zh", "/pev", "/ui/", "/haproxy/x/", "/oauth2/",
+                                     "/nginx", "/pigsty/", "/.htpasswd", "/vlogs/insert/x")),
+    asked("accel.p", "/"), asked("error.p", "/none"), asked("try.p", "/t"),
+    asked("moved.p", "/alias"), asked("ssi.p", "/docs/index.html"), asked("index.p", "/docs/"),
+    b"GET /out HTTP/1.1\r\nHost: open.p\r\n\r\n" + asked("auth.p", "/"),
+]  # fmt: skip
+
+
+def test_no_way_of_asking_over_plain_http_leads_to_a_password(odd, upstream):
+    upstream.answer("X-Accel-Redirect: /secret/a")
+    try:
+        for request in ODD:
+            since = len(upstream.seen)
+            answer = odd.raw(request, 5)
+            assert b" 401 " not in answer, request
+            assert b"WWW-Authenticate" not in answer, request
+            assert b"secret" not in answer, request
+            assert ANN.encode() not in b"".join(upstream.seen[since:]), request
+    finally:
+        upstream.answer()
+
+
 # -- any portal
 
 _LOCATION = st.fixed_dictionaries(

@@ -23,6 +23,15 @@ def published(spec):
     return sorted(p.name for p in root.rglob("*.*") if p.suffix in (".deb", ".rpm"))
 
 
+def reason(build, **given):
+    """Why a build is refused; empty if it is not."""
+    try:
+        build(**given)
+    except FAULTS as exc:
+        return str(exc)
+    return ""
+
+
 def rewrite(upstream, key, change=lambda text: text, name="Packages", encode=None, by_hash=False):
     """Have the index of an upstream in one form alone, with another text."""
     suite = upstream.root / "dists/stable"
@@ -171,7 +180,7 @@ def test_a_key_with_identities_and_a_subkey(pinned, odd_key, upstream, spec, bui
     if pinned in ("", "primary"):
         assert build(upstream=[entry], packages=["base"])["packages"] == 1
     else:
-        with pytest.raises(FAULTS, match="fingerprint"):
+        with pytest.raises(FAULTS, match="but expected"):
             build(upstream=[entry], packages=["base"])
 
 
@@ -240,10 +249,7 @@ def test_a_hostile_name_in_a_signed_index_writes_nowhere_else(
 
     upstream.answer = answer
     before = {p for p in tmp_path.rglob("*") if "cache" not in str(p)}
-    try:
-        build(packages=["base"])
-    except FAULTS as exc:
-        assert "base" in str(exc)
+    assert re.search("^$|base|not name_version_arch", reason(build, packages=["base"]))
     home = Path(spec["home"])
     fresh = {p for p in tmp_path.rglob("*") if "cache" not in str(p)} - before
     assert all(p == home or home in p.parents or tmp_path / "state" in (p, *p.parents)
@@ -278,7 +284,7 @@ def test_one_file_name_of_two_contents(upstream, upstream_key, build, spec):
 def test_one_package_for_all_architectures_of_two_targets(build, spec):
     build(packages=["extra"], targets=["d12.x86_64", "d12.aarch64", "d13.x86_64"])
     root = Path(spec["home"], "pigsty")
-    assert published(spec).count("extra_1_all.deb") == 3
+    assert published(spec).count("extra_1_all.deb") == 2
     for index in ("bookworm/main/binary-amd64", "bookworm/main/binary-arm64",
                   "trixie/main/binary-amd64"):  # fmt: skip
         text = (root / f"dists/{index}/Packages").read_text()
@@ -413,10 +419,9 @@ def test_the_name_of_a_package_is_that_of_its_address(item, expected, vendor, bu
     answer_with(vendor, Content_Disposition='attachment; filename="../../evil.deb"')
     given = {"packages": ["base"],
              "url_packages": [{**item, "url": vendor.url + item["url"]}]}  # fmt: skip
-    try:
-        build(**given)
-    except FAULTS as exc:
-        assert expected is None or re.search(expected, str(exc)), exc
+    refused = reason(build, **given)
+    if refused:
+        assert expected is None or re.search(expected, refused), refused
         return
     assert expected is None or item.get("url") == "/latest" or expected in published(spec)
     assert "evil.deb" not in {p.name for p in Path(spec["home"]).rglob("*")}
@@ -450,6 +455,12 @@ def build_yum(yum, upstream_key, build):
     return call
 
 
+def can_write(options, folder):
+    (folder / "none").mkdir()
+    done = subprocess.run(["createrepo_c", "-q", *options, folder / "none"], stderr=subprocess.PIPE)
+    return not re.search(rb"Unknown|support", done.stderr)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -465,10 +476,9 @@ def build_yum(yum, upstream_key, build):
     ],
     ids=" ".join,
 )
-def test_an_index_of_yum_in_any_form(options, build_yum, spec):
-    known = run("createrepo_c", "--help-all") if options == ["--zck"] else options[0]
-    if options[0] not in known:
-        pytest.skip("this createrepo_c has no zchunk")
+def test_an_index_of_yum_in_any_form(options, build_yum, spec, tmp_path):
+    if not can_write(options, tmp_path):
+        pytest.skip("this createrepo_c does not write it")
     assert build_yum(index=options)["packages"] == 1
     assert published(spec) == ["base-1-1.noarch.rpm"]
 
@@ -533,3 +543,52 @@ def test_a_module_hides_its_packages_unless_it_is_a_hotfix(yum, build_yum, upstr
     with pytest.raises(FAULTS, match="no upstream has base"):
         once()
     assert once(meta={"module_hotfixes": 1})["packages"] == 1
+
+
+def test_a_file_of_a_name_that_is_not_utf_8_is_named(build, spec, modules, tmp_path):
+    build(packages=["base"])
+    folder = Path(spec["home"], "pigsty").resolve()
+    Path(f"{folder}/caf\udce9.deb").write_bytes(b"x")
+    report = modules.infra_repo.verify(home=spec["home"])
+    assert "caf" in ascii(report)
+    modules.infra_repo.summary(home=spec["home"])
+    with pytest.raises(FAULTS, match="caf"):
+        modules.infra_repo.pack(home=spec["home"], archive=str(tmp_path / "x.tgz"))
+    assert build(packages=["base", "extra"])["packages"] == 2
+    assert modules.infra_repo.verify(home=spec["home"])["complete"]
+
+
+def redirect(server, target):
+    """Send requests for packages to another host."""
+    server.faults = {"/pool/": f"to:{target}"}
+
+
+@pytest.mark.parametrize("ca", ["own", "none"])
+def test_an_own_ca_of_an_apt_upstream_does_not_hold_for_a_redirection(
+    ca, upstream, spec, build, tmp_path
+):
+    """From the mirror with a certificate of its own CA to a host that has none of it."""
+    import ssl
+
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=x",
+        "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", tmp_path / "key.pem",
+        "-out", tmp_path / "crt.pem")  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "crt.pem", tmp_path / "key.pem")
+    other = Server(upstream.root)
+    for server in (upstream, other):
+        server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
+    url = upstream.url.replace("http:", "https:")
+    target = other.url.replace("http://127.0.0.1", "https://localhost")
+    entry = {
+        **spec["upstream"][0],
+        "baseurl": f"{url} stable main",
+        "ca": str(tmp_path / "crt.pem"),
+    }
+    if ca == "own":
+        redirect(upstream, target)
+        with pytest.raises(FAULTS, match="certificate"):
+            build(upstream=[entry], packages=["base"], retries=0)
+    else:
+        assert build(upstream=[entry], packages=["base"])["packages"] == 1
+    other.close()

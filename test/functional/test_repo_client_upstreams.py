@@ -178,9 +178,13 @@ def test_a_priority_decides_and_goes_when_it_is_removed(
     assert here.candidate() == f"2{release}"
     assert here.written() == []
     here.apply(new, {**old, "priority": high})
+    assert len(list(here.root.rglob("infra-*.asc"))) == 2
+    assert here.apply(new)
+    assert [path.name for path in here.root.rglob("infra-*.asc")] == ["infra-new.asc"]
     here.apply()
     assert here.written() == []
-    assert not list(here.folder.glob("infra-*"))
+    assert not list(here.root.rglob("infra-*"))
+    assert not here.apply()
 
 
 @pytest.mark.parametrize("system", ["d12", "el9"])
@@ -277,6 +281,22 @@ def test_sources_of_one_host_are_told_apart_by_their_suite(machine, servers, key
         "release n=stable" in (here.root / "etc/apt/preferences.d/infra-upstreams.pref").read_text()
     )
     assert here.candidate() == "1"
+
+
+def test_a_client_uses_an_index_that_is_over_if_that_is_said(machine, key, tmp_path):
+    deb(tmp_path / "snapshot/pool", "tool", "1")
+    apt_upstream(tmp_path / "snapshot", key,
+                 fields=["Valid-Until: Sat, 01 Jan 2022 00:00:00 UTC"])  # fmt: skip
+    server = Server(tmp_path / "snapshot")
+    here = machine()
+    old = entry(server, "d12", key, "old")
+    with pytest.raises(CommandExecutionError, match=r"expired|invalid since"):
+        here.apply(old)
+    assert here.apply({**old, "check_valid_until": False})
+    assert here.candidate() == "1"
+    with pytest.raises(CommandExecutionError, match=r"expired|invalid since"):
+        here.apply(old)
+    server.close()
 
 
 @pytest.mark.parametrize("fault", ["missing", "unreadable", "folder", "two"])

@@ -234,6 +234,111 @@ def pigstys(tmp_path):
     return make
 
 
+def _pax(name, data=b"x", **headers):
+    member = _member(name)
+    member.pax_headers = headers
+    return member, data
+
+
+def _mode(name, mode):
+    member = _member(name)
+    member.mode = mode
+    return member, b"x"
+
+
+ODD_MEMBERS = {
+    "path of a pax header": [_pax("pigsty/a", path="../../evil")],
+    "absolute path of a pax header": [_pax("pigsty/a", path="/tmp/evil")],
+    "link of a pax header": [_pax("pigsty/a", linkpath="/etc/passwd")],
+    "sparse by a pax header": [_pax("pigsty/a", **{"GNU.sparse.major": "1"})],
+    "size of a pax header": [_pax("pigsty/a", size=str(2**50))],
+    "a file, then below it": [(_member("pigsty/a"), b"x"), (_member("pigsty/a/b"), b"x")],
+    "below a package": [(_member("pigsty/web_1.0_all.deb/b"), b"x")],
+    "the same by a dot": [(_member("pigsty/./web_1.0_all.deb"), b"x")],
+    "the same by two slashes": [(_member("pigsty//web_1.0_all.deb"), b"x")],
+    "the marker as a folder": [(_member("pigsty/repo_complete", tarfile.DIRTYPE), b"")],
+    "a long name": [(_member(f"pigsty/{'a' * 300}"), b"x")],
+    "not UTF-8": [(_member("pigsty/caf\udce9"), b"x")],
+    "right to left": [(_member("pigsty/\u202egnp.deb.txt"), b"x")],
+    "delete": [(_member("pigsty/a\x7fb"), b"x")],
+    "another case": [(_member("pigsty/WEB_1.0_ALL.DEB"), b"x")],
+    "set user ID": [_mode("pigsty/tool", 0o4755)],
+    "everybody may write": [_mode("pigsty/open", 0o666)],
+    "a hidden folder": [(_member("pigsty/.git/config"), b"x")],
+    "work folder": [(_member(".pigsty/generations/x"), b"x")],
+    "a contiguous file": [(_member("pigsty/a", tarfile.CONTTYPE), b"x")],
+    "a folder that is huge": [(_member("pigsty/d/", tarfile.DIRTYPE), b"x" * 512)],
+}
+
+
+@pytest.mark.parametrize("odd", list(ODD_MEMBERS))
+def test_an_odd_member_of_an_archive_of_pigstys_harms_nothing(
+    odd, pigstys, modules, other, tmp_path
+):
+    _folder, path = pigstys("sha256sum")
+    with tarfile.open(path) as tar:
+        members = [(m, tar.extractfile(m).read() if m.isreg() else b"") for m in tar]
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:
+        for member, data in [*members, *ODD_MEMBERS[odd]]:
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    before = {p for p in tmp_path.iterdir()}
+    try:
+        modules.infra_repo.unpack(str(path), home=other)
+        refused = ""
+    except CommandExecutionError as exc:
+        refused = str(exc)
+    fresh = {p.name for p in set(tmp_path.iterdir()) - before}
+    assert fresh <= {Path(other).name}
+    home = Path(other, "pigsty")
+    if refused:
+        assert "pkg.tgz" in refused
+        assert not home.exists()
+        assert not list(Path(other, ".pigsty/generations").iterdir())
+        return
+    for file in home.resolve().rglob("*"):
+        assert not file.is_symlink()
+        assert file.is_dir() or file.stat().st_mode & 0o7133 == 0, file
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{hostname}  ../../../../../etc/hostname",
+        "{hostname}  /etc/hostname",
+        "{hostname}  ./web_1.0_all.deb/../../../etc/hostname",
+        "nonsense",
+        "\\{hostname}  a\\nb",
+        "{hostname} *web_1.0_all.deb",
+    ],
+)
+def test_a_marker_of_an_archive_names_files_of_its_own_alone(line, pigstys, modules, other):
+    folder, path = pigstys("sha256sum")
+    digest = hashlib.sha256(Path("/etc/hostname").read_bytes()).hexdigest()
+    with (folder / "repo_complete").open("a") as out:
+        out.write(line.format(hostname=digest) + "\n")
+    run("tar", "-czf", path, "-C", folder.parent, "pigsty")
+    with pytest.raises(CommandExecutionError, match=r"repo_complete|is not complete"):
+        modules.infra_repo.unpack(str(path), home=other)
+    assert not Path(other, "pigsty").exists()
+
+
+@pytest.mark.parametrize("tail", ["zeros", "garbage", "second archive"])
+def test_what_follows_an_archive(tail, pigstys, modules, other):
+    _folder, path = pigstys("sha256sum")
+    data = path.read_bytes()
+    more = {"zeros": bytes(4096), "garbage": b"garbage" * 500, "second archive": data}[tail]
+    path.write_bytes(data + more)
+    if tail == "garbage":
+        with pytest.raises(CommandExecutionError, match=r"pkg\.tgz"):
+            modules.infra_repo.unpack(str(path), home=other)
+        assert not Path(other, "pigsty").exists()
+        return
+    # What stands behind the end mark is not read.
+    modules.infra_repo.unpack(str(path), home=other)
+    assert len(list(Path(other, "pigsty").resolve().rglob("*.deb"))) == 2
+
+
 @pytest.mark.parametrize("tool", ["md5sum", "sha256sum"])
 def test_pigstys_own_archive_is_accepted_and_signed_here(
     tool, pigstys, modules, states, other, spec, repo_key, tmp_path

@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,54 @@ def test_options_of_minions_and_pillar_from_outside(folder, started, roots):
     for name, more in OPTIONS.items():
         started(sp.Minion(folder / name, name, [master], more))
     applied(master, set(OPTIONS))
+
+
+@pytest.mark.parametrize(
+    "release",
+    [
+        "3008",
+        pytest.param("3006", marks=pytest.mark.soak),
+        pytest.param("3007", marks=pytest.mark.soak),
+    ],
+)
+def test_an_apply_asks_the_master_once_for_each_file(folder, started, roots, release):
+    python = sp.venv(release)
+    master = started(sp.Master(folder / "m", roots, python))
+    minion = started(sp.Minion(folder / "a", "node-1", [master], python=python))
+    applied(master, {"node-1"})
+    counted = folder / "counted.json"
+    script = sp.REPO / "test/bench/count_calls.py"
+    words = ["-c", minion.folder, "-l", "quiet", "state.apply", "infra", "test=True"]
+    subprocess.run(
+        [python / "bin/python", script, counted, *words], check=True, capture_output=True
+    )
+    hashed = Counter(json.loads(counted.read_text(encoding="utf-8"))["hashed"])
+    # In 3006, what gets the SLS is another client.
+    known = {n: c for n, c in hashed.items() if release != "3006" or not n.endswith(".sls")}
+    # The first SLS of a run comes before the formula.
+    assert {name for name, count in known.items() if count > 1} <= {"infra/map.jinja"}
+    assert hashed["infra/map.jinja"] <= 2
+    if release != "3006":
+        assert len([name for name in hashed if not (sp.REPO / name).exists()]) <= 1, hashed
+        assert sum(hashed.values()) <= 40
+
+
+@pytest.mark.soak
+def test_states_in_parallel(folder, started, roots):
+    """Every state of the formula with ``parallel: true``, by an SLS of the site."""
+    master = started(sp.Master(folder / "m", roots))
+    started(sp.Minion(folder / "a", "node-1", [master]))
+    (states,) = applied(master, {"node-1"}).values()
+    extended = {
+        state["__id__"]: {key.partition("_|-")[0]: [{"parallel": True}]}
+        for key, state in states.items()
+    }
+    text = json.dumps({"include": ["infra"], "extend": extended})
+    (folder / "srv/parallel.sls").write_text(text, encoding="utf-8")
+    found = master.salt("node-1", "state.apply", "parallel", "test=True", timeout=300)["node-1"]
+    assert sp.failed(found) == []
+    assert set(found) == set(states)
+    assert all("Started in a separate process" not in s["comment"] for s in found.values())
 
 
 @pytest.mark.soak

@@ -146,7 +146,8 @@ _ACCOUNTS = """
     account nginx /var/cache/nginx
 """
 _DIRECTORIES = """
-    mkdir -p /etc/loki /etc/promtail /var/lib/grafana /etc/pigsty/dashboards /etc/hosts.d
+    mkdir -p /etc/dnsmasq.d /etc/loki /etc/promtail /etc/pigsty/dashboards /etc/hosts.d
+    mkdir -p /var/lib/grafana
     install -d -o prometheus -g prometheus -m 0755 /data/prometheus
     install -d -o prometheus -g prometheus -m 0700 /data/prometheus/data
     install -d -o prometheus -g prometheus -m 0700 /data/prometheus/alertmanager

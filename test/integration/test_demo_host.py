@@ -111,6 +111,9 @@ def host(request, boot_lab, tmp_path):
     for folder in ("/root/.cache", "/var/lib/infra-lab"):
         machine.run(["mkdir", "-p", folder])
         machine.run(["mount", "-t", "tmpfs", "-o", "size=6g", "tmpfs", folder])
+    # A container's kernel settings are read-only; those of its own network need not be.
+    machine.run(["mount", "--bind", "/proc/sys/net", "/proc/sys/net"])
+    machine.run(["mount", "-o", "remount,bind,rw", "/proc/sys/net"])
     built = image.ensure(load().platform(), lambda _: None)
     machine.put(built, f"/root/.cache/infra-formula/images/{built.name}")
     return machine

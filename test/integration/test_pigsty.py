@@ -78,3 +78,25 @@ def test_the_pillar_of_an_inventory_is_applied(name):
         targets = machine.read("/infra/targets/node/10.10.10.10.yml")
         assert "10.10.10.10:9100" in targets
         assert "10.10.10.10:9101" in targets  # as in a Pigsty, HAProxy is taken to run
+        if name == "infra-only":
+            check_packages(machine, given)
+
+
+def check_packages(machine, given):
+    """What a site installs beside Pigsty is installed; a name that no repository has costs none."""
+    text = (
+        "infra: {hosts: {10.10.10.10: {infra_seq: 1}}, vars: {infra_packages: "
+        "['grafana,grafana-plugins,nginx', 'tree jq', no-such-package, 'jq']}}\n"
+    )
+    wanted = convert(text)[0]["infra"]["infra_packages"]
+    assert wanted == ["tree", "jq", "no-such-package"]
+    given = {**given, "infra": {**given["infra"], "infra_packages": wanted}}
+    refused = machine.apply("infra.node.packages", pillar=given, check=False)
+    assert [row["__id__"] for row in refused.values() if row["result"] is False] == [
+        "infra-node-packages-infra-installed"
+    ]
+    assert "1 of 3 packages cannot be installed: no-such-package: " in refused.complaint()
+    for package in ("tree", "jq"):
+        machine.run(["dpkg", "--status", package])
+    given["infra"]["infra_packages"] = wanted[:2]
+    assert machine.apply("infra.node.packages", pillar=given).changes == {}

@@ -397,8 +397,9 @@ def test_basic_auth_with_hashes_and_no_way_around(portal):
     assert mode == "640 root nginx\n"
     for path in ("/", "/zh", "/index.html", "/zh.html", "/logs/", "//", "/./", "/404.html",
                  "/pigsty/../index.html"):  # fmt: skip
-        assert portal.get(f"http://{ADDRESS}{path}")[0] in (401, 404), path
-    assert portal.get(f"http://{ADDRESS}/")[0] == 401
+        assert portal.get(f"https://{ADDRESS}{path}")[0] in (401, 404), path
+        assert portal.get(f"http://{ADDRESS}{path}")[0] in (301, 404), path
+    assert portal.get(f"https://{ADDRESS}/")[0] == 401
     for path in ("/ca.crt", "/pigsty/some.deb"):
         assert portal.get(f"http://{ADDRESS}{path}")[0] == 200, path
     assert portal.get("https://wiki.pigsty.cc/")[0] == 401

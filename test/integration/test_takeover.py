@@ -102,8 +102,10 @@ def test_the_ca_its_certificates_and_keys_are_kept(taken):
 
 
 def test_the_password_is_the_same_and_no_longer_in_clear(taken):
-    wiki = ["--resolve", f"wiki.pigsty:80:{ADDRESS}"]
-    assert get(taken, "http://wiki.pigsty/", *wiki, "-u", "admin:s3cret")[0] == 200
+    wiki = ["--resolve", f"wiki.pigsty:80:{ADDRESS}", "--resolve", f"wiki.pigsty:443:{ADDRESS}"]
+    sign = [*wiki, "--cacert", "/etc/pki/ca.crt", "-u", "admin:s3cret"]
+    assert get(taken, "https://wiki.pigsty/", *sign)[0] == 200
+    assert get(taken, "http://wiki.pigsty/", *sign)[0] == 301
     assert "s3cret" not in taken.read("/etc/nginx/.htpasswd")
 
 

@@ -53,7 +53,8 @@ SILENT = re.compile(
     r"(mkdir|cp|mv|ln|rm|cd|install|sed -i|cat >|cat >>|tar|"
     r"systemctl (start|stop|restart|disable|enable)|timeout|sleep|\(umask|openssl req) |"
     r"if |while |until |for |make generate|jid=|"
-    r".* >/dev/null$|.* -o /dev/null [^%]*$|echo .* >|curl .*-o (?!/dev)\S+ [^%]*$"
+    r".* >/dev/null$|gpg .*export.* > /|"
+    r".* -o /dev/null [^%]*$|echo .* >|curl .*-o (?!/dev)\S+ [^%]*$"
 )
 """Commands that print nothing where all is well."""
 APPLIES = re.compile(r"state\.(apply|orchestrate) ")

@@ -98,6 +98,7 @@ class Server:
         entries: dict,
         name_service: dict | None = None,
         certificates: dict | None = None,
+        broken_certificates: list | None = None,
         **changes,
     ) -> None:
         assert NGINX, "nginx is not installed; tools/prepare does that"
@@ -115,6 +116,7 @@ class Server:
         said = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True).stderr
         version = [int(n) for n in said.strip().rpartition("/")[2].split()[0].split(".")]
         known = facts(nginx_version=version, ipv6=False)
+        known["broken_certificates"] = broken_certificates or []
         if name_service is not None:
             known["name_service"] = name_service
         files = rendering.files(entries, given, known, LOADER)

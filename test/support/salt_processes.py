@@ -152,13 +152,16 @@ class Master(Process):
     def address(self) -> str:
         return str(self.options["interface"])
 
-    def salt(self, target: str, *words: Any, timeout: int = 120) -> dict[str, Any]:
-        """Returns of minions by their ids."""
+    def salt(
+        self, target: str, *words: Any, timeout: int = 120, quiet: bool = False
+    ) -> dict[str, Any]:
+        """Returns of minions by their ids; what is none is printed."""
         command = ["salt", "--static", "-t", timeout, "-C", target, *words]
         done = self.call(command, timeout=timeout * 4 + 120)
         text = done.stdout
         if "{" not in text:
-            print(done.stdout, done.stderr)
+            if not quiet:
+                print(done.stdout, done.stderr)
             return {}
         found: dict[str, Any] = json.JSONDecoder().raw_decode(text[text.index("{") :])[0]
         return found
@@ -169,7 +172,7 @@ class Master(Process):
     def wait_for(self, ids: Iterable[str], target: str = "*") -> None:
         """Until these minions answer."""
         wanted, deadline = set(ids), time.monotonic() + START
-        while not wanted <= set(self.salt(target, "test.ping", timeout=15)):
+        while not wanted <= set(self.salt(target, "test.ping", timeout=15, quiet=True)):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{sorted(wanted)}: no answer; see {self.folder}/log")
 

@@ -4,6 +4,7 @@ The orchestrations, the reactor's files and the library are the formula's.
 """
 
 import json
+import time
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent.parent
@@ -98,6 +99,15 @@ class Site:
     def lines(self, words=2):
         text = self.log.read_text(encoding="utf-8") if self.log.exists() else ""
         return [" ".join(line.split()[:words]) for line in text.splitlines()]
+
+    def answer_time(self, minions):
+        """Seconds until these minions have answered, which is long on a busy machine."""
+        begun = time.monotonic()
+        done = self.master.salt_cli(timeout=300).run(
+            "--timeout=240", "--list", "test.ping", minion_tgt=",".join(minions)
+        )
+        assert done.returncode == 0, done
+        return time.monotonic() - begun
 
     def send(self, minion, events):
         """Events of which the minion chooses all, the id beside the data included."""

@@ -46,11 +46,15 @@ def test_the_page_tells_what_was_compared_how_it_came_out_and_where():
 
 def test_the_page_is_that_of_the_results():
     assert page.PAGE.read_text(encoding="utf-8") == page.document(page.read())
+    speed = page.repository_speed(page.read()["repo"])
+    assert speed in page.REPOSITORY.read_text(encoding="utf-8")
+    assert "| formula, cold |" in speed
 
 
 def test_a_result_of_one_is_kept_beside_those_of_others(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "RESULTS", tmp_path / "results.json")
     monkeypatch.setattr(page, "PAGE", tmp_path / "benchmarks.md")
+    monkeypatch.setattr(page, "REPOSITORY", tmp_path / "repository.md")
     bench = tmp_path / "bench_one.py"
     bench.write_text(
         "'''One.'''\nimport os\nopen(os.environ['" + page.VARIABLE + "'], 'w').write('[]')\n"

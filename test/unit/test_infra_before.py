@@ -188,3 +188,27 @@ def test_in_a_test_run_nothing_is_recorded(pkg, monkeypatch):
     monkeypatch.setattr(packages, "__opts__", {"test": True})
     packages.installed("chrony", "ntp")
     assert before.record() == {}
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_an_unknown_package_costs_no_other(machine, monkeypatch, apart):
+    """apt and dnf install all of a list, or none."""
+
+    def install(name, pkgs, **_options):
+        if "unknown" in pkgs:
+            said = "Problem encountered installing package(s).\n\n    - E: Unable to locate unknown"
+            return {"name": name, "result": False, "changes": {}, "comment": said}
+        changes = {pkg: {"old": "", "new": "1"} for pkg in pkgs}
+        return {"name": name, "result": True, "changes": changes, "comment": "installed"}
+
+    pkg = create_autospec(salt_pkg.installed, side_effect=install)
+    monkeypatch.setattr(packages, "__states__", {"pkg.installed": pkg}, raising=False)
+    ret = packages.installed("x", "node", ["tree", "unknown", "jq"], apart=apart)
+    assert ret["result"] is False
+    if apart:
+        assert set(ret["changes"]) == {"tree", "jq"}
+        assert ret["comment"] == (
+            "1 of 3 packages cannot be installed: unknown: E: Unable to locate unknown"
+        )
+    else:
+        assert ret["changes"] == {}

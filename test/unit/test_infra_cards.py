@@ -254,6 +254,8 @@ def test_any_link_has_one_target(link):
 def test_the_programs_are_where_the_portal_has_them():
     template = (ROOT / "infra/nginx/files/home.conf.j2").read_text(encoding="utf-8")
     there = dict(re.findall(r"\('(\w+)', '(/\w+/)'\)", template))
+    # The page of a cluster is in the place of VictoriaMetrics'.
+    assert there.pop("vmselect") == infra_cards.TOOLS["vmetrics"][0]
     assert there == {k: v[0] for k, v in infra_cards.TOOLS.items() if k != "grafana"}
     assert "tool('/ui/'" in template
     known = {card["component"] for card in PAGES["cards"]} - {"ca", "repo", "pev"}

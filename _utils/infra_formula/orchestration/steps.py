@@ -87,6 +87,8 @@ def applied(
     preview = bool(arguments.get("test"))
     try:
         _check(batch, missing, timeout)
+        if tgt_type == "compound" and isinstance(tgt, str):
+            tgt = without_nodegroups(minion.opts, tgt)
         expected = accepted(minion.opts, tgt, tgt_type)
         seconds = timeout or TIMEOUT + len(expected) // ANSWERS
         answers = _ask_whether_they_match(minion, tgt, tgt_type, expected, seconds)
@@ -206,6 +208,33 @@ def accepted(opts: Mapping[str, Any], tgt: str | list[str], tgt_type: str) -> se
     # Not greedy: a minion whose grains are unknown is not expected at an address.
     found = matcher.check_minions(tgt, tgt_type, greedy=False)
     return set(found["minions"])
+
+
+def without_nodegroups(opts: Mapping[str, Any], tgt: str) -> str:
+    """A compound target with each nodegroup replaced by its definition.
+
+    A minion decides whether it belongs to a target, and does not know the nodegroups of its master.
+
+    opts
+        Options of the master.
+    tgt
+        The target, ``N@web and not G@os:Debian``.
+
+    Raises InvalidInput for a nodegroup that the master does not have.
+    """
+    groups = opts.get("nodegroups") or {}
+    words = []
+    for word in tgt.split():
+        if not word.startswith("N@"):
+            words.append(word)
+            continue
+        resolved = salt.utils.minions.nodegroup_comp(word[2:], groups)
+        if not resolved:
+            raise InvalidInput(
+                f"tgt: expected a nodegroup of the master's configuration, got {word[2:]!r}"
+            )
+        words += ["(", *([resolved] if isinstance(resolved, str) else resolved), ")"]
+    return " ".join(words)
 
 
 def _check(batch: str | int | None, missing: str, timeout: int | None) -> None:

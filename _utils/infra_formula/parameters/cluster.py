@@ -50,6 +50,9 @@ def switches(parameters: Mapping[str, Any], grains: Mapping[str, Any]) -> dict[s
     a value already. An INFRA node runs vminsert and vmselect itself, so that no other machine has
     to be up for it to write and to query.
     """
+    unset = [role for role in ROLES if parameters.get(f"{role}_enabled", False) is None]
+    if not unset:
+        return {}
     hosts = parameters.get("vmcluster_hosts") or {}
     known = merging.names_of_minion(grains)
     roles = {
@@ -60,8 +63,4 @@ def switches(parameters: Mapping[str, Any], grains: Mapping[str, Any]) -> dict[s
     }
     if hosts and merging.is_infra_node(grains, parameters):
         roles |= {"vminsert", "vmselect"}
-    return {
-        f"{role}_enabled": role in roles
-        for role in ROLES
-        if f"{role}_enabled" in parameters and parameters[f"{role}_enabled"] is None
-    }
+    return {f"{role}_enabled": role in roles for role in unset}

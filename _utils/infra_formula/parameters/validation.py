@@ -33,7 +33,7 @@ _FOR_ALL_MINIONS = ("infra_hosts", "infra_secrets_strict")
 """Parameters by which a minion finds out whether it may have secrets."""
 
 _KEY_OF_LINE = re.compile(r"\s*(?:- *)?([\w.-]+)\s*:(?:\s|$)")
-_LINE_AT_END = re.compile(r"; line \d+$")
+_LINE = re.compile(r"(?:;|,? in \"[^\"]*\",)? line (\d+)(?:, column \d+)?")
 
 
 class _NotRendered(InvalidInput):
@@ -299,19 +299,21 @@ def _render(minion: Minion, path: str) -> Any:
     except Exception as err:  # Salt's renderers raise whatever their libraries do
         # Behind the reason, Salt quotes the lines around it: they may be secrets.
         reason = " ".join(str(err).partition("\n\n---")[0].split())
-        reason = _LINE_AT_END.sub("", reason)
-        where = _place(path, getattr(err, "line_num", None))
+        line = _LINE.search(reason)
+        number = getattr(err, "line_num", None) or (int(line[1]) if line else 0)
+        reason = _LINE.sub("", reason)
+        where = _place(path, int(number))
     # Not within the block: the exception there holds the text of the file.
     raise _NotRendered(f"{path}{where}: {reason}")
 
 
-def _place(path: str, number: Any) -> str:
-    """Where a file does not render: its line, and the key there if the line has one."""
-    if not isinstance(number, int):
+def _place(path: str, number: int) -> str:
+    """Where a file does not render: its line, if known, and the key there or next above it."""
+    if not number:
         return ""
-    lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
-    key = _KEY_OF_LINE.match(lines[number - 1]) if 0 < number <= len(lines) else None
-    return f", line {number}" + (f", key {key[1]}" if key else "")
+    lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()[:number]
+    key = next((found[1] for line in lines[::-1] if (found := _KEY_OF_LINE.match(line))), "")
+    return f", line {number}" + (f", key {key}" if key else "")
 
 
 def _with_any_of(data: Any, name: str, *keys: str) -> dict[str, Any]:

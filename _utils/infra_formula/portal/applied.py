@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from infra_formula import credentials, redaction
 from infra_formula.errors import CommandFailed
-from infra_formula.fileset import atomic, manifest
+from infra_formula.fileset import atomic
 from infra_formula.fileset.file_set import FileSet
 from infra_formula.minion import Minion
 from infra_formula.portal import (
@@ -22,9 +22,11 @@ from infra_formula.portal import (
     http_client,
     http_config,
     named_certificates,
+    own_certificates,
     rendering,
     streams,
 )
+from infra_formula.portal import record as portal_record
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import View, served, views
 from infra_formula.registration import inventory
@@ -36,7 +38,7 @@ _SHOWN = ("kind", "domain", "names", "endpoints", "scheme", "path", "tls", "redi
 
 def record_path() -> Path:
     """Where the portal that was applied last is recorded."""
-    return manifest.manifest_path("portal-entries")
+    return portal_record.path()
 
 
 def record(portal: dict[str, Any], settings: Settings) -> None:
@@ -218,6 +220,9 @@ def _entry_status(view: View, settings: Settings, timeout: float) -> dict[str, A
         "upstream": upstream,
         "upstream_status": _upstream_status(upstream, timeout) if upstream else None,
     }
+    fault = own_certificates.fault(view)
+    if fault:
+        row["certificate"] = fault
     below = {
         group["key_path"]: {
             "upstream": group["endpoints"][0],

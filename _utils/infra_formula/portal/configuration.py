@@ -101,6 +101,7 @@ def plan(
             *rendering.raw_name_warnings(portal, settings),
             *named_certificates.warnings(certificates),
             *own_certificates.warnings(portal, settings, certificates),
+            *own_certificates.broken_warnings(portal, settings),
         ],
     )
 

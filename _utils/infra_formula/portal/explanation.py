@@ -47,6 +47,7 @@ def explain(
     settings: Settings,
     root: str = rendering.ROOT,
     running: bool = True,
+    config: Directive | None = None,
 ) -> dict[str, Any]:
     """Explain what answers a URL, or a port of a stream (see ``infra_portal.explain``).
 
@@ -56,12 +57,14 @@ def explain(
         The folder of nginx.conf.
     running
         Ask nginx whether it runs with the files on disk.
+    config
+        The configuration below ``root``, if it was read before.
 
     Raises InvalidInput for a name or a path that no request can have.
     """
     if scheme not in SCHEMES:
         raise InvalidInput(f"scheme: expected one of {', '.join(SCHEMES[1:])}, got {scheme!r}")
-    config = nginx_config.read(Path(root, "nginx.conf"))
+    config = config or nginx_config.read(Path(root, "nginx.conf"))
     stream = stream_routes.chosen(name, scheme, settings)
     if stream:
         return stream_routes.explain(stream, config, settings) | _activity(settings, running)
@@ -87,7 +90,7 @@ def explain(
         "location": _heading(route.location),
         **_answer(route, config),
         **_admission(route, settings),
-        **({"certificate": _certificate(route)} if request.tls else {}),
+        **({"certificate": _certificate(route, root)} if request.tls else {}),
         **_headers(route),
     }
     if route.unknown:
@@ -99,10 +102,10 @@ def _activity(settings: Settings, running: bool) -> dict[str, bool]:
     return {"active": _is_active(settings)} if running else {}
 
 
-def _certificate(route: routing.Route) -> str:
-    """The certificate that is shown; a link leads to the file in use."""
+def _certificate(route: routing.Route, root: str) -> str:
+    """The file of the certificate that is shown: where the portal's links lead."""
     lines = route.server.inherited("ssl_certificate")
-    return lines[0].arguments[0] if lines else ""
+    return str(Path(root, lines[0].arguments[0]).resolve()) if lines else ""
 
 
 def _request(
@@ -220,7 +223,7 @@ def _listed(view: View, place: str) -> str:
 def _home_attribute(path: str, place: str, settings: Settings) -> str:
     kind, where = cards.target(place if place.startswith("/") else "", settings)
     if kind == "program":
-        return str(_PARAMETER.get(where[0], where[0]))
+        return _PARAMETER.get(where[0], str(where[0]))
     if place.startswith(f"/{settings['repo_name']}/"):
         return "repo_home"
     if place in ("/code/", "/jupyter/"):
@@ -277,7 +280,7 @@ def _passed(route: routing.Route, config: Directive, line: Directive) -> dict[st
     servers = _members(host, config)
     place = route.location.arguments if route.location.name == "location" else []
     plain = len(place) == 1 or (len(place) == 2 and place[0] == "^~")
-    path = uri + route.uri[len(place[-1]) :] if uri and plain else uri or route.uri
+    path = uri + route.uri[len(place[-1]) :] if uri and plain else uri or route.uri_as_sent()
     return {
         "answer": f"what the upstream answers to {path}",
         "upstream": servers or [host],

@@ -137,6 +137,11 @@ def _led_back(
         return None, (
             f"nginx refuses {rel} line {number}, which is not of this portal: {reason}: {line}"
         )
+    own = "\n".join(_lines(stage, http_config.FILE))
+    words = re.findall(r'"\$?([^"]+)"', reason)
+    if not rel and any(word in own for word in words):
+        line = next(x.strip() for x in own.splitlines() if any(word in x for word in words))
+        return None, f"nginx_http_config: nginx refuses it: {reason}: {line}"
     where = f" line {number} of {rel}" if rel else " the configuration"
     return None, f"nginx refuses{where}: {reason}"
 

@@ -1,4 +1,8 @@
-"""Own certificates of entries that are for other names than those of the entry."""
+"""Own certificates of entries, as files: broken ones, and those for other names than the entry's.
+
+One that was served and is gone, or broken, costs its own entry only: that gets the portal's own
+certificate at the next apply. If nginx is started before that, ``after-stop`` does the same.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,57 @@ from collections.abc import Iterator, Mapping
 from cryptography import x509
 
 from infra_formula.pki import certificates
+from infra_formula.portal import record
 from infra_formula.portal.entries import Settings
-from infra_formula.portal.views import served
+from infra_formula.portal.views import View, served
+
+LIST = "infra-own-certificates"
+"""Below ``/etc/nginx``: entries with an own certificate, for :data:`AFTER_STOP`."""
+AFTER_STOP = "infra-after-stop"
+PORTALS_OWN = ("conf.d/cert/pigsty.crt", "conf.d/cert/pigsty.key")
+
+
+def is_file(view: View) -> bool:
+    """Whether an entry has an own certificate in files of its own."""
+    return bool(view["own_cert"] and view["tls"] and not view["named_cert"])
+
+
+def fault(view: View) -> str | None:
+    """Why the own certificate of an entry cannot be served; None where it can, or there is none.
+
+    It begins with the attribute that is at fault.
+    """
+    return certificates.pair_fault(view["cert"], view["cert_key"]) if is_file(view) else None
+
+
+def was_applied(key: str, view: View) -> bool:
+    """Whether an entry had its certificate at the last apply, so that it is no new mistake."""
+    applied = record.entry(key)
+    return (applied.get("cert"), applied.get("key")) == (view["cert"], view["cert_key"])
+
+
+def broken(portal: dict[str, dict[str, object]], settings: Settings) -> dict[str, str]:
+    """Entries whose own certificate was served and cannot be any more → why."""
+    return {
+        key: found
+        for key, view in served(portal, settings).items()
+        if (found := fault(view)) and was_applied(key, view)
+    }
+
+
+def broken_warnings(portal: dict[str, dict[str, object]], settings: Settings) -> Iterator[str]:
+    """One line for each of them."""
+    for key, found in broken(portal, settings).items():
+        yield f"infra_portal.{key}.{found}; the portal's own certificate is served in its place"
+
+
+def listing(all_views: Mapping[str, View]) -> str:
+    """The text of :data:`LIST`; empty if no entry has an own certificate."""
+    return "".join(
+        f"{key}\t{view['cert']}\t{view['cert_key']}\n"
+        for key, view in all_views.items()
+        if view["kind"] not in ("unserved", "custom") and is_file(view)
+    )
 
 
 def warnings(

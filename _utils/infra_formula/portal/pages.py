@@ -69,6 +69,7 @@ def files(
     data = salt.utils.yaml.safe_load(templates.read(minion, "salt://infra/nginx/pages.yaml"))
     context = portal_context(portal, settings, nodes, version)
     context["strings"], context["icons"] = data["strings"], data["icons"]
+    context["states"] = data.get("states", {})
     variables = {"repo_name": settings["repo_name"]}
     wanted = cards(data["cards"], settings["components"], services, extra_services, variables)
     record = portal_cards.record(wanted, settings)
@@ -182,7 +183,7 @@ def render(context: Mapping[str, Any], loader: jinja2.BaseLoader) -> dict[str, s
                 shared,
                 t=strings[language],
                 # A copy of the texts that the site has may be older than the states.
-                texts=_state_texts(strings[language].get("states")),
+                texts=_state_texts(context.get("states", {}).get(language)),
                 other=strings[other],
                 cards=[_localised(c, language, context["icons"]) for c in context["cards"]],
             )

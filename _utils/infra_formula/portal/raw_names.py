@@ -19,7 +19,7 @@ from infra_formula.portal.raw_config import Block
 
 _TARGET = re.compile(
     r"(?P<scheme>(?:https?|grpcs?|s?uwsgi|scgi)://)?"
-    r"(?P<host>[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?)(?P<port>:\d{1,5})?(?P<uri>/[^\s?]*)?"
+    r"(?P<host>[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?)(?P<port>:\d{1,5})?(?P<uri>[/?]\S*)?"
 )
 _PASS = re.compile(r"(?:proxy|grpc|fastcgi|uwsgi|scgi|memcached)_pass")
 _DEFAULT_PORTS = {"https://": 443, "grpcs://": 443}
@@ -45,6 +45,7 @@ class Named:
     start: int
     end: int
     block: Block
+    directive: str
     scheme: str
     host: str
     uri: str
@@ -77,8 +78,8 @@ def named(text: str, groups: Collection[str], resolve: Resolve) -> Iterator[Name
         if found is None or address(host) is not None:
             continue
         name = found if match["port"] else found.rpartition(":")[0]
-        yield Named(start, end, block, scheme, f"{host}{match['port'] or ''}", match["uri"] or "",
-                    name)  # fmt: skip
+        shown, uri = f"{host}{match['port'] or ''}", match["uri"] or ""
+        yield Named(start, end, block, directive, scheme, shown, uri, name)
 
 
 def at_run_time(text: str, groups: Collection[str], resolve: Resolve) -> str:
@@ -124,6 +125,9 @@ def _resolved_at_start(words: list[str], resolve: Resolve) -> Iterator[str]:
 
 def _is_movable(found: Named) -> bool:
     block = found.block
+    redirects = [w for b in (block, *block.around()) for w in b.own("proxy_redirect")]
+    if found.directive == "memcached_pass" or ["default"] in redirects:
+        return False  # nginx takes no variable there
     if not found.uri:
         return True
     path = block.arguments[-1:] or [""]
@@ -131,7 +135,7 @@ def _is_movable(found: Named) -> bool:
         block.name == "location"
         and (len(block.arguments) == 1 or block.arguments[0] in ("=", "^~"))
         and path[0].startswith("/")
-        and "$" not in found.uri
+        and not {"$", "?"} & {*found.uri}
         and not any(inner.own("rewrite") for inner in block.walk())
     )
 
@@ -178,8 +182,14 @@ def _passes(text: str) -> Iterator[tuple[Block, str, int, int]]:
             words = []
 
 
-def http_problems(text: str, groups: Collection[str], resolve: Resolve) -> list[str]:
-    """Names in ``nginx_http_config``, where nothing is written out: each is an error."""
+def http_problems(
+    text: str, groups: Collection[str], keys: Collection[str], resolve: Resolve
+) -> list[str]:
+    """Names in ``nginx_http_config``, where nothing is written out: each is an error.
+
+    keys
+        Of the entries, whose names a group may not have.
+    """
     where = "nginx_http_config"
     end = "nginx resolves it only when it starts, and does not start without an answer"
     found = [f"{where}: expected an address in place of {x.host}: {end}"
@@ -188,6 +198,11 @@ def http_problems(text: str, groups: Collection[str], resolve: Resolve) -> list[
     for block in root.walk():
         if block.name != "upstream":
             continue
+        if block.arguments[:1] and block.arguments[0] in keys:
+            found.append(
+                f"{where}: expected another name for upstream {block.arguments[0]}: that of "
+                f"infra_portal.{block.arguments[0]} has it"
+            )
         for words in block.own("server"):
             match = _TARGET.fullmatch(words[0]) if words else None
             if not match or match["uri"] or "resolve" in words:

@@ -29,6 +29,7 @@ from infra_formula.portal import (
     included,
     locations,
     named_certificates,
+    own_certificates,
     plain_http,
     raw_config,
     raw_directives,
@@ -67,7 +68,7 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     return entries.problems(portal, settings) or [
         *_home_problems(portal, settings),
         *_version_problems(portal),
-        *_http_config_problems(settings),
+        *_http_config_problems(portal, settings),
         *_certificate_problems(portal, settings),
         *_client_ca_problems(portal, settings),
     ]
@@ -139,8 +140,7 @@ def _certificate_problems(portal: dict[str, Any], settings: Settings) -> list[st
     return [
         f"infra_portal.{key}.{fault}"
         for key, view in served(portal, settings).items()
-        if view["own_cert"] and view["tls"] and not view["named_cert"]
-        if (fault := certificates.pair_fault(view["cert"], view["cert_key"]))
+        if (fault := own_certificates.fault(view)) and not own_certificates.was_applied(key, view)
     ]
 
 
@@ -181,14 +181,16 @@ def files(
         Of this machine: ``nginx_version`` (list of ints), ``ipv6`` (bool), ``lineages`` (names
         below ``/etc/letsencrypt/live``), ``certificates`` (any text that changes when a
         certificate in use does), ``name_service`` (by default that of this machine), ``modules``
-        (see :func:`modules`).
+        (see :func:`modules`), ``broken_certificates`` (entries that get the portal's own in place
+        of theirs; by default none).
 
     Returns path below ``/etc/nginx`` → file.
 
     Raises InvalidInput for a template that is missing or broken, naming the entry.
     """
     environment = make_environment(loader)
-    all_views = views(portal, settings)
+    # What is added to them below is for this rendering alone: the views are those of others, too.
+    all_views = {key: dict(view) for key, view in views(portal, settings).items()}
     facts = {"name_service": upstreams.name_service(settings), **facts}
     http2 = "directive" if tuple(facts["nginx_version"]) >= _HTTP2_DIRECTIVE else "listen"
     common: dict[str, Any] = {
@@ -235,6 +237,9 @@ def files(
     common["https_url"] = url
     # Templates import their macros without context, so that these are made once and not per entry.
     environment.globals.update(common)
+    listing = own_certificates.listing(all_views)
+    for key in facts.get("broken_certificates", ()):
+        all_views[key]["cert"], all_views[key]["cert_key"] = own_certificates.PORTALS_OWN
     for key, view in all_views.items():
         if view["kind"] == "unserved":
             continue
@@ -269,6 +274,9 @@ def files(
                 entry=all_views["home"],
                 login=node in settings["portal_haproxy_logins"],
             )
+    if listing:
+        out[own_certificates.LIST] = {"text": listing}
+    add(own_certificates.AFTER_STOP, "after-stop")
     add(included.PROXY_HEADERS, "proxy-headers.conf.j2")
     add(included.CONSOLE_HEADERS, "console-headers.conf.j2")
     own_text = http_config.text(settings)
@@ -357,12 +365,14 @@ def raw_name_warnings(portal: dict[str, Any], settings: Settings) -> Iterator[st
             )
 
 
-def _http_config_problems(settings: Settings) -> list[str]:
+def _http_config_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
     text = http_config.text(settings)
     if not text:
         return []
     resolve = raw_names.resolver_of(settings, upstreams.name_service(settings))
-    return raw_names.http_problems(text, set(_UPSTREAM.findall(text)), resolve)
+    groups = set(_UPSTREAM.findall(text))
+    keys = [key for key, view in served(portal, settings).items() if view["upstreams"]]
+    return raw_names.http_problems(text, groups, keys, resolve)
 
 
 def _raw_texts(all_views: dict[str, View]) -> Iterator[str]:
@@ -429,6 +439,7 @@ def facts(portal: dict[str, Any], settings: Settings) -> dict[str, Any]:
         "modules": modules(),
         "ipv6": settings["nginx_ipv6"] and Path("/proc/net/if_inet6").exists(),
         "lineages": lineages,
+        "broken_certificates": list(own_certificates.broken(portal, settings)),
         "certificates": _certificates_digest(portal, settings, lineages),
         "name_service": upstreams.name_service(settings),
     }

@@ -60,6 +60,8 @@ class Route:
         The directive that answers: ``return``, ``proxy_pass``, ``root``, …; None for no such line.
     file
         The file that answers, whether it exists or not; None if no file does.
+    sent
+        The path as the visitor sent it.
     unknown
         Conditions (``file:line``) that depend on more than the request; taken as false.
     """
@@ -72,7 +74,12 @@ class Route:
     target: str = ""
     decision: Directive | None = None
     file: Path | None = None
+    sent: str = ""
     unknown: list[str] = field(default_factory=list)
+
+    def uri_as_sent(self) -> str:
+        """The path that an upstream gets: as the visitor sent it, unless a rewrite changed it."""
+        return self.sent if self.uri == normalized(self.sent) else self.uri
 
 
 class _Answered(Exception):
@@ -90,7 +97,7 @@ def route(config: Directive, request: Request) -> Route | None:
         return None
     server, matched, name = found
     uri = normalized(request.path)
-    route = Route(server, matched, server, uri)
+    route = Route(server, matched, server, uri, sent=request.path.partition("?")[0])
     maps = [d for http in config.all("http") for d in http.all("map", "geo")]
     variables = Variables(_known(request, uri, name), maps)
     with contextlib.suppress(_Answered):

@@ -68,11 +68,15 @@ def explain(name: str, config: Directive, settings: Mapping[str, Any]) -> dict[s
         line = passes[0] if passes else server
         result["file"] = f"{line.file}:{line.line}"
         certificates = server.all("ssl_certificate")
-        result["certificate"] = certificates[0].arguments[0] if certificates else ""
+        result["certificate"] = _in_folder(certificates[0]) if certificates else ""
         result["addresses"] = [
             f"{rule.name} {rule.arguments[0]}" for rule in server.all("allow", "deny")
         ]
     return result
+
+
+def _in_folder(line: Directive) -> str:
+    return str((line.file.parent / line.arguments[0]).resolve())
 
 
 def _listens(line: Directive, port: int, protocol: str) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 import re
+import time
 from typing import Any
 
 from infra_formula.parameters import schema
@@ -24,6 +26,10 @@ from infra_formula.portal.locations import Location
 View = dict[str, Any]
 
 CERTIFICATE_DIR = "conf.d/cert"
+_LIFETIME = 30.0  # seconds: addresses of names in endpoints may change
+_RECENT = 4
+_recent: dict[str, tuple[float, dict[str, View]]] = {}
+"""The last results: digest of portal and settings → when it was made, and views by key."""
 _HSTS_DEFAULT = 31536000  # one year, as in RFC 6797's examples and for the preload list
 
 
@@ -31,7 +37,33 @@ def views(portal: dict[str, Any], settings: Settings) -> dict[str, View]:
     """Complete the entries of a valid ``infra_portal``, in their order.
 
     ``home`` is added if it is missing. Entries without a domain have the ``kind`` ``unserved``.
+
+    The same portal with the same settings is completed once in a run: its states ask 16 times.
     """
+    key = _digest(portal, settings)
+    now = time.monotonic()
+    for known in [k for k, (since, _) in _recent.items() if not 0 <= now - since < _LIFETIME]:
+        del _recent[known]
+    if key in _recent:
+        return dict(_recent[key][1])
+    found = _completed(portal, settings)
+    if key:
+        _recent[key] = (now, found)
+        while len(_recent) > _RECENT:
+            del _recent[next(iter(_recent))]
+    return dict(found)
+
+
+def _digest(portal: dict[str, Any], settings: Settings) -> str:
+    """What stands for a portal and settings; empty for what is not only data."""
+    try:
+        text = json.dumps([portal, settings])
+    except TypeError:
+        return ""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _completed(portal: dict[str, Any], settings: Settings) -> dict[str, View]:
     portal = portal if "home" in portal else {"home": {}, **portal}
     settings = hosts.with_portal(portal, settings)
     return {

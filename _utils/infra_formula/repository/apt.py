@@ -201,7 +201,7 @@ def parse_uris(text: str) -> list[dict[str, Any]]:
         # apt writes name_version_arch.deb, with the version's colon (epoch) as %3a.
         parts = file.removesuffix(".deb").split("_")
         if len(parts) != 3:
-            raise CommandFailed(f"apt names a file {file!r}, not name_version_arch.deb")
+            raise CommandFailed(f"{url}: apt names it {file!r}, not name_version_arch.deb")
         name, version, arch = parts
         kind = (kind or "").lower().removesuffix("sum")
         found.append(

@@ -349,6 +349,10 @@ def _place(archive: Path, member: tarfile.TarInfo, top: str) -> tuple[str, str]:
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or any(ord(c) < 32 for c in name):
         raise CommandFailed(f"{archive}: {name!r} would lie outside of its folder")
+    try:
+        name.encode()
+    except UnicodeEncodeError as exc:
+        raise CommandFailed(f"{archive}: {name!r} is a name that is not UTF-8") from exc
     if member.sparse is not None or not (member.isreg() or member.isdir()):
         kind = _KINDS.get(member.type, "a sparse file" if member.isreg() else "of unknown kind")
         raise CommandFailed(f"{archive}: {name!r} is {kind}; only files may be in it")

@@ -302,14 +302,22 @@ def _fetch(
 
 
 def _separate(packages: list[dict[str, Any]]) -> None:
-    """Publish files of one name, and of different content for each architecture, apart."""
-    first: dict[str, tuple[str, str]] = {}
+    """Publish files of one name apart, if they are of several architectures or versions.
+
+    The name of a file has no epoch: 1.0 and 2:1.0 of a package have the same one.
+    """
+    first: dict[str, tuple[str, str, str]] = {}
     for package in packages:
         arch = package["target"].rpartition(".")[2]
-        sha256, of = first.setdefault(package["path"], (package["sha256"], arch))
-        if sha256 != package["sha256"] and of != arch:
-            folder, _, file = package["path"].rpartition("/")
+        own = (package["sha256"], arch, package["version"])
+        sha256, other_arch, version = first.setdefault(package["path"], own)
+        folder, _, file = package["path"].rpartition("/")
+        if sha256 == own[0]:
+            continue
+        if other_arch != arch:
             package["path"] = f"{folder}/{arch}/{file}"
+        elif version and own[2] not in ("", version):
+            package["path"] = f"{folder}/{own[0][:12]}/{file}"
 
 
 def _former_versions(
@@ -447,8 +455,15 @@ def _check_texts(packages: list[dict[str, Any]], texts: dict[str, str]) -> None:
             raise CommandFailed(
                 f"{package['path']}: changed on disk while the repository was built"
             )
-        package["name"] = field(text, "Package")
-        package["version"] = field(text, "Version")
+        name, version = field(text, "Package"), field(text, "Version")
+        # One of repo_url_packages has no version before.
+        if package["version"] and (package["name"], package["version"]) != (name, version):
+            raise CommandFailed(
+                f"{package['path']}: its upstream's index says that it is {package['name']}"
+                f" {package['version']}, but it is {name} {version}"
+            )
+        package["name"] = name
+        package["version"] = version
         package["arch"] = field(text, "Architecture")
 
 

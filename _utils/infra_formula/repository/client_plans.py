@@ -182,6 +182,7 @@ def plan_repository(
         if not test:
             client_apt.refuse_unreadable(target["upstreams"])
     apt_plans = client_apt.plans(apt_files)
+    stale = _stale_keys(suffix, [] if target is None else target["upstreams"])
     managed = [Path(rel).name for rel in files]
     disable = exclusive and bool(files)
     switched = other_sources.switch(not disable, managed, test=True)
@@ -206,6 +207,8 @@ def plan_repository(
             if apt_plan.has_changes:
                 apt_plan.apply()
         plan.apply()
+        for path in stale:
+            path.unlink(missing_ok=True)
         other_sources.switch(not disable, managed)
         try:
             other_sources.read_lists(minion, failhard=bool(files) and not faults)
@@ -220,6 +223,7 @@ def plan_repository(
         changes={
             **plan.diff,
             **keys,
+            **{str(path): "removed" for path in stale},
             **{rel: what for apt_plan in apt_plans for rel, what in apt_plan.diff.items()},
             **dict.fromkeys(switched, "disabled" if disable else "enabled"),
         },
@@ -230,11 +234,25 @@ def plan_repository(
     )
 
 
+def _key_folder(suffix: str) -> Path:
+    return Path(client_apt.FOLDER, "keyrings") if suffix == "sources" else paths.PKI / "rpm-gpg"
+
+
+def _stale_keys(suffix: str, upstreams: list[dict[str, Any]]) -> list[Path]:
+    """Keys of upstreams that this machine does not use any more."""
+    own = tuple(f"infra-{upstream['name']}." for upstream in upstreams)
+    return [
+        path
+        for path in sorted(_key_folder(suffix).glob("infra-*"))
+        if path.suffix in (".asc", ".gpg") and not path.name.startswith(own)
+    ]
+
+
 def _upstreams(
     minion: Minion, target: dict[str, Any], suffix: str, test: bool
 ) -> tuple[dict[str, File], dict[str, str]]:
     """The definitions of the upstreams that this machine fits, and which of their keys are new."""
-    folder = f"{client_apt.FOLDER}/keyrings" if suffix == "sources" else str(paths.PKI / "rpm-gpg")
+    folder = str(_key_folder(suffix))
     files: dict[str, File] = {}
     keys: dict[str, str] = {}
     for upstream in target["upstreams"]:

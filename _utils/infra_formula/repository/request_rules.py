@@ -7,37 +7,17 @@ from typing import Any
 from infra_formula.repository import systems
 
 _OPTION: dict[str, Any] = {"either": [{"type": "line"}, {"type": "int"}, {"type": "bool"}]}
-META = (
+META = tuple(
     # dnf.conf(5), "Repo Options" and "Options for both [main] and Repo".
-    *(
-        "cost",
-        "enabled",
-        "enabled_metadata",
-        "enablegroups",
-        "excludepkgs",
-        "exclude",
-        "failovermethod",
-    ),
-    *(
-        "fastestmirror",
-        "gpgcheck",
-        "repo_gpgcheck",
-        "localpkg_gpgcheck",
-        "includepkgs",
-        "ip_resolve",
-    ),
-    *("keepcache", "max_parallel_downloads", "mediaid", "metadata_expire", "minrate", "mirrorlist"),
-    *("mirrorlist_expire", "module_hotfixes", "name", "priority", "retries", "skip_if_unavailable"),
-    *("timeout", "throttle", "bandwidth", "type", "user_agent", "countme", "deltarpm", "strict"),
-    *("sslverify", "sslverifystatus", "sslcacert", "sslclientcert", "sslclientkey", "proxy"),
-    *(
-        "proxy_username",
-        "proxy_password",
-        "proxy_auth_method",
-        "proxy_sslcacert",
-        "proxy_sslverify",
-    ),
-    *("proxy_sslclientcert", "proxy_sslclientkey", "username", "password", "metalink", "gpgkey"),
+    """
+    cost enabled enabled_metadata enablegroups excludepkgs exclude failovermethod fastestmirror
+    gpgcheck repo_gpgcheck localpkg_gpgcheck includepkgs ip_resolve keepcache
+    max_parallel_downloads mediaid metadata_expire minrate mirrorlist mirrorlist_expire
+    module_hotfixes name priority retries skip_if_unavailable timeout throttle bandwidth type
+    user_agent countme deltarpm strict sslverify sslverifystatus sslcacert sslclientcert
+    sslclientkey proxy proxy_username proxy_password proxy_auth_method proxy_sslcacert
+    proxy_sslverify proxy_sslclientcert proxy_sslclientkey username password metalink gpgkey
+    """.split()  # noqa: SIM905 - one line an option hides the list
 )
 """Options of a yum source."""
 

@@ -97,7 +97,7 @@ def tls_of_key(url: str, upstream: dict[str, Any]) -> connections.Tls | None:
     """
     if not url.startswith("http"):
         return None
-    bases = upstream["baseurls"] if "baseurls" in upstream else [upstream["url"]]
+    bases = upstream.get("baseurls") or [upstream.get("url", "")]
     hosts = {urlsplit(base).hostname for base in bases}
     return dnf.tls_of(upstream) if urlsplit(url).hostname in hosts else None
 

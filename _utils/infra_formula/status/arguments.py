@@ -28,6 +28,8 @@ def components(here: Site) -> list[dict[str, Any]]:
             continue
         if "status" in component:
             rows.append({**row, **_check(here, component["status"])})
+            if name == "nginx" and here.tls:
+                rows[-1]["check"]["certificates"] = _own_certificates(here)
         elif name in daemons:
             daemon = daemons[name]
             row["enabled"] = daemon_arguments.is_active(here, name)
@@ -47,6 +49,15 @@ def units(here: Site) -> list[str]:
     }
     names |= {"nginx", "dnsmasq"} if here.is_infra_node else set()
     return sorted({*names, here["ntp_unit"]})
+
+
+def _own_certificates(here: Site) -> dict[str, list[str]]:
+    """Entries of the portal with an own certificate in files → its files."""
+    return {
+        key: [entry["cert"], entry["key"]]
+        for key, entry in here["infra_portal"].items()
+        if isinstance(entry, dict) and str(entry.get("cert", "")).startswith("/") and "key" in entry
+    }
 
 
 def _check(here: Site, status: dict[str, Any]) -> dict[str, Any]:

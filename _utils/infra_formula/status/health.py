@@ -13,6 +13,7 @@ from infra_formula.daemon import local_ports
 from infra_formula.dns import client, records
 from infra_formula.errors import CommandFailed
 from infra_formula.ntp import chrony
+from infra_formula.pki import certificates
 
 _SECONDS = 3  # for an answer of another machine
 
@@ -21,7 +22,8 @@ def check(request: Mapping[str, Any]) -> str:
     """Check the health of a component.
 
     request
-        ``kind`` and its arguments: ``http`` (``port``, ``path``), ``dns`` (``port``), ``ntp``
+        ``kind`` and its arguments: ``http`` (``port``, ``path``; of the portal, ``certificates``:
+        entry → the files of its own certificate), ``dns`` (``port``), ``ntp``
         (``serves``, ``sourced``), ``urls`` (``urls``, of other machines), ``files`` (``paths``
         that have to exist).
 
@@ -31,7 +33,9 @@ def check(request: Mapping[str, Any]) -> str:
     """
     kind = request["kind"]
     if kind == "http":
-        return _check_http(request["port"], request["path"])
+        answer = _check_http(request["port"], request["path"])
+        _check_certificates(request.get("certificates", {}))
+        return answer
     if kind == "urls":
         return _check_urls(request["urls"])
     if kind == "dns":
@@ -48,6 +52,16 @@ def check(request: Mapping[str, Any]) -> str:
             raise CommandFailed(f"missing: {', '.join(missing)}")
         return "is there"
     raise CommandFailed(f"check.kind: expected http, urls, dns, ntp or files, got {kind!r}")
+
+
+def _check_certificates(pairs: Mapping[str, list[str]]) -> None:
+    faults = [
+        f"infra_portal.{key}.{fault}"
+        for key, (cert, private) in pairs.items()
+        if (fault := certificates.pair_fault(cert, private))
+    ]
+    if faults:
+        raise CommandFailed(f"{'; '.join(faults)}; the portal's own is served there")
 
 
 def _check_dns(port: int) -> str:

@@ -78,9 +78,10 @@ class Store:
         self._url = url.rstrip("/") + "/api/v1/query"
         self._timeout = timeout
         ip = json.dumps(address)
+        # Apart: without its name, `up` of a probe's job has the labels of its result.
         self._series = (
-            f'{{__name__=~"probe_success|up",job=~"probe|infra",ip={ip}}}',
-            f'{{__name__=~"probe_success|up",job=~"probe|infra",ip={ip}}}[{REMEMBERED}]',
+            f'probe_success{{job="probe",ip={ip}}}',
+            f'up{{job="infra",ip={ip}}}',
         )
 
     def results(self, fresh: float) -> list[Result]:
@@ -91,18 +92,20 @@ class Store:
 
         Raises OSError if the store does not answer, ValueError for an answer that is none.
         """
-        series, remembered = self._series
-        values = self._query(f"last_over_time({remembered})")
-        times = self._query(f"timestamp({series})")
-        now = time.time()
-        if any(now - times.get(key, (0.0, {}))[0] > fresh for key in values):
-            older = self._query(f"max_over_time(timestamp({series})[{REMEMBERED}:30s])")
-            times = {**older, **times}
-        return [
-            Result(labels, value == 1, times[key][0])
-            for key, (value, labels) in values.items()
-            if key in times
-        ]
+        found = []
+        for series in self._series:
+            values = self._query(f"last_over_time({series}[{REMEMBERED}])")
+            times = self._query(f"timestamp({series})")
+            now = time.time()
+            if any(now - times.get(key, (0.0, {}))[0] > fresh for key in values):
+                older = self._query(f"max_over_time(timestamp({series})[{REMEMBERED}:30s])")
+                times = {**older, **times}
+            found += [
+                Result(labels, value == 1, times[key][0])
+                for key, (value, labels) in values.items()
+                if key in times
+            ]
+        return found
 
     def _query(self, expression: str) -> dict[Series, tuple[float, dict[str, str]]]:
         data = urllib.parse.urlencode({"query": expression}).encode()
