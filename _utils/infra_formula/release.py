@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "5788c36f8f5b59baff89dd095d64f9361e2b8616d00dec0f6b3b9bab49cde6c2"
+DIGEST = "5d0311eccd24315aff7d796d44fc11952b8c93d0b43eb0ad62b8021c52ed23fe"
