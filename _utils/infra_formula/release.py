@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "0215666cba6961dac569e3435e4ae4a0f967b876fcbceda0963d15cf8b684804"
+DIGEST = "5d0311eccd24315aff7d796d44fc11952b8c93d0b43eb0ad62b8021c52ed23fe"

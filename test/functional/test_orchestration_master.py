@@ -204,24 +204,27 @@ NODES = (
 
 
 def test_infra_nodes_are_upgraded_one_after_the_other_each_healthy_before_the_next(site):
-    done = run(site, "upgrade")
-    assert done.code != 0
+    done = run(site, "upgrade", timeout=20)
+    assert done.code != 0, done.text
     assert "infra-2" in done.comments["infra-orch-nodes-healthy"]
     assert done.lines == []  # the others have to serve meanwhile
     unhealthy = site.log.with_name(f"{site.log.name}.unhealthy")
     with site.minions["infra-2"].started():
+        for name in ("infra-1", "infra-2"):
+            minion = site.minions[name].salt_call_cli(timeout=300)
+            assert minion.run("saltutil.sync_modules").returncode == 0
         try:
-            done = run(site, "upgrade")
+            done = run(site, "upgrade", timeout=20)
             assert done.code == 0, done.text
             assert tuple(done.results) == NODES
             assert done.lines == ["upgraded infra-1", "applied infra-1", "upgraded infra-2",
                                   "applied infra-2"]  # fmt: skip
-            assert run(site, "upgrade", packages=False).lines == [
+            assert run(site, "upgrade", timeout=20, packages=False).lines == [
                 "applied infra-1", "applied infra-2",
             ]  # fmt: skip
             # One that is unhealthy before anything is done is named, and nothing is.
             unhealthy.write_text("infra-2")
-            done = run(site, "upgrade")
+            done = run(site, "upgrade", timeout=20)
             assert done.code != 0
             assert "infra-2 is not healthy: nginx (nginx answers 502)" in done.text
             assert done.lines == []

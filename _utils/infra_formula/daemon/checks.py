@@ -80,11 +80,15 @@ def refusal(argv: list[str], name: str, text: str) -> str | None:
 
 
 def _whole_lines(output: str) -> list[str]:
-    """Lines without blanks around them, each with the indented ones that its colon announces."""
+    """Lines without blanks around them, each with those that its colon announces.
+
+    Such a line is indented, or follows the last words of a program that ends.
+    """
     lines: list[str] = []
     for line in output.splitlines():
-        is_announced = lines and lines[-1].endswith(":") and line[:1].isspace()
-        if is_announced and line.strip():
+        belongs = line[:1].isspace() or (lines and _CRASH.search(lines[-1]))
+        is_announced = lines and lines[-1].endswith(":") and belongs
+        if is_announced and line.strip() and not _TIMESTAMP.match(line):
             lines[-1] += f" {line.strip()}"
         elif line.strip():
             lines.append(line.strip())

@@ -151,7 +151,8 @@ def healthy(
             comment = f"No accepted minion belongs to the target {tgt}."
             return {**ret, "result": not required, "comment": comment}
         while True:
-            faults = _unhealthy(minion, members, wait)
+            # A look at all components takes longer than a ping.
+            faults = _unhealthy(minion, members, max(wait, TIMEOUT))
             if not faults or time.monotonic() > deadline:
                 break
             time.sleep(1)
