@@ -46,11 +46,14 @@ _SLS = {
     "infra.orch.join": "orchestration: configure and register one minion",
     "infra.orch.leave": "orchestration: remove one minion from the site",
     "infra.orch.register": "orchestration: INFRA nodes read the mine again",
+    "infra.orch.upgrade": "orchestration: packages and states of the INFRA nodes, one by one",
+    "infra.upgrade": "the newest packages of the components that run here",
     "infra.orch.process_events": "orchestration: process waiting events of the reactor",
 }
 """States that a person applies; components are added from components.yaml."""
 _INCLUDED = {
-    "infra.daemon.stable", "infra.orch.modules", "infra.orch.reactor.join",
+    "infra.daemon.stable", "infra.nginx.home_states", "infra.orch.modules",
+    "infra.orch.reactor.join",
     "infra.orch.reactor.leave", "infra.pillar", "infra.preflight", "infra.safeguard", "infra.sync",
     "infra.webroot",
 }  # fmt: skip
@@ -78,6 +81,7 @@ FILES = [
     ("/etc/nginx/conf.d/haproxy", "pages of HAProxy below the home page"),
     ("/etc/nginx/.htpasswd", "`nginx_users`, hashed"),
     ("/etc/nginx/infra-<name>-headers.conf", "headers that the entries share"),
+    ("/etc/nginx/infra-after-stop", "what systemd runs when nginx does not start"),
     ("/etc/logrotate.d/infra-nginx", "rotation of nginx's error log"),
     ("/var/log/nginx-error.log", "error log of nginx: a 502, a refused login"),
     ("/var/log/nginx/<entry>.log", "access log of an entry, as its `log` says; else `access.log`"),
@@ -114,13 +118,7 @@ FILES = [
     ("/var/lib/infra/textfile", "metrics in text files, for the node exporter"),
 ]
 """Path, where ``<…>`` stands for any name, and what it is."""
-_OWN_METRICS = [
-    [
-        "`infra_certificate_renewal_seconds`",
-        "Unix time from which a certificate of the CA should be renewed",
-    ],
-    ["`infra_unit_restarts_total`", "restarts of a unit by systemd"],
-]  # fmt: skip
+_HELP = re.compile(r"# HELP (infra_\w+|\{name\}) ([^\n\"]+)")
 _PORTS_INTRO = (
     "[Who reaches which port](security.md#who-reaches-which-port) explains the firewall.\n"
 )
@@ -196,7 +194,7 @@ def _files() -> str:
 
 
 def _states() -> str:
-    names = {**_SLS, **{f"infra.{name}": text for name, text in _COMPONENTS.items()}}
+    names = {**_SLS, **{f"infra.{row['name']}": _what(row) for row in _yaml("components.yaml")}}
     rows = []
     for name, text in sorted(names.items()):
         path = INFRA.joinpath(*name.split(".")[1:])
@@ -217,7 +215,7 @@ def state_files() -> set[str]:
 
 def named_states() -> set[str]:
     """Names of SLS that the page has."""
-    return set(_SLS) | {f"infra.{name}" for name in _COMPONENTS}
+    return set(_SLS) | {f"infra.{row['name']}" for row in _yaml("components.yaml")}
 
 
 def _functions() -> str:
@@ -287,11 +285,26 @@ def _metrics() -> str:
             "Scrape jobs:\n",
             markdown.table(["job", "its targets", "only with"], jobs),
             "Metrics that the formula itself writes:\n",
-            markdown.table(["metric", "what it is"], _OWN_METRICS),
+            markdown.table(["metric", "what it is"], own_metrics()),
             "Series that recording rules compute:\n",
             markdown.table(["about, per", "series"], recorded),
         ]
     )
+
+
+def own_metrics() -> list[list[str]]:
+    """Return the metrics that the formula writes to text files, and their help."""
+    rows = []
+    for path in sorted(
+        [*(ROOT / "_utils" / "infra_formula").rglob("*.py"), *INFRA.glob("*/files/*")]
+    ):
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        for name, about in _HELP.findall(text) if path.parent.name != "data" else []:
+            if name == "{name}":
+                # The f-string's name is a constant in the lines above it.
+                name = re.findall(r"name = \"(infra_\w+)\"", text)[0]
+            rows.append([f"`{name}`", about.rstrip(".")])
+    return sorted(rows)
 
 
 def _parameters(schema: dict[str, dict[str, Any]]) -> str:

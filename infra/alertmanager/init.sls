@@ -8,6 +8,9 @@ include:
   - infra.daemon.stable
 {{ installed('alertmanager') }}
 
+{{ carried('alertmanager', daemons.alertmanager, daemons.alertmanager.user,
+           ['file: infra-alertmanager-directory-present'], 'infra_alert: infra-alertmanager-receivers-managed') }}
+
 # Receivers and routes of alerts, checked by amtool; and how the Alertmanagers of all INFRA nodes find each other.
 
 infra-alertmanager-receivers-managed:
@@ -17,7 +20,5 @@ infra-alertmanager-receivers-managed:
     - settings: {{ yaml(arguments.alertmanager) }}
     - require:
       - infra_daemon: infra-alertmanager-package-installed
-{{ carried('alertmanager', daemons.alertmanager, daemons.alertmanager.user,
-           ['file: infra-alertmanager-directory-present'], 'infra_daemon: infra-alertmanager-unit-configured') }}
 {{ configured('alertmanager', ['infra_alert: infra-alertmanager-receivers-managed']) }}
 {{ running('alertmanager') }}

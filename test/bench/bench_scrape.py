@@ -14,6 +14,7 @@ Usage: test/bench/bench_scrape.py [EXPORTERS...]
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,7 @@ SECONDS = int(os.environ.get("SCRAPE_SECONDS", "180"))
 METRICS, EXPORTERS = 18428, 19100  # ports
 GRAINS = {"id": "infra-1", "ipv4": [], "os_family": "Debian", "kernel": "Linux"}
 NGINX = """
-worker_processes auto; pid nginx.pid; error_log error.log; daemon off;
+worker_processes auto; worker_rlimit_nofile 65536; pid nginx.pid; error_log error.log; daemon off;
 events { worker_connections 16384; }
 http {
     access_log off; sendfile on; keepalive_timeout 75;
@@ -165,6 +166,9 @@ def measure(number, seconds=SECONDS, series=SERIES):
 
 
 def main():
+    # Each target is a connection, as the unit of an INFRA node allows.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     sizes = [int(word) for word in sys.argv[1:]] or SIZES
     rows = []
     for number in sizes:

@@ -46,3 +46,19 @@ def test_the_gate_is_one_that_refuses(states):
     told = states.infra_pillar.valid(name="x", errors=errors)
     assert told.result is False
     assert "nginx_prot" in told.comment
+
+
+WRITTEN = sorted({b.document for b in documents.blocks() if b.notes.get("pillar", {}).get("write")})
+
+
+@pytest.mark.parametrize("document", WRITTEN)
+def test_the_pillars_of_a_page_go_together(document):
+    """A reader who follows a page has all of its pillars, one over the other."""
+    whole = {"infra": {"infra_hosts": {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}}}}
+    for block in documents.blocks():
+        if block.document == document and block.notes.get("pillar", {}).get("write"):
+            whole = documents.merged(whole, documents.pillar(block))
+    found = validation.check(
+        formula.minion("infra-1"), whole["infra"], whole.get("infra_secrets", {})
+    )
+    assert found["errors"] == []

@@ -47,7 +47,7 @@ def prefix(tmp_path_factory):
 
 def refusal(prefix, portal):
     """What nginx's refusal of a portal is turned into; empty if it accepts it."""
-    root = stage(prefix, render(portal, nginx_sslmode="disable"))
+    root = stage(prefix, render(portal, nginx_sslmode="disable", nginx_auth_over_http=True))
     try:
         nginx.check_staged(str(root), portal)
     except Refused as err:
@@ -65,7 +65,12 @@ def test_all_of_them_are_accepted(prefix):
 def test_what_only_nginx_finds_is_led_back_to_entry_and_attribute(prefix, way):
     added, attribute = REFUSED[way]
     portal = with_broken({"endpoint": "127.0.0.1:9", **added})
-    assert portal_entries.problems(portal, settings(nginx_sslmode="disable")) == []
+    assert (
+        portal_entries.problems(
+            portal, settings(nginx_sslmode="disable", nginx_auth_over_http=True)
+        )
+        == []
+    )
     said = refusal(prefix, portal)
     assert len(said.splitlines()) == 1, said
     assert said.startswith(f"infra_portal.broken{attribute}"), said

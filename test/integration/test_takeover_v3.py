@@ -154,8 +154,7 @@ def test_targets_and_rules_of_other_modules_are_taken_along(taken):
     assert code == 200, body
     groups = {group["name"] for group in json.loads(body)["data"]["groups"]}
     assert {"pgsql", "etcd", "mine"} <= groups
-    for gone in ("rules/broken.yml", "rules/link.yml", "targets/infra/infra-1.yml",
-                 "targets/pgsql/pg-meta-1.yml"):  # fmt: skip
+    for gone in ("rules/broken.yml", "rules/link.yml", "targets/pgsql/pg-meta-1.yml"):  # fmt: skip
         assert taken.run(["test", "-e", f"/infra/{gone}"], check=False).returncode, gone
 
 
@@ -178,8 +177,10 @@ def test_a_port_that_prometheus_holds_is_refused_by_name(taken):
 def test_the_metrics_of_before_are_imported_as_the_document_says(taken):
     """Commands of docs/migrating-from-pigsty.md."""
     taken.run(["systemctl", "disable", "--now", "prometheus", "promtail", "pushgateway"])
-    taken.run(["vmctl", "prometheus", "-s", "--prom-snapshot=/data/prometheus/data",
-               "--vm-addr=http://127.0.0.1:8428"])  # fmt: skip
+    command = (
+        "vmctl prometheus -s --prom-snapshot=/data/prometheus/data --vm-addr=http://127.0.0.1:8428"
+    )
+    taken.run(["script", "-qec", command, "/dev/null"])  # it draws a bar of progress
     get(taken, "http://127.0.0.1:8428/internal/force_flush")
     expected = DAYS * 24 - 3
     assert query(taken, 8428, "count_over_time(pigsty_was_here[30d])") == [expected]

@@ -152,6 +152,22 @@ def test_a_reload_is_verified(machine, verified_by, answers, log):
     assert sent == {("reload", "vmetrics.service")}
 
 
+@pytest.mark.parametrize(("ports", "is_reloaded"), [({9093}, False), ({9093, 8428}, True)])
+def test_a_daemon_that_still_runs_on_another_port_is_not_reloaded(
+    machine, monkeypatch, ports, is_reloaded
+):
+    """Its port changes in the same run: it reads its configuration when it starts anew."""
+    machine["request"].return_value = (None, "refused")
+    monkeypatch.setattr(health, "_START_SECONDS", 0.0)
+    double(monkeypatch, local_ports, "ports_of", return_value=ports)
+    if is_reloaded:
+        with pytest.raises(CommandFailed):
+            health.reload({**DAEMON, "reload": STAMP}, 0.01)
+    else:
+        health.reload({**DAEMON, "reload": STAMP})
+    assert machine["systemctl"].called is is_reloaded
+
+
 def test_a_reload_that_changes_nothing_ended_when_a_second_begins(machine):
     answers = ["good 1\nstamp 70\nerrors 3\nattempts 8\n"]
     answers += [answers[0].replace("attempts 8", f"attempts {count}") for count in (9, 9, 10)]

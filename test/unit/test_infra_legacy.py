@@ -135,6 +135,18 @@ def test_a_directory_with_something_of_others_stays(machine):
     assert os.listdir(machine / "hosts") == ["pg-test"]
 
 
+def test_a_unit_stays_as_long_as_its_successor_is_not_there(machine, monkeypatch):
+    old, new = machine / "usr", machine / "etc"
+    monkeypatch.setattr(infra_legacy, "_PACKAGE_UNITS", old)
+    monkeypatch.setattr(infra_legacy, "_OWN_UNITS", new)
+    unit = write(old / "alertmanager.service")
+    found = [{"paths": [str(unit)], "why": "x"}]
+    minion = Minion(grains={"os_family": "Debian"})
+    assert infra_legacy.leftovers(minion, found) == {}
+    write(new / "alertmanager.service")
+    assert infra_legacy.leftovers(minion, found) == {str(unit): "x"}
+
+
 def test_what_a_package_brought_stays(machine):
     asked = []
 

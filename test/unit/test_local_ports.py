@@ -1,6 +1,7 @@
 """HTTP requests to this machine, and processes that listen on its ports."""
 
 import os
+import socket
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -101,6 +102,14 @@ def test_whether_a_process_listens_is_told_of_that_process_alone():
         assert not local_ports.listens(os.getppid(), port)
         assert not local_ports.listens(2**22 + 1, port)
     assert not local_ports.listens(os.getpid(), port)
+
+
+def test_the_ports_of_a_process_are_its_own():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert port in local_ports.ports_of(os.getpid())
+        assert port not in local_ports.ports_of(os.getppid())
+    assert port not in local_ports.ports_of(os.getpid())
 
 
 def test_the_tables_of_the_kernel_are_read_once_while_sockets_stay_open(monkeypatch):

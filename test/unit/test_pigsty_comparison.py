@@ -25,6 +25,8 @@ OF_THE_FORMULA = (
 )
 """What the formula has by default, and Pigsty not."""
 OF_PIGSTY = ("part pushgateway on",)
+SAFER = "redirect: no, here yes"
+"""A password is not asked for without HTTPS."""
 
 
 def lines(path):
@@ -34,6 +36,7 @@ def lines(path):
         for line in comparison.compare(MINION, str(path))
         if not (line.startswith(OF_THE_FORMULA) and line.endswith("only here"))
         and not line.startswith(OF_PIGSTY)
+        and not line.endswith(f": {SAFER}")
     ]
 
 

@@ -325,8 +325,8 @@ def test_default_packages_are_installed_and_the_others_kept_at_their_latest_vers
     )  # fmt: skip
     states = [options(found[f"infra-node-packages-{name}"]) for name in ("installed", "latest")]
     assert states == [
-        ("infra_package.installed", {"component": "node", "pkgs": ["tree"]}),
-        ("infra_package.latest", {"component": "node", "pkgs": ["openssl"]}),
+        ("infra_package.installed", {"component": "node", "apart": True, "pkgs": ["tree"]}),
+        ("infra_package.latest", {"component": "node", "apart": True, "pkgs": ["openssl"]}),
     ]
 
 
@@ -339,7 +339,7 @@ def test_the_packages_of_infra_nodes_are_on_infra_nodes_alone(is_infra_node):
         site={"is_infra_node": is_infra_node},
     )
     states = [state for name, state in found.items() if name.startswith("infra-node-packages")]
-    given = {"component": "node", "pkgs": ["ansible", "etcd", "restic", "jq"]}
+    given = {"component": "node", "apart": True, "pkgs": ["ansible", "etcd", "restic", "jq"]}
     assert list(map(options, states)) == [("infra_package.installed", given)] * is_infra_node
 
 

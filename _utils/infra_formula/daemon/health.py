@@ -181,7 +181,8 @@ def reload(daemon: Daemon, seconds: float = 20.0) -> None:
     """Reload a running daemon's configuration, and wait until it has read it.
 
     daemon
-        If it does not run, nothing is done.
+        If it does not run, or still runs on another port, nothing is done: it reads its
+        configuration when it starts with its new unit.
     seconds
         How long to wait for a sign of success.
 
@@ -198,7 +199,10 @@ def reload(daemon: Daemon, seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     before = metrics(daemon["port"])
     # A program that is still starting may not handle the signal yet, and would end of it.
+    elsewhere = time.monotonic() + _START_SECONDS
     while verified_by.get("success_metric") and not before and time.monotonic() < deadline:
+        if time.monotonic() > elsewhere and _listens_elsewhere(daemon):
+            return
         time.sleep(0.1)
         before = metrics(daemon["port"])
     systemd.systemctl("reload", f"{daemon['unit']}.service")
@@ -223,6 +227,15 @@ def reload(daemon: Daemon, seconds: float = 20.0) -> None:
     raise CommandFailed(
         f"{daemon['unit']} did not load its new configuration{_diagnosis(daemon, since)}"
     )
+
+
+_START_SECONDS = 2.0  # in which a program that starts listens on all its ports
+
+
+def _listens_elsewhere(daemon: Daemon) -> bool:
+    """Whether a daemon runs on other ports than its own: with flags of before, or of Pigsty's."""
+    ports = local_ports.ports_of(systemd.unit_state(daemon["unit"])["pid"])
+    return bool(ports) and daemon["port"] not in ports
 
 
 def _outcome(verified_by: Reload, before: dict[str, float], after: dict[str, float]) -> bool | None:

@@ -127,6 +127,12 @@ def listens(pid: int, port: int) -> bool:
     return any(_known.get(file) == port for file in files)
 
 
+def ports_of(pid: int) -> set[int]:
+    """TCP ports that a process itself listens on."""
+    files = _open_files(str(pid))
+    return {port for socket, port in _listening().items() if socket in files}
+
+
 def _listening() -> dict[str, int]:
     """Sockets that listen, as ``/proc/PID/fd`` names them → TCP port."""
     found = {}

@@ -129,27 +129,27 @@ def plan_leaf(minion: Minion, name: str, spec: dict[str, Any]) -> Plan:
     missing = [path for path in (name, key) if not Path(path).exists()]
     fault = "it is missing" if missing else certificates.leaf_fault(name, spec)
     names = ", ".join([*spec["names"], *spec["addresses"]])
+    file = {"mode": spec["key_mode"], "group": spec["group"]}
+    permissions = contents.attribute_difference(Path(key), file) if Path(key).exists() else ""
     if fault is not None:
         changes = {name: "issued"}
 
         def issue() -> None:
-            changes.update(dict.fromkeys(authority.issue(minion, name, spec), "issued"))
+            written = authority.issue(minion, name, spec)
+            changes.update(dict.fromkeys(written, "issued"))
+            if permissions and key not in written:  # a key that is kept, of Pigsty's for instance
+                _protect(key, spec)
+                changes[key] = permissions
             _record(name, spec)
 
         done = f"issued for {names}: {fault}"
         return Plan(changes, f"{name} was {done}.", f"{name} would be {done}.", issue)
-    file = {"mode": spec["key_mode"], "group": spec["group"]}
-    permissions = contents.attribute_difference(Path(key), file)
     changes = {key: permissions} if permissions else {}
     if not _is_recorded(name, spec):
         changes[str(authority.record_path())] = "updated"
 
     def restore() -> None:
-        ids = contents.owner_ids("root", spec["group"])
-        if ids is None:
-            raise CommandFailed(f"{key}: expected the group {spec['group']}, which does not exist")
-        os.chown(key, *ids)
-        os.chmod(key, int(spec["key_mode"], 8))
+        _protect(key, spec)
         _record(name, spec)
 
     return Plan(
@@ -158,6 +158,15 @@ def plan_leaf(minion: Minion, name: str, spec: dict[str, Any]) -> Plan:
         f"Permissions or the record of {name} would change.",
         restore,
     )
+
+
+def _protect(key: str, spec: dict[str, Any]) -> None:
+    """Give a key the owner and the mode of its specification."""
+    ids = contents.owner_ids("root", spec["group"])
+    if ids is None:
+        raise CommandFailed(f"{key}: expected the group {spec['group']}, which does not exist")
+    os.chown(key, *ids)
+    os.chmod(key, int(spec["key_mode"], 8))
 
 
 def _is_recorded(name: str, spec: dict[str, Any]) -> bool:

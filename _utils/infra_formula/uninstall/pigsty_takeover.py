@@ -34,6 +34,7 @@ def existing_paths(patterns: Iterable[str]) -> list[str]:
     return sorted(path for pattern in patterns for path in glob.glob(pattern))
 
 
+_PACKAGE_UNITS, _OWN_UNITS = Path("/usr/lib/systemd/system"), Path("/etc/systemd/system")
 _OFF = ("disabled", "masked")
 _UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 
@@ -75,6 +76,8 @@ def leftovers(minion: Minion, rows: Iterable[Mapping[str, Any]]) -> dict[str, st
             if here.is_dir() and not here.is_symlink():
                 if all(str(child) in found for child in here.iterdir()):
                     found[path] = row["why"]
+            elif here.parent == _PACKAGE_UNITS and not (_OWN_UNITS / here.name).exists():
+                continue  # its successor is not there: an apply failed before it
             elif not here.is_symlink() and not _is_packaged(minion, path):
                 found[path] = row["why"]
     return found
