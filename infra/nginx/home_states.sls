@@ -6,8 +6,7 @@
 {% set unit = '/etc/systemd/system/infra-home-states.service' %}
 
 include:
-  - infra.pillar
-  - infra.webroot
+  - infra.nginx
 
 {{ recorded('nginx', 'nginx-home-states-installation', {
      'paths': [program, unit, output],
