@@ -94,7 +94,8 @@ def test_every_spelling_of_a_secret_is_replaced(spelling, value):
 
 @given(value=VALUES, cut=st.integers(8, 20), ellipsis=st.sampled_from(["…", "..."]))
 def test_what_is_left_of_a_secret_that_was_cut_off_is_replaced(value, cut, ellipsis):
-    if cut < len(value):
+    # Where the secret goes on as the ellipsis does, more of the text may be the secret's.
+    if cut < len(value) and value[cut] != ellipsis[0]:
         found = redaction.Scrubber([value]).text(f"got {value[:cut]}{ellipsis}")
         assert found == f"got {redaction.PLACEHOLDER}{ellipsis}"
 
