@@ -96,10 +96,12 @@ def eventually(condition: Callable[[], bool], seconds: float = 300) -> None:
 
 
 @contextmanager
-def portal(folder: Path, **entries: dict[str, Any]) -> Iterator[Server]:
+def portal(
+    folder: Path, certificates: dict[str, dict[str, str]] | None = None, **entries: dict[str, Any]
+) -> Iterator[Server]:
     root = folder / "nginx"
     root.mkdir()
-    server = Server(root, {"home": {"domain": "i.pigsty"}, **entries})
+    server = Server(root, {"home": {"domain": "i.pigsty"}, **entries}, certificates=certificates)
     try:
         yield server
     finally:
@@ -268,7 +270,7 @@ import sys
 import grpc
 port, certificate, name = sys.argv[1:]
 secret = grpc.ssl_channel_credentials(open(certificate, "rb").read())
-options = [("grpc.ssl_target_name_override", "test"), ("grpc.default_authority", name)]
+options = [("grpc.ssl_target_name_override", name)]
 with grpc.secure_channel(f"127.0.0.1:{port}", secret, options) as channel:
     print([m.decode() for m in channel.unary_stream("/test.Test/Each")(b"n", timeout=60)])
 """
@@ -280,13 +282,20 @@ def test_grpc_streams_through_the_portal(tmp_path: Path) -> None:
     words = [bin_folder / "python", "-c", GRPC_SERVER, str(port)]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
     try:
-        with portal(tmp_path, rpc=recipe("rpc", port)) as server:
-            certificate = server.root / "etc/conf.d/cert/pigsty.crt"
+        certificate, key = tmp_path / "rpc.crt", tmp_path / "rpc.key"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+             "-subj", "/CN=rpc.pigsty", "-addext", "subjectAltName=DNS:rpc.pigsty",
+             "-keyout", key, "-out", certificate],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        pair = {"rpc": {"crt": certificate.read_text(), "key": key.read_text()}}
+        with portal(tmp_path, pair, rpc=recipe("rpc", port, cert="rpc")) as server:
             said = ""
             for _ in range(60):
                 done = subprocess.run(
                     [bin_folder / "python", "-c", GRPC_CLIENT, str(server.tls_port), certificate,
-                     f"rpc.pigsty:{server.tls_port}"],
+                     "rpc.pigsty"],
                     capture_output=True, text=True, timeout=120, check=False,
                 )  # fmt: skip
                 said = done.stdout.strip()

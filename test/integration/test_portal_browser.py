@@ -211,7 +211,7 @@ def test_the_home_page_shows_what_is_up_by_the_probes_that_run(browser, site):
         machine.run(["systemctl", "stop", "infra-home-states"])
         assert set(shown().values()) == {None}
         assert machine.apply("infra.nginx").changes.keys() == {
-            "infra_service_|-infra-nginx-home-states-running_|-infra-home-states_|-running"
+            "infra-nginx-home-states-running (infra_service.running)"
         }
         assert machine.apply("infra.nginx").changes == {}
     finally:
