@@ -47,6 +47,7 @@ MAY_DIFFER = {
     },
     "unit files": {
         "nftables.service": "is not enabled",
+        "systemd-portabled.*": "starts when somebody asks it",
         "systemd-machined.*": "starts when somebody asks it",
         "systemd-nspawn@.service": "a template",
         "systemd-importd.*": "starts when somebody asks it",
@@ -58,7 +59,8 @@ MAY_DIFFER = {
         "var-lib-machines.mount": "of systemd-container; mounts only what is there",
     },
     "units": {"machines.target": "of systemd-container; holds no machine",
-              "var-lib-machines.mount": "the same"},
+              "run-netns.mount": "of `ip netns`", "var-lib-machines.mount": "the same"},
+    "mounts": {"/run/netns": "of `ip netns`, which holds names; until a reboot"},
     "etc": {
         "/etc/nftables.conf": "of nftables, which does not load it",
         "/etc/wgetrc": "of wget",
