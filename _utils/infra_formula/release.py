@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "5d0311eccd24315aff7d796d44fc11952b8c93d0b43eb0ad62b8021c52ed23fe"
+DIGEST = "2c92f38828b200ea5d8f4ac1d72bcf871c378b452c122acb016841a734a486a9"

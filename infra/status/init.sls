@@ -102,7 +102,7 @@ infra-status-reach-known:
 
 infra-status-drift-{{ kind }}-managed:
   file.managed:
-    - name: {{ drift_units ~ kind }}
+    - name: {{ drift_units }}{{ kind }}
     - contents: {{ yaml(text) }}
     - mode: '0644'
     - user: root

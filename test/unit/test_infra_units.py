@@ -244,12 +244,14 @@ def test_what_answered_is_recorded_with_its_invocation(monkeypatch):
     assert infra_units.healthy(minion) == {"nginx": "z"}
 
 
-def included(sls):
+def included(sls, seen=()):
     """What an SLS includes, itself and what that includes too; by its text, whatever the pillar."""
+    if sls in seen:
+        return set()
     path = REPO / sls.replace(".", "/")
     path = path / "init.sls" if path.is_dir() else path.with_suffix(".sls")
     found = re.findall(r"^  - (infra\.[\w.]+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return {sls}.union(*(included(name) for name in found))
+    return {sls}.union(*(included(name, (*seen, sls)) for name in found))
 
 
 def test_no_state_waits_for_the_last_look():

@@ -15,7 +15,8 @@ TEMPLATES = sorted(
 EXPRESSION = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
 # Macros, whose own text is read here as well.
 MACRO = re.compile(
-    r"(cleaned|configured|daemon_states|installed|recorded|removed|running|step|untrusted|checked)\(.*\)",
+    r"(carried|cleaned|configured|daemon_states|installed|recorded|removed|running|scraping_states"
+    r"|step|untrusted|checked)\(.*\)",
     re.DOTALL,
 )
 # Of the formula's own tables (components.yaml, platforms), and literals of a loop.
@@ -23,7 +24,7 @@ OWN = {
     *("boolean", "component.name", "daemon.seconds", "daemon.unit", "pattern", "option"),
     *("daemons[name].unit", "done[-1]", "done[-1] if done else 'infra-clean-allowed'"),
     *("drop_in", "infra.ca_trust_command", "kind", "component", "what"),
-    *("requisite", "stage", "user", "who"),
+    *("requisite", "require_in", "stage", "user", "who", "drift_units"),
     *("service.name", "service.unit", "service.file_set", "service.root"),
     "' --fresh' if grains['os_family'] == 'Debian'",
     "'managed' if infra.certbot_dns_credentials else 'absent'",
@@ -33,6 +34,8 @@ OWN = {
 OWN_HERE = {
     ("ca/untrust.jinja", "name"),
     ("clean.jinja", "name"),
+    ("vmetrics/scraping.jinja", "name"),
+    ("orch/upgrade.sls", "sls"),  # of two literals
     ("daemon/states.jinja", "name"),
     ("orch/minion.jinja", "key"),  # checked by the line before it
 }

@@ -19,7 +19,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -163,6 +163,10 @@ def _encrypted(command: list[str], out: IO[bytes]) -> Iterator[IO[bytes]]:
         except BaseException:
             running.kill()
             raise
+        finally:
+            # A program that ended has left what was buffered for it.
+            with suppress(BrokenPipeError):
+                cast(IO[bytes], sink).close()
         if running.wait():
             raise _failed(command, errors)
 

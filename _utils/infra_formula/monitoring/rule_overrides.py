@@ -19,6 +19,8 @@ ALERTS = (
     "ConfigNotReloaded",
     "DnsNotAnswering",
     "DockerDown",
+    "Drift",
+    "DriftNotChecked",
     "EvaluationsMissed",
     "HaproxyDown",
     "InfraDown",
