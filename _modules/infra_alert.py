@@ -63,9 +63,9 @@ def route(*args: str, path: str = "/etc/alertmanager.yml", **labels: Any) -> dic
 
         salt infra-1 infra_alert.route severity=CRIT category=node
     """
-    asked = dict(word.partition("=")[::2] for word in args)
-    asked |= {name: str(value) for name, value in labels.items() if not name.startswith("__")}
-    return {"labels": asked, "receivers": alertmanager.route(asked, path)}
+    pairs = dict(word.partition("=")[::2] for word in args)
+    pairs |= {name: str(value) for name, value in labels.items() if not name.startswith("__")}
+    return {"labels": pairs, "receivers": alertmanager.route(pairs, path)}
 
 
 def silences(port: int = 9059) -> list[dict[str, Any]]:

@@ -52,17 +52,17 @@ def validate(
     """
     minion = Minion(__salt__, __opts__, __grains__, __context__)
     if path is not None:
-        found = validation.check_files(minion, path, secrets)
+        problems = validation.check_files(minion, path, secrets)
     elif pillar is not None:
-        found = validation.check_data(minion, pillar)
+        problems = validation.check_data(minion, pillar)
     else:
         # Compiled anew, as by an apply. Salt 3008 masks it unless told otherwise.
         options = {"unmask": True} if find_spec("salt.utils.secret") else {}
         own = __salt__["pillar.items"](**options)
-        found = validation.check(minion, own.get("infra", {}), own.get("infra_secrets"))
-    if found["errors"]:
+        problems = validation.check(minion, own.get("infra", {}), own.get("infra_secrets"))
+    if problems["errors"]:
         __context__["retcode"] = 1
-    return {"valid": not found["errors"], **found}
+    return {"valid": not problems["errors"], **problems}
 
 
 def site(

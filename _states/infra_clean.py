@@ -260,12 +260,12 @@ def _accounts(
         kind: [n for n, was in record.get(kind, {}).items() if not was]
         for kind in ("accounts", "groups")
     }
-    found = accounts.removable(
+    result = accounts.removable(
         managed["accounts"], managed["groups"], data, stopped=__opts__["test"]
     )
     staying = []
     for kind, function in (("accounts", "user.delete"), ("groups", "group.delete")):
-        for one, why in found[kind].items():
+        for one, why in result[kind].items():
             if why:
                 staying.append(f"{one} stays: {why}")
                 continue
@@ -279,7 +279,7 @@ def _accounts(
             ):
                 raise CommandExecutionError(f"{one} cannot be removed; see the minion's log")
         if not __opts__["test"]:
-            removed = [n for n in managed[kind] if not found[kind].get(n)]
+            removed = [n for n in managed[kind] if not result[kind].get(n)]
             install_record.forget(component, kind, removed)
     return staying
 
@@ -322,8 +322,8 @@ def finished(name: str, remove: list[str], data: list[str]) -> dict[str, Any]:
 
 
 def _record(component: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = install_record.record().get(component, {})
-    return found
+    entries: dict[str, dict[str, Any]] = install_record.record().get(component, {})
+    return entries
 
 
 def _report(ret: dict[str, Any], what: str, staying: list[str] | None = None) -> dict[str, Any]:

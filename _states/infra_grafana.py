@@ -99,8 +99,8 @@ def datasources(
     """
 
     def compare() -> Plan:
-        found = data_sources.sources(rows, values, enabled, nodes, json.loads(site))
-        files = data_sources.files(found)
+        sources = data_sources.sources(rows, values, enabled, nodes, json.loads(site))
+        files = data_sources.files(sources)
         return provisioning.plan("datasources", grafana_settings.ROOT, files, daemon, administrator)
 
     return converge(name, __opts__["test"], compare)

@@ -47,16 +47,16 @@ def taken_over(name: str, legacy: dict[str, Any], parameters: dict[str, str]) ->
         traces = pigsty_takeover.existing_paths(rows["traces"])
         if not traces:
             return Plan(comment="There is no trace of Pigsty.")
-        found = f"Pigsty laid this machine out ({', '.join(traces)})"
+        evidence = f"Pigsty laid this machine out ({', '.join(traces)})"
         warnings = pigsty_takeover.predecessors(load("pigsty")["predecessors"])
         if takeover.overwritable() == rows["replaced"]:
-            return Plan(comment=f"{found}; its files may be overwritten.", warnings=warnings)
+            return Plan(comment=f"{evidence}; its files may be overwritten.", warnings=warnings)
         if __opts__["test"]:
             takeover.assume_overwritable(rows["replaced"])
         return Plan(
             changes={"found": traces},
-            comment=f"{found}; its files may be overwritten.",
-            would=f"{found}; its files would be taken over.",
+            comment=f"{evidence}; its files may be overwritten.",
+            would=f"{evidence}; its files would be taken over.",
             apply=lambda: takeover.allow_overwrite(rows["replaced"]),
             warnings=warnings,
         )
@@ -83,16 +83,18 @@ def carried(name: str, rows: list[dict[str, Any]], user: str, daemon: Daemon) ->
         if not takeover.overwritable():
             return Plan(comment="There was no takeover from Pigsty.")
         check = vmalert.refusal_of(daemon) if name == "vmalert" else None
-        found = carrying.compare(rows, check)
-        warnings = [f"{source} stays behind: {why}" for source, why in found.refused.items()]
+        difference = carrying.compare(rows, check)
+        warnings = [f"{source} stays behind: {why}" for source, why in difference.refused.items()]
         restart = next((row["restart"] for row in rows if "restart" in row), None)
         return Plan(
-            changes={target: f"copied from {source}" for source, target in found.files.items()},
-            comment=f"{len(found.files)} files of the predecessor copied."
-            if found.files
+            changes={
+                target: f"copied from {source}" for source, target in difference.files.items()
+            },
+            comment=f"{len(difference.files)} files of the predecessor copied."
+            if difference.files
             else "All files of the predecessor that can be used are here.",
-            would=f"{len(found.files)} files of the predecessor would be copied.",
-            apply=lambda: carrying.copy(found.files, user, "infra", 0o640, restart),
+            would=f"{len(difference.files)} files of the predecessor would be copied.",
+            apply=lambda: carrying.copy(difference.files, user, "infra", 0o640, restart),
             warnings=warnings,
         )
 
@@ -136,15 +138,15 @@ def tidied(name: str, legacy: dict[str, Any], parameters: dict[str, str]) -> dic
         takeover.assume_overwritable({})
         rows = pigsty_takeover.substitute(legacy, parameters)["last"]
         minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
-        found = pigsty_takeover.leftovers(minion, rows)
-        found |= pigsty_takeover.superseded_targets(f"{parameters.get('infra_data', '')}/targets")
+        paths = pigsty_takeover.leftovers(minion, rows)
+        paths |= pigsty_takeover.superseded_targets(f"{parameters.get('infra_data', '')}/targets")
         return Plan(
-            changes={path: f"removed: {why}" for path, why in found.items()},
-            comment=f"{len(found)} leftovers of Pigsty removed."
-            if found
+            changes={path: f"removed: {why}" for path, why in paths.items()},
+            comment=f"{len(paths)} leftovers of Pigsty removed."
+            if paths
             else "No leftovers of Pigsty.",
-            would=f"{len(found)} leftovers of Pigsty would be removed.",
-            apply=lambda: _remove(list(found)),
+            would=f"{len(paths)} leftovers of Pigsty would be removed.",
+            apply=lambda: _remove(list(paths)),
         )
 
     return converge(name, __opts__["test"], compare)

@@ -24,9 +24,9 @@ def synced(name: str, environment: str, files: str = "") -> dict[str, Any]:
 
     Under ``test=True`` too they are synced: this fills a cache only.
     """
-    found: list[str] = []
+    changed: list[str] = []
     for kind in ("utils", "modules", "states"):
-        found += __salt__[f"saltutil.sync_{kind}"](saltenv=environment, refresh=False)
-    changes = {"synced": found} if found else {}
-    comment = f"{len(found)} files synced." if found else "The library is up to date."
+        changed += __salt__[f"saltutil.sync_{kind}"](saltenv=environment, refresh=False)
+    changes = {"synced": changed} if changed else {}
+    comment = f"{len(changed)} files synced." if changed else "The library is up to date."
     return {"name": name, "changes": changes, "result": True, "comment": comment}

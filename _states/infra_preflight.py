@@ -35,18 +35,18 @@ def passed(name: str) -> dict[str, Any]:
     minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
     # The whole pillar as an argument would be parsed again. pillar.get is masked here (Salt 3008).
     pillars = (__pillar__.get(name, {}) for name in ("infra", "infra_secrets"))
-    given = state_tree.values(minion, *pillars)
-    if preflight.passed_before(given):
+    values = state_tree.values(minion, *pillars)
+    if preflight.passed_before(values):
         return {**ret, "comment": "As in the last apply."}
-    found = preflight.check(minion, given)
-    if found.refused:
-        comment = "\n".join(["Refused; nothing was changed.", *found.refused])
+    problems = preflight.check(minion, values)
+    if problems.refused:
+        comment = "\n".join(["Refused; nothing was changed.", *problems.refused])
         return redaction.scrub_data({**ret, "result": False, "comment": comment})
     if not __opts__["test"]:
-        preflight.record(given)
-    comment = f"Accepted: {', '.join(found.accepted) or 'nothing is installed yet'}."
-    if found.unchecked:
-        comment += f" Checked when it is put in place: {', '.join(found.unchecked)}."
+        preflight.record(values)
+    comment = f"Accepted: {', '.join(problems.accepted) or 'nothing is installed yet'}."
+    if problems.unchecked:
+        comment += f" Checked when it is put in place: {', '.join(problems.unchecked)}."
     return {**ret, "comment": comment}
 
 

@@ -39,8 +39,8 @@ def running(name: str) -> dict[str, Any]:
     One query of systemd tells it of all units that do; Salt's own state takes six for each. If it
     does not start, the comment ends with the error lines of its journal.
     """
-    shown = systemd.SNAPSHOT.show(name)
-    if (shown.get("ActiveState"), shown.get("UnitFileState")) == ("active", "enabled"):
+    properties = systemd.SNAPSHOT.show(name)
+    if (properties.get("ActiveState"), properties.get("UnitFileState")) == ("active", "enabled"):
         comment = f"{name} runs and is enabled."
         return {"name": name, "changes": {}, "result": True, "comment": comment}
     systemd.SNAPSHOT.drop()

@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "2c92f38828b200ea5d8f4ac1d72bcf871c378b452c122acb016841a734a486a9"
+DIGEST = "a08137f225c0852c8896087c601c3237a3102ceb31b569c5875d18c11c14f0bc"
 
 
 def digest(cache):

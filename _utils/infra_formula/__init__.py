@@ -15,7 +15,7 @@ import sys
 
 
 def _on_disk() -> dict[str, tuple[int, int, int, int] | None]:
-    found: dict[str, tuple[int, int, int, int] | None] = {}
+    stats: dict[str, tuple[int, int, int, int] | None] = {}
     for folder, folders, files in os.walk(os.path.dirname(__file__)):
         folders[:] = [name for name in folders if name != "__pycache__"]
         for name in files:
@@ -23,10 +23,10 @@ def _on_disk() -> dict[str, tuple[int, int, int, int] | None]:
             try:
                 kind = os.stat(path)
             except OSError:  # a sync replaces it at this moment
-                found[path] = None
+                stats[path] = None
             else:
-                found[path] = (kind.st_ino, kind.st_size, kind.st_mtime_ns, kind.st_ctime_ns)
-    return found
+                stats[path] = (kind.st_ino, kind.st_size, kind.st_mtime_ns, kind.st_ctime_ns)
+    return stats
 
 
 _LOADED = _on_disk()

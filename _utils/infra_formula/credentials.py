@@ -67,7 +67,7 @@ def holds_credentials(value: Any) -> bool:
     return (
         "PRIVATE KEY-----" in value
         or _URL_PASSWORD.search(value) is not None
-        or any(_is_credential(found["value"].strip("\"'")) for found in _IN_TEXT.finditer(value))
+        or any(_is_credential(match["value"].strip("\"'")) for match in _IN_TEXT.finditer(value))
     )
 
 
@@ -83,14 +83,14 @@ def _is_credential(value: Any) -> bool:
 def recognized(value: Any) -> set[str]:
     """The secrets that :func:`holds_credentials` recognizes in a value, as texts."""
     if isinstance(value, dict):
-        found: set[str] = set()
+        secrets: set[str] = set()
         for key, item in value.items():
-            found |= recognized(item) | (recognized(key) if isinstance(key, str) else set())
+            secrets |= recognized(item) | (recognized(key) if isinstance(key, str) else set())
             if key in _ALL_SECRET and isinstance(item, dict):
-                found |= all_texts(list(item.values()))
+                secrets |= all_texts(list(item.values()))
             if _CREDENTIAL_NAME.fullmatch(str(key)) and _is_credential(item):
-                found |= all_texts(item, is_named=True)
-        return found
+                secrets |= all_texts(item, is_named=True)
+        return secrets
     if isinstance(value, (list, tuple)):
         return set().union(*map(recognized, value))
     return _recognized_in_text(value) if isinstance(value, str) else set()
@@ -99,22 +99,22 @@ def recognized(value: Any) -> set[str]:
 def _recognized_in_text(text: str) -> set[str]:
     if "@" not in text and not _ANY.search(text):
         return set()
-    found = {text} if "PRIVATE KEY-----" in text else set()
+    secrets = {text} if "PRIVATE KEY-----" in text else set()
     for match in _USERINFO.finditer(text):
         user, colon, password = match["userinfo"].partition(":")
-        found |= {password, unquote(password)} if colon else {user, unquote(user)}
+        secrets |= {password, unquote(password)} if colon else {user, unquote(user)}
     for pattern in (_WILD_PASSWORD, _BARE_PASSWORD):
         for match in pattern.finditer(text):
-            found |= {match["value"], unquote(match["value"])}
+            secrets |= {match["value"], unquote(match["value"])}
     for match in _IN_TEXT.finditer(text):
         word = match["value"].strip("\"'")
         if _is_credential(word):
-            found |= {word, _without_scheme(word)}
+            secrets |= {word, _without_scheme(word)}
     if "://" in text and "?" in text:
         query = text.partition("?")[2].partition("#")[0]
         named = [item for name, item in parse_qsl(query) if _CREDENTIAL_NAME.fullmatch(name)]
-        found |= {*named, *(match[0].partition("=")[2] for match in _QUERY.finditer(text))}
-    return found
+        secrets |= {*named, *(match[0].partition("=")[2] for match in _QUERY.finditer(text))}
+    return secrets
 
 
 def _without_scheme(text: str) -> str:
@@ -132,11 +132,11 @@ def all_texts(value: Any, *, is_named: bool = True) -> set[str]:
         credentials, an ordinary word, number or duration is none: ``{parse_mode: HTML}``.
     """
     if isinstance(value, dict):
-        found: set[str] = set()
+        texts: set[str] = set()
         for key, item in value.items():
             is_secret = _CREDENTIAL_NAME.fullmatch(str(key)) is not None
-            found |= all_texts(item, is_named=is_secret)
-        return found
+            texts |= all_texts(item, is_named=is_secret)
+        return texts
     if isinstance(value, (list, tuple, set)):
         return set().union(*(all_texts(item, is_named=is_named) for item in value))
     if isinstance(value, bool) or value is None:

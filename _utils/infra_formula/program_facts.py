@@ -63,10 +63,10 @@ def _record() -> dict[str, Any]:
 
 def _identity(program: str) -> list[int | str] | None:
     """What changes with a program's file; None if it is missing, or no compiled program."""
-    found = salt.utils.path.which(program)
-    if not found:
+    location = salt.utils.path.which(program)
+    if not location:
         return None
-    path = os.path.realpath(found)
+    path = os.path.realpath(location)
     try:
         with open(path, "rb") as stream:
             if stream.read(len(_ELF)) != _ELF:

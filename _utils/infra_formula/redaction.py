@@ -142,11 +142,11 @@ def _spellings(value: str) -> set[str]:
     if "\n" in value.strip():
         lines = map(str.strip, value.splitlines())
         parts |= {line for line in lines if len(line) >= _SHORT and not line.startswith("-----")}
-    found = set(parts)
+    spellings = set(parts)
     for part in parts:
         escaped = [json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1]]
         quoted = [quote(part, safe=""), quote(part), quote_plus(part)]
-        found |= {
+        spellings |= {
             *escaped,
             *(json.dumps(text)[1:-1] for text in escaped),
             *quoted,
@@ -162,7 +162,7 @@ def _spellings(value: str) -> set[str]:
             html.escape(part, quote=False),
             shlex.quote(part),
         }
-    return {spelling for spelling in found if len(spelling) >= _HEAD}
+    return {spelling for spelling in spellings if len(spelling) >= _HEAD}
 
 
 def _encoded(value: str) -> Iterator[str]:
@@ -304,12 +304,12 @@ def scrub(text: str, *, arguments: bool = True) -> str:
 def scrub_data(value: Any, *, arguments: bool = True) -> Any:
     """Data without secrets, in keys too. What holds none is returned as it is."""
     if isinstance(value, str):
-        found = scrub(value, arguments=arguments)
-        return value if found == value else found
+        result = scrub(value, arguments=arguments)
+        return value if result == value else result
     if isinstance(value, bytes):
         text = value.decode("utf-8", "surrogateescape")
-        found = scrub(text, arguments=arguments)
-        return value if found == text else found.encode("utf-8", "surrogateescape")
+        result = scrub(text, arguments=arguments)
+        return value if result == text else result.encode("utf-8", "surrogateescape")
     if isinstance(value, dict):
         pairs = [
             (scrub_data(key, arguments=arguments), scrub_data(item, arguments=arguments))
@@ -329,14 +329,14 @@ def scrub_data(value: Any, *, arguments: bool = True) -> Any:
 
 def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     """A dictionary of pairs; keys that are equal without their secrets are numbered."""
-    found: dict[Any, Any] = {}
+    result: dict[Any, Any] = {}
     for key, item in pairs:
         name, number = key, 1
-        while name in found:
+        while name in result:
             number += 1
             name = f"{key} ({number})"
-        found[name] = item
-    return found
+        result[name] = item
+    return result
 
 
 def scrub_exception(error: BaseException) -> None:
@@ -401,10 +401,10 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
                 return {**{str(index): arg for index, arg in enumerate(args)}, **kwargs}
 
         # Salt leaves what it knows of a state's call in the globals of what it calls: those here.
-        told = {name: globals()[name] for name in _OF_A_CALL if name in globals()}
+        dunders = {name: globals()[name] for name in _OF_A_CALL if name in globals()}
         with _during(_Call(arguments)):
             try:
-                with func_globals_inject(function, **told):
+                with func_globals_inject(function, **dunders):
                     result = function(*args, **kwargs)
                 if function in _VERBATIM:
                     return result
@@ -438,9 +438,9 @@ def logger(name: str) -> logging.Logger:
     name
         Of the module: ``__name__``.
     """
-    found = logging.getLogger(name)
+    log = logging.getLogger(name)
     # Loggers outlive the library that a process loads again.
-    for old in [each for each in found.filters if type(each).__name__ == _Filter.__name__]:
-        found.removeFilter(old)
-    found.addFilter(_Filter())
-    return found
+    for old in [each for each in log.filters if type(each).__name__ == _Filter.__name__]:
+        log.removeFilter(old)
+    log.addFilter(_Filter())
+    return log

@@ -82,5 +82,5 @@ def converge(name: str, test: bool, compare: Callable[[], Plan]) -> dict[str, An
         ret["sub_state_run"] = [
             {**sub, "result": None} if test and sub["changes"] else sub for sub in sub_states
         ]
-    shown: dict[str, Any] = redaction.scrub_data(ret, arguments=not redaction.is_quiet(ret))
-    return shown
+    scrubbed: dict[str, Any] = redaction.scrub_data(ret, arguments=not redaction.is_quiet(ret))
+    return scrubbed

@@ -60,8 +60,8 @@ def values(minion: Minion, parameters: Any, secrets: Any) -> dict[str, Any]:
             raise
         # A copy: whoever called may change what he has.
         _last.update(key=copy.deepcopy(key), secret_texts=texts, result=result)
-    found: dict[str, Any] = _last["result"]
-    return found
+    merged: dict[str, Any] = _last["result"]
+    return merged
 
 
 class Given:
@@ -72,9 +72,9 @@ class Given:
     """
 
     def __init__(self, minion: Minion, parameters: Any, secrets: Any) -> None:
-        found = values(minion, parameters, secrets)
+        result = values(minion, parameters, secrets)
         self.__dict__.update(
-            found, by_ssh=False, yaml=templates.to_flow_yaml, **sls.functions(minion, found)
+            result, by_ssh=False, yaml=templates.to_flow_yaml, **sls.functions(minion, result)
         )
 
     def __repr__(self) -> str:

@@ -201,16 +201,16 @@ def unit_state(unit: str) -> UnitState:
     unit
         Its name without ``.service``.
     """
-    shown = SNAPSHOT.show(unit)
-    pid = int(shown.get("MainPID") or 0)
+    values = SNAPSHOT.show(unit)
+    pid = int(values.get("MainPID") or 0)
     return {
-        "active": shown.get("ActiveState") == "active",
-        "state": f"{shown.get('ActiveState', 'unknown')}/{shown.get('SubState', 'unknown')}",
+        "active": values.get("ActiveState") == "active",
+        "state": f"{values.get('ActiveState', 'unknown')}/{values.get('SubState', 'unknown')}",
         "pid": pid,
         "command": _command(pid),
         "replaced": _is_replaced(pid),
-        "invocation": shown.get("InvocationID", ""),
-        "reload": shown.get("NeedDaemonReload") == "yes",
+        "invocation": values.get("InvocationID", ""),
+        "reload": values.get("NeedDaemonReload") == "yes",
     }
 
 

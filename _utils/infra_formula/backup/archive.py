@@ -137,11 +137,11 @@ def _encryption(recipient: str) -> list[str]:
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         package = {"gpg": "gnupg"}.get(name, name)
         raise CommandFailed(f"{name} is not installed; install the package {package}")
-    return found
+    return path
 
 
 @contextmanager
@@ -239,14 +239,14 @@ def _is_name(member: tarfile.TarInfo) -> bool:
 
 
 def _manifest(path: str, data: bytes) -> dict[str, Any]:
-    found = json.loads(data)
-    if not isinstance(found, dict) or not isinstance(found.get("files"), dict):
+    parsed = json.loads(data)
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("files"), dict):
         raise CommandFailed(f"{path}: its manifest is none")
-    if found.get("format") != FORMAT:
+    if parsed.get("format") != FORMAT:
         raise CommandFailed(
             f"{path}: a later release of the formula wrote it; restore it with that"
         )
-    return found
+    return parsed
 
 
 @contextmanager

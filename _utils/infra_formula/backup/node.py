@@ -69,10 +69,10 @@ def create(minion: Minion, path: str, recipient: str = "", metrics: bool = True)
 
 def _checks() -> dict[str, dict[str, Any]]:
     """Enabled components of this node by their names, as the last apply recorded them."""
-    found = {row["name"]: row for row in report.components() if row.get("enabled")}
-    if "ca" not in found:
+    rows = {row["name"]: row for row in report.components() if row.get("enabled")}
+    if "ca" not in rows:
         raise CommandFailed("This minion is no INFRA node: it has no CA to back up.")
-    return found
+    return rows
 
 
 def _port(row: dict[str, Any] | None) -> int | None:
@@ -89,13 +89,13 @@ def _marker(checks: dict[str, dict[str, Any]]) -> Path | None:
 
 def _add_files(writer: archive.Writer) -> None:
     root = paths.PKI.parent.parent
-    found = [paths.PKI / "ca.crt", paths.PKI / "ca/ca.key"]
-    if missing := [str(path) for path in found if not path.is_file()]:
+    files = [paths.PKI / "ca.crt", paths.PKI / "ca/ca.key"]
+    if missing := [str(path) for path in files if not path.is_file()]:
         raise CommandFailed(f"{missing[0]} is missing; apply infra.ca first")
-    found += sorted((paths.PKI / "misc").glob("*.*"))
-    found += [paths.STATE_DIR / "grafana.json"]
-    found += sorted((paths.STATE_DIR / "repo").rglob("*"))
-    for path in found:
+    files += sorted((paths.PKI / "misc").glob("*.*"))
+    files += [paths.STATE_DIR / "grafana.json"]
+    files += sorted((paths.STATE_DIR / "repo").rglob("*"))
+    for path in files:
         name = f"files/{path.relative_to(root)}"
         if path.is_file() and not path.is_symlink() and _FILES.fullmatch(name):
             writer.add_bytes(name, path.read_bytes())
@@ -133,9 +133,9 @@ def _add_silences(writer: archive.Writer, row: dict[str, Any] | None) -> str:
     port = _port(row)
     if port is None:
         return "switched off, or elsewhere"
-    found = local_ports.get_json(port, "/api/v2/silences", "Alertmanager")
-    kept = [s for s in found if s.get("status", {}).get("state") != "expired"]
-    writer.add_bytes("silences.json", json.dumps(kept).encode())
+    silences = local_ports.get_json(port, "/api/v2/silences", "Alertmanager")
+    unexpired = [s for s in silences if s.get("status", {}).get("state") != "expired"]
+    writer.add_bytes("silences.json", json.dumps(unexpired).encode())
     return ""
 
 
@@ -176,17 +176,17 @@ def inspect(path: str, identity: str = "") -> dict[str, Any]:
 
 
 def _summary(files: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {"files": 0, "bytes": 0, "metrics": 0}
+    totals: dict[str, Any] = {"files": 0, "bytes": 0, "metrics": 0}
     for name, row in files.items():
         if name == archive.MANIFEST:
             continue
-        found["bytes"] += row["size"]
+        totals["bytes"] += row["size"]
         top = name.split("/")[0]
         if top in ("files", "metrics"):
-            found[top] += 1
+            totals[top] += 1
         else:
-            found[top] = True
-    return found
+            totals[top] = True
+    return totals
 
 
 def _read_small(path: str, identity: str) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -394,14 +394,14 @@ def _is_over(silence: dict[str, Any]) -> bool:
 
 def _compare_repository(data: bytes, marker: Path | None) -> str:
     before = set(data.decode("utf-8", "replace").splitlines())
-    kept = paths.STATE_DIR / "restored-repository.list"
-    _write(kept, data, 0o600)
+    copy_path = paths.STATE_DIR / "restored-repository.list"
+    _write(copy_path, data, 0o600)
     if marker is None or not marker.is_file():
-        return f"not built here; what it held is listed in {kept}"
+        return f"not built here; what it held is listed in {copy_path}"
     now = set(marker.read_text(encoding="utf-8", errors="replace").splitlines())
     if before == now:
         return "holds the same packages"
-    return f"{len(before - now)} packages of the backup are missing or other ones; see {kept}"
+    return f"{len(before - now)} packages of the backup are missing or other ones; see {copy_path}"
 
 
 def _text(timestamp: float) -> str:

@@ -20,13 +20,13 @@ def listen(here: Site) -> dict[str, str]:
     """Daemon → address that it binds; empty for all of the machine's."""
     every = here["infra_listen"] == "0.0.0.0"  # noqa: S104 - the parameter's value
     auto = here["infra_listen"] == "auto"
-    found = {}
+    by_key = {}
     for name, row, component in site.daemon_rows():
         who = reached_by(here, row, component)
         beyond = who == "site" or bool(here.other_addresses)
         is_open = who == "infra" or every or (auto and beyond)
-        found[name] = "" if is_open else _LOOPBACK
-    return found
+        by_key[name] = "" if is_open else _LOOPBACK
+    return by_key
 
 
 def reached_by(here: Site, row: dict[str, Any], component: dict[str, Any]) -> str:
@@ -138,14 +138,14 @@ def disabled(here: Site) -> list[dict[str, str]]:
 
 def disabled_services(here: Site) -> list[dict[str, str]]:
     """Other services that are switched off: ``name``, ``unit`` and a file set (with ``root``)."""
-    found = []
+    services = []
     for row in site.components():
         if "unit" in row and row["name"] not in here.enabled:
             file_set, root = next(iter(row["file_sets"].items()))
-            found.append(
+            services.append(
                 {"name": row["name"], "unit": row["unit"], "file_set": file_set, "root": root}
             )
-    return found
+    return services
 
 
 def users(here: Site) -> list[str]:
@@ -265,7 +265,7 @@ def _flags(item: Any, values: dict[str, Any]) -> list[Flag]:
     entry = item if isinstance(item, dict) else {"flag": item}
     if "when" in entry and not values[entry["when"]]:
         return []
-    found: list[Flag] = []
+    result: list[Flag] = []
     for each in values[entry["each"]] if "each" in entry else [None]:
         flag: Flag = {
             "text": entry["flag"].format(**{**values, "each": each}),
@@ -277,5 +277,5 @@ def _flags(item: Any, values: dict[str, Any]) -> list[Flag]:
             flag["repeatable"] = entry["repeatable"]
         if "unless" in entry:
             flag["unless"] = entry["unless"]
-        found.append(flag)
-    return found
+        result.append(flag)
+    return result

@@ -66,11 +66,11 @@ def run_check(
 
 def _secrets(text: str) -> set[str]:
     """Credentials in a file, which the program that refuses it may quote in part."""
-    found = credentials.recognized(text)
+    secrets = credentials.recognized(text)
     try:
-        return found | credentials.recognized(salt.utils.yaml.safe_load(text))
+        return secrets | credentials.recognized(salt.utils.yaml.safe_load(text))
     except yaml.YAMLError:
-        return found
+        return secrets
 
 
 def refusal(argv: list[str], name: str, text: str) -> str | None:

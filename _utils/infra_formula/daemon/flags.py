@@ -53,7 +53,7 @@ def options_named(options: str | list[str], *prefixes: str) -> list[str]:
 
     A program that checks a file has to read it as the daemon will, with the same options.
     """
-    found: list[str] = []
+    names: list[str] = []
     is_value = False
     for word in words(options):
         if word.startswith("-"):
@@ -62,16 +62,16 @@ def options_named(options: str | list[str], *prefixes: str) -> list[str]:
         else:
             wanted, is_value = is_value, False
         if wanted:
-            found.append(word)
-    return found
+            names.append(word)
+    return names
 
 
 def has_tls(options: str | list[str]) -> bool:
     """Whether options give a program a certificate, by the flag of exporters or VictoriaMetrics."""
     if options_problem(options):
         return False
-    given = {_name(word): word.partition("=")[2] for word in words(options) if word[:1] == "-"}
-    return "web.config.file" in given or given.get("tls") in ("", "true")
+    values = {_name(word): word.partition("=")[2] for word in words(options) if word[:1] == "-"}
+    return "web.config.file" in values or values.get("tls") in ("", "true")
 
 
 def _name(flag: str) -> str:
@@ -101,9 +101,9 @@ def with_supported_flags(daemon: Daemon) -> Daemon:
 
 
 def _unconditional(flag: Flag) -> Flag:
-    kept = flag.copy()
-    kept.pop("help", None)
-    return kept
+    rest = flag.copy()
+    rest.pop("help", None)
+    return rest
 
 
 def _help(program: str) -> str:

@@ -96,12 +96,12 @@ def health_problem(daemon: Daemon, timeout: float = 3.0) -> str:
 def _has_loaded(port: int, expected: Expected) -> bool:
     _code, body = local_ports.request(port, expected["path"])
     try:
-        found = json.loads(body)
+        answer = json.loads(body)
         for key in expected["key"]:
-            found = found[key]
+            answer = answer[key]
     except (ValueError, KeyError, TypeError):
         return False
-    return bool(found)
+    return bool(answer)
 
 
 def port_problem(daemon: Daemon) -> str:

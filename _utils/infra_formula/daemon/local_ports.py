@@ -101,13 +101,13 @@ def listeners_by_port(ports: Iterable[int]) -> dict[int, set[int]]:
 
     Returns each of the ports → process ids.
     """
-    found: dict[int, set[int]] = {port: set() for port in ports}
-    sockets = {socket: port for socket, port in _listening().items() if port in found}
+    inodes: dict[int, set[int]] = {port: set() for port in ports}
+    sockets = {socket: port for socket, port in _listening().items() if port in inodes}
     if sockets:
         for folder in Path("/proc").glob("[0-9]*"):
             for socket in _open_files(folder.name) & sockets.keys():
-                found[sockets[socket]].add(int(folder.name))
-    return found
+                inodes[sockets[socket]].add(int(folder.name))
+    return inodes
 
 
 _known: dict[str, int] = {}
@@ -135,7 +135,7 @@ def ports_of(pid: int) -> set[int]:
 
 def _listening() -> dict[str, int]:
     """Sockets that listen, as ``/proc/PID/fd`` names them → TCP port."""
-    found = {}
+    sockets = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
@@ -144,22 +144,22 @@ def _listening() -> dict[str, int]:
         for row in rows:
             fields = row.split(None, 10)
             if fields[3] == "0A":
-                found[f"socket:[{fields[9]}]"] = int(fields[1].rsplit(":", 1)[1], 16)
-    return found
+                sockets[f"socket:[{fields[9]}]"] = int(fields[1].rsplit(":", 1)[1], 16)
+    return sockets
 
 
 def _open_files(pid: str) -> set[str]:
-    found = set()
+    inodes = set()
     try:
         with os.scandir(f"/proc/{pid}/fd") as files:
             for file in files:
                 try:
-                    found.add(os.readlink(file.path))
+                    inodes.add(os.readlink(file.path))
                 except OSError:  # it was closed meanwhile
                     continue
     except OSError:  # the process ended
         pass
-    return found
+    return inodes
 
 
 def process_name(pid: int) -> str:

@@ -46,9 +46,9 @@ def observe(units: Iterable[str]) -> dict[str, dict[str, Any]]:
 
     Raises CommandExecutionError where systemd does not answer.
     """
-    shown = systemd.show(units, _PROPERTIES)
+    properties = systemd.show(units, _PROPERTIES)
     now = time.clock_gettime(time.CLOCK_MONOTONIC)
-    return {unit: facts(values, now) for unit, values in shown.items()}
+    return {unit: facts(values, now) for unit, values in properties.items()}
 
 
 def facts(values: Mapping[str, str], now: float) -> dict[str, Any]:
@@ -77,8 +77,8 @@ def record_healthy(minion: Minion, unit: str) -> None:
     unit
         Its name, without ``.service``.
     """
-    shown = systemd.SNAPSHOT.show(unit)
-    invocation = shown["InvocationID"] if shown else observe([unit])[unit]["invocation"]
+    properties = systemd.SNAPSHOT.show(unit)
+    invocation = properties["InvocationID"] if properties else observe([unit])[unit]["invocation"]
     minion.context.setdefault(_HEALTHY, {})[unit] = invocation
 
 

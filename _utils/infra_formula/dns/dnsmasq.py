@@ -59,11 +59,11 @@ def problems(parameters: Mapping[str, Any]) -> list[str]:
         if problem:
             errors.append(f"dns_wildcards[{name!r}]: {problem}")
     for alias, target in _items(parameters.get("dns_cnames")):
-        found = [records.name_problem(name) for name in (alias, target)]
+        faults = [records.name_problem(name) for name in (alias, target)]
         if alias == target:
-            found.append("expected another name than its own")
-        errors += [f"dns_cnames[{alias!r}]: {problem}" for problem in found if problem]
-        if not any(found) and not _may_be_known(target, parameters):
+            faults.append("expected another name than its own")
+        errors += [f"dns_cnames[{alias!r}]: {problem}" for problem in faults if problem]
+        if not any(faults) and not _may_be_known(target, parameters):
             errors.append(
                 f"dns_cnames[{alias!r}]: expected a name in dns_records or dns_wildcards, or one "
                 f"that a minion may register (register_domains), got {target!r}: the answer would "

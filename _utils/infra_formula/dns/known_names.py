@@ -69,13 +69,15 @@ def render(names: Iterable[str], domains: Mapping[str, list[str]], dnsmasq: tupl
     dnsmasq
         Its version.
     """
-    found = [
+    directives = [
         line
         for name in sorted(names)
         if records.name_problem(name) is None
         for line in lines(name, domains, dnsmasq)
     ]
-    return "".join(f"{line}\n" for line in [records.HEAD.rstrip(), *found]) if found else ""
+    return (
+        "".join(f"{line}\n" for line in [records.HEAD.rstrip(), *directives]) if directives else ""
+    )
 
 
 def lines(name: str, domains: Mapping[str, list[str]], dnsmasq: tuple[int, ...]) -> list[str]:
@@ -99,7 +101,7 @@ def lines(name: str, domains: Mapping[str, list[str]], dnsmasq: tuple[int, ...])
 
 def _domains(texts: Iterable[str]) -> dict[str, list[str]]:
     """What the configuration says about whole domains: domain → targets (see :func:`lines`)."""
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     for text in texts:
         for line in text.splitlines():
             match = _DOMAINS.match(line)
@@ -109,8 +111,8 @@ def _domains(texts: Iterable[str]) -> dict[str, list[str]]:
             for domain in domains.lower().split("/"):
                 if domain and domain != "#":
                     value = ADDRESS if kind == "address" else target
-                    found.setdefault(domain.removeprefix("*."), []).append(value)
-    return found
+                    result.setdefault(domain.removeprefix("*."), []).append(value)
+    return result
 
 
 def _config_texts() -> list[str]:

@@ -124,13 +124,13 @@ def render(records: Iterable[Record]) -> str:
 
 def pairs(text: str) -> set[tuple[str, str]]:
     """The (name, address) pairs in a file of hosts(5); invalid lines are skipped."""
-    found: set[tuple[str, str]] = set()
+    result: set[tuple[str, str]] = set()
     for line in text.splitlines():
         words = line.split("#", 1)[0].split()
         address = normalize_address(words[0]) if words else None
         if address is not None:
-            found.update((name.lower(), address) for name in words[1:])
-    return found
+            result.update((name.lower(), address) for name in words[1:])
+    return result
 
 
 def pairs_of_file(name: str) -> set[tuple[str, str]]:

@@ -77,8 +77,8 @@ def _is_address(text: str) -> bool:
 
 def nameservers(text: str) -> list[str]:
     """Nameservers in the text of a resolv.conf, in their order."""
-    found = re.findall(r"^[ \t]*nameserver[ \t]+(\S+)", text, re.MULTILINE)
-    return list(dict.fromkeys(address for address in found if _is_address(address)))
+    addresses = re.findall(r"^[ \t]*nameserver[ \t]+(\S+)", text, re.MULTILINE)
+    return list(dict.fromkeys(address for address in addresses if _is_address(address)))
 
 
 def choose(method: str, site: Iterable[str], external: Iterable[str]) -> list[str]:
@@ -183,13 +183,13 @@ def external_nameservers(site_addresses: Iterable[str]) -> list[str]:
         Addresses of this machine and of the INFRA nodes.
     """
     current = _read(RESOLV_CONF)
-    found = [address for path in _UPLINKS for address in nameservers(_read(Path(path)))]
+    addresses = [address for path in _UPLINKS for address in nameservers(_read(Path(path)))]
     # A resolv.conf of ours has three of them at most; the record has all.
     if any(_read(path).startswith(HEAD) for path in (RESOLV_CONF, *DROPINS.values())):
-        found += recorded_nameservers() or []
-    found += nameservers(current)
+        addresses += recorded_nameservers() or []
+    addresses += nameservers(current)
     own = {str(ipaddress.ip_address(address)) for address in site_addresses}
-    candidates = [address for address in dict.fromkeys(found) if "%" not in address]
+    candidates = [address for address in dict.fromkeys(addresses) if "%" not in address]
     return [a for a in candidates if a not in own and not ipaddress.ip_address(a).is_loopback]
 
 
@@ -198,12 +198,12 @@ def recorded_nameservers() -> list[str] | None:
     if not RECORD.exists():
         return []
     try:
-        found = json.loads(_read(RECORD))
+        recorded = json.loads(_read(RECORD))
     except ValueError:
         return None
-    if not isinstance(found, list):
+    if not isinstance(recorded, list):
         return None
-    return [a for a in found if isinstance(a, str) and _is_address(a)]
+    return [a for a in recorded if isinstance(a, str) and _is_address(a)]
 
 
 def plan(method: str, servers: list[str], options: list[str], site_addresses: list[str]) -> Plan:

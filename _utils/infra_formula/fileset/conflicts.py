@@ -48,11 +48,11 @@ def note_changed(paths: Iterable[str | Path]) -> None:
     """
     for run in _runs:
         for path in map(str, paths):
-            found = _signature(path)
+            signature = _signature(path)
             # The run itself may have written it: two states may have a part in one file.
-            own = path in run.files and run.files[path] == found
+            own = path in run.files and run.files[path] == signature
             # A file of the future was written before the clock was set back.
-            if found and not own and run.began + _CLOCK < found[2] <= time.time_ns():
+            if signature and not own and run.began + _CLOCK < signature[2] <= time.time_ns():
                 run.written_before.add(path)
 
 

@@ -71,11 +71,11 @@ def write(name: str, manifest: Manifest) -> None:
 
 def published() -> dict[str, str]:
     """File sets that were published here → their directory; empty for a corrupt manifest."""
-    found = {}
+    entries = {}
     for name in _names():
         manifest = read(name)
-        found[name] = manifest.root if manifest else ""
-    return found
+        entries[name] = manifest.root if manifest else ""
+    return entries
 
 
 def recover(name: str, root: Path) -> list[str]:

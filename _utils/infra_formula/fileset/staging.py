@@ -172,13 +172,13 @@ def _on_same_device(source: Path, live: Path) -> Path:
 
 def _changed_since(base: Path, stage: Path, touched: Collection[str]) -> list[str]:
     """Unmanaged files that appeared or were replaced in the live tree since it was cloned."""
-    found = []
+    changed = []
     for folder, _dirs, names in os.walk(base):
         for name in names:
             rel = str(Path(folder, name).relative_to(base))
             if rel not in touched and not _is_same_inode(base / rel, stage / rel):
-                found.append(rel)
-    return found
+                changed.append(rel)
+    return changed
 
 
 def _is_same_inode(one: Path, other: Path) -> bool:

@@ -189,14 +189,14 @@ def current() -> tuple[str, Callable[[str, int, str], bool | None]]:
 
     def admits(source: str, port: int, protocol: str) -> bool | None:
         version = ipaddress.ip_address(source).version
-        found = [packets.admits(rules, source, port, protocol)]
+        answers = [packets.admits(rules, source, port, protocol)]
         if firewall == "ufw":
-            found.append(ufw_admits(status, source, port, protocol))
+            answers.append(ufw_admits(status, source, port, protocol))
         elif _legacy_rules(version) not in ([], ["-P INPUT ACCEPT"]):
-            found.append(None)
+            answers.append(None)
         if firewall == "firewalld" and nft.fault:
-            found.append(firewalld_admits(zone, services, source, port, protocol))
-        return False if False in found else None if None in found else True
+            answers.append(firewalld_admits(zone, services, source, port, protocol))
+        return False if False in answers else None if None in answers else True
 
     return " and ".join(names) or "no firewall", admits
 

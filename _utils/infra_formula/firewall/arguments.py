@@ -27,7 +27,7 @@ def access(here: Site) -> list[dict[str, Any]]:
         "infra": here.addresses,
         "cluster": [*here.addresses, *(m["ip"] for m in cluster.members(here["vmcluster_hosts"]))],
     }
-    found = []
+    rows = []
     for row in _rows(here):
         more = here["infra_firewall_allow"].get(row["service"], [])
         reached_by = row["reached_by"]
@@ -35,7 +35,7 @@ def access(here: Site) -> list[dict[str, Any]]:
             reached_by = "site"
         port = row["port"] if isinstance(row["port"], int) else here[row["port"]]
         is_public = reached_by == "all"
-        found.append(
+        rows.append(
             {
                 "service": row["service"],
                 "ports": [f"{port}/{protocol}" for protocol in row.get("protocols", ["tcp"])],
@@ -45,7 +45,7 @@ def access(here: Site) -> list[dict[str, Any]]:
                 "opened": None if is_public else _unique(sources[row["reached_by"]] + more),
             }
         )
-    return found
+    return rows
 
 
 def services() -> set[str]:

@@ -169,13 +169,13 @@ def ruleset() -> list[dict[str, Any]]:
 
 def managed_table(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The managed table of a ruleset, without handles and counters; pure."""
-    found = []
+    lines = []
     for item in rules:
         for kind, value in item.items():
             table = value.get("name") if kind == "table" else value.get("table")
             if (value.get("family"), table) == ("inet", TABLE):
-                found.append({kind: _without_counters(value)})
-    return found
+                lines.append({kind: _without_counters(value)})
+    return lines
 
 
 def other_tables(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

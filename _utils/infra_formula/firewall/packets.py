@@ -39,12 +39,12 @@ def admits(
     packet = _Packet(ipaddress.ip_address(source), port, protocol, begins, interface)
     outcomes = {"accept"}
     for chain in known.entrances(packet.address.version):
-        found = known.walk(chain, packet)
-        if "through" in found:
-            found = (found - {"through"}) | {str(known.chains[chain].get("policy", "accept"))}
-        if found == {"drop"}:
+        verdicts = known.walk(chain, packet)
+        if "through" in verdicts:
+            verdicts = (verdicts - {"through"}) | {str(known.chains[chain].get("policy", "accept"))}
+        if verdicts == {"drop"}:
             return False
-        outcomes |= found
+        outcomes |= verdicts
     return True if outcomes == {"accept"} else None
 
 
@@ -147,7 +147,7 @@ class _Ruleset:
         """What may become of a packet in a chain: ``accept``, ``drop``, ``through``."""
         if depth > _DEPTH:
             return {"accept", "drop", "through"}
-        found: set[str] = set()
+        outcomes: set[str] = set()
         for expr in self.rules.get(place, []):
             fits, verdicts = self._rule(place, expr, packet)
             if fits is False or not verdicts:
@@ -155,20 +155,20 @@ class _Ruleset:
             passes = fits is None
             for verdict, target in verdicts:
                 if verdict in ("accept", "drop"):
-                    found.add(verdict)
+                    outcomes.add(verdict)
                 elif verdict == "return":
-                    found.add("through")
+                    outcomes.add("through")
                 elif verdict == "goto":
-                    found |= self.walk((*place[:2], target), packet, depth + 1)
+                    outcomes |= self.walk((*place[:2], target), packet, depth + 1)
                 elif verdict == "jump":
                     inside = self.walk((*place[:2], target), packet, depth + 1)
-                    found |= inside - {"through"}
+                    outcomes |= inside - {"through"}
                     passes = passes or "through" in inside
                 else:  # a verdict that is nothing to this packet, such as `continue`
                     passes = True
             if not passes:
-                return found
-        return found | {"through"}
+                return outcomes
+        return outcomes | {"through"}
 
     def _rule(
         self, place: tuple[str, str, str], expr: Sequence[Any], packet: _Packet
@@ -184,10 +184,10 @@ class _Ruleset:
             if kind in _WITH_DETAILS and not isinstance(what, Mapping):
                 fits = None
             elif kind == "match":
-                found = self._match(place, what, packet)
-                if found is False:
+                matches = self._match(place, what, packet)
+                if matches is False:
                     return False, []
-                fits = None if found is None else fits
+                fits = None if matches is None else fits
             elif kind in ("accept", "drop", "return", "continue"):
                 verdicts.append((kind, ""))
             elif kind == "reject":
@@ -223,12 +223,12 @@ class _Ruleset:
                 ((kind, target),) = verdict.items()
             except (TypeError, ValueError, AttributeError):
                 return [("accept", ""), ("drop", "")], False
-            found = self._equal(place, packet.value(what.get("key")), key)
-            if found is False:
+            matches = self._equal(place, packet.value(what.get("key")), key)
+            if matches is False:
                 continue
             name = target.get("target", "") if isinstance(target, Mapping) else ""
             verdicts.append(("drop" if kind == "reject" else kind, str(name)))
-            if found:
+            if matches:
                 return verdicts, sure
             sure = False
         return verdicts, sure
@@ -241,8 +241,8 @@ class _Ruleset:
         if op in ("==", "in"):
             return self._equal(place, value, right, within=op == "in")
         if op == "!=":
-            found = self._equal(place, value, right)
-            return None if found is None else not found
+            matches = self._equal(place, value, right)
+            return None if matches is None else not matches
         if isinstance(value, int) and isinstance(right, int):
             compared = {"<": value < right, ">": value > right, "<=": value <= right}
             return compared.get(op, value >= right if op == ">=" else None)

@@ -53,8 +53,8 @@ def open_ports(firewall: str) -> list[str]:
 def ufw_ports(status: str) -> list[str]:
     """Rules that the output of ``ufw status`` shows; pure."""
     pattern = re.compile(r"^(\d+/(?:tcp|udp))\s+ALLOW(?: IN)?\s+(\S+)\s*$", re.MULTILINE)
-    found = pattern.findall(status)
-    return sorted({port if who == "Anywhere" else f"{port} from {who}" for port, who in found})
+    numbers = pattern.findall(status)
+    return sorted({port if who == "Anywhere" else f"{port} from {who}" for port, who in numbers})
 
 
 def rich_ports(rules: str) -> list[str]:
@@ -130,13 +130,13 @@ def ssh_ports(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """
     confined = [(row, port, int(port.partition("/")[0])) for row in rows for port in row["ports"]]
     listeners = local_ports.listeners_by_port({number for _, _, number in confined})
-    found = []
+    ports = []
     for row, port, number in confined:
         names = {_process_name(pid) for pid in listeners[number]}
         # systemd itself listens for sshd where it starts it for each connection.
         if number == _SSH or names & {"sshd", "dropbear", "systemd"}:
-            found.append(f"{port} ({row['service']})")
-    return found
+            ports.append(f"{port} ({row['service']})")
+    return ports
 
 
 def _process_name(pid: int) -> str:

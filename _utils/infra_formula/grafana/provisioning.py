@@ -60,11 +60,11 @@ def _back_up(files: Iterable[File], administrator: Administrator) -> dict[str, s
     new = {json.loads(file["text"]).get("uid") for file in files}
     saved = {}
     for uid in sorted(api.uids(administrator)["dashboards"] & new):
-        found = api.dashboard(administrator, uid)
-        if found is None or found["meta"].get("provisioned"):
+        dashboard = api.dashboard(administrator, uid)
+        if dashboard is None or dashboard["meta"].get("provisioned"):
             continue
         path = paths.STATE_DIR / f"replaced/grafana/{uid}.json"
-        atomic.write(path, json.dumps(found["dashboard"], indent=1))
+        atomic.write(path, json.dumps(dashboard["dashboard"], indent=1))
         saved[f"dashboard {uid}"] = f"a user's dashboard; backed up as {path}"
     return saved
 
@@ -78,18 +78,18 @@ def provisioned_uids(root: str) -> dict[str, set[str]]:
     Raises CommandFailed for a file that cannot be read.
     """
     try:
-        found = []
+        uids = []
         for path in (Path(ROOT, data_sources.SOURCES), Path(ROOT, data_sources.SECRET_SOURCES)):
             if path == Path(ROOT, data_sources.SOURCES) or path.exists():
                 text = path.read_text(encoding="utf-8")
-                found += salt.utils.yaml.safe_load(text)["datasources"]
+                uids += salt.utils.yaml.safe_load(text)["datasources"]
         boards = set()
         for path in Path(root).rglob("*.json"):
             board = json.loads(path.read_text(encoding="utf-8"))
             boards.add(str(board.get("uid") or board["metadata"]["name"]))
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise CommandFailed(f"{root}: {err}") from err
-    return {"datasources": {str(source["uid"]) for source in found}, "dashboards": boards}
+    return {"datasources": {str(source["uid"]) for source in uids}, "dashboards": boards}
 
 
 def wait_until_provisioned(

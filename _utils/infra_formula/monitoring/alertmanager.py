@@ -61,12 +61,12 @@ def receivers_by_name(given: Any) -> dict[str, Any]:
     """
     if not isinstance(given, list):
         return dict(given or {})
-    found: dict[str, Any] = {}
+    receivers: dict[str, Any] = {}
     for index, receiver in enumerate(given):
         name = receiver.get("name")
-        key = name if isinstance(name, str) and name and name not in found else f"[{index}]"
-        found[key] = {k: v for k, v in receiver.items() if k != "name" or key != name}
-    return found
+        key = name if isinstance(name, str) and name and name not in receivers else f"[{index}]"
+        receivers[key] = {k: v for k, v in receiver.items() if k != "name" or key != name}
+    return receivers
 
 
 def config(settings: dict[str, Any]) -> dict[str, Any]:
@@ -246,15 +246,15 @@ def plan(minion: Minion, daemon: Daemon, settings: dict[str, Any]) -> Plan:
 
 def _texts(minion: Minion, given: dict[str, str]) -> dict[str, str]:
     """Name of a template → its text, which ``salt://`` serves or the parameter holds."""
-    found = {}
+    texts = {}
     for name, text in given.items():
         if text.startswith("salt://"):
             try:
                 text = templates.read(minion, text.strip())
             except CommandFailed as err:
                 raise CommandFailed(f"alertmanager_templates.{name}: {err}") from err
-        found[name] = text
-    return found
+        texts[name] = text
+    return texts
 
 
 def files(content: dict[str, Any], texts: dict[str, str] | None = None) -> dict[str, File]:
@@ -400,10 +400,10 @@ def route(labels: Mapping[str, Any], path: str, amtool: str = "amtool") -> list[
 
 def cluster(port: int = 9059) -> dict[str, Any]:
     """The cluster that this node's Alertmanager is in; see ``infra_alert.cluster``."""
-    found = _get(port, "/api/v2/status")["cluster"]
+    state = _get(port, "/api/v2/status")["cluster"]
     return {
-        "status": found["status"],
-        "peers": sorted(peer["address"] for peer in found.get("peers") or []),
+        "status": state["status"],
+        "peers": sorted(peer["address"] for peer in state.get("peers") or []),
     }
 
 

@@ -80,12 +80,12 @@ def remote_write(here: Site) -> dict[str, Any]:
 
 def _encrypted(here: Site) -> list[str]:
     """Jobs with a target that is asked over HTTPS, and ``blackbox`` if the exporter is."""
-    found = ["infra"] if daemon_arguments.tls_targets(here) else []
+    jobs = ["infra"] if daemon_arguments.tls_targets(here) else []
     options = [here["node_exporter_options"]]
     options += [node.get("node_exporter_options", "") for node in here["nodes"].values()]
     if any(map(flags.has_tls, options)):
-        found.append("node")
-    return found + (["blackbox"] if "blackbox" in daemon_arguments.tls_daemons(here) else [])
+        jobs.append("node")
+    return jobs + (["blackbox"] if "blackbox" in daemon_arguments.tls_daemons(here) else [])
 
 
 def target_directories(here: Site) -> list[str]:
@@ -122,8 +122,8 @@ def alertmanager(here: Site) -> dict[str, Any]:
     """Settings of Alertmanager."""
     names = ["receivers", "severities", "routes", "route", "inhibit_rules", "global"]
     names += ["time_intervals", "templates", "tracing"]
-    found = {name: here[f"alertmanager_{name}"] for name in names}
-    return {**found, "receivers": receivers_by_name(found["receivers"])}
+    values = {name: here[f"alertmanager_{name}"] for name in names}
+    return {**values, "receivers": receivers_by_name(values["receivers"])}
 
 
 def vector(here: Site) -> dict[str, Any]:
@@ -156,8 +156,8 @@ def vector(here: Site) -> dict[str, Any]:
 def _log_endpoints(here: Site) -> list[str]:
     """The value of ``vector_log_endpoint``, with the VictoriaLogs that the site has elsewhere."""
     url = elsewhere.url(here, "vlogs")
-    given = [*here["vector_log_endpoint"]]
-    return [url + INSERT if url and one == "infra" else one for one in given]
+    endpoints = [*here["vector_log_endpoint"]]
+    return [url + INSERT if url and one == "infra" else one for one in endpoints]
 
 
 def by_number(here: Site) -> list[dict[str, Any]]:

@@ -125,22 +125,22 @@ def plan(files: dict[str, File]) -> Plan:
 def problems(here: Site) -> list[str]:
     """Problems of the parameters, one message each, which begins with the key path."""
     errors = []
-    given = here["vmetrics_remote_write"]
+    value = here["vmetrics_remote_write"]
     seen: dict[str, str] = {}
-    for index, entry in enumerate(_entries(given)):
+    for index, entry in enumerate(_entries(value)):
         at = (
             f"vmetrics_remote_write[{index}]"
-            if isinstance(given, list)
+            if isinstance(value, list)
             else "vmetrics_remote_write"
         )
-        key = f"{at}.url" if _is_mapping(given, index) else at
+        key = f"{at}.url" if _is_mapping(value, index) else at
         errors += _entry_problems(at, key, entry)
         first = seen.setdefault(complete(entry["url"]), at)
         if first != at:
             errors.append(f"{key}: expected another URL than that of {first}")
-    if given and not here["vmagent_enabled"]:
+    if value and not here["vmagent_enabled"]:
         errors.append("vmagent_enabled: expected true, because vmetrics_remote_write needs vmagent")
-    if here["vmagent_enabled"] and not given and not local_urls(here):
+    if here["vmagent_enabled"] and not value and not local_urls(here):
         errors.append(
             "vmetrics_remote_write: expected a store, because vmagent scrapes and "
             "vmetrics_enabled is false"

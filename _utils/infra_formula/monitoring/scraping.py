@@ -496,7 +496,7 @@ def _dry_run(
 
 def status(port: int = 8428) -> list[dict[str, Any]]:
     """Targets of this node's VictoriaMetrics; see ``infra_scrape.status``."""
-    found = local_ports.get_json(port, "/api/v1/targets", "VictoriaMetrics")
+    answer = local_ports.get_json(port, "/api/v1/targets", "VictoriaMetrics")
     return [
         {
             "job": target["labels"].get("job", ""),
@@ -506,15 +506,15 @@ def status(port: int = 8428) -> list[dict[str, Any]]:
             "health": target["health"],
             "error": target.get("lastError", ""),
         }
-        for target in found["data"]["activeTargets"]
+        for target in answer["data"]["activeTargets"]
     ]
 
 
 def query(expression: str, port: int = 8428) -> list[dict[str, Any]]:
     """Evaluate a MetricsQL expression now; see ``infra_scrape.query``."""
     path = f"/api/v1/query?{urlencode({'query': expression})}"
-    found = local_ports.get_json(port, path, "VictoriaMetrics", 30.0)
+    answer = local_ports.get_json(port, path, "VictoriaMetrics", 30.0)
     return [
         {"labels": row["metric"], "value": float(row["value"][1])}
-        for row in found["data"]["result"]
+        for row in answer["data"]["result"]
     ]

@@ -72,11 +72,11 @@ def files(
             out[name.removesuffix(".j2")] = _file(text)
     texts = served_rules or {}
     for name, groups in (custom or {}).items():
-        found = _groups(f"vmalert_rules.{name}", groups, texts)
-        out[f"site-{name}.yml"] = _groups_file(found)
+        faults = _groups(f"vmalert_rules.{name}", groups, texts)
+        out[f"site-{name}.yml"] = _groups_file(faults)
     for name, groups in (logs or {}).items() if settings["logs"] else ():
-        found = _groups(f"vmalert_logs_rules.{name}", groups, texts)
-        typed = [{"type": "vlogs", **group} for group in found]
+        faults = _groups(f"vmalert_logs_rules.{name}", groups, texts)
+        typed = [{"type": "vlogs", **group} for group in faults]
         out[f"logs/site-{name}.yml"] = _groups_file(typed)
     return out
 

@@ -188,8 +188,8 @@ def check_text(text: str, settings: Settings) -> None:
         return
     where = re.search(r"line (\d+)", refusal)
     line = text.splitlines()[int(where[1]) - 1].strip() if where else ""
-    for index, given in enumerate(settings["servers"]):
-        if line and given.strip().replace("${admin_ip}", settings["admin_ip"]) == line:
+    for index, server in enumerate(settings["servers"]):
+        if line and server.strip().replace("${admin_ip}", settings["admin_ip"]) == line:
             raise Refused(f"node_ntp_servers[{index}]: chronyd refuses it: {refusal}: {line}")
     raise Refused(f"chronyd refuses its configuration: {refusal}{': ' if line else ''}{line}")
 
@@ -226,13 +226,13 @@ def parse_tracking(text: str) -> dict[str, Any]:
     row = _rows(text)[0]
     if len(row) != len(_TRACKING):
         raise ValueError(f"expected {len(_TRACKING)} fields of chronyc tracking, got {len(row)}")
-    found: dict[str, Any] = dict(zip(_TRACKING, row, strict=True))
-    found.update({key: float(found[key]) for key in _SECONDS})
-    found["stratum"] = int(found["stratum"])
-    found["synchronised"] = found["leap"] != "Not synchronised"
+    values: dict[str, Any] = dict(zip(_TRACKING, row, strict=True))
+    values.update({key: float(values[key]) for key in _SECONDS})
+    values["stratum"] = int(values["stratum"])
+    values["synchronised"] = values["leap"] != "Not synchronised"
     # 127.127.1.1 as a reference: its own clock, served to a site that has no other.
-    found["local"] = found["reference_id"].upper() == "7F7F0101"
-    return found
+    values["local"] = values["reference_id"].upper() == "7F7F0101"
+    return values
 
 
 def _rows(text: str) -> list[list[str]]:

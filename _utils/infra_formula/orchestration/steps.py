@@ -183,8 +183,8 @@ def _unhealthy(minion: Minion, members: list[str], wait: int) -> list[str]:
         ]
         if ill:
             lines.append(f"{minion_id} is not healthy: {ids(ill)}")
-    shown: list[str] = scrub_data(lines)
-    return shown
+    scrubbed: list[str] = scrub_data(lines)
+    return scrubbed
 
 
 def _record(minion: Minion) -> dict[str, set[str]]:
@@ -206,8 +206,8 @@ def accepted(opts: Mapping[str, Any], tgt: str | list[str], tgt_type: str) -> se
     """
     matcher = salt.utils.minions.CkMinions(dict(opts))
     # Not greedy: a minion whose grains are unknown is not expected at an address.
-    found = matcher.check_minions(tgt, tgt_type, greedy=False)
-    return set(found["minions"])
+    matched = matcher.check_minions(tgt, tgt_type, greedy=False)
+    return set(matched["minions"])
 
 
 def without_nodegroups(opts: Mapping[str, Any], tgt: str) -> str:
@@ -455,5 +455,5 @@ def _report(
     ret["comment"] = "\n".join(lines)
     if warnings:
         ret["warnings"] = warnings
-    shown: dict[str, Any] = scrub_data(ret)
-    return shown
+    scrubbed: dict[str, Any] = scrub_data(ret)
+    return scrubbed

@@ -31,10 +31,10 @@ def urls(here: Site, component: str) -> list[str]:
     """URLs of a component that is off here and runs elsewhere; none if it runs here or nowhere."""
     if component == "vmetrics" and not here["vmetrics_enabled"] and cluster.is_there(here):
         return [cluster.query_url(here)]
-    given = here[PARAMETERS[component]]
-    if here[f"{component}_enabled"] or not given:
+    value = here[PARAMETERS[component]]
+    if here[f"{component}_enabled"] or not value:
         return []
-    return [url.rstrip("/") for url in ([given] if isinstance(given, str) else given)]
+    return [url.rstrip("/") for url in ([value] if isinstance(value, str) else value)]
 
 
 def url(here: Site, component: str) -> str:
@@ -60,17 +60,17 @@ def problems(here: Site) -> list[str]:
     """Problems of the parameters, one message each, which begins with the key path."""
     errors = []
     for component, parameter in PARAMETERS.items():
-        given: Any = here[parameter]
-        if not given:
+        value: Any = here[parameter]
+        if not value:
             continue
         if here[f"{component}_enabled"]:
             errors.append(
                 f"{component}_enabled: expected false, because {parameter} says that the site has "
                 "its own elsewhere"
             )
-        addresses = [given] if isinstance(given, str) else given
+        addresses = [value] if isinstance(value, str) else value
         for index, address in enumerate(addresses):
-            path = parameter if isinstance(given, str) else f"{parameter}[{index}]"
+            path = parameter if isinstance(value, str) else f"{parameter}[{index}]"
             parts = urlsplit(address)
             if parts.username is not None:
                 errors.append(

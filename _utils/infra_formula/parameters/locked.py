@@ -36,14 +36,14 @@ def placeholders(values: Any, path: str = "") -> dict[str, str]:
     """
     if is_locked(values):
         return {path: values}
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     if isinstance(values, dict):
         for key, item in values.items():
-            found |= placeholders(item, schema.join(path, key))
+            result |= placeholders(item, schema.join(path, key))
     elif isinstance(values, list):
         for index, item in enumerate(values):
-            found |= placeholders(item, f"{path}[{index}]")
-    return found
+            result |= placeholders(item, f"{path}[{index}]")
+    return result
 
 
 def problems(values: Any) -> list[str]:

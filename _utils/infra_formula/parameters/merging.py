@@ -16,10 +16,10 @@ FAMILIES = ("Debian", "RedHat")
 
 def rules() -> dict[str, Any]:
     """The rule of each parameter; that of ``nodes`` has those that a node may have."""
-    found = schema.parameters(load("schema"))
-    each = {name: rule for name, rule in found.items() if name not in ("infra_hosts", "nodes")}
+    parameters = schema.parameters(load("schema"))
+    each = {name: rule for name, rule in parameters.items() if name not in ("infra_hosts", "nodes")}
     nodes = {"type": "map", "items": {"type": "map", "keys": each}, "default": {}}
-    return {**found, "nodes": nodes}
+    return {**parameters, "nodes": nodes}
 
 
 def os_family(grains: Mapping[str, Any]) -> str:
@@ -30,8 +30,8 @@ def os_family(grains: Mapping[str, Any]) -> str:
 
 def names_of_minion(grains: Mapping[str, Any]) -> set[str]:
     """Keys by which ``infra_hosts`` names a minion: its id and its addresses, in canonical form."""
-    found = [grains["id"], *grains.get("ipv4", []), *grains.get("ipv6", [])]
-    return {addresses.canonical(name) for name in found}
+    names = [grains["id"], *grains.get("ipv4", []), *grains.get("ipv6", [])]
+    return {addresses.canonical(name) for name in names}
 
 
 def is_infra_node(grains: Mapping[str, Any], parameters: Any) -> bool:
@@ -58,13 +58,13 @@ def with_secrets(parameters: Any, secrets: Any) -> Any:
 
 def defaults(grains: Mapping[str, Any]) -> dict[str, Any]:
     """Value of each parameter that neither pillar nor ``nodes`` set, on this minion's platform."""
-    found = {
+    values = {
         name: rule["default"]
         for section in load("schema").values()
         for name, rule in section.items()
         if "default" in rule
     }
-    return {**found, **load("platforms")[os_family(grains)]}
+    return {**values, **load("platforms")[os_family(grains)]}
 
 
 def merged(grains: Mapping[str, Any], parameters: Any, secrets: Any) -> dict[str, Any]:

@@ -76,8 +76,8 @@ def join(path: str, key: Any) -> str:
 
 def nearest(word: Any, known: Iterable[str]) -> str:
     """A hint that names the nearest known word, empty where none is near."""
-    found = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    matches = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 def problem(path: str, expected: str, got: Any) -> str:
@@ -179,15 +179,15 @@ def fingerprints(text: str) -> list[str]:
     Returns none if any part of the string is not a whole fingerprint: the end of one, a key ID,
     can be forged.
     """
-    found: list[str] = []
+    prints: list[str] = []
     for part in filter(str.strip, text.split(",")):
         words = part.split()
         if not all(map(_FINGERPRINT.fullmatch, words)):
             words = ["".join(words)]
         if not all(map(_FINGERPRINT.fullmatch, words)):
             return []
-        found += words
-    return list(dict.fromkeys(found))
+        prints += words
+    return list(dict.fromkeys(prints))
 
 
 def digest(text: Any) -> str:
@@ -341,21 +341,21 @@ def locate(message: str, value: Any) -> list[Any]:
             index = re.match(r"\[([0-9]{1,9})\]", message[len(path) :])
             if not index or int(index[1]) >= len(value):
                 break
-            found = [(path + index[0], int(index[1]))]
+            places = [(path + index[0], int(index[1]))]
         else:
             forms = [
                 (form, key)
                 for key in value
                 for form in (join(path, key), f"{path}.{key}".lstrip("."), f"{path}[{key!r}]")
             ]
-            found = [
+            places = [
                 (form, key)
                 for form, key in forms
                 if message.startswith(form) and message[len(form) :][:1] in (":", ".", "[", " ")
             ]
-        if not found:
+        if not places:
             break
-        path, key = max(found, key=lambda pair: len(pair[0]))
+        path, key = max(places, key=lambda pair: len(pair[0]))
         keys.append(key)
         value = value[key]
     return keys
@@ -368,17 +368,17 @@ def _range(low: int | None, high: int | None) -> str:
 
 
 def _check_either(path: str, value: Any, rule: dict[str, Any]) -> list[str]:
-    found = []
+    results = []
     for choice in rule["either"]:
-        found.append(check(path, value, choice))
-        if not found[-1]:
+        results.append(check(path, value, choice))
+        if not results[-1]:
             return []
-    for choice, errors in zip(rule["either"], found, strict=True):
+    for choice, errors in zip(rule["either"], results, strict=True):
         # Of the right kind, with a fault inside: that fault says more than "neither of these".
         if (choice.get("type"), type(value)) in (("list", list), ("map", dict)):
             return errors
     marker = f"{path}: expected "
-    expected = [e.removeprefix(marker).rsplit(", got ", 1)[0] for errors in found for e in errors]
+    expected = [e.removeprefix(marker).rsplit(", got ", 1)[0] for errors in results for e in errors]
     return [problem(path, " or ".join(dict.fromkeys(expected)), value)]
 
 

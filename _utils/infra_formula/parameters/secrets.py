@@ -49,13 +49,13 @@ def _split(rule: dict[str, Any], value: Any, path: str) -> tuple[Any, Any, list[
     paths: list[str] = []
     for key, item in value.items():
         below = inner(key)
-        left, right, found = _split(below, item, schema.join(path, key))
-        if not found:
+        left, right, secret_paths = _split(below, item, schema.join(path, key))
+        if not secret_paths:
             public[key] = item
             continue
         secret[key] = right
         # A dictionary of secrets is named once, and not with each of its keys.
-        paths += [path] if "secret" in below and "keys" not in rule else found
+        paths += [path] if "secret" in below and "keys" not in rule else secret_paths
         if left is not None:
             public[key] = left
     return public or None, secret or None, list(dict.fromkeys(paths))
@@ -108,8 +108,8 @@ def _texts(rule: dict[str, Any], value: Any) -> set[str]:
         return credentials.all_texts(value)
     if mark == "maybe":
         is_valid = not schema.check("", value, plain)
-        found = credentials.recognized(value)
-        return found if is_valid else found | credentials.all_texts(value, is_named=False)
+        secrets = credentials.recognized(value)
+        return secrets if is_valid else secrets | credentials.all_texts(value, is_named=False)
     if not isinstance(value, (dict, list)):
         if schema.has_secret(rule) and schema.check("", value, plain):
             return credentials.all_texts(value, is_named=False)
@@ -133,39 +133,39 @@ def misplaced_on_client(rules: Rules, parameters: Any, secrets: Any) -> list[str
     secrets
         The dictionary below ``infra_secrets:``, or its names.
     """
-    found = []
+    misplaced = []
     paths = split(rules, parameters)[2] if isinstance(parameters, dict) else []
     if paths:
-        found.append(
+        misplaced.append(
             f"This minion is no INFRA node, but its pillar holds secrets: {', '.join(paths)}. "
             "Move them from `infra` to `infra_secrets`, and assign that to INFRA nodes only, in "
             "the pillar's top.sls."
         )
     if secrets:
         names = ", ".join(map(str, secrets if isinstance(secrets, (dict, list)) else ["?"]))
-        found.append(
+        misplaced.append(
             f"This minion is no INFRA node, but its pillar holds infra_secrets ({names}). Assign "
             "`infra_secrets` to INFRA nodes only, in the pillar's top.sls."
         )
-    return found
+    return misplaced
 
 
 def overridden(parameters: Any, secrets: Any, path: str = "") -> list[str]:
     """Values of ``infra`` that ``infra_secrets`` replaces by others, by their key paths."""
     if not isinstance(parameters, dict) or not isinstance(secrets, dict):
         return []
-    found = []
+    paths = []
     for key, value in secrets.items():
         here = schema.join(path, key)
         below = parameters.get(key, value)
         if isinstance(value, dict) and isinstance(below, dict):
-            found += overridden(below, value, here)
+            paths += overridden(below, value, here)
         elif below != value:
-            found.append(
+            paths.append(
                 f"infra_secrets:{here} replaces another value of infra:{here} on this INFRA node; "
                 "all other minions have that one. Remove one of the two."
             )
-    return found
+    return paths
 
 
 def redact(

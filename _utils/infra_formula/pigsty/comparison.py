@@ -76,7 +76,7 @@ def of_pillar(minion: Minion, pillar: Mapping[str, Any], hosts: list[str], key_o
     values.setdefault("infra_hosts", {})
     sites = {key_of(host): _site(minion, values, key_of(host), host) for host in hosts}
     infra = [key for key in sites if key in values["infra_hosts"]]
-    found: Served = {
+    result: Served = {
         "parts": {key: _parts(sites[key]) for key in infra},
         "names": {key: {} if is_locked else _names(sites[key]) for key in infra},
         "records": {key: {} for key in infra},
@@ -84,8 +84,8 @@ def of_pillar(minion: Minion, pillar: Mapping[str, Any], hosts: list[str], key_o
         "targets": set(),
     }
     if infra:
-        _registered(found, sites, infra)
-    return found
+        _registered(result, sites, infra)
+    return result
 
 
 def _site(minion: Minion, values: dict[str, Any], key: str, host: str) -> Site:
@@ -106,17 +106,17 @@ def _names(here: Site) -> dict[str, Web]:
     parsed, _ = records.parse(here["dns_records"], here["admin_ip"])
     own |= {n for r in parsed if r["address"] in here["infra_hosts"] for n in r["names"]}
     own |= {name for name, address in _lines(here) if address in here["infra_hosts"]}
-    found: dict[str, Web] = {}
+    names: dict[str, Web] = {}
     views = served_views(here["infra_portal"], portal_arguments.portal(here))
     for view in views.values():
-        given = view["given"].get("endpoint", "")
+        endpoint = view["given"].get("endpoint", "")
         upstream = view["path"].rstrip("/")
         if view["kind"] == "custom":
             upstream = f"template {view['conf']}"
         elif view["kind"] == "proxy":
-            host, _, port = str(given).rpartition(":")
+            host, _, port = str(endpoint).rpartition(":")
             program = ports.get(port) if host in own else None
-            upstream = f"{program} of {host}" if program else str(given)
+            upstream = f"{program} of {host}" if program else str(endpoint)
         web: Web = {
             "upstream": upstream,
             "scheme": view["scheme"],
@@ -127,8 +127,8 @@ def _names(here: Site) -> dict[str, Web]:
             "listing": view["kind"] in ("home", "static") and view["index"],
         }
         for name in view["names"]:
-            found.setdefault(name, web)
-    return found
+            names.setdefault(name, web)
+    return names
 
 
 def _lines(here: Site) -> set[tuple[str, str]]:
@@ -178,38 +178,38 @@ def _add_targets(found: Served, job: str, entry: dict[str, Any]) -> None:
 
 def differences(theirs: Served, ours: Served) -> list[str]:
     """One line for each difference, sorted."""
-    found: list[str] = []
+    lines: list[str] = []
     for node in sorted({*theirs["parts"], *ours["parts"]}):
         a, b = theirs["parts"].get(node, set()), ours["parts"].get(node, set())
-        found += [f"part {part} on {node}: {_side(part in a)}" for part in sorted(a ^ b)]
+        lines += [f"part {part} on {node}: {_side(part in a)}" for part in sorted(a ^ b)]
     for node in sorted({*theirs["names"], *ours["names"]}):
-        found += _of_names(node, theirs["names"].get(node, {}), ours["names"].get(node, {}))
+        lines += _of_names(node, theirs["names"].get(node, {}), ours["names"].get(node, {}))
     for node in sorted({*theirs["records"], *ours["records"]}):
         one_side = theirs["records"].get(node, {})
         other = ours["records"].get(node, {})
         for name in sorted({*one_side, *other}):
-            found += _of_sets(f"record {name} on {node}", one_side.get(name), other.get(name))
+            lines += _of_sets(f"record {name} on {node}", one_side.get(name), other.get(name))
     for host in sorted({*theirs["hosts"], *ours["hosts"]}):
         one, two = theirs["hosts"].get(host, set()), ours["hosts"].get(host, set())
         for name, address in sorted(one ^ two):
-            found.append(f"/etc/hosts of {host}: {address} {name}: {_side((name, address) in one)}")
+            lines.append(f"/etc/hosts of {host}: {address} {name}: {_side((name, address) in one)}")
     for each in sorted(theirs["targets"] ^ ours["targets"]):
-        found.append(f"target {each}: {_side(each in theirs['targets'])}")
-    return found
+        lines.append(f"target {each}: {_side(each in theirs['targets'])}")
+    return lines
 
 
 def _of_names(node: str, theirs: dict[str, Web], ours: dict[str, Web]) -> list[str]:
-    found = []
+    lines = []
     for name in sorted({*theirs, *ours}):
         a, b = theirs.get(name), ours.get(name)
         if a is None or b is None:
-            found.append(f"name {name} on {node}: {_side(a is not None)}")
+            lines.append(f"name {name} on {node}: {_side(a is not None)}")
             continue
         for key in Web.__annotations__:
             if a[key] != b[key]:  # type: ignore[literal-required]
                 one, two = a[key], b[key]  # type: ignore[literal-required]
-                found.append(f"name {name} on {node}: {key}: {_shown(one)}, here {_shown(two)}")
-    return found
+                lines.append(f"name {name} on {node}: {key}: {_shown(one)}, here {_shown(two)}")
+    return lines
 
 
 def _of_sets(what: str, theirs: set[str] | None, ours: set[str] | None) -> list[str]:

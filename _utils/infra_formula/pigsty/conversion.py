@@ -86,10 +86,10 @@ def convert(minion: Minion, path: str, out: str | None = None) -> Conversion:
 
     Raises InvalidInput that names the place of what cannot be converted.
     """
-    pillar, found = _from_file(minion, path)
+    pillar, conversion_report = _from_file(minion, path)
     secrets = pillar.pop("infra_secrets", None)
     if out is None:
-        return {"pillar": pillar, "report": found}
+        return {"pillar": pillar, "report": conversion_report}
     source = os.path.basename(path)
     secrets_path = str(Path(out).with_name(SECRETS_FILE)) if secrets else None
     if secrets_path is not None:
@@ -99,7 +99,7 @@ def convert(minion: Minion, path: str, out: str | None = None) -> Conversion:
             )
         _write(secrets_path, report.pillar_file({"infra_secrets": secrets}, source))
     _write(out, report.pillar_file(pillar, source))
-    return {"out": out, "secrets": secrets_path, "report": found}
+    return {"out": out, "secrets": secrets_path, "report": conversion_report}
 
 
 def describe(minion: Minion, path: str) -> str:
@@ -211,8 +211,8 @@ class InventoryConversion:
     def _version(self) -> Any:
         """The value of `version`: that of the INFRA nodes first."""
         hosts = [*self.hosts.groups.get("infra", []), *self.inventory["hosts"]]
-        found = (self.hosts.value(host, "version")[0] for host in hosts)
-        return next((value for value in found if value), None)
+        versions = (self.hosts.value(host, "version")[0] for host in hosts)
+        return next((value for value in versions if value), None)
 
     def _infra_hosts(self) -> None:
         if self.no_infra:
@@ -262,9 +262,9 @@ class InventoryConversion:
         sources = {host: self._source(host, name) for host in hosts}
         converted = {}
         for host, variable in sources.items():
-            found = None if variable is None else self._adapted(name, variable, host)
-            if found is not None:
-                converted[host] = found
+            result = None if variable is None else self._adapted(name, variable, host)
+            if result is not None:
+                converted[host] = result
         if not converted:
             return
         if name in _SITE:
@@ -277,9 +277,9 @@ class InventoryConversion:
         # What one host or a part of the hosts has is theirs alone.
         groups = ["all"] if for_all_hosts else ["all", "infra"]
         of_all = [
-            found
+            result
             for group in groups
-            for host, found in converted.items()
+            for host, result in converted.items()
             if (variable := sources[host]) is not None
             and (variable["group"], variable["host"]) == (group, None)
         ]
@@ -296,8 +296,8 @@ class InventoryConversion:
 
     def _site(self, name: str, converted: dict[str, dict[str, Any]]) -> None:
         """Set a parameter that has one value for all clusters."""
-        distinct = [found for found in converted.values() if name in found]
-        if any(found != distinct[0] for found in distinct):
+        distinct = [per_host for per_host in converted.values() if name in per_host]
+        if any(per_host != distinct[0] for per_host in distinct):
             for host in converted:
                 variable = self._source(host, name)
                 if variable is not None:
@@ -330,10 +330,10 @@ class InventoryConversion:
                 self._row(variable, "without", None, "it is empty, so that the default counts")
                 return {}
         try:
-            found, remarks = values.adapt(renamed.get("is", name), name, value)
-            if name == "infra_extra_services" and isinstance(found.get(name), list):
-                found[name], more = portal.cards(
-                    found[name], self._own_hosts(), self._successors(host)
+            adapted, remarks = values.adapt(renamed.get("is", name), name, value)
+            if name == "infra_extra_services" and isinstance(adapted.get(name), list):
+                adapted[name], more = portal.cards(
+                    adapted[name], self._own_hosts(), self._successors(host)
                 )
                 remarks = [*remarks, *more]
         except values.Protecting as err:
@@ -341,11 +341,11 @@ class InventoryConversion:
             return self._without_value(to, variable, "refused", str(err))
         omitted: Omissions = []
         out = {}
-        for key, part in found.items():
+        for key, part in adapted.items():
             sieved = self._sieved(key, part, missing, omitted)
             if sieved is not OMIT and not (part and sieved in ([], {})):
                 out[key] = sieved
-        if not out and found:
+        if not out and adapted:
             reasons = [n.removeprefix("omitted: ") for n in notes(omitted)]
             reasons += missing.values()
             return self._without_value(name, variable, "refused", "; ".join(reasons))
@@ -401,7 +401,7 @@ class InventoryConversion:
         positions = [i for i in range(number) if i not in missing]
         if len(positions) != len(value):
             positions = list(range(len(value)))
-        found: list[Any] = []
+        faults: list[Any] = []
         if name in lines.PARAMETERS:
             whole = dict.fromkeys(range(number)) | dict(zip(positions, value, strict=True))
             good, more = lines.good_lines(
@@ -413,14 +413,14 @@ class InventoryConversion:
             ], strict=True)) if any(
                 line is not None and i not in missing for i, line in enumerate(good)
             ) else ([], [])  # fmt: skip
-        kept = []
+        rest = []
         for position, item in zip(positions, value, strict=True):
             part = sieve(f"{name}[{position}]", item, rule_of_list.get("items", {}), omitted)
             if part is not OMIT:
-                found.append(part)
-                kept.append(position)
-        self.origins[id(found)] = (found, kept)
-        return found
+                faults.append(part)
+                rest.append(position)
+        self.origins[id(faults)] = (faults, rest)
+        return faults
 
     def _parts(self, raw: Any, host: str, name: str) -> tuple[Any, dict[Any, str]]:
         """A value as far as it can be computed, and by key or index what had to be omitted.
@@ -449,9 +449,9 @@ class InventoryConversion:
         return (dict(parts) if isinstance(raw, dict) else [v for _, v in parts]), omitted
 
     def _admin_ip(self) -> str:
-        found = self.parameters.get("admin_ip")
+        address = self.parameters.get("admin_ip")
         first = next(iter(self.infra), "")
-        return str(found or (self.hosts.key(first) if first else "10.10.10.10"))
+        return str(address or (self.hosts.key(first) if first else "10.10.10.10"))
 
     # -- the portal
 
@@ -468,20 +468,20 @@ class InventoryConversion:
             if not isinstance(raw, dict):
                 self._row(variable, "refused", "infra_portal", "expected a dictionary")
                 raw = {}
-        found = portal.convert(
+        converted = portal.convert(
             raw,
             lambda value: self.hosts.resolve(value, host),
             self._own_hosts(),
             self._successors(host),
         )
-        became = "partly" if found.partial else "taken"
-        if locked.problems(found.entries):
+        became = "partly" if converted.partial else "taken"
+        if locked.problems(converted.entries):
             became = "locked"
         self._row(variable, became, "infra_portal")
-        for note in found.notes:
+        for note in converted.notes:
             self._row(variable, became, "infra_portal", note)
-        self.closed |= found.closed
-        below = {"infra_portal": found.entries}
+        self.closed |= converted.closed
+        below = {"infra_portal": converted.entries}
         self.locked |= set(locked.placeholders(below))
         return below
 
@@ -503,7 +503,7 @@ class InventoryConversion:
         """Programs of an INFRA node that another took the place of since this release."""
         is_old = not releases.has_victoria(self.release)
         known = {name: str(port) for name, port in releases.ports(self.release).items()}
-        found = []
+        successors = []
         for key, variable, successor, default, usual in (
             ("prometheus", "prometheus_port", "vmetrics_port", 8428, ("9058", "9090")),
             ("loki", "loki_port", "vlogs_port", 9428, ("3100",)),
@@ -516,8 +516,8 @@ class InventoryConversion:
                 old = frozenset(ports) - {new}
                 # In a release with the successor, only an entry of the old name means it.
                 if old and (is_old or "9058" in old or key == "loki"):
-                    found.append(portal.Successor(key, old, new, any_key))
-        return found
+                    successors.append(portal.Successor(key, old, new, any_key))
+        return successors
 
     def _complete(self) -> None:
         """Set the defaults of the inventory's release that it leaves out."""
@@ -532,10 +532,10 @@ class InventoryConversion:
                 if first is None:
                     continue
                 successors = self._successors(first)
-                found = portal.convert(
+                converted = portal.convert(
                     value, lambda raw: (raw, None), self._own_hosts(), successors
                 )
-                value = found.entries
+                value = converted.entries
             self.parameters[name] = value
             self.notes.append(
                 f"{name} is that of Pigsty {releases.text(self.release)}, because the inventory "
@@ -627,13 +627,16 @@ class InventoryConversion:
                 "cls": merged.get("node_cluster") or "nodes",
             }
             hosts[host] = facts
-        found = modules.registrations(hosts)
-        for host, value in found["register"].items():
+        registrations = modules.registrations(hosts)
+        for host, value in registrations["register"].items():
             self.nodes.setdefault(self.hosts.key(host), {})["register"] = value
-        if found["vmetrics_targets"]:
+        if registrations["vmetrics_targets"]:
             configured = self.parameters.get("vmetrics_targets", {})
-            self.parameters["vmetrics_targets"] = {**found["vmetrics_targets"], **configured}
-        for host, problems in found["problems"].items():
+            self.parameters["vmetrics_targets"] = {
+                **registrations["vmetrics_targets"],
+                **configured,
+            }
+        for host, problems in registrations["problems"].items():
             for name, problem in problems.items():
                 if name in self.hosts.variables[host]:
                     self._row(self.hosts.variables[host][name], "refused", "register", problem)
@@ -706,10 +709,10 @@ class InventoryConversion:
 
     def _list_placeholders(self) -> None:
         """List the placeholders by where they are, which may be the ``nodes`` of one host."""
-        found = locked.placeholders(self.parameters)
-        for path in self.locked - set(found):
+        locked_values = locked.placeholders(self.parameters)
+        for path in self.locked - set(locked_values):
             self.closed.pop(path, None)
-        for path, value in found.items():
+        for path, value in locked_values.items():
             self.closed.setdefault(path, value.removeprefix(locked.MARK))
 
     def _unsigned(self) -> None:
@@ -729,12 +732,12 @@ class InventoryConversion:
         ]
         if not names:
             return
-        shown = ", ".join(names[:_SHOWN])
-        shown += f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        listed = ", ".join(names[:_SHOWN])
+        listed += f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         for host in self.infra:
             variable = self._source(host, "repo_upstream")
             if variable is not None:
-                note = f"trusted without a signature, as in Pigsty; set the gpgkey of {shown}"
+                note = f"trusted without a signature, as in Pigsty; set the gpgkey of {listed}"
                 self._row(variable, "taken", "repo_upstream", note)
 
     # -- report

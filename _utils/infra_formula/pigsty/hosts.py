@@ -62,7 +62,7 @@ class Hosts:
             raise InvalidInput("the inventory: expected a group infra, with the INFRA nodes")
         if not self.groups["infra"]:
             raise InvalidInput("infra.hosts: expected at least one host")
-        found: dict[str, int] = {}
+        nodes: dict[str, int] = {}
         errors = []
         for host in self.groups["infra"]:
             where = f"infra.hosts[{host!r}]"
@@ -79,16 +79,16 @@ class Hosts:
                     + (f" ({problem})" if problem else "")
                 )
             else:
-                twin = next((h for h, n in found.items() if n == number), None)
+                twin = next((h for h, n in nodes.items() if n == number), None)
                 if twin is not None:
                     taken = {str(self.value(h, "infra_seq")[0]) for h in self.groups["infra"]}
-                    taken |= set(map(str, found.values()))
+                    taken |= set(map(str, nodes.values()))
                     free = next(n for n in range(1, 2 * len(taken) + 2) if str(n) not in taken)
                     self.notes.append(
                         f"{place}: {number} is also the number of {twin}; {host} has {free} here"
                     )
                     number = free
-                found[host] = number
+                nodes[host] = number
             if self.address(host) is None:
                 expected = "expected an address as its name, or in ansible_host"
                 if ":" in host:
@@ -96,12 +96,12 @@ class Hosts:
                 errors.append(f"{where}: {expected}")
         if errors:
             raise InvalidInput("\n".join(errors))
-        for host in found:
+        for host in nodes:
             address = self.address(host)
             if host_address(address) is None:
                 reason = f"{address} is the address of no machine; name the INFRA nodes"
                 return {}, reason
-        return dict(sorted(found.items(), key=lambda item: item[1])), ""
+        return dict(sorted(nodes.items(), key=lambda item: item[1])), ""
 
 
 def _is_ip(value: Any) -> bool:

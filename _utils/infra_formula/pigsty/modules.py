@@ -94,19 +94,19 @@ def registrations(hosts: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _problems(variables: dict[str, Any]) -> dict[str, str]:
     """Variable → why nothing is registered because of it."""
-    found = {}
+    problems = {}
     for module, number in (
         ("pg", "pg_seq"), ("etcd", "etcd_seq"), ("minio", "minio_seq"), ("mysql", "mysql_seq"),
         ("kafka", "kafka_seq"), ("redis", "redis_node"),
     ):  # fmt: skip
         name = f"{module}_cluster"
         if name in variables and not _is_word(variables[name]):
-            found[name] = (
+            problems[name] = (
                 "expected a name of letters, digits, dots and hyphens; nothing is registered"
             )
         if number in variables and not _is_seq(variables[number]):
-            found[number] = "expected a number; nothing is registered"
-    return found
+            problems[number] = "expected a number; nothing is registered"
+    return problems
 
 
 def _is_word(value: Any) -> bool:
@@ -115,8 +115,8 @@ def _is_word(value: Any) -> bool:
 
 def _dns_names(*names: str) -> list[str]:
     """Names in the form of DNS, those that it can hold."""
-    found = dict.fromkeys(canonical.name(name) for name in names)
-    return [name for name in found if canonical.is_dns_name(name)]
+    canonical_names = dict.fromkeys(canonical.name(name) for name in names)
+    return [name for name in canonical_names if canonical.is_dns_name(name)]
 
 
 def _is_seq(value: Any) -> bool:
@@ -234,9 +234,9 @@ def _juice(variables: dict[str, Any], published: dict[str, Any]) -> None:
         for instance in (instances.values() if isinstance(instances, dict) else ())
         if isinstance(instance, dict) and instance.get("state", "create") != "absent"
     ]
-    found = [{"job": "juice", "port": port} for port in dict.fromkeys(ports)]
-    if found:
-        published["juice"] = {"targets": found}
+    targets = [{"job": "juice", "port": port} for port in dict.fromkeys(ports)]
+    if targets:
+        published["juice"] = {"targets": targets}
 
 
 def _vip(variables: dict[str, Any]) -> str | None:

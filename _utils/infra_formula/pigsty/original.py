@@ -73,18 +73,18 @@ class _Model:
         return _as_bool(self.var(host, name, default))
 
     def admin_ip(self, host: str) -> str:
-        found = self.var(host, "admin_ip")
-        return str(found or (self.hosts.key(self.infra[0]) if self.infra else "10.10.10.10"))
+        address = self.var(host, "admin_ip")
+        return str(address or (self.hosts.key(self.infra[0]) if self.infra else "10.10.10.10"))
 
     # -- INFRA
 
     def parts(self, host: str) -> set[str]:
-        found = set()
+        result = set()
         for part, switches in _SWITCHES.items():
             names = switches[1 if self.is_old else 0]
             if names and all(self.on(host, name) for name in names):
-                found.add(part)
-        return found
+                result.add(part)
+        return result
 
     def ports(self, host: str) -> dict[str, str]:
         """Port of an INFRA node → its program."""
@@ -117,7 +117,7 @@ class _Model:
             portal = {key: self._resolved(host, entry) for key, entry in raw["value"].items()}
         if portal is None:
             portal = {"home": {"domain": "i.pigsty"}}
-        found: dict[str, Web] = {}
+        sites: dict[str, Web] = {}
         entries = portal if isinstance(portal, dict) else {}
         for key in sorted(entries, key=lambda key: f"{key}.conf"):
             entry = entries[key]
@@ -127,22 +127,22 @@ class _Model:
             if web is None:
                 continue
             for name in _names(entry):
-                found.setdefault(name, web)
-        return found
+                sites.setdefault(name, web)
+        return sites
 
     def _resolved(self, host: str, entry: Any) -> Any:
         if not isinstance(entry, dict):
             return self.hosts.resolve(entry, host)[0]
-        found = {}
+        result = {}
         for key, value in entry.items():
             if isinstance(value, list):
                 items = [self.hosts.resolve(item, host) for item in value]
-                found[key] = [item for item, problem in items if problem is None]
+                result[key] = [item for item, problem in items if problem is None]
                 continue
             resolved, problem = self.hosts.resolve(value, host)
             if problem is None:
-                found[key] = resolved
-        return found
+                result[key] = resolved
+        return result
 
     def _web(self, host: str, key: str, entry: dict[str, Any]) -> Web | None:
         mode = self.var(host, "nginx_sslmode", "enable")
@@ -190,19 +190,19 @@ class _Model:
 
     def records(self, host: str) -> dict[str, set[str]]:
         """Name → addresses, in the name server of an INFRA node."""
-        found: dict[str, set[str]] = {}
+        result: dict[str, set[str]] = {}
         lines = self.hosts.variables[host].get("dns_records")
         usual = releases.defaults(self.release).get("dns_records", _DEFAULT_RECORDS)
         pairs = self._pairs(host, usual if lines is None else lines["value"])
         for name, address in [*pairs, *self._module_names()]:
-            found.setdefault(name.lower(), set()).add(address)
-        return found
+            result.setdefault(name.lower(), set()).add(address)
+        return result
 
     def _pairs(self, host: str, raw: Any) -> list[tuple[str, str]]:
         """Names and addresses of lines of hosts(5)."""
         if not isinstance(raw, list):
             raw = self.hosts.resolve(raw, host)[0]
-        found = []
+        pairs = []
         for line in raw if isinstance(raw, list) else ():
             value, problem = self.hosts.resolve(line, host)
             if problem or not isinstance(value, str):
@@ -211,8 +211,8 @@ class _Model:
             if words and re.fullmatch(r"[0-9.]+|[0-9a-fA-F:]+", words[0]):
                 # dnsmasq does not serve a name that is none.
                 names = [w for w in words[1:] if re.fullmatch(r"[A-Za-z0-9_.-]+", w)]
-                found += [(name.lower().rstrip("."), words[0]) for name in names]
-        return found
+                pairs += [(name.lower().rstrip("."), words[0]) for name in names]
+        return pairs
 
     def lines(self, host: str) -> set[tuple[str, str]]:
         """What Pigsty adds to ``/etc/hosts``."""
@@ -220,14 +220,14 @@ class _Model:
             return set()
         defaults = releases.defaults(self.release)
         usual = defaults.get("node_default_etc_hosts", ["${admin_ip} i.pigsty"])
-        found: set[tuple[str, str]] = set()
+        result: set[tuple[str, str]] = set()
         for name, default in (("node_default_etc_hosts", usual), ("node_etc_hosts", [])):
             variable = self.hosts.variables[host].get(name)
-            found |= set(self._pairs(host, default if variable is None else variable["value"]))
-        return found
+            result |= set(self._pairs(host, default if variable is None else variable["value"]))
+        return result
 
     def _module_names(self) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
+        pairs: list[tuple[str, str]] = []
         clusters: set[str] = set()
         vips: dict[str, str] = {}
         for host in self.inventory["hosts"]:
@@ -236,24 +236,24 @@ class _Model:
                 continue
             instance = self._instance(host, "pg")
             if instance:
-                found.append((instance[1], ip))
+                pairs.append((instance[1], ip))
                 if self.var(host, "pg_role") == "primary" and instance[0] not in clusters:
                     clusters.add(instance[0])
                     address = self._cluster_address(host, ip)
                     if address:
                         suffix = self.var(host, "pg_dns_suffix") or ""
-                        found.append((f"{instance[0]}{suffix}", address))
+                        pairs.append((f"{instance[0]}{suffix}", address))
             minio = self._instance(host, "minio", "minio")
             if minio:
                 pattern = str(self.var(host, "minio_node", "${minio_cluster}-${minio_seq}.pigsty"))
                 node = pattern.replace("${minio_cluster}", minio[0])
                 node = node.replace("${minio_seq}", minio[1].rpartition("-")[2])
-                found += [(minio[1], ip), (node, ip)]
+                pairs += [(minio[1], ip), (node, ip)]
             vip = self._vip(host)
             if vip:
                 suffix = self.var(host, "vip_dns_suffix") or ""
                 vips.setdefault(f"{self.identity(host)[1]}{suffix}", vip)
-        return [*found, *vips.items()]
+        return [*pairs, *vips.items()]
 
     def _cluster_address(self, host: str, ip: str) -> str | None:
         wanted = str(self.var(host, "pg_dns_target", "auto"))
@@ -296,18 +296,18 @@ class _Model:
         return str(vip).split("/")[0] if enabled and vip else None
 
     def targets(self) -> set[str]:
-        found: set[str] = set()
+        result: set[str] = set()
         exporting = self._kafka_exporters()
         for host in self.inventory["hosts"]:
             ip = self.hosts.address(host)
             if ip is not None:
-                found |= self._node_targets(host, ip) | self._pgsql_targets(host, ip)
-                found |= self._other_targets(host, ip, host in exporting)
-        return found
+                result |= self._node_targets(host, ip) | self._pgsql_targets(host, ip)
+                result |= self._other_targets(host, ip, host in exporting)
+        return result
 
     def _node_targets(self, host: str, ip: str) -> set[str]:
         name, cluster = self.identity(host)
-        found = {target("ping", cluster, name, ip)}
+        targets = {target("ping", cluster, name, ip)}
         shipper = "promtail_enabled" if self.is_old else "vector_enabled"
         # Promtail's metrics were on another port; its place is that of Vector.
         for switch, port, usual in (
@@ -316,42 +316,42 @@ class _Model:
             (shipper, "vector_port", 9598),
         ):
             if self.on(host, switch):
-                found.add(target("node", cluster, name, f"{ip}:{self.var(host, port, usual)}"))
+                targets.add(target("node", cluster, name, f"{ip}:{self.var(host, port, usual)}"))
         vip = self._vip(host)
         if vip:
             port = self.var(host, "vip_exporter_port", 9650)
-            found.add(target("node", cluster, name, f"{ip}:{port}"))
-            found.add(target("ping", cluster, name, vip))
+            targets.add(target("node", cluster, name, f"{ip}:{port}"))
+            targets.add(target("ping", cluster, name, vip))
         if self.on(host, "docker_enabled", default=False):
             port = self.var(host, "docker_exporter_port", 9323)
-            found.add(target("docker", cluster, name, f"{ip}:{port}"))
-        return found
+            targets.add(target("docker", cluster, name, f"{ip}:{port}"))
+        return targets
 
     def _pgsql_targets(self, host: str, ip: str) -> set[str]:
-        found: set[str] = set()
+        targets: set[str] = set()
         instance = self._instance(host, "pg")
         if instance:
             for exporter, usual, switches in _EXPORTERS:
                 is_there = self.release["version"] >= _SINCE.get(exporter, (2, 0))
                 if is_there and all(self.on(host, switch) for switch in switches):
                     port = self.var(host, f"{exporter}_port", usual)
-                    found.add(target("pgsql", *instance, f"{ip}:{port}"))
+                    targets.add(target("pgsql", *instance, f"{ip}:{port}"))
             if self.on(host, "patroni_enabled") and self.var(host, "patroni_mode") != "remove":
                 tls = self.on(host, "patroni_ssl_enabled", default=False)
                 port = self.var(host, "patroni_port", 8008)
-                found.add(target("patroni" if tls else "pgsql", *instance, f"{ip}:{port}"))
+                targets.add(target("patroni" if tls else "pgsql", *instance, f"{ip}:{port}"))
             vip = self._pg_vip(host)
             if vip:
-                found.add(target("ping", *instance, vip))
+                targets.add(target("ping", *instance, vip))
         remote = self.var(host, "pg_exporters")
         for port, spec in remote.items() if isinstance(remote, dict) else ():
             if isinstance(spec, dict) and "pg_cluster" in spec and "pg_seq" in spec:
                 name = f"{spec['pg_cluster']}-{spec['pg_seq']}"
-                found.add(target("pgrds", str(spec["pg_cluster"]), name, f"{ip}:{port}"))
-        return found
+                targets.add(target("pgrds", str(spec["pg_cluster"]), name, f"{ip}:{port}"))
+        return targets
 
     def _other_targets(self, host: str, ip: str, exports_kafka: bool) -> set[str]:
-        found: set[str] = set()
+        targets: set[str] = set()
         name, cluster = self.identity(host)
         for module, usual, variable, port in (
             ("etcd", "etcd", "etcd_port", 2379),
@@ -362,22 +362,22 @@ class _Model:
             instance = self._instance(host, module, usual)
             if instance:
                 address = f"{ip}:{self.var(host, variable, port)}"
-                found.add(target(module, *instance, address))
+                targets.add(target(module, *instance, address))
                 if module == "kafka" and exports_kafka:
                     port = self.var(host, "kafka_exporter_port", 9308)
-                    found.add(target(module, *instance, f"{ip}:{port}"))
+                    targets.add(target(module, *instance, f"{ip}:{port}"))
         redis, node = self.var(host, "redis_cluster"), self.var(host, "redis_node")
         instances = self.var(host, "redis_instances")
         if redis and node is not None and isinstance(instances, dict):
             for port in instances:
                 place = f"redis://{ip}:{port}"
-                found.add(target("redis", str(redis), f"{redis}-{node}-{port}", place))
+                targets.add(target("redis", str(redis), f"{redis}-{node}-{port}", place))
         juice = self.var(host, "juice_instances")
         for spec in juice.values() if isinstance(juice, dict) else ():
             if isinstance(spec, dict) and spec.get("state", "create") != "absent":
                 address = f"{ip}:{spec.get('port', 9567)}"
-                found.add(target("juice", cluster, name, address))
-        return found
+                targets.add(target("juice", cluster, name, address))
+        return targets
 
     def _kafka_exporters(self) -> set[str]:
         brokers: dict[str, list[tuple[int, str]]] = {}
@@ -401,9 +401,9 @@ def _names(entry: dict[str, Any]) -> list[str]:
     more = entry.get("domains")
     texts = [entry["domain"], *(more if isinstance(more, list) else [more] if more else [])]
     words = [word for text in texts for word in str(text).replace(";", " ").split()]
-    found = []
+    result = []
     for word in words:
         plain = word.lower().rstrip(".")
-        found += [plain[1:], f"*{plain}"] if plain.startswith(".") else [plain]
+        result += [plain[1:], f"*{plain}"] if plain.startswith(".") else [plain]
     # A regular expression and `_` are no names that anybody asks for.
-    return [name for name in found if re.fullmatch(r"(?:\*\.)?[a-z0-9_.-]*[a-z0-9]", name)]
+    return [name for name in result if re.fullmatch(r"(?:\*\.)?[a-z0-9_.-]*[a-z0-9]", name)]

@@ -231,16 +231,16 @@ class _Portal:
         """The value of an attribute; a list of names without those that are not known."""
         if attribute not in ("domains", "endpoint") or not isinstance(raw, list):
             return self.resolve(raw)
-        found = []
+        resolved = []
         for index, item in enumerate(raw):
             value, problem = self.resolve(item)
             if problem:
                 self._loss(f"{key}.{attribute}[{index}] is omitted: {problem}")
             elif value not in (None, ""):
-                found.append(value)
-        if raw and not found:
+                resolved.append(value)
+        if raw and not resolved:
             return None, "none of its elements is known"
-        return found, None
+        return resolved, None
 
     def _repaired(self, key: str, attribute: str, value: Any, out: dict[str, Any]) -> Any:
         """A value in our form, if nginx would take it in Pigsty's."""
@@ -250,8 +250,8 @@ class _Portal:
             return self._domains(key, value, out)
         if attribute == "endpoint":
             each = value if isinstance(value, list) else [value]
-            found = [self._endpoint(key, item, out) for item in each]
-            return found if isinstance(value, list) else found[0]
+            endpoints = [self._endpoint(key, item, out) for item in each]
+            return endpoints if isinstance(value, list) else endpoints[0]
         if attribute in ("path", "cert", "key", "log", "conf", "certbot", "scheme", "realm"):
             value = str(value).strip() if isinstance(value, (str, int)) else value
             if attribute == "path" and isinstance(value, str) and len(value) > 1:
@@ -312,20 +312,20 @@ class _Portal:
             entry = self.found.entries[key]
             if not isinstance(entry, dict) or "domain" not in entry:
                 continue
-            kept: list[str] = []
+            names: list[str] = []
             for name in [entry["domain"], *entry.get("domains", [])]:
                 owner = owners.setdefault(name, key)
                 if owner != key:
                     self._loss(f"{key} does not have {name}: nginx serves {owner} under it")
-                elif name not in kept:
-                    kept.append(name)
-            if kept:
-                entry["domain"] = kept[0]
-            if kept[1:]:
-                entry["domains"] = kept[1:]
+                elif name not in names:
+                    names.append(name)
+            if names:
+                entry["domain"] = names[0]
+            if names[1:]:
+                entry["domains"] = names[1:]
             else:
                 entry.pop("domains", None)
-            if kept:
+            if names:
                 continue
             if key == "home":
                 del entry["domain"]

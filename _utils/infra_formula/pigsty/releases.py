@@ -36,8 +36,8 @@ def recognize(inventory: Inventory, version: Any) -> Release:
     names = {variable["name"] for variable in inventory["variables"]}
     match = re.match(r"v?([0-9]{1,3})(?:\.([0-9]{1,3}))?", str(version or ""))
     if match:
-        found: Version = (int(match[1]), int(match[2] or 0))
-        release: Release = {"version": found, "reason": f"version is {version}"}
+        recognized: Version = (int(match[1]), int(match[2] or 0))
+        release: Release = {"version": recognized, "reason": f"version is {version}"}
     else:
         release = _by_names(inventory, names)
     if release["version"] < (2, 0):
@@ -90,20 +90,20 @@ def has_victoria(release: Release) -> bool:
 
 def defaults(release: Release) -> dict[str, Any]:
     """Parameters by which an inventory of a release is completed: what differs from ours."""
-    found: dict[str, Any] = _row(release)["parameters"]
-    return found
+    values: dict[str, Any] = _row(release)["parameters"]
+    return values
 
 
 def ports(release: Release) -> dict[str, int]:
     """Ports of a release's programs that have a successor here, by their names."""
-    found: dict[str, int] = _row(release)["ports"]
-    return found
+    numbers: dict[str, int] = _row(release)["ports"]
+    return numbers
 
 
 def modules(release: Release) -> dict[str, Any]:
     """Variables of other modules with another default in a release."""
-    found: dict[str, Any] = _row(release).get("modules", {})
-    return found
+    names: dict[str, Any] = _row(release).get("modules", {})
+    return names
 
 
 def _row(release: Release) -> dict[str, Any]:

@@ -136,9 +136,9 @@ def text(report: Report) -> str:
             merged.setdefault((name, row["note"] or ""), []).append(row)
         for (name, note), places in merged.items():
             where = list(dict.fromkeys(map(_place, places)))
-            shown = ", ".join(where[:_LINES])
-            shown += f" and {len(where) - _LINES} more" if len(where) > _LINES else ""
-            head = f"  {name} (line{'s' if len(where) > 1 else ''} {shown})"
+            listed = ", ".join(where[:_LINES])
+            listed += f" and {len(where) - _LINES} more" if len(where) > _LINES else ""
+            head = f"  {name} (line{'s' if len(where) > 1 else ''} {listed})"
             parts = note.split("\n")
             if len(note) <= _WIDTH or len(parts) == 1:
                 lines.append(f"{head}: {'; '.join(parts)}" if note else head)

@@ -98,9 +98,9 @@ def notes(omitted: Omissions) -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for path, reason in omitted:
         by_reason.setdefault(reason, []).append(path)
-    found = []
+    lines = []
     for reason, paths in by_reason.items():
-        shown = ", ".join(paths[:_SHOWN])
-        shown += f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-        found.append(f"omitted: {shown}: {reason}")
-    return found
+        listed = ", ".join(paths[:_SHOWN])
+        listed += f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+        lines.append(f"omitted: {listed}: {reason}")
+    return lines

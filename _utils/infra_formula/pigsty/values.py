@@ -162,9 +162,9 @@ def _options(value: Any, name: str) -> Adapted:
     passed, more = _passed(name, rest)
     retention, disk = _RETENTION[name]["-retentionPeriod"], _RETENTION[name].get(_DISK)
     if not has_retention:
-        kept = _DEFAULT_RETENTION[name]
-        out[retention] = kept
-        notes.append(f"no flag says how long, so that {retention} is {kept}, as in Pigsty")
+        default = _DEFAULT_RETENTION[name]
+        out[retention] = default
+        notes.append(f"no flag says how long, so that {retention} is {default}, as in Pigsty")
     if disk and disk not in out:
         out[disk] = ""
         notes.append(f"no flag limits the disk, so that {disk} is empty, as in Pigsty")
@@ -220,10 +220,10 @@ def _prometheus_options(value: Any, name: str) -> Adapted:
         key, equals, text = flag.lstrip("-").partition("=")
         if key in ("storage.tsdb.retention.time", "storage.tsdb.retention"):
             text = text if equals else next(words, "")
-            kept = _duration(text)
-            if kept:
-                out[name] = kept
-            elif kept is None:
+            retention = _duration(text)
+            if retention:
+                out[name] = retention
+            elif retention is None:
                 notes.append("the retention is omitted: expected one like 15d")
         elif key == "web.config.file":
             raise Protecting(
@@ -249,18 +249,18 @@ def _prometheus_options(value: Any, name: str) -> Adapted:
 
 def _loki_retention(value: Any, name: str) -> Adapted:
     """How long Loki kept logs; 0 is for ever."""
-    kept = _duration(str(value).strip())
-    if kept == "":
+    retention = _duration(str(value).strip())
+    if retention == "":
         return {name: _FOREVER}, [f"Loki kept logs for ever; {name} is {_FOREVER}"]
-    if kept and kept != str(value).strip():
-        return {name: kept}, [f"{name} is {kept}; VictoriaLogs keeps a day at least"]
+    if retention and retention != str(value).strip():
+        return {name: retention}, [f"{name} is {retention}; VictoriaLogs keeps a day at least"]
     return {name: value}, []
 
 
 def _repo_method(value: Any, name: str) -> Adapted:
     """What nodes install from, in the words of Pigsty 2.0 to 2.2."""
-    found = {"local": "local", "none": "", "public": "node,infra,pgsql"}.get(str(value))
-    return {name: value if found is None else found}, []
+    modules = {"local": "local", "none": "", "public": "node,infra,pgsql"}.get(str(value))
+    return {name: value if modules is None else modules}, []
 
 
 def _users(value: Any, name: str) -> Adapted:
@@ -290,10 +290,10 @@ _CARD_PATHS = {"${grafana}": "/ui", "${prometheus}": "/vmetrics", "${alertmanage
 
 def _infra_packages(value: Any, name: str) -> Adapted:
     """Packages of INFRA nodes, but for those that components bring, or were replaced by."""
-    found, notes = _words(value, name)
-    words = found[name]
+    packages, notes = _words(value, name)
+    words = packages[name]
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        return found, notes
+        return packages, notes
     brought = set(load("pigsty")["packages"])
     patterns = [word for word in words if "*" in word]
     if patterns:

@@ -44,16 +44,16 @@ _NODES = (
 
 def members(inventory: Inventory, group: str) -> list[str]:
     """Hosts of a group and of the groups below it, in the order of the inventory."""
-    found: set[str] = set()
+    names: set[str] = set()
     waiting, done = [group], set()
     while waiting:
         name = waiting.pop()
         if name in done or name not in inventory["groups"]:
             continue
         done.add(name)
-        found.update(inventory["groups"][name]["hosts"])
+        names.update(inventory["groups"][name]["hosts"])
         waiting += inventory["groups"][name]["children"]
-    return inventory["hosts"] if group == "all" else [h for h in inventory["hosts"] if h in found]
+    return inventory["hosts"] if group == "all" else [h for h in inventory["hosts"] if h in names]
 
 
 def effective(inventory: Inventory) -> dict[str, Variables]:
@@ -267,7 +267,7 @@ def _rendered(text: str, scope: _Scope, trail: tuple[str, ...]) -> Any:
 
 def _expression(text: str, values: dict[str, Any]) -> Any:
     inner = text[2:-2].strip("-+ ")
-    found = _ENVIRONMENT.compile_expression(inner, undefined_to_none=False)(values)
-    if isinstance(found, jinja2.Undefined):
-        str(found)  # raises the error of a strict undefined
-    return found
+    result = _ENVIRONMENT.compile_expression(inner, undefined_to_none=False)(values)
+    if isinstance(result, jinja2.Undefined):
+        str(result)  # raises the error of a strict undefined
+    return result

@@ -21,25 +21,25 @@ def read(directory: Path) -> tuple[list[VariablesFile], list[str]]:
 
     Returns the files, and one message for each that cannot be read.
     """
-    found: list[VariablesFile] = []
+    files: list[VariablesFile] = []
     unread: list[str] = []
     for folder in ("group_vars", "host_vars"):
         for name, path in _files(directory / folder):
-            shown = str(path.relative_to(directory))
+            relative = str(path.relative_to(directory))
             try:
                 if path.stat().st_size > _MAX_SIZE:
-                    unread.append(f"{shown}: more than {_MAX_SIZE} bytes")
+                    unread.append(f"{relative}: more than {_MAX_SIZE} bytes")
                     continue
                 text = path.read_text(encoding="utf-8")
             except OSError as err:
-                unread.append(f"{shown}: {err.strerror}")
+                unread.append(f"{relative}: {err.strerror}")
             except UnicodeDecodeError:
-                unread.append(f"{shown}: expected text in UTF-8")
+                unread.append(f"{relative}: expected text in UTF-8")
             else:
                 host = name if folder == "host_vars" else None
                 group = "" if host else name
-                found.append({"path": shown, "text": text, "group": group, "host": host})
-    return found, unread
+                files.append({"path": relative, "text": text, "group": group, "host": host})
+    return files, unread
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

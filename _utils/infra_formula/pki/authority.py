@@ -58,7 +58,7 @@ def problems(parameters: dict[str, Any]) -> list[str]:
     """
     errors = []
     expected = expected_fingerprints(parameters.get("ca_fingerprint"))
-    for name, given in (parameters.get("certs") or {}).items():
+    for name, request in (parameters.get("certs") or {}).items():
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
             errors.append(
                 f"certs[{name!r}]: expected a name of letters, digits, dots, hyphens and "
@@ -66,7 +66,7 @@ def problems(parameters: dict[str, Any]) -> list[str]:
             )
             continue
         try:
-            specification({**with_defaults(name, given), "key": ""}, "")
+            specification({**with_defaults(name, request), "key": ""}, "")
         except SaltInvocationError as err:
             errors.append(f"certs.{name}.{err}")
     errors += [
@@ -89,13 +89,13 @@ def expected_fingerprints(value: str | list[str] | None) -> list[str]:
     Raises InvalidInput for what is not one.
     """
     texts = [value] if isinstance(value, str) else value or []
-    found = [schema.digest(text) for text in texts]
-    if not all(found):
+    prints = [schema.digest(text) for text in texts]
+    if not all(prints):
         raise InvalidInput(
             "ca_fingerprint: expected SHA-256 fingerprints of 64 hexadecimal digits, got"
             f" {schema.show(value)}"
         )
-    return found
+    return prints
 
 
 def with_defaults(name: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -267,13 +267,13 @@ def permitted_names(name_constraints: list[str]) -> list[str]:
     """
     networks = [text for text in name_constraints if _is_network(text)]
     domains = [text for text in name_constraints if not _is_network(text)]
-    found = [f"DNS:{domain.removeprefix('*.').removeprefix('.')}" for domain in domains]
+    names = [f"DNS:{domain.removeprefix('*.').removeprefix('.')}" for domain in domains]
     if domains:
-        found.append("DNS:localhost")
-    found += [f"IP:{ipaddress.ip_network(network)}" for network in networks]
+        names.append("DNS:localhost")
+    names += [f"IP:{ipaddress.ip_network(network)}" for network in networks]
     if networks:
-        found += ["IP:127.0.0.0/8", "IP:::1/128"]
-    return list(dict.fromkeys(found))
+        names += ["IP:127.0.0.0/8", "IP:::1/128"]
+    return list(dict.fromkeys(names))
 
 
 def _is_network(text: str) -> bool:

@@ -84,12 +84,12 @@ def write(path: str, passphrase_file: str) -> list[str]:
     if os.path.lexists(target):
         raise InvalidInput(f"path: {path} is there already; a backup replaces nothing")
     root = paths.PKI.parent.parent
-    found = [
+    members = [
         paths.PKI / "ca.crt",
         paths.PKI / "ca/ca.key",
         *sorted((paths.PKI / "misc").glob("*.*")),
     ]
-    files = {str(p.relative_to(root)): p.read_bytes() for p in found if p.is_file()}
+    files = {str(p.relative_to(root)): p.read_bytes() for p in members if p.is_file()}
     files = {name: content for name, content in files.items() if _KEPT.fullmatch(name)}
     unpack(data := pack(files))  # a backup without a CA in it is none
     _gpg(["--cipher-algo", "AES256", "--s2k-digest-algo", "SHA512", "--s2k-count", "65011712",

@@ -35,7 +35,7 @@ _BUSY_SECONDS = 300
 # -- what there is -------------------------------------------------------------------------------
 def certificates() -> dict[str, dict[str, Any]]:
     """Certificates that certbot keeps on this machine; see ``infra_certbot.certificates``."""
-    found = {}
+    result = {}
     for conf in sorted((paths.LETSENCRYPT / "renewal").glob("*.conf")):
         live = paths.LETSENCRYPT / "live" / conf.stem
         cert, key = str(live / "fullchain.pem"), str(live / "privkey.pem")
@@ -48,8 +48,8 @@ def certificates() -> dict[str, dict[str, Any]]:
             for word in ("names", "issuer", "not_after", "days", "days_left"):
                 entry[word] = description[word]
             entry["renewal"] = certbot_requests.renewal_parameters(conf.read_text(encoding="utf-8"))
-        found[conf.stem] = entry
-    return found
+        result[conf.stem] = entry
+    return result
 
 
 def plan(views: dict[str, dict[str, Any]], request: dict[str, Any]) -> dict[str, list[Any]]:
@@ -71,7 +71,7 @@ def plan(views: dict[str, dict[str, Any]], request: dict[str, Any]) -> dict[str,
             record["failures"].get(spec["name"]), spec, request
         )
     names = {spec["name"] for spec in specs}
-    ours = [name for name, asked in record["asked"].items() if asked["ours"]]
+    ours = [name for name, item in record["asked"].items() if item["ours"]]
     retired = sorted(name for name in ours if name not in names and name in there)
     return {"wanted": specs, "retired": retired}
 
@@ -81,14 +81,14 @@ def status() -> dict[str, dict[str, Any]]:
 
     See ``infra_certbot.status``.
     """
-    found: dict[str, dict[str, Any]] = {
+    rows: dict[str, dict[str, Any]] = {
         name: {word: have[word] for word in ("names", "days_left", "fault") if word in have}
         for name, have in certificates().items()
     }
     for name, failure in certbot_record.read()["failures"].items():
         entry = {word: failure[word] for word in ("error", "count", "at", "next")}
-        found.setdefault(name, {})["failure"] = entry
-    return found
+        rows.setdefault(name, {})["failure"] = entry
+    return rows
 
 
 # -- asking --------------------------------------------------------------------------------------
@@ -129,13 +129,13 @@ def replace(name: str, revoke: str = "") -> dict[str, Any]:
     """
     if revoke and revoke not in REASONS:
         raise InvalidInput(f"revoke: expected one of {', '.join(REASONS)}, got {revoke!r}")
-    asked = certbot_record.read()["asked"]
-    if name not in asked:
+    requests = certbot_record.read()["asked"]
+    if name not in requests:
         raise InvalidInput(
             f"{name}: expected a certificate that infra.certbot requested on this minion; "
-            f"there are: {', '.join(sorted(asked)) or 'none'}"
+            f"there are: {', '.join(sorted(requests)) or 'none'}"
         )
-    known, spec = asked[name], certbot_record._identity(asked[name])
+    known, spec = requests[name], certbot_record._identity(requests[name])
     # Where its live link led: certbot keeps every generation in its archive.
     old = (paths.LETSENCRYPT / "live" / name / "cert.pem").resolve()
     have = issue(spec, known["request"], force=True)

@@ -83,18 +83,18 @@ def group_names(views: dict[str, dict[str, Any]], request: dict[str, Any]) -> li
 
 def renewal_settings(spec: dict[str, Any], request: dict[str, Any]) -> dict[str, str]:
     """What certbot has to remember of a certificate, in the words of its renewal file; pure."""
-    found = {"server": request["server"]}
+    values = {"server": request["server"]}
     if request["key_type"]:
-        found["key_type"] = request["key_type"]
+        values["key_type"] = request["key_type"]
     if spec["challenge"] == "http":
-        return {**found, "authenticator": "webroot", "webroot_path": request["webroot"]}
+        return {**values, "authenticator": "webroot", "webroot_path": request["webroot"]}
     plugin = request["dns_plugin"]
-    found["authenticator"] = f"dns-{plugin}"
+    values["authenticator"] = f"dns-{plugin}"
     if request["dns_propagation"] is not None:
-        found[f"dns_{plugin}_propagation_seconds".replace("-", "_")] = str(
+        values[f"dns_{plugin}_propagation_seconds".replace("-", "_")] = str(
             request["dns_propagation"]
         )
-    return found
+    return values
 
 
 def command(spec: dict[str, Any], request: dict[str, Any], force: bool = False) -> list[str]:
@@ -163,7 +163,7 @@ def renewal_parameters(text: str) -> dict[str, str]:
 
     A list is written with commas; one of one element ends in a comma, which is taken off.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     section = ""
     for line in text.splitlines():
         header = re.fullmatch(r"\s*(\[+[^\]]*\]+)\s*", line)
@@ -171,8 +171,8 @@ def renewal_parameters(text: str) -> dict[str, str]:
             section = header.group(1)
         elif section == "[renewalparams]" and "=" in line:
             key, _, value = line.partition("=")
-            found[key.strip()] = value.strip().removesuffix(",")
-    return found
+            values[key.strip()] = value.strip().removesuffix(",")
+    return values
 
 
 def extract_error(output: str) -> str:

@@ -17,26 +17,26 @@ def list_certificates() -> dict[str, dict[str, Any]]:
     See ``infra_cert.list``.
     """
     served = served_by_nginx(paths.NGINX)
-    found: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     ca = str(paths.ca_certificate())
     if Path(ca).exists():
         signs = {"used_by": ["what it signed"], "renewed_by": "nobody"}
-        found[ca] = {"kind": "ca", **signs, **_summary(ca)}
+        rows[ca] = {"kind": "ca", **signs, **_summary(ca)}
     for path, spec in sorted(authority.recorded().items()):
         if Path(path).exists():
             users = [spec["purpose"], *_users(served, path)]
-            found[path] = {"kind": "issued", "used_by": users,
+            rows[path] = {"kind": "issued", "used_by": users,
                            "renewed_by": "infra-cert-renew.timer", **_summary(path)}  # fmt: skip
     for have in certbot.certificates().values():
         path = have["cert"]
-        found[path] = {"kind": "public", "used_by": _users(served, path), "renewed_by": "certbot",
+        rows[path] = {"kind": "public", "used_by": _users(served, path), "renewed_by": "certbot",
                        **_summary(path)}  # fmt: skip
-    known = {os.path.realpath(path) for path in found}
+    known = {os.path.realpath(path) for path in rows}
     for path in sorted(served):
         if path not in known:
-            found[path] = {"kind": "own", "used_by": _users(served, path), "renewed_by": "you",
+            rows[path] = {"kind": "own", "used_by": _users(served, path), "renewed_by": "you",
                            **_summary(path)}  # fmt: skip
-    return found
+    return rows
 
 
 def served_by_nginx(root: Path) -> dict[str, list[str]]:
@@ -45,14 +45,14 @@ def served_by_nginx(root: Path) -> dict[str, list[str]]:
     root
         nginx's own directory, ``/etc/nginx``.
     """
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for conf in sorted((root / "conf.d").glob("*.conf")):
         text = conf.read_text(encoding="utf-8", errors="replace")
         for named in re.findall(r"^\s*ssl_certificate\s+([^;\s]+)\s*;", text, re.MULTILINE):
-            users = found.setdefault(os.path.realpath(root / named), [])
+            users = names.setdefault(os.path.realpath(root / named), [])
             if conf.stem not in users:
                 users.append(conf.stem)
-    return found
+    return names
 
 
 def _users(served: dict[str, list[str]], path: str) -> list[str]:

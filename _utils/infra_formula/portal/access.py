@@ -40,8 +40,8 @@ class Access(TypedDict):
 
 def of_entry(key: str, entry: Mapping[str, Any]) -> Access:
     """What closes a valid entry."""
-    given = entry.get("ssl_verify_client", "ssl_client_certificate" in entry)
-    verify = {True: "on", False: "", "off": ""}.get(given, str(given))
+    mode = entry.get("ssl_verify_client", "ssl_client_certificate" in entry)
+    verify = {True: "on", False: "", "off": ""}.get(mode, str(mode))
     ca = str(entry.get("ssl_client_certificate", ""))
     if ca and named_certificates.is_name(ca):
         ca = named_certificates.paths(ca)[0]
@@ -67,9 +67,9 @@ def rules(allow: list[str], deny: list[str]) -> list[str]:
 
     Where anything is allowed, the rest is denied.
     """
-    found = [("allow", network) for network in allow] + [("deny", network) for network in deny]
-    found.sort(key=lambda rule: -_length(rule[1]))
-    lines = [f"{verb} {network}" for verb, network in found]
+    directives = [("allow", network) for network in allow] + [("deny", network) for network in deny]
+    directives.sort(key=lambda rule: -_length(rule[1]))
+    lines = [f"{verb} {network}" for verb, network in directives]
     if allow and "all" not in (*allow, *deny):
         lines.append("deny all")
     return lines
@@ -101,9 +101,9 @@ def problems(
         How visitors of the entry, its locations and its paths log in.
     """
     errors: list[str] = []
-    given = [name for name in ATTRIBUTES if name in entry]
-    if given and "conf" in entry:
-        errors.append(f"{path}.{given[0]}: expected nothing beside conf, whose template decides")
+    names = [name for name in ATTRIBUTES if name in entry]
+    if names and "conf" in entry:
+        errors.append(f"{path}.{names[0]}: expected nothing beside conf, whose template decides")
     errors += _user_problems(f"{path}.users", entry.get("users"), logins, settings)
     twins = {*_listed(entry.get("allow"))} & {*_listed(entry.get("deny"))}
     errors += [f"{path}.deny: expected no {t}, which allow has, too" for t in sorted(twins)]

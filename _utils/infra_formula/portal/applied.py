@@ -146,19 +146,19 @@ def status(only: Iterable[str] | None = None, timeout: float = 8.0) -> dict[str,
     """
     portal, settings = recorded()
     wanted = None if only is None else set(only)
-    shown = {
+    answer = {
         key: view
         for key, view in served(portal, settings).items()
         if wanted is None or key in wanted
     }
     with ThreadPoolExecutor(max_workers=16) as pool:
-        rows = pool.map(lambda view: _entry_status(view, settings, timeout), shown.values())
-        result = dict(zip(shown, rows, strict=True))
+        rows = pool.map(lambda view: _entry_status(view, settings, timeout), answer.values())
+        result = dict(zip(answer, rows, strict=True))
         result.update(_stream_rows(settings, wanted, timeout, pool))
         if "home" in result:
             recorded_cards = cards.recorded()
             codes = pool.map(
-                lambda card: _card_code(card["url"], shown["home"], settings, timeout),
+                lambda card: _card_code(card["url"], answer["home"], settings, timeout),
                 recorded_cards["cards"],
             )
             result["home"]["cards"] = [

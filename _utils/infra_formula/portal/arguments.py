@@ -106,10 +106,10 @@ def home_states(here: Site) -> dict[str, Any] | None:
 def packages(here: Site) -> list[str]:
     """Packages of nginx, and of what the parameters need of it."""
     row = site.component("nginx")
-    found: list[str] = list(here.of_packaging(row["packages"]))
+    packages_needed: list[str] = list(here.of_packaging(row["packages"]))
     if here["infra_streams"]:
-        found += here.of_packaging(row["stream_packages"])
-    return found
+        packages_needed += here.of_packaging(row["stream_packages"])
+    return packages_needed
 
 
 def names(here: Site) -> list[dict[str, Any]]:
@@ -135,7 +135,7 @@ def backends(here: Site) -> list[dict[str, Any]]:
     if "nginx" not in here.enabled:
         return []
     alone = len(here.infra_nodes) < 2
-    found = []
+    rows = []
     for key, entry in here["infra_portal"].items():
         if not isinstance(entry, dict) or "domain" not in entry or "conf" in entry:
             continue
@@ -145,21 +145,21 @@ def backends(here: Site) -> list[dict[str, Any]]:
         for address in endpoints.addresses(value):
             host = address.rpartition(":")[0]
             if not address.startswith("unix:") and (alone or host not in _LOOPBACK):
-                found.append({"entry": key, "endpoint": address})
-    return found
+                rows.append({"entry": key, "endpoint": address})
+    return rows
 
 
 def _components(here: Site) -> dict[str, dict[str, Any]]:
     """Enabled components: ``port``, and the ``health`` path of a daemon with a web interface."""
     daemons = daemon_arguments.daemons(here)
-    found: dict[str, dict[str, Any]] = {}
+    components: dict[str, dict[str, Any]] = {}
     for name, port in here.enabled.items():
-        found[name] = {"port": port}
+        components[name] = {"port": port}
         if port is not None and name in daemons:
-            found[name]["health"] = daemons[name]["health"]
-    if "grafana" in found:
+            components[name]["health"] = daemons[name]["health"]
+    if "grafana" in components:
         # A portal of this site reaches a Grafana of it under these, which trusts it then.
         hosts = ["127.0.0.1", "localhost", *here.addresses]
         endpoints = [f"{host}:{here['grafana_port']}" for host in hosts]
-        found["grafana"].update(auth_proxy=here["grafana_auth_proxy"], endpoints=endpoints)
-    return found
+        components["grafana"].update(auth_proxy=here["grafana_auth_proxy"], endpoints=endpoints)
+    return components

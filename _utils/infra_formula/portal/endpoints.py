@@ -15,8 +15,8 @@ _BALANCE = re.compile(r"least_conn|ip_hash|random|hash [\w$.:/-]{1,200}(?: consi
 def servers(value: Any) -> list[dict[str, Any]]:
     """Endpoints as dictionaries with an ``address``; what is none is left out."""
     values = value if isinstance(value, list) else [value]
-    found = [{"address": v} if isinstance(v, str) else v for v in values]
-    return [v for v in found if isinstance(v, dict) and isinstance(v.get("address"), str)]
+    endpoints = [{"address": v} if isinstance(v, str) else v for v in values]
+    return [v for v in endpoints if isinstance(v, dict) and isinstance(v.get("address"), str)]
 
 
 def addresses(value: Any) -> list[str]:

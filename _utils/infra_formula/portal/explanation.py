@@ -257,11 +257,11 @@ def _answer(route: routing.Route, config: Directive) -> dict[str, Any]:
     """What a visitor gets who may come in."""
     line = route.decision
     if route.code is not None:
-        found: dict[str, Any] = {"answer": f"{route.code} {route.target}".strip()}
-        found["status"] = route.code
+        answer: dict[str, Any] = {"answer": f"{route.code} {route.target}".strip()}
+        answer["status"] = route.code
         if route.target:
-            found["redirect"] = route.target
-        return found | {"upstream": []}
+            answer["redirect"] = route.target
+        return answer | {"upstream": []}
     if line is not None and line.name in routing.PASSES:
         return _passed(route, config, line)
     if line is not None and line.name == "stub_status":
@@ -336,9 +336,9 @@ def _admission(route: routing.Route, settings: Settings) -> dict[str, Any]:
     ``login`` is ``basic``, ``oidc``, or what else asks; empty if nobody does. nginx decides about
     ``return`` and ``rewrite`` before it asks.
     """
-    found: dict[str, Any] = {"login": "", "addresses": []}
+    admission: dict[str, Any] = {"login": "", "addresses": []}
     if route.decision is not None and route.decision.name in ("return", "rewrite", "internal"):
-        return found
+        return admission
     logins = []
     basic = route.location.inherited("auth_basic")
     if basic and basic[-1].arguments != ["off"]:
@@ -347,14 +347,14 @@ def _admission(route: routing.Route, settings: Settings) -> dict[str, Any]:
     if asks and asks[-1].arguments != ["off"]:
         own = f"{settings['oauth2_proxy_prefix']}/auth"
         logins.append("oidc" if asks[-1].arguments == [own] else f"by {asks[-1].arguments[0]}")
-    found["login"] = " and ".join(logins)
-    found["addresses"] = [_heading(d) for d in route.location.inherited("allow", "deny")]
+    admission["login"] = " and ".join(logins)
+    admission["addresses"] = [_heading(d) for d in route.location.inherited("allow", "deny")]
     if any(d.arguments == ["any"] for d in route.location.inherited("satisfy")):
-        found["satisfy"] = "any"
+        admission["satisfy"] = "any"
     client = route.server.inherited("ssl_verify_client")
     if client and client[-1].arguments != ["off"]:
-        found["client_certificate"] = client[-1].arguments[0]
-    return found
+        admission["client_certificate"] = client[-1].arguments[0]
+    return admission
 
 
 def _headers(route: routing.Route) -> dict[str, Any]:

@@ -118,9 +118,9 @@ def _led_back(
         text = _lines(stage, rel)
         line = text[number - 1].strip() if 0 < number <= len(text) else ""
         return None, f"nginx_http_config: nginx refuses its line {number - 1}: {reason}: {line}"
-    found = next(_by_value(reason, portal), None)
-    if found:
-        return found[0], f"infra_portal.{found[0]}{found[1]}: nginx refuses it: {reason}"
+    match = next(_by_value(reason, portal), None)
+    if match:
+        return match[0], f"infra_portal.{match[0]}{match[1]}: nginx refuses it: {reason}"
     if test is not None:
         culprit = _by_tests(sorted(known - left_out), test, left_out)
         if culprit is not None:
@@ -173,8 +173,8 @@ def _attribute(key: str, entry: dict[str, Any], text: list[str], number: int, re
         return ".config"
     if "host not found in upstream" in reason or "no port in upstream" in reason:
         host = re.search(r'upstream "([^"]+)"', reason)
-        found = next(_by_value(f'"{host[1]}"' if host else "", {key: entry}), None)
-        return found[1] if found else ".endpoint"
+        match = next(_by_value(f'"{host[1]}"' if host else "", {key: entry}), None)
+        return match[1] if match else ".endpoint"
     words = line.split()
     name = words[0] if words and line != "server {" else ""
     around = _location_around(entry, text, number)
@@ -216,7 +216,7 @@ def _by_value(reason: str, portal: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Entries and attributes whose value a message quotes, if only one entry has it."""
     quoted = {word for word in re.findall(r'"([^"]{3,})"', reason)}
     quoted |= {word.rpartition(":")[0] for word in quoted if ":" in word}
-    found = []
+    keys = []
     for key, entry in portal.items():
         for prefix, attributes in _parts(entry):
             for name, value in attributes.items():
@@ -227,9 +227,9 @@ def _by_value(reason: str, portal: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 if any(isinstance(v, str) and v in quoted for v in values) or (
                     name == "endpoint" and any(v.rpartition(":")[0] in quoted for v in values)
                 ):
-                    found.append((key, f"{prefix}.{name}"))
-    if len({key for key, _ in found}) == 1:
-        yield from found
+                    keys.append((key, f"{prefix}.{name}"))
+    if len({key for key, _ in keys}) == 1:
+        yield from keys
 
 
 def _parts(entry: Any) -> Iterator[tuple[str, dict[str, Any]]]:

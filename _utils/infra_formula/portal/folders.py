@@ -29,23 +29,23 @@ def missing(portal: dict[str, Any], settings: Settings) -> tuple[list[str], list
 def warnings(portal: dict[str, Any], settings: Settings) -> list[str]:
     """What keeps nginx from serving a folder, one line for each entry."""
     _below, elsewhere = missing(portal, settings)
-    found = [f"{path} does not exist; put the site there" for path in elsewhere]
+    lines = [f"{path} does not exist; put the site there" for path in elsewhere]
     for key, view in served(portal, settings).items():
         for attribute, path in _paths(view):
             # Of a folder that is missing, that is the news; the web root is the formula's own.
             closed = closed_folder(path, settings["nginx_user"]) if Path(path).exists() else None
             if closed and path != settings["nginx_home"]:
-                found.append(
+                lines.append(
                     f"infra_portal.{key}.{attribute}: the account of nginx, "
                     f"{settings['nginx_user']}, cannot enter {closed}"
                 )
     home = served(portal, settings)["home"]
     if home["kind"] == "home" and is_empty_home(home, settings):
-        found.append(
+        lines.append(
             f"infra_portal.home.path: {home['path']} has no index.html; the home page is answered "
             "with 404 until it has one"
         )
-    return found
+    return lines
 
 
 def is_empty_home(home: View, settings: Settings) -> bool:
@@ -91,12 +91,12 @@ def _may_enter(folder: Path, status: os.stat_result, uid: int, groups: set[int])
 
 def _folders(view: View) -> list[tuple[str, str]]:
     """Folders of an entry, each with its attribute."""
-    found = [("path", view["path"])] if view["kind"] in ("static", "home") else []
+    folders = [("path", view["path"])] if view["kind"] in ("static", "home") else []
     for location in view["locations"]:
         if location["number"] and location["files"]:
             attribute = schema.join("locations", location["path_text"] or location["match"])
-            found.append((f"{attribute}.path", location["files"]))
-    return found
+            folders.append((f"{attribute}.path", location["files"]))
+    return folders
 
 
 def _paths(view: View) -> list[tuple[str, str]]:

@@ -32,19 +32,19 @@ def address(host: str) -> Address | None:
     """
     host = host.strip("[]").rstrip(".")
     try:
-        found: Address = ipaddress.ip_address(host)
+        parsed: Address = ipaddress.ip_address(host)
     except ValueError:
         try:
             return ipaddress.IPv4Address(socket.inet_aton(host)) if host else None
         except (OSError, ValueError):
             return None
-    if isinstance(found, ipaddress.IPv6Address):
-        number = int(found)
-        if found.ipv4_mapped:
-            return found.ipv4_mapped
-        if found in _NAT64 or (found in _COMPATIBLE and number > 1):
+    if isinstance(parsed, ipaddress.IPv6Address):
+        number = int(parsed)
+        if parsed.ipv4_mapped:
+            return parsed.ipv4_mapped
+        if parsed in _NAT64 or (parsed in _COMPATIBLE and number > 1):
             return ipaddress.IPv4Address(number & 0xFFFFFFFF)
-    return found
+    return parsed
 
 
 def with_portal(portal: dict[Any, Any], settings: Settings) -> Settings:
@@ -146,10 +146,10 @@ def _may_be_infra_node(host: str, settings: Settings) -> bool:
             *settings.get("own_addresses", []),
         ]
     )
-    found = _known_addresses(host, settings) or _resolved(name, int(time.monotonic() // 60))
-    if not found:
+    addresses = _known_addresses(host, settings) or _resolved(name, int(time.monotonic() // 60))
+    if not addresses:
         return True
-    return any(a.is_loopback or a.is_unspecified or a in infra_nodes for a in found)
+    return any(a.is_loopback or a.is_unspecified or a in infra_nodes for a in addresses)
 
 
 def _known_addresses(host: str, settings: Settings) -> list[Address]:
@@ -163,7 +163,7 @@ def _known_addresses(host: str, settings: Settings) -> list[Address]:
 
 
 def _addresses(values: Iterable[Any]) -> set[Address]:
-    return {found for value in values if value and (found := address(str(value))) is not None}
+    return {parsed for value in values if value and (parsed := address(str(value))) is not None}
 
 
 def _folded(name: Any) -> str:
@@ -174,8 +174,8 @@ def _folded(name: Any) -> str:
 def _resolved(name: str, _minute: int) -> tuple[Address, ...]:
     """The addresses that this machine finds for a name (``/etc/hosts``, DNS), as nginx does."""
     try:
-        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, ValueError):
         return ()
-    texts = {str(row[4][0]).partition("%")[0] for row in found}
+    texts = {str(row[4][0]).partition("%")[0] for row in answers}
     return tuple(a for text in sorted(texts) if (a := address(text)) is not None)

@@ -46,11 +46,11 @@ def of_sites(all_files: dict[str, File], sites: dict[str, list[str]]) -> dict[st
     main = all_files.get(".htpasswd")
     if main is None:
         return {}
-    found: dict[str, File] = {}
+    result: dict[str, File] = {}
     for name, users in sites.items():
-        kept = [x for x in main["text"].splitlines(True) if x.split(":", 1)[0] in users]
-        found[name] = {**main, "text": "".join(kept)}
-    return found
+        selected = [x for x in main["text"].splitlines(True) if x.split(":", 1)[0] in users]
+        result[name] = {**main, "text": "".join(selected)}
+    return result
 
 
 def lines(users: dict[str, str], current: str = "") -> str:

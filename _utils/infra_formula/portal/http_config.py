@@ -92,14 +92,14 @@ def without_replaced(nginx_conf: str, given: str) -> str:
     names = {words[0] for words in block.directives} - _ADDED
     lines = nginx_conf.splitlines(keepends=True)
     start = next((i for i, line in enumerate(lines) if line.startswith("http {")), len(lines))
-    kept = [
+    remaining = [
         line
         for i, line in enumerate(lines)
         if i < start
-        or not (found := re.match(r"    ([a-z0-9_]+) .*;$", line.rstrip("\n")))
-        or found[1] not in names
+        or not (match := re.match(r"    ([a-z0-9_]+) .*;$", line.rstrip("\n")))
+        or match[1] not in names
     ]
-    return "".join(kept)
+    return "".join(remaining)
 
 
 def refuse_taken_variables(given: str, shared: str) -> None:

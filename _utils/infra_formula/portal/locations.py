@@ -93,10 +93,10 @@ _ROOT = Match("", "/")
 
 def parse(key: Any) -> Match | None:
     """The path of a location; None if it is none."""
-    found = _FORM.fullmatch(key) if isinstance(key, str) and not schema.line_problem(key) else None
-    if not found:
+    form = _FORM.fullmatch(key) if isinstance(key, str) and not schema.line_problem(key) else None
+    if not form:
         return None
-    match = Match(found[1] or "", found[2].rstrip())
+    match = Match(form[1] or "", form[2].rstrip())
     if match.is_regex:
         return match
     path = match.text
@@ -118,7 +118,7 @@ def of_entry(entry: dict[str, Any]) -> list[Location]:
     own_locations = entry.get("locations")
     if not own_locations:
         return [Location("/", _ROOT, 0, around, {})]
-    found = []
+    locations = []
     for number, (key, own) in enumerate(
         own_locations.items() if isinstance(own_locations, dict) else (), start=1
     ):
@@ -132,10 +132,10 @@ def of_entry(entry: dict[str, Any]) -> list[Location]:
         headers = [part.get("proxy_set_header") for part in (taken, own)]
         if all(isinstance(part, dict) for part in headers):
             attributes["proxy_set_header"] = {**headers[0], **headers[1]}  # type: ignore[dict-item]
-        found.append(Location(key, match, number, attributes, own))
-    if not any(location.match == _ROOT for location in found):
-        found.append(Location("/", _ROOT, 0, {**around}, {}))
-    return found
+        locations.append(Location(key, match, number, attributes, own))
+    if not any(location.match == _ROOT for location in locations):
+        locations.append(Location("/", _ROOT, 0, {**around}, {}))
+    return locations
 
 
 def around(location: Location, locations: list[Location]) -> Iterator[Location]:

@@ -69,11 +69,11 @@ def digests(given: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 
 def files(given: Mapping[str, Mapping[str, str]]) -> dict[str, File]:
     """The files of all certificates, by their path below ``/etc/nginx``. Only root reads them."""
-    found: dict[str, File] = {}
+    result: dict[str, File] = {}
     for name, pair in given.items():
         for path, part in zip(paths(name), ("crt", "key"), strict=True):
-            found[path] = {"text": _text(pair[part]), "mode": "0600", "secret": True}
-    return found
+            result[path] = {"text": _text(pair[part]), "mode": "0600", "secret": True}
+    return result
 
 
 def keys(given: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -51,7 +51,9 @@ class Directive:
 
     def inherited(self, *names: str) -> list[Directive]:
         """The directives of some names in force here: those of the innermost block with any."""
-        return next((found for block in self.around() if (found := block.all(*names))), [])
+        return next(
+            (directives for block in self.around() if (directives := block.all(*names))), []
+        )
 
 
 def read(main: Path) -> Directive:

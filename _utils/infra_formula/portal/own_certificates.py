@@ -43,16 +43,16 @@ def was_applied(key: str, view: View) -> bool:
 def broken(portal: dict[str, dict[str, object]], settings: Settings) -> dict[str, str]:
     """Entries whose own certificate was served and cannot be any more → why."""
     return {
-        key: found
+        key: problem
         for key, view in served(portal, settings).items()
-        if (found := fault(view)) and was_applied(key, view)
+        if (problem := fault(view)) and was_applied(key, view)
     }
 
 
 def broken_warnings(portal: dict[str, dict[str, object]], settings: Settings) -> Iterator[str]:
     """One line for each of them."""
-    for key, found in broken(portal, settings).items():
-        yield f"infra_portal.{key}.{found}; the portal's own certificate is served in its place"
+    for key, problem in broken(portal, settings).items():
+        yield f"infra_portal.{key}.{problem}; the portal's own certificate is served in its place"
 
 
 def listing(all_views: Mapping[str, View]) -> str:

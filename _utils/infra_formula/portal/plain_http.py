@@ -66,13 +66,13 @@ def of_config(text: str, has_login: bool = False) -> RawLogins:
     root = raw_config.parse(text, included.text)
     server = _logins(root, frozenset())
     is_closed = has_login or bool(server)
-    found = [
+    places = [
         (block, _logins_of(block, server)) for block in root.walk() if block.name == "location"
     ]
     inside_included = any(_has_login_inside(x) for x in _included(root))
     return RawLogins(
         of_server=bool(server) or inside_included,
-        anywhere=bool(server) or inside_included or any(logins for _, logins in found),
+        anywhere=bool(server) or inside_included or any(logins for _, logins in places),
         opens=is_closed and any(_opens(block) for block in root.walk()),
     )
 
@@ -218,22 +218,22 @@ def _closed(block: Block, around: frozenset[str], https: str) -> Iterator[Block]
 
 def _logins(block: Block, around: frozenset[str]) -> frozenset[str]:
     """The logins in force in a block, by their directives."""
-    found = set(around)
+    logins = set(around)
     for words in block.directives:
         if words[0] in LOGINS and len(words) > 1:
-            (found.discard if words[1] == "off" else found.add)(words[0])
+            (logins.discard if words[1] == "off" else logins.add)(words[0])
         elif words[0] == "add_header" and words[1:2] and words[1].lower() == _BY_HAND:
-            found.add(_BY_HAND)
-    return frozenset(found)
+            logins.add(_BY_HAND)
+    return frozenset(logins)
 
 
 def _logins_of(location: Block, around: frozenset[str]) -> frozenset[str]:
     """Those of a location: on a condition, or for some methods, too."""
-    found = _logins(location, around)
+    logins = _logins(location, around)
     for inner in location.blocks:
         if inner.name in ("limit_except", "if"):
-            found |= _logins(inner, frozenset())
-    return found
+            logins |= _logins(inner, frozenset())
+    return logins
 
 
 def _opens(block: Block) -> bool:

@@ -199,24 +199,24 @@ def server_directives(key: str, entry: dict[str, Any], auth: str) -> dict[str, s
 
     Those that stand aside for ``config`` are not among them.
     """
-    found = {
+    advice = {
         "client_max_body_size": "client_max_body_size",
         "http2": "nginx_sslmode",
         "ignore_invalid_headers": "",
         "underscores_in_headers": "",
     }
     if key == "home" or "path" in entry:
-        found["root"] = "path"
+        advice["root"] = "path"
     if auth == "basic":
-        found |= {"auth_basic": "auth", "auth_basic_user_file": "auth"}
+        advice |= {"auth_basic": "auth", "auth_basic_user_file": "auth"}
     elif auth == "oidc":
-        found["auth_request"] = "auth"
+        advice["auth_request"] = "auth"
     if "limit_req" in entry:
-        found["limit_req_status"] = "limit_req"
+        advice["limit_req_status"] = "limit_req"
     for attribute in ("large_client_header_buffers", "gzip", "expires", "brotli"):
         if attribute in entry:
-            found[attribute] = attribute
-    return found
+            advice[attribute] = attribute
+    return advice
 
 
 def location_directives(key: str, entry: dict[str, Any]) -> dict[str, str]:
@@ -224,25 +224,25 @@ def location_directives(key: str, entry: dict[str, Any]) -> dict[str, str]:
     if key == "home":
         return {"try_files": "locations"}
     if "path" in entry:
-        found = {"try_files": "spa"}
-        return found | dict.fromkeys(_INDEX, "index") if entry.get("index") else found
+        advice = {"try_files": "spa"}
+        return advice | dict.fromkeys(_INDEX, "index") if entry.get("index") else advice
     if "endpoint" not in entry:
         return {"try_files": "locations"}
-    found = {"try_files": "locations"}
+    advice = {"try_files": "locations"}
     scheme = entry.get("scheme", "http")
     family = "grpc" if scheme.startswith("grpc") else "proxy"
-    found |= _GRPC if family == "grpc" else _PROXY
+    advice |= _GRPC if family == "grpc" else _PROXY
     tls = (_PROXY_TLS if scheme in ("https", "grpcs") else {}) | (
         _VERIFIED if scheme in ("https", "grpcs") and entry.get("proxy_ssl_verify") else {}
     )
-    found |= {name.replace("proxy", family, 1): attribute for name, attribute in tls.items()}
+    advice |= {name.replace("proxy", family, 1): attribute for name, attribute in tls.items()}
     if "proxy_buffer_size" in entry:
         buffers = _BUFFERS if family == "proxy" else _BUFFERS[:1]
-        found |= {f"{family}_{name}": "proxy_buffer_size" for name in buffers}
+        advice |= {f"{family}_{name}": "proxy_buffer_size" for name in buffers}
     if entry.get("proxy_cache") not in (None, False):
-        found |= {f"proxy_cache{name}": "proxy_cache" for name in _CACHE}
-        found["proxy_no_cache"] = "proxy_cache"
-    return found
+        advice |= {f"proxy_cache{name}": "proxy_cache" for name in _CACHE}
+        advice["proxy_no_cache"] = "proxy_cache"
+    return advice
 
 
 def _unused(

@@ -78,8 +78,8 @@ def named(text: str, groups: Collection[str], resolve: Resolve) -> Iterator[Name
         if found is None or address(host) is not None:
             continue
         name = found if match["port"] else found.rpartition(":")[0]
-        shown, uri = f"{host}{match['port'] or ''}", match["uri"] or ""
-        yield Named(start, end, block, directive, scheme, shown, uri, name)
+        authority, uri = f"{host}{match['port'] or ''}", match["uri"] or ""
+        yield Named(start, end, block, directive, scheme, authority, uri, name)
 
 
 def at_run_time(text: str, groups: Collection[str], resolve: Resolve) -> str:
@@ -88,11 +88,11 @@ def at_run_time(text: str, groups: Collection[str], resolve: Resolve) -> str:
     A name with a path stays as it is where ``rewrite`` decides about the path: :func:`left` tells.
     """
     edits: list[tuple[int, int, str]] = []
-    for found in named(text, groups, resolve):
-        if not _is_movable(found):
+    for match in named(text, groups, resolve):
+        if not _is_movable(match):
             continue
-        edits.append((found.start, found.end, f"{found.scheme}{found.name}{upstreams.AT_RUN_TIME}"))
-        edits += [(found.block.end, found.block.end, line) for line in _written_out(found)]
+        edits.append((match.start, match.end, f"{match.scheme}{match.name}{upstreams.AT_RUN_TIME}"))
+        edits += [(match.block.end, match.block.end, line) for line in _written_out(match)]
     for start, end, new in sorted(edits, key=lambda edit: -edit[0]):
         text = text[:start] + new + text[end:]
     return text
@@ -100,11 +100,11 @@ def at_run_time(text: str, groups: Collection[str], resolve: Resolve) -> str:
 
 def left(text: str, groups: Collection[str], resolve: Resolve) -> list[str]:
     """What nginx still resolves when it starts, each with its directive."""
-    found = [f"_pass {x.host}" for x in named(text, groups, resolve) if not _is_movable(x)]
+    names = [f"_pass {x.host}" for x in named(text, groups, resolve) if not _is_movable(x)]
     for block in raw_config.parse(text).walk():
         for words in block.directives:
-            found += [f"{words[0]} {name}" for name in _resolved_at_start(words, resolve)]
-    return found
+            names += [f"{words[0]} {name}" for name in _resolved_at_start(words, resolve)]
+    return names
 
 
 def _resolved_at_start(words: list[str], resolve: Resolve) -> Iterator[str]:
@@ -192,14 +192,14 @@ def http_problems(
     """
     where = "nginx_http_config"
     end = "nginx resolves it only when it starts, and does not start without an answer"
-    found = [f"{where}: expected an address in place of {x.host}: {end}"
+    problems = [f"{where}: expected an address in place of {x.host}: {end}"
              for x in named(text, groups, resolve)]  # fmt: skip
     root = raw_config.parse(text)
     for block in root.walk():
         if block.name != "upstream":
             continue
         if block.arguments[:1] and block.arguments[0] in keys:
-            found.append(
+            problems.append(
                 f"{where}: expected another name for upstream {block.arguments[0]}: that of "
                 f"infra_portal.{block.arguments[0]} has it"
             )
@@ -209,14 +209,14 @@ def http_problems(
                 continue
             if resolve(f"{match['host']}{match['port'] or ':80'}") is not None:
                 group = block.arguments[0] if block.arguments else ""
-                found.append(
+                problems.append(
                     f"{where}: expected an address in place of {words[0]} in upstream {group}: "
                     f"{end}; an endpoint of an entry may be a name"
                 )
     for block in root.walk():
         for words in block.directives:
-            found += [
+            problems += [
                 f"{where}: expected an address in place of {name} in {words[0]}: {end}"
                 for name in _resolved_at_start(words, resolve)
             ]
-    return found
+    return problems

@@ -17,7 +17,7 @@ def path() -> Path:
 def entry(key: str) -> dict[str, Any]:
     """An entry as it was applied last; empty if there was none, or its record cannot be read."""
     try:
-        found = json.loads(path().read_text(encoding="utf-8"))["portal"].get(key)
+        recorded = json.loads(path().read_text(encoding="utf-8"))["portal"].get(key)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return recorded if isinstance(recorded, dict) else {}

@@ -106,7 +106,7 @@ def _version_problems(portal: dict[str, Any]) -> list[str]:
     if not used or not salt.utils.path.which("nginx"):
         return []
     number = version()
-    shown = ".".join(map(str, number))
+    release = ".".join(map(str, number))
     has = {
         "brotli": "brotli" in modules(),
         "http3": "http3" in modules(),
@@ -114,10 +114,10 @@ def _version_problems(portal: dict[str, Any]) -> list[str]:
         "grpc names": tuple(number) >= upstreams.RESOLVE_PARAMETER,
     }
     expected = {
-        "brotli": f"an nginx with the module brotli, which nginx {shown} of this machine lacks",
-        "http3": f"an nginx with HTTP/3 (1.25 and later), this machine has nginx {shown}",
-        "proxy_http_version": f"1.0 or 1.1 before nginx 1.29.4, this machine has nginx {shown}",
-        "grpc names": f"addresses, or one name, with gRPC before nginx 1.27.3; this is {shown}",
+        "brotli": f"an nginx with the module brotli, which nginx {release} of this machine lacks",
+        "http3": f"an nginx with HTTP/3 (1.25 and later), this machine has nginx {release}",
+        "proxy_http_version": f"1.0 or 1.1 before nginx 1.29.4, this machine has nginx {release}",
+        "grpc names": f"addresses, or one name, with gRPC before nginx 1.27.3; this is {release}",
     }
     return [
         f"{where}: expected {expected[name]}"
@@ -128,12 +128,12 @@ def _version_problems(portal: dict[str, Any]) -> list[str]:
 
 
 def _client_ca_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
-    found = []
+    faults = []
     for key, view in served(portal, settings).items():
         ca = view["access"]["client_ca"]
         if access.is_checked_on_disk(ca) and (fault := certificates.file_fault(ca)):
-            found.append(f"infra_portal.{key}.ssl_client_certificate: {fault}")
-    return found
+            faults.append(f"infra_portal.{key}.ssl_client_certificate: {fault}")
+    return faults
 
 
 def _certificate_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
@@ -291,8 +291,8 @@ def files(
         add(streams.FILE, "streams.conf.j2", streams=all_streams, stream_names=grouped)
     add("nginx.conf", "nginx.conf.j2", own_text=own_text, has_streams=bool(all_streams))
     if own_text:
-        kept = http_config.without_replaced(out["nginx.conf"]["text"], own_text)
-        out["nginx.conf"] = {**out["nginx.conf"], "text": kept}
+        remaining = http_config.without_replaced(out["nginx.conf"]["text"], own_text)
+        out["nginx.conf"] = {**out["nginx.conf"], "text": remaining}
     config_hash = _hash(out, facts["certificates"])
     add(SHARED, "infra.conf.j2", config_hash=config_hash)
     if own_text:
@@ -304,7 +304,7 @@ def _add_upstreams(
     view: View, all_views: dict[str, View], settings: Settings, facts: dict[str, Any]
 ) -> None:
     """Add to a view how the endpoints of each of its locations are reached."""
-    found = {
+    blocks = {
         group["group"]: upstreams.upstream(
             group["group"],
             group["endpoints"],
@@ -317,8 +317,8 @@ def _add_upstreams(
         for group in view["upstreams"]
     }
     for location in view["locations"]:
-        location["upstream"] = found.get(location["group"])
-    view["needs_resolver"] = any(upstream["resolver"] for upstream in found.values())
+        location["upstream"] = blocks.get(location["group"])
+    view["needs_resolver"] = any(upstream["resolver"] for upstream in blocks.values())
 
 
 def _listeners(settings: Settings, view: View, http2: str) -> str:
@@ -346,10 +346,10 @@ def _oauth2_proxy(settings: Settings, facts: dict[str, Any]) -> upstreams.Upstre
 
 def _groups(all_views: dict[str, View], settings: Settings) -> set[str]:
     """Names of all groups of endpoints: of entries, of the site's directives and files."""
-    found = {location["group"] for view in all_views.values() for location in view["locations"]}
-    found |= {f"_haproxy_{node}" for node in settings["haproxy"]} | {"_oauth2_proxy", "acme-peers"}
+    groups = {location["group"] for view in all_views.values() for location in view["locations"]}
+    groups |= {f"_haproxy_{node}" for node in settings["haproxy"]} | {"_oauth2_proxy", "acme-peers"}
     texts = [http_config.text(settings), *_raw_texts(all_views)]
-    return found | {name for text in texts for name in _UPSTREAM.findall(text)}
+    return groups | {name for text in texts for name in _UPSTREAM.findall(text)}
 
 
 def raw_name_warnings(portal: dict[str, Any], settings: Settings) -> Iterator[str]:

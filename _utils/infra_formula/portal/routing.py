@@ -261,10 +261,10 @@ class _Walk:
         """Find the location of the path, and what it does."""
         self._count()
         route = self.route
-        found, kind = _location(route.server, route.uri, self.variables)
-        route.location = found if found is not None else route.server
+        location, kind = _location(route.server, route.uri, self.variables)
+        route.location = location if location is not None else route.server
         if kind == "slash":
-            route.code, route.target, route.decision = 301, route.uri + "/", found
+            route.code, route.target, route.decision = 301, route.uri + "/", location
             raise _Answered
         if not self.internal and self.route.location.all("internal"):
             self._end(404, self.route.location.all("internal")[0])

@@ -43,13 +43,13 @@ def _test(stage: str, name: str) -> str:
 def _test_without(stage: str, left_out: Collection[str]) -> str:
     """Test a staged copy without the files of some entries; returns nginx's errors."""
     text = Path(stage, "nginx.conf").read_text(encoding="utf-8")
-    kept = [
+    rest = [
         f"include conf.d/{path.name};"
         for path in sorted(Path(stage, "conf.d").glob("*.conf"))
         if path.stem not in left_out
     ]
     part = Path(stage, "nginx-part.conf")
-    part.write_text(text.replace("include conf.d/*.conf;", "\n".join(kept)), encoding="utf-8")
+    part.write_text(text.replace("include conf.d/*.conf;", "\n".join(rest)), encoding="utf-8")
     try:
         return _test(stage, part.name)
     finally:

@@ -20,17 +20,17 @@ def chosen(name: str, scheme: str, settings: Mapping[str, Any]) -> str:
     if scheme not in ("tcp", "udp"):
         return ""
     host, _, port = name.rpartition(":")
-    found = [
+    candidates = [
         key
         for key, stream in known.items()
         if str(stream["listen"]) == port and streams.protocol(stream) == scheme
     ]
     by_name = [
         key
-        for key in found
+        for key in candidates
         if any(_fits(host, pattern) for pattern in streams.listed(known[key].get("server_name")))
     ]
-    for_all = [key for key in found if not streams.listed(known[key].get("server_name"))]
+    for_all = [key for key in candidates if not streams.listed(known[key].get("server_name"))]
     return next(iter([*by_name, *for_all]), "")
 
 

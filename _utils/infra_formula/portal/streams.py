@@ -172,14 +172,14 @@ def _certificate_problems(path: str, stream: Stream, settings: Mapping[str, Any]
 
 def views(settings: Mapping[str, Any], service: upstreams.NameService) -> list[dict[str, Any]]:
     """Streams as their template sees them, in the order of the pillar."""
-    found = []
+    result = []
     for name, stream in of_settings(settings).items():
         endpoints = listed(stream["endpoint"])
         resolved = [upstreams.run_time_name(e, settings, service) for e in endpoints]
         pair = (stream.get("cert", _CERTIFICATE[0]), stream.get("key", _CERTIFICATE[1]))
         if named_certificates.is_name(pair[0]) and "cert" in stream:
             pair = named_certificates.paths(pair[0])
-        found.append(
+        result.append(
             {
                 "name": name,
                 "listen": stream["listen"],
@@ -197,13 +197,13 @@ def views(settings: Mapping[str, Any], service: upstreams.NameService) -> list[d
                 "timeout": stream.get("proxy_timeout", "10m"),
             }
         )
-    return found
+    return result
 
 
 def by_name(all_views: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
     """The ports at which the name of a connection decides → the streams behind them."""
-    found: dict[int, list[dict[str, Any]]] = {}
+    groups: dict[int, list[dict[str, Any]]] = {}
     for view in all_views:
         if view["server_names"]:
-            found.setdefault(view["listen"], []).append(view)
-    return found
+            groups.setdefault(view["listen"], []).append(view)
+    return groups

@@ -142,8 +142,8 @@ def run_time_name(endpoint: str, settings: Mapping[str, Any], service: NameServi
     if "." in name or not service["search"] or _is_of_the_site(name, settings):
         return f"{host}:{port}"
     candidates = [f"{name}.{domain}" for domain in service["search"]]
-    found = _resolvable([*candidates, name]) if len(candidates) > 1 else candidates
-    return f"{next((n for n in [*candidates, name] if n in found), candidates[0])}:{port}"
+    names = _resolvable([*candidates, name]) if len(candidates) > 1 else candidates
+    return f"{next((n for n in [*candidates, name] if n in names), candidates[0])}:{port}"
 
 
 def upstream(
@@ -209,19 +209,19 @@ def unresolved(endpoints: Iterable[str], settings: Mapping[str, Any]) -> set[str
         for endpoint in endpoints
         if (name := run_time_name(endpoint, settings, service)) is not None
     }
-    found = _resolvable(set(names.values()))
-    return {endpoint for endpoint, name in names.items() if name not in found}
+    resolvable = _resolvable(set(names.values()))
+    return {endpoint for endpoint, name in names.items() if name not in resolvable}
 
 
 def _resolvable(names: Iterable[str]) -> set[str]:
-    found: set[str] = set()
+    resolvable: set[str] = set()
 
     def look_up(name: str) -> None:
         try:
             socket.getaddrinfo(f"{name.rstrip('.')}.", None, type=socket.SOCK_STREAM)
         except (OSError, ValueError):
             return
-        found.add(name)
+        resolvable.add(name)
 
     def work() -> None:
         with contextlib.suppress(IndexError):
@@ -236,7 +236,7 @@ def _resolvable(names: Iterable[str]) -> set[str]:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    return set(found)
+    return set(resolvable)
 
 
 def _is_of_the_site(name: str, settings: Mapping[str, Any]) -> bool:
@@ -245,8 +245,8 @@ def _is_of_the_site(name: str, settings: Mapping[str, Any]) -> bool:
 
 
 def _is_global_ipv6(text: str) -> bool:
-    found = hosts.address(text) if ":" in text else None
-    return found is not None and not (found.is_loopback or found.is_link_local)
+    parsed = hosts.address(text) if ":" in text else None
+    return parsed is not None and not (parsed.is_loopback or parsed.is_link_local)
 
 
 def _read(path: Path) -> str:

@@ -82,13 +82,13 @@ class Variables:
 
         Raises UnknownValue for one that Python does not understand.
         """
-        found = regex(pattern, fold).search(text)
-        if not found:
+        match = regex(pattern, fold).search(text)
+        if not match:
             return False
         for number in range(10):
             self.known.pop(str(number), None)
-        self.known.update({str(i): g or "" for i, g in enumerate(found.groups(), 1)})
-        self.known.update({k: v or "" for k, v in found.groupdict().items()})
+        self.known.update({str(i): g or "" for i, g in enumerate(match.groups(), 1)})
+        self.known.update({k: v or "" for k, v in match.groupdict().items()})
         return True
 
     def holds(self, words: list[str]) -> bool:
@@ -112,8 +112,8 @@ class Variables:
         if operator in ("=", "!="):
             return (left == self.filled(right)) is (operator == "=")
         if operator in ("~", "~*", "!~", "!~*"):
-            found = self.matches(right, left, operator.endswith("*"))
-            return found is not operator.startswith("!")
+            matches = self.matches(right, left, operator.endswith("*"))
+            return matches is not operator.startswith("!")
         raise UnknownValue(" ".join(words))
 
 

@@ -46,12 +46,12 @@ def views(portal: dict[str, Any], settings: Settings) -> dict[str, View]:
         del _recent[known]
     if key in _recent:
         return dict(_recent[key][1])
-    found = _completed(portal, settings)
+    completed = _completed(portal, settings)
     if key:
-        _recent[key] = (now, found)
+        _recent[key] = (now, completed)
         while len(_recent) > _RECENT:
             del _recent[next(iter(_recent))]
-    return dict(found)
+    return dict(completed)
 
 
 def _digest(portal: dict[str, Any], settings: Settings) -> str:
@@ -200,17 +200,17 @@ def _location(
     view: View, location: Location, all_locations: list[Location], settings: Settings
 ) -> View:
     """What a location of an entry is to nginx: what answers, for whom, and how."""
-    key, given, number = view["key"], location.attributes, location.number
+    key, attributes, number = view["key"], location.attributes, location.number
     servers = [
         {**server, "address": _prefer_loopback(server["address"], settings)}
-        for server in endpoints.servers(given.get("endpoint", []))
+        for server in endpoints.servers(attributes.get("endpoint", []))
     ]
-    scheme = given.get("scheme", "http")
-    cache = _cache(key, number, given.get("proxy_cache"))
-    size = str(given["proxy_buffer_size"]) if "proxy_buffer_size" in given else ""
-    moved = _moved(given.get("redirect"), "")
+    scheme = attributes.get("scheme", "http")
+    cache = _cache(key, number, attributes.get("proxy_cache"))
+    size = str(attributes["proxy_buffer_size"]) if "proxy_buffer_size" in attributes else ""
+    moved = _moved(attributes.get("redirect"), "")
     own_upstream = number == 0 or "endpoint" in location.own
-    shown: View = {
+    location_view: View = {
         "number": number,
         "key_path": schema.join("locations", location.key) if own_upstream and number else "",
         "match": location.match.nginx(),
@@ -218,7 +218,7 @@ def _location(
         "is_regex": location.match.is_regex,
         "is_prefix": location.match.is_prefix,
         "auth": entries.location_auth(location, all_locations, view["auth"], settings),
-        "realm": given.get("realm", view["realm"]),
+        "realm": attributes.get("realm", view["realm"]),
         "kind": _location_kind(view, location),
         "moved": moved,
         "group": locations.upstream_name(key, number if own_upstream else 0),
@@ -228,30 +228,30 @@ def _location(
         ],
         "options": [endpoints.parameters(s, len(servers) == 1) for s in servers],
         "endpoints": [server["address"] for server in servers],
-        "balance": given.get("balance", ""),
+        "balance": attributes.get("balance", ""),
         "scheme": scheme,
-        "websocket": given.get("websocket", False),
-        "host": given.get("host", ""),
-        "headers": {k: str(v) for k, v in given.get("proxy_set_header", {}).items()},
-        "http_version": str(given.get("proxy_http_version", "1.1")),
-        "next_upstream": given.get(
+        "websocket": attributes.get("websocket", False),
+        "host": attributes.get("host", ""),
+        "headers": {k: str(v) for k, v in attributes.get("proxy_set_header", {}).items()},
+        "http_version": str(attributes.get("proxy_http_version", "1.1")),
+        "next_upstream": attributes.get(
             "proxy_next_upstream",
             "error" if len(servers) == 1 else "error timeout http_502 http_503 http_504",
         ),
-        "buffering": given.get("proxy_buffering", bool(cache)),
-        "request_buffering": given.get("proxy_request_buffering", False),
+        "buffering": attributes.get("proxy_buffering", bool(cache)),
+        "request_buffering": attributes.get("proxy_request_buffering", False),
         "buffer_size": size,
         "busy_buffers_size": _doubled(size),
         "cache": cache if location.number == 0 or "proxy_cache" in location.own else None,
         "stripped": re.escape(location.match.text.rstrip("/"))
-        if given.get("strip_prefix")
+        if attributes.get("strip_prefix")
         else None,
-        "files": given["path"] if "path" in location.own else "",
-        "index": given.get("index", view["index"] if not location.has_own_target else False),
-        "spa": given.get("spa", False),
-        "accel_redirect": given.get("accel_redirect", False),
-        "proxy_ssl_verify": given.get("proxy_ssl_verify", False),
-        "proxy_ssl_trusted_certificate": given.get(
+        "files": attributes["path"] if "path" in location.own else "",
+        "index": attributes.get("index", view["index"] if not location.has_own_target else False),
+        "spa": attributes.get("spa", False),
+        "accel_redirect": attributes.get("accel_redirect", False),
+        "proxy_ssl_verify": attributes.get("proxy_ssl_verify", False),
+        "proxy_ssl_trusted_certificate": attributes.get(
             "proxy_ssl_trusted_certificate", settings["ca_bundle"]
         ),
         "client_max_body_size": location.own.get("client_max_body_size", ""),
@@ -262,12 +262,14 @@ def _location(
         "written": False,
         "other_case": "",
     }
-    if cache and not shown["cache"]:
-        shown["cache"] = _cache(key, 0, given["proxy_cache"])
-    shown["proxy_ssl_name"] = given.get("proxy_ssl_name", _tls_name(shown, view["domain"]))
+    if cache and not location_view["cache"]:
+        location_view["cache"] = _cache(key, 0, attributes["proxy_cache"])
+    location_view["proxy_ssl_name"] = attributes.get(
+        "proxy_ssl_name", _tls_name(location_view, view["domain"])
+    )
     for attribute in ("proxy_connect_timeout", "proxy_read_timeout", "proxy_send_timeout"):
-        shown[attribute] = given.get(attribute, settings[f"nginx_{attribute}"])
-    return shown
+        location_view[attribute] = attributes.get(attribute, settings[f"nginx_{attribute}"])
+    return location_view
 
 
 _OF_ROOT = (
@@ -292,15 +294,15 @@ def _in_order(shown: list[View]) -> list[View]:
 
 
 def _location_kind(view: View, location: Location) -> str:
-    given = location.attributes
-    redirect = given.get("redirect")
+    attributes = location.attributes
+    redirect = attributes.get("redirect")
     if redirect is not None and not (isinstance(redirect, dict) and "names" in redirect):
         return "redirect"
     if view["kind"] == "home" and not location.has_own_target:
         return "static" if location.number else "home"
-    if "path" in given:
+    if "path" in attributes:
         return "static"
-    return "proxy" if "endpoint" in given else "none"
+    return "proxy" if "endpoint" in attributes else "none"
 
 
 def _guard(view: View) -> None:

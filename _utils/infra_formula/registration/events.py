@@ -160,16 +160,16 @@ class _Run:
         A master whose cache was deleted, or that was replaced, knows nobody: its minions have
         their facts on disk. Without this, each of them would be applied.
         """
-        asked = [
+        minions = [
             minion_id
             for minion_id in unknown
             if minion_id not in self.asked and is_accepted(self.minion.opts, minion_id)
         ]
-        if not asked:
+        if not minions:
             return
-        self.asked.update(asked)
-        self.client.cmd(asked, "infra_register.send", tgt_type="list", timeout=PUBLISH)
-        facts.update(_mine(self.minion, asked))
+        self.asked.update(minions)
+        self.client.cmd(minions, "infra_register.send", tgt_type="list", timeout=PUBLISH)
+        facts.update(_mine(self.minion, minions))
 
     def _may_apply(self, minion_id: str) -> bool:
         last = self.record["attempts"].get(minion_id)
@@ -282,13 +282,13 @@ def _is_applied(facts: Any) -> bool:
 def _failed_steps(outcome: Any) -> str:
     """Comments of the states that failed in an orchestration. Safe with any value."""
     data = outcome.get("data") if isinstance(outcome, dict) else None
-    found = [
+    steps = [
         str(state.get("comment"))
         for states in (data.values() if isinstance(data, dict) else ())
         for state in (states.values() if isinstance(states, dict) else ())
         if isinstance(state, dict) and state.get("result") is False
     ]
-    return "; ".join(found)[:2000] or str(outcome)[:300]
+    return "; ".join(steps)[:2000] or str(outcome)[:300]
 
 
 def _runs(answer: Any, jid: str) -> bool:

@@ -261,14 +261,14 @@ class _Rules:
             return f"is the name of the minion {same[0]}"
         if external:
             return None
-        assigned = {name for given in self._given(minion_id, ip) for name in given.names}
+        assigned = {name for assignment in self._given(minion_id, ip) for name in assignment.names}
         return domains.problem(name, minion_id, assigned, self.domains)
 
     def _given(self, minion_id: str, ip: str) -> list[_Assigned]:
         return [self.assigned[key] for key in (minion_id, ip) if key in self.assigned]
 
     def _is_of_the_site(self, minion_id: str, ip: str, text: str) -> bool:
-        if any(text in given.addresses for given in self._given(minion_id, ip)):
+        if any(text in assignment.addresses for assignment in self._given(minion_id, ip)):
             return True
         parsed = canonical.address(text)
         return parsed is not None and canonical.is_in(parsed, self.networks)
@@ -278,7 +278,7 @@ class _Rules:
         return (
             key not in self.component_instances
             or key == canonical.name(minion_id)
-            or any(key in given.instances for given in self._given(minion_id, ip))
+            or any(key in assignment.instances for assignment in self._given(minion_id, ip))
         )
 
     def _may_join(self, minion_id: str, ip: str, cluster: str) -> bool:
@@ -291,12 +291,12 @@ class _Rules:
 
     def claims_assigned(self, minion_id: str) -> set[Claim]:
         """What the pillar gives to the minion of this id."""
-        given = self.assigned.get(minion_id)
-        if given is None:
+        assignment = self.assigned.get(minion_id)
+        if assignment is None:
             return set()
-        claims = {("ip", address) for address in given.own_addresses}
-        claims |= {("ins", instance) for instance in given.instances}
-        return claims | {(kind, name) for kind in _DNS_KINDS for name in given.names}
+        claims = {("ip", address) for address in assignment.own_addresses}
+        claims |= {("ins", instance) for instance in assignment.instances}
+        return claims | {(kind, name) for kind in _DNS_KINDS for name in assignment.names}
 
 
 class _Assigned:
@@ -540,16 +540,16 @@ def authorities(
     """
     named = [node["key"] for node in nodes if hosts.address_or_none(node["key"]) is None]
     is_known_by_id = len(named) == len(nodes)
-    asked = sorted({*named, *([] if is_known_by_id else _publishers())})
-    found = Authorities(trusted={}, unverified={})
-    if asked:
-        mine = minion.call("mine.get", asked, facts.ALIAS, "list")
-        found = divided_authorities(mine, nodes, fingerprints)
-    if is_known_by_id or _is_settled(found, len(nodes), present):
-        return found
-    found = divided_authorities(minion.call("mine.get", "*", facts.ALIAS), nodes, fingerprints)
-    _remember_publishers(sorted({*found["trusted"], *found["unverified"]}))
-    return found
+    minions = sorted({*named, *([] if is_known_by_id else _publishers())})
+    result = Authorities(trusted={}, unverified={})
+    if minions:
+        mine = minion.call("mine.get", minions, facts.ALIAS, "list")
+        result = divided_authorities(mine, nodes, fingerprints)
+    if is_known_by_id or _is_settled(result, len(nodes), present):
+        return result
+    result = divided_authorities(minion.call("mine.get", "*", facts.ALIAS), nodes, fingerprints)
+    _remember_publishers(sorted({*result["trusted"], *result["unverified"]}))
+    return result
 
 
 def _is_settled(found: Authorities, count: int, present: str) -> bool:

@@ -110,15 +110,15 @@ def authorities(upstreams: Iterable[dict[str, Any]]) -> dict[str, str]:
 
     Raises InvalidInput for two of one host, which apt cannot tell apart.
     """
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for upstream in upstreams:
         host, file = urlsplit(upstream["url"]).hostname or "", upstream.get("ca")
-        if file and found.setdefault(host, file) != file:
+        if file and paths.setdefault(host, file) != file:
             raise InvalidInput(
                 f"repo_upstream ({upstream['name']}).ca: another upstream of the host {host} has"
-                f" {found[host]}; expected one file for both"
+                f" {paths[host]}; expected one file for both"
             )
-    return found
+    return paths
 
 
 def authority_lines(authorities: dict[str, str]) -> list[str]:
@@ -192,7 +192,7 @@ def parse_uris(text: str) -> list[dict[str, Any]]:
 
     Raises CommandExecutionError for a package whose file name is not of the form that apt gives it.
     """
-    found = []
+    items = []
     for line in text.splitlines():
         match = _URI.match(line)
         if not match:
@@ -204,7 +204,7 @@ def parse_uris(text: str) -> list[dict[str, Any]]:
             raise CommandFailed(f"{url}: apt names it {file!r}, not name_version_arch.deb")
         name, version, arch = parts
         kind = (kind or "").lower().removesuffix("sum")
-        found.append(
+        items.append(
             {
                 "url": url,
                 "name": name,
@@ -215,7 +215,7 @@ def parse_uris(text: str) -> list[dict[str, Any]]:
                 "checksum": f"{kind}:{digits.lower()}" if digits else "",
             }
         )
-    return found
+    return items
 
 
 def relation(name: str) -> str:
@@ -226,15 +226,15 @@ def relation(name: str) -> str:
 
 def parse_policy(text: str) -> dict[str, str]:
     """Name → version of the candidate in ``apt-cache policy``; empty for a virtual package."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
         if line and not line[0].isspace() and line.endswith(":"):
             name = line[:-1].partition(":")[0]
         elif name and line.strip().startswith("Candidate:"):
             version = line.split(":", 1)[1].strip()
-            found[name] = "" if version == "(none)" else version
-    return found
+            versions[name] = "" if version == "(none)" else version
+    return versions
 
 
 def resolve(
@@ -325,8 +325,8 @@ def resolve(
     pins = base / "etc/apt/preferences.d/pins"
     for round_of_names in _rounds(wanted):
         atomic.write(pins, pins_text(round_of_names), 0o600)
-        found, why = _solve(apt, round_of_names)
-        packages.update(found)
+        items, why = _solve(apt, round_of_names)
+        packages.update(items)
         broken.update(why)
     return {
         "packages": sorted(packages.values(), key=lambda p: (p["name"], p["version"], p["arch"])),
@@ -477,9 +477,9 @@ def _existing(names: list[str], apt: _Apt) -> tuple[list[str], list[str]]:
     if patterns:
         known = apt.run("apt-cache", "pkgnames")["stdout"].split()
         for pattern in patterns:
-            found = sorted(fnmatch.filter(known, pattern))
-            wanted.update(dict.fromkeys(found))
-            if not found:
+            matches = sorted(fnmatch.filter(known, pattern))
+            wanted.update(dict.fromkeys(matches))
+            if not matches:
                 missing.append(pattern)
     if not plain:
         return list(wanted), missing

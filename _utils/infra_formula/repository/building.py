@@ -64,13 +64,15 @@ def build(
     cache = Path(transfer.get("cache") or _private_cache(), name)
     state_folder = Path(transfer.get("state") or paths.STATE_DIR / "repo", name)
     dates = state_folder / "upstream-dates.json"
-    found = [_resolve(minion, cache, target, proxy_env, force, dates) for target in plan["targets"]]
-    _refuse_missing(found)
-    checksums.refuse_unverified(found)
-    fetched = _fetch(minion, home, name, folder, found, transfer)
-    packages = [package for target in found for package in target["packages"]]
+    resolutions = [
+        _resolve(minion, cache, target, proxy_env, force, dates) for target in plan["targets"]
+    ]
+    _refuse_missing(resolutions)
+    checksums.refuse_unverified(resolutions)
+    fetched = _fetch(minion, home, name, folder, resolutions, transfer)
+    packages = [package for target in resolutions for package in target["packages"]]
     _separate(packages)
-    keys = rpm_signatures.verify(folder, name, found, signer, home)
+    keys = rpm_signatures.verify(folder, name, resolutions, signer, home)
     former = _former_versions(packages, state["info"].get("packages", []), plan["keep"])
     have = package_store.present(home, name, {p["sha256"]: p["size"] for p in former})
     packages += [package for package in former if package["sha256"] in have]
@@ -86,7 +88,7 @@ def build(
     ):
         return outcome(state["path"], before, before, False, fetched)
     with releases.staged(home, name) as stage:
-        info = _assemble(plan, found, packages, keys, signer, state, stage, folder)
+        info = _assemble(plan, resolutions, packages, keys, signer, state, stage, folder)
         path = releases.publish(home, name, str(stage))
     package_store.sweep(home, name)
     return outcome(path, info, before, True, fetched)

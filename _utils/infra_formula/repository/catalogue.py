@@ -32,10 +32,10 @@ _CHECKSUMS = {"md5": 32, "sha1": 40, "sha256": 64, "sha384": 96, "sha512": 128}
 
 def words(value: str | list[str] | None) -> list[str]:
     """A list from Pigsty's ways of writing one: commas, blanks, or a list of such strings."""
-    found: list[str] = []
+    result: list[str] = []
     for item in [value] if isinstance(value, str) else value or []:
-        found += [word for word in re.split(r"[\s,]+", item) if word]
-    return list(dict.fromkeys(found))
+        result += [word for word in re.split(r"[\s,]+", item) if word]
+    return list(dict.fromkeys(result))
 
 
 def expand(
@@ -57,12 +57,14 @@ def expand(
     Returns the names, without repetition, in order. A name that is no alias stays as it is.
     """
     info = systems.OSES[code]
-    found: dict[str, None] = {}
+    packages: dict[str, None] = {}
 
     def add(name: str, seen: tuple[str, ...]) -> None:
         value = aliases.get(name)
         if name in seen or value is None:
-            found.setdefault(substitute(name, {**variables, "v": variables.get("pg_version", "")}))
+            packages.setdefault(
+                substitute(name, {**variables, "v": variables.get("pg_version", "")})
+            )
             return
         if isinstance(value, dict):
             keys = (code, info["distro"], info["family"], "default")
@@ -72,7 +74,7 @@ def expand(
 
     for name in names:
         add(name, ())
-    return list(found)
+    return list(packages)
 
 
 def substitute(text: str, variables: dict[str, Any]) -> str:
@@ -133,8 +135,8 @@ def _decisive(upstream: dict[str, Any]) -> dict[str, Any]:
     A fingerprint that the catalogue added later does not: a repository that was built before is
     not built again because of it.
     """
-    kept = {key: value for key, value in upstream.items() if key != "pinned_later"}
-    return {**kept, "fingerprint": []} if upstream["pinned_later"] else kept
+    decisive = {key: value for key, value in upstream.items() if key != "pinned_later"}
+    return {**decisive, "fingerprint": []} if upstream["pinned_later"] else decisive
 
 
 def problems(parameters: dict[str, Any]) -> list[str]:
@@ -337,13 +339,13 @@ def _upstream(
         if entry.get(key) is not None:
             common[key] = entry[key]
     parts = address.split()
-    bare, found = logins.separate(parts if info["family"] == "rpm" else parts[:1])
+    bare, login = logins.separate(parts if info["family"] == "rpm" else parts[:1])
     parts = bare if info["family"] == "rpm" else [*bare, *parts[1:]]
-    fault = logins.problem(bare, found, info["family"])
+    fault = logins.problem(bare, login, info["family"])
     if fault:
         errors.append(f"{where}.baseurl: {fault}")
-    if found:
-        common["logins"] = found
+    if login:
+        common["logins"] = login
     for url in parts if info["family"] == "rpm" else parts[:1]:
         if urlsplit(url).scheme not in ("http", "https", "file"):
             errors.append(f"{where}.baseurl: expected an http, https or file URL, got {url!r}")
@@ -374,7 +376,7 @@ def _minor_release(info: dict[str, str], variables: dict[str, Any]) -> str:
 def _urls(
     items: list[Any], family: str, region: str, variables: dict[str, Any], errors: list[str]
 ) -> list[dict[str, Any]]:
-    found = []
+    urls = []
     for index, item in enumerate(items):
         entry = {"url": item} if isinstance(item, str) else item
         url = substitute(entry["url"], variables)
@@ -396,8 +398,8 @@ def _urls(
         if kind in ("deb", "rpm") and kind != family:
             continue
         package: dict[str, Any] = {"url": url, "name": name, "checksum": checksum or ""}
-        found.append({**package, "login": login[url]} if login else package)
-    return found
+        urls.append({**package, "login": login[url]} if login else package)
+    return urls
 
 
 def normal_checksum(text: str) -> str | None:

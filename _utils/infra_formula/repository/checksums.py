@@ -48,8 +48,10 @@ def refuse_unverified(targets: Iterable[dict[str, Any]]) -> None:
 
 def _upstreams_of(package: dict[str, Any], upstreams: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Upstreams that a package may be of: apt tells its address alone."""
-    found = [upstream for upstream in upstreams if logins.is_below(package["url"], upstream["url"])]
-    return found or upstreams
+    matches = [
+        upstream for upstream in upstreams if logins.is_below(package["url"], upstream["url"])
+    ]
+    return matches or upstreams
 
 
 def _fault(target: str, upstream: str, packages: list[dict[str, Any]]) -> str:

@@ -42,14 +42,14 @@ def files(
     Raises InvalidInput if apt cannot tell an upstream with a priority from another source, or if
     a CA would hold for other hosts.
     """
-    found = {
+    result = {
         f"auth.conf.d/{name}": file
         for upstream in upstreams
         for name, file in logins.apt_file(upstream).items()
     }
     if any(upstream.get("priority") is not None for upstream in upstreams):
         pins = apt.preferences_text(upstreams, _other_sources(definitions, uses_machine))
-        found["preferences.d/infra-upstreams.pref"] = {"text": client_sources.HEAD + pins}
+        result["preferences.d/infra-upstreams.pref"] = {"text": client_sources.HEAD + pins}
     authorities = apt.authorities(upstreams)
     for host in authorities:
         if ":" in host:
@@ -59,8 +59,8 @@ def files(
             )
     if authorities:
         lines = "".join(f"{line}\n" for line in apt.authority_lines(authorities))
-        found["apt.conf.d/infra-upstreams.conf"] = {"text": client_sources.HEAD + lines}
-    return found
+        result["apt.conf.d/infra-upstreams.conf"] = {"text": client_sources.HEAD + lines}
+    return result
 
 
 def plans(found: Mapping[str, File]) -> list[FilePlan]:
@@ -105,15 +105,15 @@ def refuse_unreadable(upstreams: Iterable[dict[str, Any]]) -> None:
 
 def _other_sources(definitions: Mapping[str, File], uses_machine: bool) -> list[dict[str, str]]:
     """Sources that apt has beside the upstreams, each ``url`` and ``suite``."""
-    found = []
+    sources = []
     for file in definitions.values():
         fields = {key.lower(): value for key, value in _SOURCE.findall(str(file["text"]))}
-        found += [
+        sources += [
             {"url": url, "suite": suite}
             for url in fields.get("uris", "").split()
             for suite in fields.get("suites", "").split()
         ]
-    return found + (_of_machine(definitions) if uses_machine else [])
+    return sources + (_of_machine(definitions) if uses_machine else [])
 
 
 def _of_machine(definitions: Mapping[str, File]) -> list[dict[str, str]]:

@@ -194,10 +194,10 @@ def plan_repository(
     ]
     sources = ", ".join(node["ip"] for node in nodes) or "its own sources"
     if disable and switched and needs is not None and not test:
-        found = sufficiency.lack(minion, needs, files, apt_files)
-        if found.required or found.secured:
+        missing = sufficiency.lack(minion, needs, files, apt_files)
+        if missing.required or missing.secured:
             raise CommandFailed(
-                found.text(f"The repository of {sources}", "node_repo_remove: false")
+                missing.text(f"The repository of {sources}", "node_repo_remove: false")
             )
     if files and not disable:
         sources += " and its other sources"
@@ -320,14 +320,16 @@ def _add_definitions(
 
     def fetch(enough: Callable[[Iterable[bool]], bool]) -> bool:
         latest.update(client_trust.definitions(nodes, names, ports))
-        for found in latest.values():
-            if "text" in found:
-                found["text"], other = client_sources.for_machine(found["text"], suffix, minion)
+        for definition in latest.values():
+            if "text" in definition:
+                definition["text"], other = client_sources.for_machine(
+                    definition["text"], suffix, minion
+                )
                 if other:
-                    del found["text"]
-                    found["other"] = other
+                    del definition["text"]
+                    definition["other"] = other
         # One for another system is an answer, too: waiting does not change it.
-        return enough("fault" not in found for found in latest.values())
+        return enough("fault" not in definition for definition in latest.values())
 
     if nodes and (test or _is_defined(nodes, ports, folder, suffix)):
         fetch(any)
@@ -336,18 +338,22 @@ def _add_definitions(
         # first one, the others are waited for as long again.
         begun = time.monotonic()
         is_first = client_trust.wait_until(lambda: fetch(any), wait)
-        if is_first and not all("fault" not in found for found in latest.values()):
+        if is_first and not all("fault" not in definition for definition in latest.values()):
             grace = min(wait, max(_GRACE, time.monotonic() - begun))
             client_trust.wait_until(lambda: fetch(all), grace)
-    for source, found in latest.items():
+    for source, definition in latest.items():
         rel = f"{source}.{suffix}"
-        if "text" in found:
-            files[rel] = {"text": found["text"]}
-        elif "other" not in found and Path(folder, rel).is_file():
+        if "text" in definition:
+            files[rel] = {"text": definition["text"]}
+        elif "other" not in definition and Path(folder, rel).is_file():
             files[rel] = {"text": Path(folder, rel).read_text(encoding="utf-8")}
-    faults = [_Fault(found["fault"], False) for found in latest.values() if "fault" in found]
+    faults = [
+        _Fault(definition["fault"], False)
+        for definition in latest.values()
+        if "fault" in definition
+    ]
     return faults + [
-        _Fault(f"{source}: {found['other']}", True)
-        for source, found in latest.items()
-        if "other" in found
+        _Fault(f"{source}: {definition['other']}", True)
+        for source, definition in latest.items()
+        if "other" in definition
     ]

@@ -103,8 +103,8 @@ def _apt(name: str, bases: list[str], info: dict[str, Any], suite: str, key: str
 def _architectures(info: dict[str, Any], suite: str) -> list[str]:
     """Debian's architectures of a suite, as far as the repository names its targets."""
     systems_of = map(systems.of_target, info.get("targets") or [])
-    found = [arch for _, release, arch in systems_of if release == suite]
-    return list(dict.fromkeys(found))
+    architectures = [arch for _, release, arch in systems_of if release == suite]
+    return list(dict.fromkeys(architectures))
 
 
 def _yum(name: str, section: str, bases: list[str], info: dict[str, Any], key: str) -> str:

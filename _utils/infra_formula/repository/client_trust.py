@@ -51,16 +51,16 @@ def definition_of(text: str, node: str, base: str, kind: str) -> str:
     Raises CommandExecutionError where it is no definition.
     """
     if kind == "sources":
-        out, found = re.subn(r"(?m)^URIs:.*$", f"URIs: {base}", text)
+        out, replaced = re.subn(r"(?m)^URIs:.*$", f"URIs: {base}", text)
         out = re.sub(r"(?m)^X-Repolib-Name:.*$", f"X-Repolib-Name: {node}", out)
-        whole = found == 1 and "Types: deb" in out
+        whole = replaced == 1 and "Types: deb" in out
     else:
         # Each further section is the same repository on another node.
         first = re.match(r"(?s)[^\[]*\[.*?(?=\n\[|\Z)", text)
         text = f"{first[0].rstrip()}\n" if first else text
-        out, found = re.subn(r"(?m)^\[[^\]\n]+\]$", f"[{node}]", text)
+        out, replaced = re.subn(r"(?m)^\[[^\]\n]+\]$", f"[{node}]", text)
         out = re.sub(r"(?m)^name = \S+", f"name = {node}", out)
-        whole = found == 1 and re.search(r"(?m)^baseurl = ", out) is not None
+        whole = replaced == 1 and re.search(r"(?m)^baseurl = ", out) is not None
         for key in ("baseurl", "gpgkey"):
             out = _only(out, key, base)
     if not whole:
@@ -105,17 +105,17 @@ def fetch(address: str, path: str, port: int, ca: str | None, timeout: float = 5
         connection = http.client.HTTPSConnection(address, port, timeout=timeout, context=context)
     else:
         connection = http.client.HTTPConnection(address, port, timeout=timeout)
-    shown = f"{'https' if ca else 'http'}://{address}:{port}{path}"
+    url = f"{'https' if ca else 'http'}://{address}:{port}{path}"
     try:
         connection.request("GET", path, headers={"User-Agent": "infra-formula"})
         response = connection.getresponse()
         body = response.read(_LARGEST + 1)
     except (OSError, http.client.HTTPException) as err:
-        raise CommandFailed(f"{shown}: {err}") from err
+        raise CommandFailed(f"{url}: {err}") from err
     finally:
         connection.close()
     if response.status != 200 or len(body) > _LARGEST:
-        raise CommandFailed(f"{shown}: answers {response.status}, {len(body)} bytes")
+        raise CommandFailed(f"{url}: answers {response.status}, {len(body)} bytes")
     return body.decode("utf-8", "replace")
 
 
@@ -267,9 +267,9 @@ def wait_until(ask: Callable[[], Any], seconds: float) -> Any:
     """Ask until there is an answer that is true, or the time is over; returns the last answer."""
     deadline = time.monotonic() + seconds
     for pause in pauses(seconds):
-        found = ask()
+        answer = ask()
         left = deadline - time.monotonic()
-        if found or left <= 0:
-            return found
+        if answer or left <= 0:
+            return answer
         time.sleep(min(pause, left))
     return ask()

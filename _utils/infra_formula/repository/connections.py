@@ -69,16 +69,16 @@ def proxies_of(urls: Sequence[str], proxy_env: dict[str, str] | None) -> dict[st
         See :func:`proxy_for`.
     """
     env = {key.lower(): str(value) for key, value in (proxy_env or {}).items() if value}
-    found = {}
+    proxies = {}
     for scheme in ("http", "https"):
         proxy = env.get(f"{scheme}_proxy") or env.get("all_proxy") or ""
         if proxy:
-            found[scheme] = proxy if "://" in proxy else f"http://{proxy}"
-    if not found:
+            proxies[scheme] = proxy if "://" in proxy else f"http://{proxy}"
+    if not proxies:
         return {}
     direct = [word.strip() for word in env.get("no_proxy", "").split(",") if word.strip()]
     direct += [str(urlsplit(url).hostname) for url in urls if not proxy_for(url, proxy_env)]
-    return {**found, "no_proxy": ",".join(dict.fromkeys(direct))}
+    return {**proxies, "no_proxy": ",".join(dict.fromkeys(direct))}
 
 
 def _matches(host: str, pattern: str) -> bool:
@@ -261,11 +261,11 @@ def _basic(user: str, password: str) -> str:
 
 
 def _credentials(parts: Any, proxy: str) -> dict[str, str]:
-    found = {}
+    logins = {}
     for header, where in (("Authorization", parts), ("Proxy-Authorization", urlsplit(proxy))):
         if where.username:
-            found[header] = _basic(unquote(where.username), unquote(where.password or ""))
-    return found
+            logins[header] = _basic(unquote(where.username), unquote(where.password or ""))
+    return logins
 
 
 class Tls(NamedTuple):

@@ -105,14 +105,14 @@ def verify_folder(folder: str, strict: bool = True) -> dict[str, Any]:
 
 def files_of(folder: str) -> list[str]:
     """Regular files below a folder, relative to it, sorted."""
-    found = []
+    files = []
     for where, folders, names in os.walk(folder):
         folders.sort()
         for file in names:
             path = os.path.join(where, file)
             if not os.path.islink(path):
-                found.append(os.path.relpath(path, folder))
-    return sorted(found)
+                files.append(os.path.relpath(path, folder))
+    return sorted(files)
 
 
 def link(source: str, target: str) -> None:

@@ -83,9 +83,9 @@ def unfinished() -> list[str]:
     """Packages that dpkg did not finish, each with its state; empty if there are none."""
     if salt.utils.path.which("dpkg-query") is None:
         return []
-    found = sorted(p.name for p in (ADMIN / "updates").glob("[0-9]*"))
-    pending = [f"not yet recorded: {', '.join(found)}"] if found else []
-    if not found and _is_finished():
+    updates = sorted(p.name for p in (ADMIN / "updates").glob("[0-9]*"))
+    pending = [f"not yet recorded: {', '.join(updates)}"] if updates else []
+    if not updates and _is_finished():
         return []
     form = "${binary:Package} ${db:Status-Status} ${db:Status-Eflag}\\n"
     outcome = process.run(["dpkg-query", "-W", "-f", form])

@@ -325,8 +325,8 @@ def _transfer(
         if not (size and have == size):
             conditions = _conditions(item.get("known") or {})
             login, tls = item.get("login"), item.get("tls")
-            asked = session.get(item["url"], have, login, conditions, tls)
-            with asked as (stream, status):
+            answer = session.get(item["url"], have, login, conditions, tls)
+            with answer as (stream, status):
                 if status == 304:
                     raise _Unchanged
                 if have and status != 206:

@@ -69,8 +69,8 @@ def paragraphs(root: str, paths: list[str], cache: str, workers: int = 0) -> dic
         new = {identity[path]: path for path in paths if identity[path] not in known}
         if new:
             sizes = {path: size for (_ino, size, _mtime), path in new.items()}
-            found = _read_packages(root, sizes, workers or processors())
-            fresh = {key: found[path] for key, path in new.items()}
+            result = _read_packages(root, sizes, workers or processors())
+            fresh = {key: result[path] for key, path in new.items()}
             known.update(fresh)
             with db:
                 db.executemany(
@@ -96,11 +96,11 @@ def forget(root: str, paths: list[str], cache: str) -> int:
 
 def _identities(root: str, paths: list[str]) -> dict[str, tuple[int, int, int]]:
     """Path → inode, size and modification time of the file."""
-    found = {}
+    identities = {}
     for path in paths:
         st = os.stat(f"{root}/{path}")
-        found[path] = (st.st_ino, st.st_size, st.st_mtime_ns)
-    return found
+        identities[path] = (st.st_ino, st.st_size, st.st_mtime_ns)
+    return identities
 
 
 @contextlib.contextmanager
@@ -150,21 +150,21 @@ def _read_packages(root: str, sizes: dict[str, int], workers: int) -> dict[str, 
                 pool.submit(_read_share, root, f"{stage}/{number}", share)
                 for number, share in enumerate(shares)
             ]
-            found: dict[str, str] = {}
+            result: dict[str, str] = {}
             complaints = []
             for job in jobs:
                 texts, complaint = job.result()
-                found.update(texts)
+                result.update(texts)
                 complaints.append(complaint)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    unread = [path for path in sizes if path not in found]
+    unread = [path for path in sizes if path not in result]
     if unread:
         raise CommandFailed(
             f"apt-ftparchive cannot read {', '.join(sorted(unread))}:\n"
             + "\n".join(filter(None, complaints))
         )
-    return found
+    return result
 
 
 def _read_share(root: str, folder: str, share: list[str]) -> tuple[dict[str, str], str]:

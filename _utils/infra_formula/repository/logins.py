@@ -25,10 +25,10 @@ def separate(urls: Iterable[str]) -> tuple[list[str], dict[str, Login]]:
     bare: list[str] = []
     logins: dict[str, Login] = {}
     for url in urls:
-        found = credentials.userinfo(url)
+        login = credentials.userinfo(url)
         bare.append(credentials.without_userinfo(url))
-        if found:
-            logins[bare[-1]] = list(found)
+        if login:
+            logins[bare[-1]] = list(login)
     return bare, logins
 
 
@@ -67,13 +67,13 @@ def of_url(url: str, upstreams: Iterable[dict[str, Any]]) -> Login | None:
     url
         Its address, without a login.
     """
-    found = [
+    matches = [
         (base, login)
         for upstream in upstreams
         for base, login in upstream.get("logins", {}).items()
         if is_below(url, base)
     ]
-    return max(found, key=lambda pair: len(pair[0]))[1] if found else None
+    return max(matches, key=lambda pair: len(pair[0]))[1] if matches else None
 
 
 def is_below(url: str, base: str) -> bool:

@@ -14,7 +14,7 @@ def read(text: str) -> dict[str, str]:
 
     Raises ValueError for what is no such list.
     """
-    found = {}
+    values = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
@@ -22,8 +22,8 @@ def read(text: str) -> dict[str, str]:
         rel = match.group(2).removeprefix("./") if match else ""
         if not match or rel.startswith("/") or ".." in rel.split("/"):
             raise ValueError(f"line {number} is no checksum of a file in it: {line[:60]!r}")
-        found[rel] = match.group(1)
-    return found
+        values[rel] = match.group(1)
+    return values
 
 
 def text(sums: dict[str, str]) -> str:

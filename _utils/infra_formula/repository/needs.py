@@ -38,23 +38,23 @@ def needs(here: Site) -> dict[str, list[str]]:
 
 
 def _reachable(here: Site) -> list[str]:
-    found = []
+    names = []
     for _, row, component in site.daemon_rows():
         is_here = component["role"] == "every" or here.is_infra_node
         if is_here and here[component["switch"]] and ("needs" not in row or here[row["needs"]]):
-            found += here.of_packaging(row["packages"])
+            names += here.of_packaging(row["packages"])
     if here["node_ntp_enabled"]:
-        found.append(here["ntp_package"])
+        names.append(here["ntp_package"])
     if here.is_infra_node:
         for name in ("nginx", "certbot"):
             row = site.component(name)
             if here[row["switch"]]:
-                found += here.of_packaging(row["packages"])
+                names += here.of_packaging(row["packages"])
         if here["certbot_sign"] and here["certbot_dns_plugin"]:
-            found.append(f"python3-certbot-dns-{here['certbot_dns_plugin']}")
+            names.append(f"python3-certbot-dns-{here['certbot_dns_plugin']}")
         if here["dns_enabled"]:
-            found.append(here["dns_package"])
-    return found
+            names.append(here["dns_package"])
+    return names
 
 
 def _names(packages: list[str] | None) -> list[str]:

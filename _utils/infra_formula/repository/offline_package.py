@@ -284,18 +284,20 @@ def complete_signature(
         return {"key": sign(minion, name, home, key)["key"]}
     with lock.exclusive(home, name, "verify"):
         real = Path(releases.state(home, name)["path"])
-        found = signatures.verify(real, name)
+        verdict = signatures.verify(real, name)
         described = contents.read_json(str(real / marker.INFO)).get("key")
-        if not found["problems"] and found["key"] != described:
-            found["problems"] = [f"{marker.INFO}: names the key {described}, not {found['key']}"]
-        if found["problems"]:
+        if not verdict["problems"] and verdict["key"] != described:
+            verdict["problems"] = [
+                f"{marker.INFO}: names the key {described}, not {verdict['key']}"
+            ]
+        if verdict["problems"]:
             raise CommandFailed(
                 f"{Path(home, name)}: what was unpacked from {note.get('archive')} is not signed"
-                " as it claims to be:\n" + "\n".join(found["problems"])
+                " as it claims to be:\n" + "\n".join(verdict["problems"])
             )
         note.pop("due", None)
         _origin_file(name, home).write_text(json.dumps(note), encoding="utf-8")
-    return {"key": str(found["key"])}
+    return {"key": str(verdict["key"])}
 
 
 def archive_identity(archive: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def files(keep: list[str] | None = None, root: str = "/") -> dict[str, str]:
         Root of the file system.
     """
     base = Path(root)
-    found = {}
+    result = {}
     for pattern, kind in (
         ("etc/apt/sources.list", "list"),
         ("etc/apt/sources.list.d/*.list", "list"),
@@ -38,8 +38,8 @@ def files(keep: list[str] | None = None, root: str = "/") -> dict[str, str]:
     ):
         for path in sorted(base.glob(pattern)):
             if path.is_file() and path.name not in (keep or []):
-                found[str(path)] = kind
-    return found
+                result[str(path)] = kind
+    return result
 
 
 def read_lists(minion: Minion, failhard: bool = True) -> None:

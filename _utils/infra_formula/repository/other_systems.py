@@ -65,9 +65,9 @@ def fault(minion: Minion, info: dict[str, Any], files: Iterable[str]) -> str:
     arches = _architectures(own, family)
     if arches and arch and arch not in arches:
         return _text(f"packages for {', '.join(sorted(arches))}", release, arch)
-    found = _releases(own, release) if family == "deb" else _majors(own)
-    if release and found and release not in found:
-        return _text(f"packages of {', '.join(sorted(found))}", release, arch)
+    releases = _releases(own, release) if family == "deb" else _majors(own)
+    if release and releases and release not in releases:
+        return _text(f"packages of {', '.join(sorted(releases))}", release, arch)
     return ""
 
 
@@ -88,8 +88,8 @@ def refuse(minion: Minion, where: str, info: dict[str, Any], files: Iterable[str
 def _architectures(files: list[str], family: str) -> set[str]:
     """Architectures in the names: name_version_arch.deb, name-version-release.arch.rpm."""
     mark = "_" if family == "deb" else "."
-    found = {name.rpartition(".")[0].rpartition(mark)[2] for name in files}
-    return found & (set(systems.ARCHES.values()) | set(systems.ARCHES))
+    architectures = {name.rpartition(".")[0].rpartition(mark)[2] for name in files}
+    return architectures & (set(systems.ARCHES.values()) | set(systems.ARCHES))
 
 
 def _releases(files: list[str], release: str) -> set[str]:

@@ -30,8 +30,8 @@ def fault(path: Path, name: str) -> str:
     with path.open("rb") as stream:
         start = stream.read(max(_SHOWN, len(magic)))
     if not start.startswith(magic):
-        shown = start[:_SHOWN].decode("utf-8", "replace")
-        return f"it is not {title}: it begins with {shown!r}"
+        beginning = start[:_SHOWN].decode("utf-8", "replace")
+        return f"it is not {title}: it begins with {beginning!r}"
     command = {
         "deb": ["dpkg-deb", "--contents", str(path)],
         "rpm": ["rpmkeys", "--checksig", "--nosignature", str(path)],

@@ -99,11 +99,11 @@ def _unlisted(state: dict[str, Any]) -> list[str]:
         return []
     known = {package["path"] for package in state["info"].get("packages", [])}
     files = contents.files_of(state["path"])
-    found = [rel for rel in files if rel.endswith((".deb", ".rpm")) and rel not in known]
-    if not found:
+    unlisted = [rel for rel in files if rel.endswith((".deb", ".rpm")) and rel not in known]
+    if not unlisted:
         return []
     return [
-        f"Nothing installs {', '.join(_cut(found))} in {state['path']}: it is in no index, and a"
+        f"Nothing installs {', '.join(_cut(unlisted))} in {state['path']}: it is in no index, and a"
         " build does not take it along. To publish such a file, name it in repo_url_packages"
         " (file:///…)"
     ]
@@ -114,9 +114,9 @@ def _plan_unpacked_already(name: str, home: str, request: dict[str, Any]) -> Pla
     place = Path(home, name)
     note = offline_package.unpacked_from(name, home)
     # What the operator says; a later release of the formula may have other default lists.
-    given = request.get("pillar", request)
-    asked = {key: given.get(key) or None for key in arguments.REQUESTED}
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    values = request.get("pillar", request)
+    requested = {key: values.get(key) or None for key in arguments.REQUESTED}
+    digest = hashlib.sha256(json.dumps(requested, sort_keys=True).encode()).hexdigest()
     if note.get("request", digest) != digest:
         parameters = "repo_packages, repo_targets, repo_upstream, …"
         raise CommandFailed(
@@ -351,12 +351,12 @@ def _compare_needs(
     is_known = known.get("generation") == Path(generation).name and known.get("needs") == needs
     if not switched and is_known and known.get("has"):
         return []
-    found = sufficiency.lack(minion, needs, files)
-    if not found.required and not found.secured:
+    missing = sufficiency.lack(minion, needs, files)
+    if not missing.required and not missing.secured:
         if not minion.opts.get("test"):
             sufficiency.record(name, generation, needs, True)
         return []
-    message = found.text(place, "repo_remove: false")
+    message = missing.text(place, "repo_remove: false")
     if switched or known.get("has"):
         raise CommandFailed(message)
     return [message]

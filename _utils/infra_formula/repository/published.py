@@ -142,17 +142,17 @@ def verify(name: str = "pigsty", home: str = "/www") -> dict[str, Any]:
 
     See ``infra_repo.verify``.
     """
-    found = releases.verify(home, name)
+    verdict = releases.verify(home, name)
     real = (Path(home) / name).resolve()
-    problems = list(found["problems"])
+    problems = list(verdict["problems"])
     if (real / marker.INFO).is_file():
         problems += signatures.verify(real, name)["problems"]
     if problems:
         releases.invalidate(home, name, [p.partition(":")[0] for p in problems])
     return {
         "complete": not problems,
-        "files": found["files"],
-        "bytes": found["bytes"],
+        "files": verdict["files"],
+        "bytes": verdict["bytes"],
         "problems": problems,
     }
 

@@ -43,13 +43,13 @@ def sign_folder(minion: Minion, folder: str, name: str, cache: str, key: dict[st
     signatures = []
     if debs:
         texts = indexes.paragraphs(folder, debs, str(Path(cache, "index.db")))
-        found = {indexes.field(t, "Architecture") for t in texts.values()}
+        architectures = {indexes.field(t, "Architecture") for t in texts.values()}
         # apt does not look into a repository that does not name its architecture.
-        found.add(systems.ARCHES.get(minion.grains["cpuarch"], minion.grains["cpuarch"]))
+        architectures.add(systems.ARCHES.get(minion.grains["cpuarch"], minion.grains["cpuarch"]))
         fields = {
             "Origin": name,
             "Label": name,
-            "Architectures": " ".join(sorted(found - {"all"})),
+            "Architectures": " ".join(sorted(architectures - {"all"})),
             "Description": f"local repository {name}",
         }
         indexes.write_suite(folder, ".", fields, {".": texts})
@@ -106,10 +106,10 @@ def signing_key(name: str, key: dict[str, Any] | None) -> dict[str, str]:
     key = key or {}
     home = key.get("home") or str(paths.STATE_DIR / "repo" / name / "gnupg")
     passphrase = key.get("passphrase_file") or ""
-    found = signing.key(
+    existing = signing.key(
         home, key.get("uid") or f"{name} repository", key.get("secret_file") or "", passphrase
     )
-    return {**found, "home": home, "passphrase_file": passphrase}
+    return {**existing, "home": home, "passphrase_file": passphrase}
 
 
 def sign(base: Path, signer: dict[str, str], files: list[tuple[str, str, str]]) -> None:

@@ -29,10 +29,12 @@ def verify(real: Path, name: str) -> dict[str, Any]:
     key = ""
     problems = []
     for rel, source in pairs:
-        found = signing.verify([str(public)], str(real / rel), str(real / source) if source else "")
-        key = key or found["key"]
-        if found["reason"]:
-            problems.append(f"{rel}: {found['reason']}")
+        verdict = signing.verify(
+            [str(public)], str(real / rel), str(real / source) if source else ""
+        )
+        key = key or verdict["key"]
+        if verdict["reason"]:
+            problems.append(f"{rel}: {verdict['reason']}")
     if not pairs:
         problems.append("nothing in it is signed")
     return {"key": key, "problems": problems}

@@ -86,14 +86,14 @@ def parse_keys(colons: str) -> list[dict[str, Any]]:
 
     Returns mappings with ``fingerprint``, ``uid``, ``created``, ``expires`` and ``secret``.
     """
-    found: list[dict[str, Any]] = []
+    keys: list[dict[str, Any]] = []
     primary = False
     for line in colons.splitlines():
         # A line that is shorter than the format has it says nothing of what is missing.
         fields = [*line.split(":"), *([""] * 10)]
         if fields[0] in ("pub", "sec"):
             primary = True
-            found.append(
+            keys.append(
                 {
                     "fingerprint": "",
                     "uid": "",
@@ -104,11 +104,11 @@ def parse_keys(colons: str) -> list[dict[str, Any]]:
             )
         elif fields[0] in ("sub", "ssb"):
             primary = False
-        elif fields[0] == "fpr" and primary and not found[-1]["fingerprint"]:
-            found[-1]["fingerprint"] = fields[9]
-        elif fields[0] == "uid" and found and not found[-1]["uid"]:
-            found[-1]["uid"] = fields[9]
-    return found
+        elif fields[0] == "fpr" and primary and not keys[-1]["fingerprint"]:
+            keys[-1]["fingerprint"] = fields[9]
+        elif fields[0] == "uid" and keys and not keys[-1]["uid"]:
+            keys[-1]["uid"] = fields[9]
+    return keys
 
 
 def keyring(data: bytes, path: str, expected: list[str] | None = None) -> list[str]:
@@ -133,19 +133,19 @@ def keyring(data: bytes, path: str, expected: list[str] | None = None) -> list[s
     temporary = file.with_name(f".{file.name}.new")
     temporary.write_bytes(data)
     try:
-        found = fingerprints(str(temporary))
+        prints = fingerprints(str(temporary))
     except CommandExecutionError:
-        found = []
-    if not found:
+        prints = []
+    if not prints:
         temporary.unlink()
         raise CommandFailed("there is no public key in it")
-    trusted = [f for f in found if not wanted or f in wanted]
+    trusted = [f for f in prints if not wanted or f in wanted]
     if not trusted:
         temporary.unlink()
         raise CommandFailed(
-            f"it holds the key {', '.join(found)}, but expected {', '.join(sorted(wanted))}"
+            f"it holds the key {', '.join(prints)}, but expected {', '.join(sorted(wanted))}"
         )
-    if trusted != found:
+    if trusted != prints:
         try:
             temporary.write_bytes(_selected(temporary, trusted, armoured))
         except BaseException:
@@ -268,10 +268,10 @@ def newest_binding(packets: str, fingerprint: str) -> tuple[int, int]:
     newest = (0, 0)
     for part in packets.split(":signature packet: ")[1:]:
         signer = re.match(r"algo \d+, keyid ([0-9A-F]{16})", part)
-        made = re.search(r"created (\d+),.*sigclass 0x1[0-3]", part)
+        created = re.search(r"created (\d+),.*sigclass 0x1[0-3]", part)
         digest = re.search(r"digest algo (\d+)", part)
-        if signer and made and digest and fingerprint.endswith(signer[1]):
-            newest = max(newest, (int(made[1]), int(digest[1])))
+        if signer and created and digest and fingerprint.endswith(signer[1]):
+            newest = max(newest, (int(created[1]), int(digest[1])))
     return newest
 
 
@@ -280,13 +280,13 @@ def _selected(file: Path, wanted: list[str], armoured: bool) -> bytes:
     home = tempfile.mkdtemp(prefix="infra-repo-key-")
     try:
         _gpg(home, "--import", str(file))
-        found = b""
+        selected = b""
         for fingerprint in wanted:
             exported = Path(home, fingerprint)
             options = ["--armor"] if armoured else []
             _gpg(home, *options, "--output", str(exported), "--export", fingerprint)
-            found += exported.read_bytes()
-        return found
+            selected += exported.read_bytes()
+        return selected
     finally:
         process.run(["gpgconf", "--homedir", home, "--kill", "all"])
         shutil.rmtree(home, ignore_errors=True)
@@ -316,10 +316,10 @@ def is_expected(file: str, expected: list[str]) -> bool:
     if not wanted:
         return True
     try:
-        found = set(fingerprints(file))
+        prints = set(fingerprints(file))
     except CommandExecutionError:
         return False
-    return bool(found) and found <= wanted
+    return bool(prints) and prints <= wanted
 
 
 def fingerprints(file: str) -> list[str]:
@@ -372,8 +372,8 @@ def _backdated(home: str, fingerprint: str) -> int:
     """
     rows = _gpg(home, "--list-secret-keys", fingerprint, check=False)["stdout"].splitlines()
     # Of the key and its subkeys, one of which may sign.
-    made = [row.split(":")[5] for row in rows if row.startswith(("sec:", "ssb:"))]
-    created = max([int(text) for text in made if text.isdigit()], default=0)
+    dates = [row.split(":")[5] for row in rows if row.startswith(("sec:", "ssb:"))]
+    created = max([int(text) for text in dates if text.isdigit()], default=0)
     bound, _ = newest_binding(_packets(home, fingerprint), fingerprint)
     return max(created, bound, int(time.time()) - _BEHIND)
 
@@ -424,34 +424,34 @@ def check_packages(keys: list[str], files: list[str], scratch: str) -> dict[str,
     _run(["rpmdb", *own, "--initdb"], "rpm")
     if keys:
         _run(["rpmkeys", *own, "--import", *keys], "rpm")
-    found = {}
+    verdicts = {}
     for start in range(0, len(files), 200):
         answer = _run(
             ["rpmkeys", *own, "--checksig", "-v", *files[start : start + 200]], "rpm", check=False
         )
-        found.update(parse_checksig(answer["stdout"]))
-    return {file: found.get(file, "bad") for file in files}
+        verdicts.update(parse_checksig(answer["stdout"]))
+    return {file: verdicts.get(file, "bad") for file in files}
 
 
 def parse_checksig(text: str) -> dict[str, str]:
     """What ``rpmkeys --checksig -v`` found, per package."""
-    found: dict[str, str] = {}
+    verdicts: dict[str, str] = {}
     path = ""
     for line in text.splitlines():
         if line and not line[0].isspace():
             path = line.rstrip().removesuffix(":")
-            found[path] = "unsigned"
+            verdicts[path] = "unsigned"
             continue
         if not path:
             continue  # of no package
         word = line.rsplit(":", 1)[-1].strip().split(" ")[0]
         if "ignature" in line:
             state = {"OK": "good", "NOKEY": "unknown"}.get(word, "bad")
-            if found[path] != "bad" and (state == "bad" or found[path] != "good"):
-                found[path] = state
+            if verdicts[path] != "bad" and (state == "bad" or verdicts[path] != "good"):
+                verdicts[path] = state
         elif word not in ("OK", ""):
-            found[path] = "bad"
-    return found
+            verdicts[path] = "bad"
+    return verdicts
 
 
 def verify(keys: list[str], signature: str, source: str = "") -> dict[str, str]:
@@ -497,13 +497,13 @@ def verify(keys: list[str], signature: str, source: str = "") -> dict[str, str]:
 
 def dearmor(data: bytes) -> bytes:
     """Binary keys from armoured ones (several blocks may follow one another)."""
-    found = b""
+    content = b""
     for block in re.findall(rb"-----BEGIN PGP[^\n]*\n(.*?)-----END PGP", data, re.DOTALL):
         lines = [line.strip() for line in block.replace(b"\r", b"").split(b"\n")]
         start = lines.index(b"") + 1 if b"" in lines else 0
         body = [line for line in lines[start:] if line and not line.startswith(b"=")]
-        found += base64.b64decode(b"".join(body))
-    return found
+        content += base64.b64decode(b"".join(body))
+    return content
 
 
 def _make_key(folder: Path, uid: str) -> None:
@@ -523,8 +523,17 @@ def _make_key(folder: Path, uid: str) -> None:
     try:
         # Older than the signatures that it makes, which are backdated.
         past = ["--faked-system-time", f"{int(time.time()) - 2 * _BEHIND}!"]
-        made = [*past, "--passphrase", "", "--quick-generate-key", uid, _KEY_TYPE, "sign", "never"]
-        _gpg(str(new), *made)
+        command = [
+            *past,
+            "--passphrase",
+            "",
+            "--quick-generate-key",
+            uid,
+            _KEY_TYPE,
+            "sign",
+            "never",
+        ]
+        _gpg(str(new), *command)
         _stop_agent(str(new))
         # Its agent takes its sockets away meanwhile; there is nothing else in it.
         folder.rename(old)

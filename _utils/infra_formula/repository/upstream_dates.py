@@ -53,8 +53,8 @@ def repomd_date(text: str) -> int | None:
     text
         A repomd.xml file. Its date is that of its newest part, or its revision.
     """
-    found = _TIMESTAMP.findall(text) or _REVISION.findall(text)
-    return max(map(int, found)) if found else None
+    stamps = _TIMESTAMP.findall(text) or _REVISION.findall(text)
+    return max(map(int, stamps)) if stamps else None
 
 
 def of_apt(root: Path) -> dict[str, int]:
@@ -64,13 +64,13 @@ def of_apt(root: Path) -> dict[str, int]:
         apt's root, see ``apt.resolve``.
     """
     lists = root / "var/lib/apt/lists"
-    found = {}
+    dates = {}
     for path in sorted(lists.glob("*Release")):
         is_signed = path.name.endswith("InRelease") or path.with_name(f"{path.name}.gpg").is_file()
         date = release_date(_read(path)) if is_signed else None
         if date is not None:
-            found[path.name.removesuffix("InRelease").removesuffix("Release")] = date
-    return found
+            dates[path.name.removesuffix("InRelease").removesuffix("Release")] = date
+    return dates
 
 
 def of_dnf(root: Path, upstreams: list[dict[str, Any]]) -> dict[str, int]:
@@ -79,7 +79,7 @@ def of_dnf(root: Path, upstreams: list[dict[str, Any]]) -> dict[str, int]:
     root, upstreams
         As for ``dnf.resolve``. One that is trusted without a signature has no date.
     """
-    found = {}
+    dates = {}
     for upstream in upstreams:
         if upstream["trusted"]:
             continue
@@ -89,8 +89,8 @@ def of_dnf(root: Path, upstreams: list[dict[str, Any]]) -> dict[str, int]:
             if re.fullmatch(rf"{re.escape(upstream['name'])}-[0-9a-f]{{16}}", folder):
                 date = repomd_date(_read(path))
                 if date is not None:
-                    found[folder] = date
-    return found
+                    dates[folder] = date
+    return dates
 
 
 def _read(path: Path) -> str:

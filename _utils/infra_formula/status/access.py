@@ -29,7 +29,7 @@ def access(minion: Minion) -> dict[str, dict[str, Any]]:
     data = _entitlements()
     listening = sockets.by_port()
     firewall, admits = admission.current()
-    found: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for row in data["rows"]:
         senders = callers(row["sources"], data["nodes"], data["site"])
         for port in row["ports"]:
@@ -43,10 +43,10 @@ def access(minion: Minion) -> dict[str, dict[str, Any]]:
                 "listens": addresses,
                 "entitled": row["reached_by"],
             }
-            found[port] = {**head, **reached, "by": firewall}
-    if any(row["beyond"] for row in found.values()):
+            rows[port] = {**head, **reached, "by": firewall}
+    if any(row["beyond"] for row in rows.values()):
         minion.context["retcode"] = 1
-    return found
+    return rows
 
 
 def _for_port(
@@ -86,20 +86,20 @@ def callers(
         network = ipaddress.ip_network(word, strict=False)
         single = network.prefixlen == network.max_prefixlen
         networks[str(network.network_address) if single else str(network)] = network
-    found: dict[str, Address] = {}
+    addresses: dict[str, Address] = {}
     for name, network in networks.items():
         smaller = [n for n in networks.values() if n != network and _is_within(n, network)]
         if (address := _address_outside(network, smaller)) is not None:
-            found[name] = address
+            addresses[name] = address
     for name, everything in (("any machine", "0.0.0.0/0"), ("any machine (IPv6)", "2000::/3")):
         network = ipaddress.ip_network(everything)
         address = _address_outside(network, list(networks.values()), skip_first=True)
         if address is not None:
-            found[name] = address
+            addresses[name] = address
     entitled = [ipaddress.ip_network(source, strict=False) for source in sources or []]
     return {
         name: (str(address), sources is None or any(address in network for network in entitled))
-        for name, address in found.items()
+        for name, address in addresses.items()
     }
 
 

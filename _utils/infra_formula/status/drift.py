@@ -142,11 +142,11 @@ def _path() -> Path:
 def _recorded() -> dict[str, Any]:
     """What the last check recorded; empty if there was none, or its record is corrupt."""
     try:
-        found = json.loads(_path().read_text(encoding="utf-8"))
+        recorded = json.loads(_path().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    is_whole = isinstance(found, dict) and isinstance(found.get("states"), dict)
-    return found if is_whole and {"checked", "seconds"} <= set(found) else {}
+    is_whole = isinstance(recorded, dict) and isinstance(recorded.get("states"), dict)
+    return recorded if is_whole and {"checked", "seconds"} <= set(recorded) else {}
 
 
 def _differing(returned: Any, since: Mapping[str, float], now: float) -> dict[str, dict[str, Any]]:

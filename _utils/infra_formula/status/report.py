@@ -50,14 +50,14 @@ def services(minion: Minion) -> dict[str, dict[str, Any]]:
     Raises CommandFailed if the formula was never applied here.
     """
     rows = components()
-    shown = systemd.show([r["unit"] for r in rows if r["unit"]], _PROPERTIES, must=False)
+    properties = systemd.show([r["unit"] for r in rows if r["unit"]], _PROPERTIES, must=False)
     listening = sockets.by_control_group()
     restarts = units.restarts_last_hour()
     with ThreadPoolExecutor(max_workers=8) as pool:
-        found = list(pool.map(lambda row: _row(row, shown, listening, restarts), rows))
-    if any(row["enabled"] and not row["healthy"] for row in found):
+        result = list(pool.map(lambda row: _row(row, properties, listening, restarts), rows))
+    if any(row["enabled"] and not row["healthy"] for row in result):
         minion.context["retcode"] = 1
-    return {component["name"]: row for component, row in zip(rows, found, strict=True)}
+    return {component["name"]: row for component, row in zip(rows, result, strict=True)}
 
 
 def components() -> list[dict[str, Any]]:
@@ -67,14 +67,14 @@ def components() -> list[dict[str, Any]]:
     """
     path = paths.STATE_DIR / "status.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CommandFailed(f"{path} is missing; it is written by `state.apply infra`") from None
     except ValueError as err:
         raise CommandFailed(f"{path}: {err}; apply infra anew") from err
-    if not isinstance(found, list):
+    if not isinstance(result, list):
         raise CommandFailed(f"{path}: expected a list; apply infra anew")
-    return found
+    return result
 
 
 def _row(

@@ -28,11 +28,11 @@ def parse(output: str, control_group_of: Callable[[int], str]) -> dict[str, list
     control_group_of
         Process id → control group.
     """
-    found: dict[str, set[str]] = {}
+    sockets: dict[str, set[str]] = {}
     for words in _lines(output):
         for pid in re.findall(r"pid=(\d+)", " ".join(words)):
-            found.setdefault(control_group_of(int(pid)), set()).add(f"{words[4]}/{words[0]}")
-    return {group: sorted(places) for group, places in found.items()}
+            sockets.setdefault(control_group_of(int(pid)), set()).add(f"{words[4]}/{words[0]}")
+    return {group: sorted(places) for group, places in sockets.items()}
 
 
 def by_port() -> dict[str, list[str]]:
@@ -40,12 +40,12 @@ def by_port() -> dict[str, list[str]]:
     program = salt.utils.path.which("ss")
     if program is None:
         raise CommandFailed("ss is not installed; it shows what listens (package iproute2)")
-    found: dict[str, set[str]] = {}
+    sockets: dict[str, set[str]] = {}
     for words in _lines(process.run([program, "-Hlntu"])["stdout"]):
         address, _, port = words[4].rpartition(":")
         address = address.partition("%")[0].strip("[]")
-        found.setdefault(f"{port}/{words[0]}", set()).add(address)
-    return {port: sorted(addresses) for port, addresses in found.items()}
+        sockets.setdefault(f"{port}/{words[0]}", set()).add(address)
+    return {port: sorted(addresses) for port, addresses in sockets.items()}
 
 
 def _lines(output: str) -> Iterator[list[str]]:

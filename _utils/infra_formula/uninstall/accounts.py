@@ -32,7 +32,7 @@ def removable(
         os.stat(entry.path).st_uid for entry in os.scandir("/proc") if entry.name.isdigit()
         if os.path.exists(entry.path)
     }  # fmt: skip
-    found: dict[str, dict[str, str]] = {"accounts": {}, "groups": {}}
+    result: dict[str, dict[str, str]] = {"accounts": {}, "groups": {}}
     for name in accounts:
         try:
             uid = pwd.getpwnam(name).pw_uid
@@ -40,14 +40,14 @@ def removable(
             continue
         owns = "its data stays" if uid in owners else ""
         busy -= {uid} if stopped else set()
-        found["accounts"][name] = owns or ("it has processes" if uid in busy else "")
+        result["accounts"][name] = owns or ("it has processes" if uid in busy else "")
     for name in groups:
         try:
             gid = grp.getgrnam(name).gr_gid
         except KeyError:
             continue
         primary = [p.pw_name for p in pwd.getpwall() if p.pw_gid == gid]
-        stays = [p for p in primary if found["accounts"].get(p, "not managed")]
+        stays = [p for p in primary if result["accounts"].get(p, "not managed")]
         owns = "its data stays" if gid in members else ""
-        found["groups"][name] = owns or (f"the group of {stays[0]}" if stays else "")
-    return found
+        result["groups"][name] = owns or (f"the group of {stays[0]}" if stays else "")
+    return result

@@ -31,10 +31,10 @@ def takeover(here: Site) -> dict[str, Any]:
 def carried(here: Site) -> dict[str, list[dict[str, Any]]]:
     """Component → what it can read of its predecessor's, with the parameters in it."""
     parameters = {"infra_data": here["infra_data"]}
-    found: dict[str, list[dict[str, Any]]] = pigsty_takeover.substitute(
+    rows: dict[str, list[dict[str, Any]]] = pigsty_takeover.substitute(
         load("legacy")["carried"], parameters
     )
-    return found
+    return rows
 
 
 def _removal(row: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def compare(rows: Iterable[Mapping[str, Any]], check: Check | None = None) -> Ca
     owner of its directory may read, so that a link in a directory of an account gives away nothing.
     """
     known = _known()
-    found = Carried({}, {})
+    difference = Carried({}, {})
     for row in rows:
         below = Path(row["below"])
         for source in _sources(row):
@@ -75,19 +75,19 @@ def compare(rows: Iterable[Mapping[str, Any]], check: Check | None = None) -> Ca
             if problem is None and check is not None:
                 problem = check(source, Path(source).read_text(encoding="utf-8", errors="replace"))
             if problem is None:
-                found.files[source] = target
+                difference.files[source] = target
             else:
-                found.refused[source] = problem
-    return found
+                difference.refused[source] = problem
+    return difference
 
 
 def _sources(row: Mapping[str, Any]) -> list[str]:
     pattern = str(Path(row["below"], row["from"]))
-    found = sorted(glob.glob(pattern))
+    sources = sorted(glob.glob(pattern))
     unit = row.get("restart")
-    if not found and unit and row["below"] in " ".join(systemd.unit_state(unit)["command"]):
+    if not sources and unit and row["below"] in " ".join(systemd.unit_state(unit)["command"]):
         return [pattern]  # it writes the file when it ends
-    return found
+    return sources
 
 
 def _unreadable(source: str, below: Path) -> str | None:

@@ -77,8 +77,8 @@ def inspect(minion: Minion, names: Kinds) -> Entries:
         "contexts": lambda some: dict.fromkeys(some, False),
         "timezones": lambda some: dict.fromkeys(some, minion.call("timezone.get_zone")),
     }
-    found = {kind: list(some) for kind, some in names.items() if kind in inspectors}
-    return {kind: inspectors[kind](some) for kind, some in found.items() if some}
+    result = {kind: list(some) for kind, some in names.items() if kind in inspectors}
+    return {kind: inspectors[kind](some) for kind, some in result.items() if some}
 
 
 def _inspect_paths(some: list[str]) -> dict[str, str]:
@@ -118,13 +118,13 @@ def _exists(look_up: Callable[[str], Any], name: str) -> bool:
 
 
 def _inspect_units(units: list[str]) -> dict[str, dict[str, Any]]:
-    shown = systemd.show(units, ("UnitFileState", "ActiveState"), must=False)
+    properties = systemd.show(units, ("UnitFileState", "ActiveState"), must=False)
     return {
         unit: {
             "file": values.get("UnitFileState", ""),
             "active": values.get("ActiveState") in ("active", "reloading", "activating"),
         }
-        for unit, values in shown.items()
+        for unit, values in properties.items()
     }
 
 
@@ -134,11 +134,11 @@ def _inspect_packages(minion: Minion, packages: list[str]) -> dict[str, bool]:
 
 
 def _inspect_booleans(names: list[str]) -> dict[str, bool]:
-    found = {}
+    values = {}
     for name in names:
         with contextlib.suppress(OSError):
-            found[name] = (_SELINUX / name).read_text().split()[:1] == ["1"]
-    return found
+            values[name] = (_SELINUX / name).read_text().split()[:1] == ["1"]
+    return values
 
 
 # -- the record ----------------------------------------------------------------------------------
@@ -293,23 +293,23 @@ def add_package_changes(component: str, changes: Mapping[str, Any]) -> None:
     changes
         Of a state of the package manager.
     """
-    found = packages_changed_by(changes)
-    if not any(found.values()):
+    changed = packages_changed_by(changes)
+    if not any(changed.values()):
         return
     for package in record().get(component, {}).get("packages", {}):
-        found["installed"].pop(package, None)
-    if any(found.values()):
-        add(component, found)
+        changed["installed"].pop(package, None)
+    if any(changed.values()):
+        add(component, changed)
 
 
 def packages_changed_by(changes: Mapping[str, Any]) -> Entries:
     """Packages that a state installed (``installed``) and that it removed (``displaced``)."""
-    found: Entries = {"installed": {}, "displaced": {}}
+    entries: Entries = {"installed": {}, "displaced": {}}
     for name, change in changes.items():
         if not isinstance(change, Mapping):
             continue
         if change.get("new") and not change.get("old"):
-            found["installed"][name] = False
+            entries["installed"][name] = False
         elif change.get("old") and not change.get("new"):
-            found["displaced"][name] = change["old"]
-    return found
+            entries["displaced"][name] = change["old"]
+    return entries

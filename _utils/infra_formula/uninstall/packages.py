@@ -30,19 +30,19 @@ def plan_removal(minion: Minion, component: str) -> Plan:
         if not was
     ]
     own = [package for package in installed if package not in others]
-    found = removable(minion, own) if own else {"remove": [], "required": {}}
+    plan = removable(minion, own) if own else {"remove": [], "required": {}}
     displaced = sorted(kinds.get("displaced", {}))
-    stays = [f"; {name} stays: {user} requires it" for name, user in found["required"].items()]
+    stays = [f"; {name} stays: {user} requires it" for name, user in plan["required"].items()]
     stays += [
         f"; {name} stays: another component requires it" for name in installed if name in others
     ]
-    changes = dict.fromkeys(found["remove"], "removed")
+    changes = dict.fromkeys(plan["remove"], "removed")
     changes.update(dict.fromkeys(displaced, "installed again"))
     warnings: list[str] = []
 
     def apply() -> None:
-        if found["remove"]:
-            purge(minion, found["remove"])
+        if plan["remove"]:
+            purge(minion, plan["remove"])
         if not displaced:
             return
         try:
@@ -58,8 +58,8 @@ def plan_removal(minion: Minion, component: str) -> Plan:
             install_record.forget(component, "displaced", displaced)
 
     def record() -> None:
-        install_record.hand_over(component, found["required"])
-        removed = [package for package in installed if package not in found["required"]]
+        install_record.hand_over(component, plan["required"])
+        removed = [package for package in installed if package not in plan["required"]]
         for kind in ("packages", "installed"):
             install_record.forget(component, kind, removed)
 
@@ -84,13 +84,13 @@ def required_by(family: str, output: str) -> dict[str, str]:
         Of ``dpkg --no-act --purge`` or ``rpm --erase --test``.
     """
     if family == "Debian":
-        found = {}
+        dependents = {}
         for block in re.split(r"(?=dpkg: dependency problems)", output):
             of = _DPKG_OF.search(block)
             user = _DPKG_NEEDS.search(block)
             if of and user:
-                found[of.group(1)] = user.group(1)
-        return found
+                dependents[of.group(1)] = user.group(1)
+        return dependents
     return dict(_RPM_NEEDS.findall(output))
 
 

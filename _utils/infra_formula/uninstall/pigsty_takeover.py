@@ -47,7 +47,7 @@ def predecessors(rows: Iterable[Mapping[str, Any]], folders: Iterable[str] = _UN
     folders
         Where units are.
     """
-    found = []
+    units = []
     for row in rows:
         if not any(Path(folder, f"{row['unit']}.service").exists() for folder in folders):
             continue
@@ -55,11 +55,11 @@ def predecessors(rows: Iterable[Mapping[str, Any]], folders: Iterable[str] = _UN
         if unit.get("ActiveState") == "inactive" and unit.get("UnitFileState") in _OFF:
             continue
         data = f", and its data in {row['data']}" if Path(row["data"]).exists() else ""
-        found.append(
+        units.append(
             f"{row['unit']}.service stays as it is{data}; {row['successor']} takes its place. See "
             "docs/migrating-from-pigsty.md for what can be taken along, and stop it then"
         )
-    return found
+    return units
 
 
 def leftovers(minion: Minion, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -69,18 +69,18 @@ def leftovers(minion: Minion, rows: Iterable[Mapping[str, Any]]) -> dict[str, st
         Each ``paths`` (patterns), ``why`` and ``versions``. Files of packages stay, and so do
         directories that hold anything else.
     """
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for row in rows:
         for path in (path for pattern in row["paths"] for path in existing_paths([pattern])):
             here = Path(path)
             if here.is_dir() and not here.is_symlink():
-                if all(str(child) in found for child in here.iterdir()):
-                    found[path] = row["why"]
+                if all(str(child) in paths for child in here.iterdir()):
+                    paths[path] = row["why"]
             elif here.parent == _PACKAGE_UNITS and not (_OWN_UNITS / here.name).exists():
                 continue  # its successor is not there: an apply failed before it
             elif not here.is_symlink() and not _is_packaged(minion, path):
-                found[path] = row["why"]
-    return found
+                paths[path] = row["why"]
+    return paths
 
 
 def superseded_targets(root: str) -> dict[str, str]:
@@ -91,7 +91,7 @@ def superseded_targets(root: str) -> dict[str, str]:
 
     Returns path → why it can go. A file with any other target in it stays.
     """
-    found = {}
+    targets = {}
     for job in sorted(path for path in Path(root).glob("*") if path.is_dir()):
         files = sorted(job.glob("*.yml"))
         managed = {path for path in files if contents.has_managed_header(path)}
@@ -99,8 +99,8 @@ def superseded_targets(root: str) -> dict[str, str]:
         for path in files if registered else ():
             addresses = set() if path in managed or path.is_symlink() else _addresses(path)
             if addresses and addresses <= registered:
-                found[str(path)] = "its machine registered the same targets itself"
-    return found
+                targets[str(path)] = "its machine registered the same targets itself"
+    return targets
 
 
 def _addresses(path: Path) -> set[str]:

@@ -198,15 +198,15 @@ def empty_directories(folders: Iterable[str], removed: Iterable[str] = ()) -> li
         Absolute paths that are treated as removed.
     """
     left = {_real(path) for path in removed}
-    found = []
+    directories = []
     for folder in sorted(set(folders), key=lambda f: _real(f).count("/"), reverse=True):
         path = Path(folder)
         if path.is_symlink() or not path.is_dir():
             continue
         if all(_real(str(child)) in left for child in path.iterdir()):
-            found.append(folder)
+            directories.append(folder)
             left.add(_real(folder))
-    return found
+    return directories
 
 
 def _real(path: str) -> str:
@@ -224,14 +224,14 @@ def dangling_links(links: Iterable[str], folders: Iterable[str]) -> list[str]:
         Absolute paths of directories that are treated as removed.
     """
     going = set(folders)
-    found = []
+    dangling = []
     for link in map(Path, links):
         target = Path(os.path.realpath(link))
         if not link.is_symlink() or (target.exists() and not target.is_dir()):
             continue
         if not target.exists() or str(target) in going or not any(target.iterdir()):
-            found.append(str(link))
-    return found
+            dangling.append(str(link))
+    return dangling
 
 
 def plan_deletion(component: str, data: Iterable[str]) -> Plan:
@@ -270,13 +270,13 @@ def left(minion: Minion) -> list[str]:
     record = install_record.record()
     kinds = ("packages", "installed", "accounts", "groups")
     managed: dict[str, set[str]] = {kind: set() for kind in kinds}
-    found: set[str] = set()
+    remaining: set[str] = set()
     for entries in record.values():
         for kind in kinds:
             managed[kind] |= {n for n, was in entries.get(kind, {}).items() if not was}
-        found |= {p for p, was in entries.get("paths", {}).items() if was == "absent"}
-        found -= {p for p in found if not os.path.lexists(p)}
-        found |= set(entries.get("displaced", {}))
+        remaining |= {p for p, was in entries.get("paths", {}).items() if was == "absent"}
+        remaining -= {p for p in remaining if not os.path.lexists(p)}
+        remaining |= set(entries.get("displaced", {}))
     now = install_record.inspect(
         minion,
         {
@@ -285,8 +285,8 @@ def left(minion: Minion) -> list[str]:
             "groups": sorted(managed["groups"]),
         },
     )
-    found |= {name for names in now.values() for name, there in names.items() if there}
-    return sorted(found | set(manifest.published()))
+    remaining |= {name for names in now.values() for name, there in names.items() if there}
+    return sorted(remaining | set(manifest.published()))
 
 
 def purge_state_dir(
