@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "a08137f225c0852c8896087c601c3237a3102ceb31b569c5875d18c11c14f0bc"
+DIGEST = "27000c0d3275d691ac8705a7f56795897f60588f3a2c9446ef10f4bf0330fefb"
 
 
 def digest(cache):

@@ -139,10 +139,13 @@ def problems(parameters: dict[str, Any]) -> list[str]:
     errors = []
     receivers = receivers_by_name(parameters.get("alertmanager_receivers"))
     names = ", ".join(INTEGRATIONS)
-    for receiver, integrations in receivers.items():
-        path = f"alertmanager_receivers.{receiver}"
+    in_list = isinstance(parameters.get("alertmanager_receivers"), list)
+    for index, (receiver, integrations) in enumerate(receivers.items()):
+        # All of an element of a list is a value of a parameter that may be a secret.
+        path = (
+            f"alertmanager_receivers[{index}]" if in_list else f"alertmanager_receivers.{receiver}"
+        )
         if receiver.startswith("["):
-            path = f"alertmanager_receivers{receiver}"
             errors.append(f"{path}.name: expected a name that no other receiver has")
             continue
         if not integrations and receiver not in DISCARDS:
