@@ -20,13 +20,15 @@ from infra_formula.daemon import arguments, flags
 from infra_formula.monitoring import alertmanager
 from infra_formula.parameters import merging
 from infra_formula.parameters.site import Site
+from support.own_network import own_network
 from support.real_daemon import DEBIANS
 
 GRAINS = {"ipv4": [], "os_family": "Debian", "kernel": "Linux", "cpuarch": "x86_64",
           "osmajorrelease": 12, "os": "Debian"}  # fmt: skip
+pytestmark = pytest.mark.soak
 ALERTS = 100
-PEER_TIMEOUT = 3
-"""Seconds that an Alertmanager waits for the message of each peer before it; 15 by default."""
+PEER_TIMEOUT = 15
+"""Seconds that an Alertmanager waits for the message of each peer before it (its default)."""
 BRIDGE = f"am{os.getpid() % 100000}"
 HOSTS = {f"infra-{n}": {"infra_seq": n, "ip": f"10.77.0.{n}"} for n in (1, 2, 3)}
 
@@ -37,7 +39,12 @@ def ip(*words):
 
 @pytest.fixture
 def network():
-    """Three networks on a bridge, whose own end is 10.77.0.254."""
+    """Three networks on a bridge, whose own end is 10.77.0.254, in a network of the test's own."""
+    with own_network():
+        yield from _bridged()
+
+
+def _bridged():
     ip("link", "add", BRIDGE, "type", "bridge")
     try:
         ip("address", "add", "10.77.0.254/24", "dev", BRIDGE)
@@ -104,7 +111,7 @@ def nodes(network, messages, tmp_path):
         mount = 'mount --bind "$0" /usr/share && exec "$@"'
         command = ["ip", "netns", "exec", f"{BRIDGE}-{n}", "unshare", "--mount", "sh", "-c", mount,
                    str(share), programs.program("alertmanager"), *words, "--config.file=am.yml",
-                   "--storage.path=data", f"--cluster.peer-timeout={PEER_TIMEOUT}s"]  # fmt: skip
+                   "--storage.path=data"]  # fmt: skip
         with (folder / "log").open("wb") as log:
             running.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=folder))
     yield tmp_path

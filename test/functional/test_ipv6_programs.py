@@ -5,6 +5,7 @@ Each node is a network of its own on one bridge. The flags and the targets are t
 
 import json
 import os
+import re
 import subprocess
 import time
 
@@ -16,6 +17,7 @@ from infra_formula.monitoring import arguments as monitoring
 from infra_formula.monitoring import scraping
 from infra_formula.parameters import merging
 from infra_formula.parameters.site import Site
+from support.own_network import own_network
 from support.real_daemon import DEBIANS
 
 GRAINS = {"ipv4": [], "ipv6": [], "os_family": "Debian", "kernel": "Linux", "cpuarch": "x86_64",
@@ -39,6 +41,11 @@ def ip(*words):
 @pytest.fixture(params=SITES)
 def nodes(request, tmp_path):
     """The addresses of a site whose programs run, each by the number of its node."""
+    with own_network():
+        yield from _running(request, tmp_path)
+
+
+def _running(request, tmp_path):
     found, running = SITES[request.param], []
     has_ipv4 = request.param == "both"
     ip("link", "add", BRIDGE, "up", "type", "bridge")
@@ -65,6 +72,10 @@ def nodes(request, tmp_path):
         subprocess.run(["ip", "link", "delete", BRIDGE], check=False, timeout=30)
 
 
+def _below(folder, text):
+    return re.sub(r"(?<!\w)/infra/", f"{folder}/", text)
+
+
 def start(number, found, folder):
     """The programs of a node."""
     hosts = {f"infra-{n}": {"infra_seq": n, "ip": address} for n, address in found.items()}
@@ -76,7 +87,7 @@ def start(number, found, folder):
         scraping.config(jobs, limits, "1s", "1s"),
         scraping.own_targets(**monitoring.infra_targets(here)),
     )
-    contents = {rel: file["text"].replace("/infra/", f"{folder}/") for rel, file in made.items()}
+    contents = {rel: _below(folder, file["text"]) for rel, file in made.items()}
     contents["rules/own.yml"] = yaml.safe_dump(RULES)
     contents["alertmanager.yml"] = "route: {receiver: a}\nreceivers: [{name: a}]\n"
     for rel, text in contents.items():
@@ -90,7 +101,7 @@ def start(number, found, folder):
                           ("vmalert", "vmalert"), ("node_exporter", "node_exporter")):  # fmt: skip
         words = flags.command_line(arguments.daemons(here)[name])[1:]
         words = [
-            word.replace("/infra/", f"{folder}/").replace("/etc/", f"{folder}/")
+            _below(folder, word).replace("/etc/", f"{folder}/")
             for word in words
             if "textfile" not in word
         ]
@@ -115,10 +126,10 @@ def ask(number, address, port, path):
         return None
 
 
-def wait(question, seconds=90):
+def wait(question, about=None, seconds=90):
     deadline = time.monotonic() + seconds
     while not (found := question()):
-        assert time.monotonic() < deadline, question()
+        assert time.monotonic() < deadline, (about or question)()
         time.sleep(0.3)
     return found
 
@@ -131,12 +142,16 @@ def scraped(number, address):
     }
 
 
+def _is_all_up(found, expected):
+    return set(found.values()) == {"1"} and set(found) >= expected
+
+
 def test_each_node_scrapes_both_and_alerts_reach_both_alertmanagers(nodes):
     expected = {(name, address) for address in nodes.values()
                 for name in ("vmetrics", "vmalert", "alertmanager")}  # fmt: skip
     for number, address in nodes.items():
-        wait(lambda n=number, a=address: set(scraped(n, a).values()) == {"1"}
-             and set(scraped(n, a)) >= expected)  # fmt: skip
+        wait(lambda n=number, a=address: _is_all_up(scraped(n, a), expected),
+             lambda n=number, a=address: scraped(n, a))  # fmt: skip
         status = wait(lambda n=number, a=address: ask(n, a, 9059, "/api/v2/status"))
         wait(lambda n=number, a=address: len(
             ask(n, a, 9059, "/api/v2/status")["cluster"]["peers"]) == 2)  # fmt: skip
