@@ -98,6 +98,13 @@ def pack(
             path = Path(where, entry)
             if path.is_symlink():
                 links[str(path.relative_to(base))] = os.readlink(path)
+    for rel in sums:
+        try:
+            rel.encode()
+        except UnicodeEncodeError as exc:
+            raise CommandFailed(
+                f"{base}: {rel!r} is a name that is not UTF-8; remove that file; nothing packed"
+            ) from exc
     files = {rel: ((base / rel).stat().st_size, digest) for rel, digest in sorted(sums.items())}
     manifest = {"format": 1, "name": name, "info": info, "files": files, "links": links}
     target = Path(archive)
