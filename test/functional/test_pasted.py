@@ -103,8 +103,8 @@ def test_alertmanagers_own_example_is_taken_key_by_key(tmp_path):
         ([{"email_configs": [{"to": "a@b"}]}], "alertmanager_receivers[0].name: expected"),
         ([{"name": "a", "mail": {}}, {"name": "a", "mail": {}}], "alertmanager_receivers[1].name"),
         ([{"name": 7}], "alertmanager_receivers[0].name: expected"),
-        ([{"name": "a"}], "alertmanager_receivers.a: expected an integration"),
-        ([{"name": "a", "emial_configs_": []}], "alertmanager_receivers.a.emial_configs_"),
+        ([{"name": "a"}], "alertmanager_receivers[0]: expected an integration"),
+        ([{"name": "a", "emial_configs_": []}], "alertmanager_receivers[0].emial_configs_"),
     ],
 )
 def test_a_list_of_receivers_with_a_fault_is_refused_by_its_key(receivers, message):
