@@ -32,6 +32,7 @@ NOT_OURS = [
         r"/usr/local/lib/",
         r"/data/infra/(alertmgr|metrics)/",  # data, of the daemons themselves
         r"/var/lib/infra/textfile/",  # metrics, of timers
+        r"/data/nginx/\.states/",  # copies of pages, while the store answers
     )
 ]
 """What packages, their scripts, the daemons and timers write."""
