@@ -66,12 +66,13 @@ def applied(machine):
 
 
 def ask(machine, path, *words, host="i.pigsty", port=80, user=""):
-    """Ask over HTTP; returns the status code and the answer."""
+    """Ask over HTTP, or HTTPS at port 443; returns the status code and the answer."""
     sign = ["-u", user] if user else []
-    url = f"http://{host}{'' if port == 80 else f':{port}'}{path}"
+    scheme = "https" if port == 443 else "http"
+    url = f"{scheme}://{host}{'' if port in (80, 443) else f':{port}'}{path}"
     resolve = f"{host}:{port}:10.10.10.10"
     told = machine.run(
-        ["curl", "-s", "-o", "-", "-w", "\n%{http_code} %{redirect_url}", "--resolve", resolve,
+        ["curl", "-sk", "-o", "-", "-w", "\n%{http_code} %{redirect_url}", "--resolve", resolve,
          *sign, *words, url],
         check=False,
     ).stdout  # fmt: skip
@@ -248,8 +249,9 @@ def test_only_the_portal_says_who_signed_in(lab, machine, applied, host):
         changed(machine, **parameters)
     forged = [word for name in FORGED for word in ("-H", f"{name}: admin")]
     # Without a sign-in the portal lets nobody through, whatever the header says.
-    assert ask(machine, "/ui/api/user", *forged, host=host)[0] == 401
-    code, body = ask(machine, "/ui/api/user", *forged, host=host, user="ann:portal-Password")
+    assert ask(machine, "/ui/api/user", *forged, host=host, port=443)[0] == 401
+    code, body = ask(machine, "/ui/api/user", *forged, host=host, port=443,
+                     user="ann:portal-Password")  # fmt: skip
     assert (code, json.loads(body)["login"]) == (200, "ann")
     assert json.loads(body)["isGrafanaAdmin"] is False
     # Nor does Grafana believe it of anybody else than the portal.
