@@ -114,6 +114,7 @@ PILLAR = {
         "repo_extra_packages": [],
         "repo_remove": False,
         "haproxy_enabled": True,
+        "infra_drift_check": "daily",
         # One that answers, and one that never does: its alert is about to fire.
         "blackbox_targets": {"tcp_connect": [f"{IP}:80", f"{IP}:2"], "http_2xx": [f"http://{IP}/"]},
         "alertmanager_receivers": {"hook": {"webhook": {"url": "http://10.10.10.1:5001/"}}},
@@ -163,6 +164,8 @@ def lab(boot_lab, tmp_path_factory):
                 vendor.add_to(each)
             for done in (site.machine("infra-2").apply("infra.alertmanager"), machine.apply()):
                 assert done.ok, done.complaint()
+            machine.run(["sh", "-c", "echo '# by hand' >> /etc/chrony/chrony.conf"])
+            machine.run(["systemctl", "start", "infra-drift.service"])
             if "vlogs" not in ELSEWHERE:
                 send_logs(machine)
             if "vtraces" not in ELSEWHERE:
