@@ -14,7 +14,7 @@ from waiting import eventually
 IP = "10.10.10.10"
 PILLAR = {
     "infra": {
-        "infra_hosts": {"default": {"infra_seq": 1, "ip": IP}},
+        "infra_hosts": {"infra-1": {"infra_seq": 1, "ip": IP}},
         "admin_ip": IP,
         "infra_packaging": "distro",
         "infra_drift_check": "daily",
