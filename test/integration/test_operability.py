@@ -45,6 +45,13 @@ def local(machine, *words, check=True):
     return json.loads(done.stdout)["local"] if done.stdout.startswith("{") else done.stderr
 
 
+def install_gpg(machine):
+    """What encrypts and decrypts for a key of gpg; Debian's smallest system has gpgv alone."""
+    machine.run(["apt-get", "update", "-q"])
+    machine.run(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qy",
+                 "--no-install-recommends", "gnupg"])  # fmt: skip
+
+
 def ask(machine, port, path, *words):
     url = f"http://127.0.0.1:{port}{path}"
     return machine.run(["curl", "-fsS", "--globoff", *words, url]).stdout
@@ -108,6 +115,7 @@ def backup(applied, tmp_path_factory):
         "-d", json.dumps(silence))  # fmt: skip
     gpg = ["gpg", "--homedir", "/root/key", "--batch", "--quiet", "--pinentry-mode", "loopback",
            "--passphrase", ""]  # fmt: skip
+    install_gpg(machine)
     machine.run(["mkdir", "-m", "700", "/root/key"])
     machine.run([*gpg, "--quick-generate-key", "backup@example.com", "default", "default", "never"])
     machine.run([*gpg, "--output", "/root/backup.pub", "--export"])
@@ -138,6 +146,7 @@ def test_a_node_is_restored_on_an_empty_machine_by_one_command(boot_lab, applied
     machine = next(iter(boot_lab("default", pillar=PILLAR).machines))
     for name in ("b", "backup.key"):
         machine.write(f"/root/{name}", (folder / name).read_bytes(), 0o600)
+    install_gpg(machine)
     local(machine, "saltutil.sync_all")
     identity = "identity=/root/backup.key"
     machine.run(["sh", "-c", "head -c 30000 /root/b > /root/cut"])
