@@ -11,6 +11,7 @@ import time
 import pytest
 from waiting import eventually
 
+pytestmark = pytest.mark.soak
 IP = "10.10.10.10"
 PILLAR = {
     "infra": {
