@@ -195,7 +195,7 @@ def test_nothing_arrives_under_names_that_a_server_reads_alike(servers, upstream
     }  # fmt: skip
     made_up = [f"{alike}: evil" for alike in sorted(names)]
     for part in range(0, len(made_up), 100):
-        said = servers[""].raw(
+        said = servers[""].raw_tls(
             "\r\n".join(head + made_up[part : part + 100]).encode() + b"\r\n\r\n"
         )
         assert said.startswith(b"HTTP/1.1 200"), said

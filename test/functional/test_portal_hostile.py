@@ -189,8 +189,11 @@ def test_an_entry_is_told_its_name_and_nothing_of_the_clients_making(server, ups
 
 def test_the_name_in_the_address_counts_for_login_and_upstream_alike(server, upstream):
     asked = len(upstream.seen)
+    # On plain HTTP nobody is asked for a password.
     said = ask(server, "shop.pigsty", "GET http://closed.pigsty/ HTTP/1.1")
-    assert status(said) == [401]
+    assert status(said) == [301]
+    text = b"GET http://closed.pigsty/ HTTP/1.1\r\nHost: shop.pigsty\r\nConnection: close\r\n\r\n"
+    assert status(server.raw_tls(text)) == [401]
     assert len(upstream.seen) == asked
     said = ask(server, "closed.pigsty", "GET http://shop.pigsty/ HTTP/1.1")
     assert status(said) == [200]

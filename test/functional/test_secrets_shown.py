@@ -56,6 +56,11 @@ RIGHT = {
     "repo_url_packages": [f"https://u:{CANARY}@10.10.10.30/x.deb"],
     "proxy_env": {"http_proxy": URL, "https_proxy": URL},
     "vmetrics_options": f"-remoteWrite.basicAuth.password={CANARY}",
+    "vmetrics_remote_write": [{"url": "http://10.10.10.31", "username": "u", "password": CANARY}],
+    "vmagent_options": f"-remoteWrite.bearerToken={CANARY}",
+    "vminsert_options": f"-httpAuth.password={CANARY}",
+    "vmselect_options": f"-httpAuth.password={CANARY}",
+    "vmstorage_options": f"-httpAuth.password={CANARY}",
     "vmetrics_scrape_jobs": [
         {"job_name": "a", "targets": "a", "basic_auth": {"username": "u", "password": CANARY}},
         {"job_name": "b", "static_configs": [], "params": {"api_key": [CANARY]}},
@@ -216,7 +221,7 @@ def test_no_state_shows_a_secret_of_its_arguments(
 # What a part of the pillar is called as an argument of a state.
 ARGUMENTS = {
     "infra-alertmanager-receivers-managed": [("settings", "receivers"), ("settings", "global")],
-    "infra-vmetrics-scrape-managed": [("custom",)],
+    "infra-vmagent-scrape-managed": [("custom",)],
     "infra-blackbox-modules-managed": [("custom",)],
     "infra-nginx-portal-managed": [("users",), ("portal",)],
     "infra-vector-sources-managed": [("endpoints",)],

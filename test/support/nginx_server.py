@@ -206,6 +206,17 @@ class Server:
             channel.sendall(data)
             return drain(channel)
 
+    def raw_tls(self, data: bytes, seconds: float = 10.0) -> bytes:
+        """The same over TLS; the certificate is not looked at."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with (
+            socket.create_connection(("127.0.0.1", self.tls_port), seconds) as plain,
+            context.wrap_socket(plain) as channel,
+        ):
+            channel.sendall(data)
+            return drain(channel)
+
     def close(self) -> None:
         self.process.terminate()
         self.process.wait(20)
