@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "6ea41901909bac9fd2d9d42cc2aea3fb846109f755bed4b015ea6a5363d02649"
+DIGEST = "6ad6d25e2b32871f10521604ba7500443703d9a1964bad4b403f27f2ce149c03"

@@ -455,3 +455,12 @@ def test_an_alias_of_a_name_that_the_server_has_no_address_for_is_refused(target
     found = dnsmasq.problems({"dns_cnames": {"www.x": target}, **more})
     assert (found == []) is accepted, found
     assert accepted or found[0].startswith("dns_cnames['www.x']: expected a name in dns_records")
+
+
+def test_a_folder_that_is_yet_to_be_made_is_no_fault_of_the_configuration(monkeypatch, tmp_path):
+    texts = []
+    monkeypatch.setattr(dnsmasq.checks, "refusal", lambda argv, name, text: texts.append(text))
+    dnsmasq.check_text(
+        f"port=53\nconf-dir={tmp_path}/none,.rpmnew\nconf-dir={tmp_path},.rpmnew\n", {"options": []}
+    )
+    assert texts == [f"port=53\n\nconf-dir={tmp_path},.rpmnew\n"]

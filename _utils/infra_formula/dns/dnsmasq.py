@@ -24,6 +24,7 @@ from infra_formula.registration import domains
 from infra_formula.state import Plan
 
 TEMPLATE = "salt://infra/dns/files/dnsmasq.conf.j2"
+_CONF_DIR = re.compile(r"(?m)^conf-dir=([^,\n]*).*$")
 _UPSTREAM = re.compile(r"(?:/(?P<domain>[^/]+)/)?(?P<address>[^/#]+)(?:#(?P<port>\d{1,5}))?")
 _RELOAD_PENDING = Path("/run/infra-formula/dns-reload-pending")
 
@@ -216,7 +217,9 @@ def check(
 
 def check_text(text: str, settings: Mapping[str, Any]) -> None:
     """As :func:`check`, of a text that was made already."""
-    refusal = checks.refusal(["dnsmasq", "--test", "-C", "{path}"], "dnsmasq.conf", text)
+    refusal = checks.refusal(
+        ["dnsmasq", "--test", "-C", "{path}"], "dnsmasq.conf", _CONF_DIR.sub(_if_there, text)
+    )
     if refusal is None:
         return
     where = re.search(r"line (\d+) of dnsmasq\.conf", refusal)
@@ -225,6 +228,11 @@ def check_text(text: str, settings: Mapping[str, Any]) -> None:
         if option.strip() == line.strip():
             raise Refused(f"dns_options[{index}]: dnsmasq refuses it: {refusal}: {line}")
     raise Refused(f"dnsmasq refuses its configuration: {refusal}{': ' if line else ''}{line}")
+
+
+def _if_there(line: re.Match[str]) -> str:
+    """A ``conf-dir`` as it is; nothing of one that is yet to be made, which dnsmasq refuses."""
+    return line[0] if Path(line[1]).is_dir() else ""
 
 
 # -- records -------------------------------------------------------------------------------------
