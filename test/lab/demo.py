@@ -135,7 +135,9 @@ def add_node(progress: Progress) -> None:
     progress(f"booting {name}")
     node = lab.add(name, f"10.10.10.{20 + number}")
     with Waiting(lab.minions, progress):
-        for target, state in ((name, "infra"), ("infra-*", "infra.register")):
+        # A minion waits for the CA that the INFRA node publishes, which it had no master to do at.
+        register = ("infra-*", "infra.register")
+        for target, state in (register, (name, "infra"), register):
             progress(f"salt '{target}' state.apply {state}")
             answers = lab.salt(
                 f"--timeout={APPLY_SECONDS}", target, "state.apply", state, check=False
