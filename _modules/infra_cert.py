@@ -174,7 +174,7 @@ def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, s
     force
         Whether other files at these paths are moved aside; otherwise they are an error.
 
-    Returns path → ``restored``, ``as it was``, or where the former file is.
+    Returns path → ``restored``, ``up to date``, or where the previous file is.
 
     Raises CommandExecutionError for a wrong passphrase, for a file that was changed or is no
     backup, and for other files at these paths; nothing is changed then.

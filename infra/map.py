@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "6ad6d25e2b32871f10521604ba7500443703d9a1964bad4b403f27f2ce149c03"
+DIGEST = "5d4d9715badd7c84f653efce98d6c9791cbaf1ad411b32ced9ed102f03a0e56e"
 
 
 def digest(cache):

@@ -471,9 +471,9 @@ def test_the_ca_comes_back_from_its_backup(site, passphrase, tmp_path):
         (site.pki / name).unlink()
     told = infra_cert_backup.restore(backup, passphrase)
     assert told["/etc/pki/ca/ca.key"] == "restored"
-    assert told["/etc/pki/misc/etcd-1.crt"] == "as it was"
+    assert told["/etc/pki/misc/etcd-1.crt"] == "up to date"
     assert tree(site.pki) == before
-    assert set(infra_cert_backup.restore(backup, passphrase).values()) == {"as it was"}
+    assert set(infra_cert_backup.restore(backup, passphrase).values()) == {"up to date"}
 
 
 def test_another_ca_is_not_replaced_unless_asked_and_then_kept(site, passphrase, tmp_path):
@@ -487,7 +487,7 @@ def test_another_ca_is_not_replaced_unless_asked_and_then_kept(site, passphrase,
         infra_cert_backup.restore(backup, passphrase)
     assert tree(site.pki) == other
     told = infra_cert_backup.restore(backup, passphrase, force=True)
-    assert "what was there is at" in told["/etc/pki/ca/ca.key"]
+    assert "the previous file is" in told["/etc/pki/ca/ca.key"]
     assert (site.pki / "ca/ca.key").read_bytes() == old
     assert len(list((site.pki / "ca").glob("ca.key.before-*"))) == 1
 

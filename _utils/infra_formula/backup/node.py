@@ -23,6 +23,7 @@ from infra_formula import paths, systemd
 from infra_formula.backup import archive
 from infra_formula.daemon import local_ports
 from infra_formula.errors import CommandFailed
+from infra_formula.fileset import restoring
 from infra_formula.minion import Minion
 from infra_formula.orchestration import steps
 from infra_formula.pki import certificates
@@ -241,42 +242,8 @@ def restore(
 
 
 def _restore_files(small: dict[str, bytes], force: bool, stamp: str) -> dict[str, str]:
-    root = paths.PKI.parent.parent
     files = {n.removeprefix("files/"): c for n, c in small.items() if n.startswith("files/")}
-    differ = [n for n, c in files.items() if (root / n).exists() and (root / n).read_bytes() != c]
-    if differ and not force:
-        listed = ", ".join(f"/{name}" for name in sorted(differ)[:10])
-        raise CommandFailed(
-            f"there are other files at {listed}; force=True moves them aside and puts those of "
-            "the backup in their place"
-        )
-    outcomes = {}
-    for name, content in sorted(files.items()):
-        target = root / name
-        if target.exists() and name not in differ:
-            outcomes[f"/{name}"] = "up to date"
-            continue
-        outcomes[f"/{name}"] = "restored"
-        if name in differ:
-            aside = target.with_name(f"{target.name}.before-{stamp}")
-            target.rename(aside)
-            outcomes[f"/{name}"] = f"restored; the previous file is {aside}"
-        _write(target, content, 0o644 if name == "etc/pki/ca.crt" else 0o600)
-    return outcomes
-
-
-def _write(target: Path, content: bytes, mode: int) -> None:
-    private = (paths.PKI / "ca", paths.STATE_DIR / "repo")
-    for folder in [p for p in reversed(target.parents) if not p.exists()]:
-        closed = any(folder == p or p in folder.parents for p in private)
-        folder.mkdir(mode=0o700 if closed else 0o755)
-    fd, beside = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    with os.fdopen(fd, "wb") as stream:
-        stream.write(content)
-        os.fchmod(stream.fileno(), mode)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(beside, target)
+    return restoring.put(files, {"etc/pki/ca.crt": 0o644}, stamp, force)
 
 
 def _restore_data(
@@ -395,7 +362,7 @@ def _is_over(silence: dict[str, Any]) -> bool:
 def _compare_repository(data: bytes, marker: Path | None) -> str:
     before = set(data.decode("utf-8", "replace").splitlines())
     copy_path = paths.STATE_DIR / "restored-repository.list"
-    _write(copy_path, data, 0o600)
+    restoring.write(copy_path, data, 0o600)
     if marker is None or not marker.is_file():
         return f"not built here; what it held is listed in {copy_path}"
     now = set(marker.read_text(encoding="utf-8", errors="replace").splitlines())

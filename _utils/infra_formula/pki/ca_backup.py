@@ -22,6 +22,7 @@ from pathlib import Path
 
 from infra_formula import paths
 from infra_formula.errors import CommandFailed, InvalidInput
+from infra_formula.fileset import restoring
 from infra_formula.pki import certificates
 
 _KEPT = re.compile(r"etc/pki/(ca\.crt|ca/ca\.key|misc/[A-Za-z0-9._@*-]+\.(crt|key))")
@@ -117,39 +118,8 @@ def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, s
     fault = certificates.text_fault(*texts)
     if fault:
         raise CommandFailed(f"{path}: the CA in it cannot be used: {fault}")
-    root = paths.PKI.parent.parent
-    differ = [n for n, c in files.items() if (root / n).exists() and (root / n).read_bytes() != c]
-    if differ and not force:
-        listed = ", ".join(f"/{name}" for name in sorted(differ))
-        raise CommandFailed(
-            f"there are other files at {listed}; force=True moves them aside and puts those of "
-            f"{path} in their place"
-        )
-    stamp, outcomes = time.strftime("%Y%m%dT%H%M%S"), {}
-    for name, content in sorted(files.items()):
-        target = root / name
-        if target.exists() and name not in differ:
-            outcomes[f"/{name}"] = "as it was"
-            continue
-        outcomes[f"/{name}"] = "restored"
-        if name in differ:
-            aside = target.with_name(f"{target.name}.before-{stamp}")
-            target.rename(aside)
-            outcomes[f"/{name}"] = f"restored; what was there is at {aside}"
-        _write(target, content, mode(name))
-    return outcomes
-
-
-def _write(target: Path, content: bytes, permissions: int) -> None:
-    for folder in [p for p in (*reversed(target.parents),) if not p.exists()]:
-        folder.mkdir(mode=0o700 if folder == paths.PKI / "ca" else 0o755)
-    fd, beside = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    with os.fdopen(fd, "wb") as stream:
-        stream.write(content)
-        os.fchmod(stream.fileno(), permissions)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(beside, target)
+    modes = {name: mode(name) for name in files}
+    return restoring.put(files, modes, time.strftime("%Y%m%dT%H%M%S"), force)
 
 
 def _check_passphrase(file: str) -> None:
