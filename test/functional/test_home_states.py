@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -304,6 +307,37 @@ def test_an_answer_that_is_none_changes_no_page(answer: str, tmp_path: Path) -> 
     with pytest.raises((OSError, ValueError)):
         store.results(60)
     strange.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 300 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"[" * 200000,
+        b"HTTP/1.1 302 x\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+    ],
+    ids=["not HTTP", "chunks", "long line", "many headers", "deep", "a file"],
+)
+def test_what_is_no_answer_of_http_ends_nothing(answer: bytes, tmp_path: Path) -> None:
+    """The states grow old, and the unit goes on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def lie() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    channel, _ = server.accept()
+                    with channel:
+                        channel.recv(65536)
+                        channel.sendall(answer)
+
+        threading.Thread(target=lie, daemon=True).start()
+        store = home_states.Store(f"http://127.0.0.1:{server.getsockname()[1]}", ADDRESS)
+        rounds = home_states.rounds(store, home_states.Writer(tmp_path, tmp_path, 60.0), 60.0)
+        assert next(rounds)
+        assert next(rounds)
 
 
 def test_what_a_page_says_of_itself_is_all_that_is_filled() -> None:

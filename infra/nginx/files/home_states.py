@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import html
+import http.client
 import json
 import os
 import re
@@ -110,8 +111,11 @@ class Store:
     def _query(self, expression: str) -> dict[Series, tuple[float, dict[str, str]]]:
         data = urllib.parse.urlencode({"query": expression}).encode()
         request = urllib.request.Request(self._url, data=data)  # noqa: S310 - of the pillar
-        with self._open(request, timeout=self._timeout) as answer:
-            text = answer.read(MOST + 1)
+        try:
+            with self._open(request, timeout=self._timeout) as answer:
+                text = answer.read(MOST + 1)
+        except http.client.HTTPException as err:
+            raise ValueError(f"the answer is not HTTP: {err!r}") from err
         if len(text) > MOST:
             raise ValueError("the answer is too long")
         found = {}
@@ -119,7 +123,7 @@ class Store:
             for row in json.loads(text)["data"]["result"]:
                 labels = {str(k): str(v) for k, v in row["metric"].items() if k != "__name__"}
                 found[tuple(sorted(labels.items()))] = (float(row["value"][1]), labels)
-        except (KeyError, TypeError, AttributeError, IndexError) as err:
+        except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as err:
             raise ValueError(f"the answer is none of Prometheus' API: {err!r}") from err
         return found
 
