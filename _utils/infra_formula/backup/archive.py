@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
+from infra_formula import json_text
 from infra_formula.errors import CommandFailed, InvalidInput
 
 MANIFEST = "manifest.json"
@@ -239,7 +240,10 @@ def _is_name(member: tarfile.TarInfo) -> bool:
 
 
 def _manifest(path: str, data: bytes) -> dict[str, Any]:
-    parsed = json.loads(data)
+    try:
+        parsed = json_text.parse(data)
+    except ValueError as err:
+        raise CommandFailed(f"{path}: its manifest is none: {err}") from err
     if not isinstance(parsed, dict) or not isinstance(parsed.get("files"), dict):
         raise CommandFailed(f"{path}: its manifest is none")
     if parsed.get("format") != FORMAT:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from infra_formula import paths, systemd
+from infra_formula import json_text, paths, systemd
 from infra_formula.backup import archive
 from infra_formula.daemon import local_ports
 from infra_formula.errors import CommandFailed
@@ -324,7 +324,7 @@ def _give(root: Path, like: os.stat_result) -> None:
 
 
 def _restore_silences(data: bytes, port: int | None) -> str:
-    wanted = json.loads(data)
+    wanted = json_text.parse(data)
     if port is None:
         return f"{len(wanted)} silences not restored: Alertmanager is switched off here"
     deadline = time.monotonic() + 60

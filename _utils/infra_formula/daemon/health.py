@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import time
 from collections.abc import Collection
 
-from infra_formula import systemd
+from infra_formula import json_text, systemd
 from infra_formula.daemon import checks, flags, local_ports
 from infra_formula.daemon.model import Daemon, Expected, Reload
 from infra_formula.errors import CommandFailed
@@ -96,7 +95,7 @@ def health_problem(daemon: Daemon, timeout: float = 3.0) -> str:
 def _has_loaded(port: int, expected: Expected) -> bool:
     _code, body = local_ports.request(port, expected["path"])
     try:
-        answer = json.loads(body)
+        answer = json_text.parse(body)
         for key in expected["key"]:
             answer = answer[key]
     except (ValueError, KeyError, TypeError):

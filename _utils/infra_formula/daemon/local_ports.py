@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from infra_formula import json_text
 from infra_formula.errors import CommandFailed
 
 _TLS_ONLY = "Client sent an HTTP request to an HTTPS server"  # Go's net/http, server.go
@@ -86,7 +86,7 @@ def get_json(port: int, path: str, program: str, timeout: float = 3.0) -> Any:
     if code != 200:
         raise CommandFailed(f"{program} on port {port}: {body or code}")
     try:
-        return json.loads(body)
+        return json_text.parse(body)
     except ValueError as err:
         raise CommandFailed(f"{program} on port {port}: expected JSON: {err}") from err
 

@@ -7,7 +7,7 @@ import json
 from typing import Any, TypedDict
 from urllib.parse import quote
 
-from infra_formula import redaction
+from infra_formula import json_text, redaction
 from infra_formula.daemon import health, local_ports
 from infra_formula.errors import CommandFailed
 
@@ -46,7 +46,7 @@ def call(
     port = administrator["port"]
     code, answer = local_ports.request(port, PREFIX + path, _TIMEOUT, method, data, headers)
     try:
-        return code, json.loads(answer)
+        return code, json_text.parse(answer)
     except ValueError:
         return code, answer
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra_formula import templates
+from infra_formula import json_text, templates
 from infra_formula.errors import InvalidInput
 from infra_formula.fileset.contents import File
 from infra_formula.grafana.data_sources import HEADER, NAME, UID, escape, uid_of
@@ -120,7 +120,7 @@ def _claim(owners: dict[str, str], uid: str, where: str) -> None:
 def _with_uid(where: str, text: str, name: str) -> tuple[str, str]:
     """Check a dashboard; returns its uid, and its text with that uid."""
     try:
-        board = json.loads(text)
+        board = json_text.parse(text)
     except ValueError as err:
         raise InvalidInput(f"{where}: expected the JSON of a dashboard: {err}") from err
     if not isinstance(board, dict):

@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from salt.exceptions import CommandExecutionError
 
+from infra_formula import json_text
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import root_only
 from infra_formula.repository import marker
@@ -374,7 +375,7 @@ def _manifest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
     stream = tar.extractfile(member)
     if stream is None or member.size > 2**28:
         raise ValueError("its manifest cannot be read")
-    data = json.loads(stream.read())
+    data = json_text.parse(stream.read())
     try:
         files, links = data["files"], data["links"]
         for rel, (size, digest) in files.items():

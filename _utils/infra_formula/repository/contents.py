@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from infra_formula import json_text
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import atomic
 from infra_formula.repository import marker
@@ -36,7 +37,7 @@ def identity(path: Path) -> list[int] | None:
 def read_json(path: str) -> dict[str, Any]:
     """What was noted in a file; empty where there is none, or nothing that can be read."""
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = json_text.parse(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}

@@ -338,7 +338,8 @@ def _check_unpacked(stage: Path, name: str, archive: str, fingerprint: str, mani
         if fingerprint:
             raise CommandFailed(f"{archive}: is not signed, but {fingerprint} was expected")
         return ""
-    inside = json.loads((stage / marker.INFO).read_text(encoding="utf-8"))["name"]
+    info = contents.read_json(str(stage / marker.INFO))
+    inside = info.get("name")
     if inside != name:
         raise CommandFailed(f"{archive}: holds the repository {inside!r}, not {name!r}")
     state: dict[str, Any] = {"key": "", "problems": []}
@@ -352,7 +353,7 @@ def _check_unpacked(stage: Path, name: str, archive: str, fingerprint: str, mani
         state["key"] = signing.primary_fingerprint(data)
     if state["problems"]:
         raise CommandFailed(f"{archive}: " + "\n".join(state["problems"]))
-    described = json.loads((stage / marker.INFO).read_text(encoding="utf-8")).get("key")
+    described = info.get("key")
     if state["key"] and described != state["key"]:
         raise CommandFailed(
             f"{archive}: is signed by {state['key']}, but its {marker.INFO} says {described}"
