@@ -16,7 +16,7 @@ DEEP = "[" * 200_000
 
 @pytest.mark.parametrize("text", [DEEP, DEEP.encode(), '{"a": ' * 200_000, "nonsense", "\x00"])
 def test_what_cannot_be_parsed_is_a_value_error(text):
-    with pytest.raises(ValueError, match="deep|Expecting value"):
+    with pytest.raises(ValueError, match=r"deep|Expecting value"):
         json_text.parse(text)
 
 
