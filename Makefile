@@ -112,5 +112,6 @@ lint: prepare  ## ruff, mypy, yamllint, salt-lint, shellcheck
 unit:  ## only the tests that need nothing but Python
 	@"$$(tools/venv)/bin/pytest" test/unit
 
-bench: prepare  ## measure, and write docs/benchmarks.md (BENCH="portal register"; all of test/bench)
+bench:  ## measure, and write docs/benchmarks.md (BENCH="portal register"; all of test/bench)
+	@tools/prepare bench
 	@"$$(tools/venv)/bin/python" tools/benchmarks $(BENCH)

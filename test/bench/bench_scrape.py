@@ -16,6 +16,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ SIZES = (1000, 5000)
 SERIES = 1000
 FILES = 10
 INTERVAL = 10  # seconds
+PATIENCE = 300  # seconds that a request may take
 SECONDS = int(os.environ.get("SCRAPE_SECONDS", "180"))
 METRICS, EXPORTERS = 18428, 19100  # ports
 GRAINS = {"id": "infra-1", "ipv4": [], "os_family": "Debian", "kernel": "Linux"}
@@ -72,8 +74,8 @@ def exporters(folder, series=SERIES):
     return subprocess.Popen([nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")])
 
 
-def store(folder, number):
-    """VictoriaMetrics that scrapes a number of exporters."""
+def configure(folder, number):
+    """Have VictoriaMetrics scrape a number of exporters, once it reads its configuration."""
     targets = [
         f"127.{1 + n // 62500}.{n // 250 % 250}.{1 + n % 250}:{EXPORTERS}" for n in range(number)
     ]
@@ -81,6 +83,11 @@ def store(folder, number):
     configuration = {"global": {"scrape_interval": f"{INTERVAL}s", "scrape_timeout": "8s"},
                      "scrape_configs": [job]}  # fmt: skip
     (folder / "prometheus.yml").write_text(json.dumps(configuration))
+
+
+def store(folder, number):
+    """VictoriaMetrics that scrapes a number of exporters."""
+    configure(folder, number)
     hosts = {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}}
     here = Site(
         {**merging.defaults(GRAINS), "infra_hosts": hosts, "vmetrics_port": METRICS}, GRAINS
@@ -93,12 +100,14 @@ def store(folder, number):
 
 
 def ask(path):
-    with urllib.request.urlopen(f"http://127.0.0.1:{METRICS}{path}", timeout=60) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{METRICS}{path}", timeout=PATIENCE) as answer:
         return answer.read().decode()
 
 
-def value(query):
-    rows = json.loads(ask(f"/api/v1/query?query={urllib.parse.quote(query)}"))["data"]["result"]
+def value(query, moment):
+    """The first value of a query's answer as of a moment, in seconds since 1970."""
+    words = urllib.parse.urlencode({"query": query, "time": moment, "timeout": f"{PATIENCE}s"})
+    rows = json.loads(ask(f"/api/v1/query?{words}"))["data"]["result"]
     return float(rows[0]["value"][1]) if rows else 0.0
 
 
@@ -142,21 +151,26 @@ def measure(number, seconds=SECONDS, series=SERIES):
             )
             time.sleep(seconds)
             took = time.monotonic() - begun
+            ended = time.time()
             busy, samples = spent(running.pid) - before, metric("vm_rows_inserted_total") - rows
+            held = memory(running.pid)
+            # One that has no processor left for more scrapes has none for questions either.
+            configure(folder, 0)
+            running.send_signal(signal.SIGHUP)
             ask("/internal/force_flush")
             ask("/internal/force_merge")
             window = f"[{int(seconds)}s]"
-            duration = value(f"avg(avg_over_time(scrape_duration_seconds{window}))")
-            slowest = value(f"quantile(0.99, max_over_time(scrape_duration_seconds{window}))")
+            duration = value(f"avg(avg_over_time(scrape_duration_seconds{window}))", ended)
+            slowest = value(f"quantile(0.99, max_over_time(scrape_duration_seconds{window}))", ended)
             due = number * took / INTERVAL
-            good = value(f"sum(sum_over_time(up{window}))")
+            good = value(f"sum(sum_over_time(up{window}))", ended)
             size = sum(
                 p.stat().st_size for p in (folder / "metrics/data").rglob("*") if p.is_file()
             )
             each = size / max(1.0, metric("vm_rows{"))
             per_day = each * number * series * 86400 / INTERVAL / 1e9
             return [f"{number}", samples / took / 1000, duration * 1000, slowest * 1000,
-                    f"{max(0.0, 1 - good / due):.1%}", busy / took, memory(running.pid) / 1024,
+                    f"{max(0.0, 1 - good / due):.1%}", busy / took, held / 1024,
                     each, per_day]  # fmt: skip
         finally:
             running.terminate()
