@@ -4,13 +4,16 @@
 The master and its minions are processes of this machine, so that all share its processors. Each
 minion applies the whole formula with `test=True`, after a first round that syncs the library.
 Beside it is Salt's own floor, an apply of one `test.nop`. The processor's time is that of all
-processes of the master. Then the keys and facts of 1,000 further minions are put into the master's
-key store and mine, and an INFRA node registers all (`infra.register`, with `test=True`).
-The minutes for 1,000 clients are computed from the cost of one. Asserts nothing.
+processes of the master. To dpkg all packages are installed: otherwise each minion would have apt
+look for them, and all wait for this machine's one lock of apt. Then the keys and facts of 1,000
+further minions are put into the master's key store and mine, and an INFRA node registers all
+(`infra.register`, with `test=True`). The minutes for 1,000 clients are computed from the cost of
+one. Asserts nothing.
 
 Usage: test/bench/bench_fleet.py [MINIONS...]
 """
 
+import re
 import shutil
 import sys
 import tempfile
@@ -18,12 +21,18 @@ import time
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(REPO / "test/bench"), str(REPO / "test/support"), str(REPO)]
+sys.path[:0] = [
+    str(REPO / "test/bench"),
+    str(REPO / "test/support"),
+    str(REPO / "_utils"),
+    str(REPO),
+]
 
 import report  # noqa: E402
 import salt.config  # noqa: E402
 import salt.daemons.masterapi  # noqa: E402
 import salt_processes as sp  # noqa: E402
+from infra_formula.parameters import merging, site  # noqa: E402
 
 SIZES = (10, 25, 50)
 SIMULATED = 1000
@@ -36,8 +45,44 @@ PILLAR = {
         "node_ip": "10.10.10.21",
     }
 }
+GRAINS = {"id": "infra-1", "ipv4": [], "os_family": "Debian", "kernel": "Linux"}
+STANZA = """
+Package: {name}
+Status: install ok installed
+Maintainer: Bench <bench@example.org>
+Architecture: all
+Version: 999
+Description: installed
+"""
 FACTS = {"contract": 1, "cls": "nodes", "haproxy": None, "dns": [],
          "targets": [{"job": "node", "port": 9100}, {"job": "ping"}]}  # fmt: skip
+
+
+def words(value):
+    """All strings in a value."""
+    if isinstance(value, str):
+        return value.replace(",", " ").split()
+    nested = value.values() if isinstance(value, dict) else value or []
+    return [word for one in nested for word in words(one)]
+
+
+def installed(folder):
+    """A database of dpkg in which this machine has every package that the formula installs."""
+    shutil.copytree(
+        "/var/lib/dpkg", folder, ignore=shutil.ignore_patterns("info", "*-old", "lock*")
+    )
+    (folder / "info").mkdir()
+    (folder / "updates").mkdir(exist_ok=True)
+    names = [parameter for parameter in merging.defaults(GRAINS) if parameter.endswith("packages")]
+    rows = [row.get("packages") for _, row, _ in site.daemon_rows()]
+    rows += [row.get("packages") for row in site.components()]
+    wanted = words([*rows, [merging.defaults(GRAINS)[name] for name in names]])
+    status = folder / "status"
+    here = re.findall(r"(?m)^Package: (\S+)$", status.read_text(encoding="utf-8"))
+    with status.open("a", encoding="utf-8") as text:
+        for name in sorted(set(wanted) - set(here)):
+            text.write(STANZA.format(name=name))
+    return folder
 
 
 class Fleet:
@@ -55,13 +100,14 @@ class Fleet:
             "timeout": 60, "gather_job_timeout": 60,
         }  # fmt: skip
         self.master = sp.Master(folder / "m", roots)
+        self.packages = installed(folder / "dpkg")
 
     def grow(self, names):
         for start in range(0, len(names), AT_ONCE):
             some = names[start : start + AT_ONCE]
             for name in some:
                 self.minions.append(sp.Minion(self.folder / name, name, [self.master]))
-                self.minions[-1].start()
+                self.minions[-1].start(["env", f"DPKG_ADMINDIR={self.packages}"])
             self.master.wait_for(some, "L@" + ",".join(some))
 
     def stop(self):
