@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -100,14 +101,26 @@ def store(folder, number):
 
 
 def ask(path):
-    with urllib.request.urlopen(f"http://127.0.0.1:{METRICS}{path}", timeout=PATIENCE) as answer:
-        return answer.read().decode()
+    url = f"http://127.0.0.1:{METRICS}{path}"
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            return answer.read().decode()
+    except urllib.error.HTTPError as error:
+        raise RuntimeError(f"{url}: {error.read().decode()}") from error
 
 
 def value(query, moment):
     """The first value of a query's answer as of a moment, in seconds since 1970."""
     words = urllib.parse.urlencode({"query": query, "time": moment, "timeout": f"{PATIENCE}s"})
-    rows = json.loads(ask(f"/api/v1/query?{words}"))["data"]["result"]
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            rows = json.loads(ask(f"/api/v1/query?{words}"))["data"]["result"]
+            break
+        except RuntimeError:  # it may still be busy with what it scraped
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(5)
     return float(rows[0]["value"][1]) if rows else 0.0
 
 
@@ -161,7 +174,9 @@ def measure(number, seconds=SECONDS, series=SERIES):
             ask("/internal/force_merge")
             window = f"[{int(seconds)}s]"
             duration = value(f"avg(avg_over_time(scrape_duration_seconds{window}))", ended)
-            slowest = value(f"quantile(0.99, max_over_time(scrape_duration_seconds{window}))", ended)
+            slowest = value(
+                f"quantile(0.99, max_over_time(scrape_duration_seconds{window}))", ended
+            )
             due = number * took / INTERVAL
             good = value(f"sum(sum_over_time(up{window}))", ended)
             size = sum(
