@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "1001cf26997f83c6710f9068a4c864381d5dcaca9a21c3ed73c54f52b0cd2ac4"
+DIGEST = "26270ad0a7bc76ad66a9203be4ba440d4fd3a912fd3f2c95f0d793e40746fe70"
 
 
 def digest(cache):

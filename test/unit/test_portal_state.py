@@ -24,7 +24,7 @@ from salt.exceptions import CommandExecutionError
 
 from _states import infra_portal as state
 
-WIKI = {"wiki": {"domain": "wiki.p", "endpoint": "127.0.0.1:80"}}
+WIKI = {"wiki": {"domain": "wiki.p", "endpoint": "127.0.0.1:8000"}}
 
 
 @pytest.fixture
