@@ -162,7 +162,8 @@ def no_logs(site: Site) -> None:
 BREAKS: dict[str, tuple[Callable[[Site], None], str, dict[str, int]]] = {
     # How it breaks, what the journal says of it, and how the entries answer that differ.
     "its CA for clients is gone": (
-        gone("named.crt"), "infra_portal.badge: nginx refuses it: ", {"badge": ERROR, "verified": ERROR}),
+        gone("named.crt"), "infra_portal.badge: nginx refuses it: ",
+        {"badge": ERROR, "verified": ERROR}),
     "its CA for clients is empty": (
         written("named.crt", ""), "infra_portal.badge: nginx refuses it: ",
         {"badge": ERROR, "verified": ERROR}),
@@ -386,7 +387,8 @@ def test_many_that_break_at_once_are_all_taken_out() -> None:
                 path.write_text(path.read_text().replace(f"include {include};", "retrun 1;"))
             done = subprocess.run(
                 ["sh", f"{folder}/etc/infra-after-stop", f"{folder}/etc", f"{folder}/saved"],
-                check=True, capture_output=True, text=True, env={**os.environ, "SERVICE_RESULT": "exit-code"},
+                check=True, capture_output=True, text=True,
+                env={**os.environ, "SERVICE_RESULT": "exit-code"},
             )  # fmt: skip
             named = re.findall(r"^infra_portal\.([\w-]+): ", done.stdout, re.MULTILINE)
             assert sorted(named) == sorted(broken)

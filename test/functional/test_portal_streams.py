@@ -347,7 +347,7 @@ SNI = {"listen": 8444, "endpoint": "10.0.0.1:443", "server_name": "a.p"}
         ({"u": {**PG, "protocol": "udp", "ssl": True}}, "ssl: expected protocol tcp beside it"),
         ({"pg": {**PG, "cert": "/c", "key": "/k"}}, "ssl: expected true beside cert"),
         ({"pg": {**PG, "ssl": True, "cert": "none"}}, "cert: expected an absolute path"),
-        ({"pg": PG, "PG": {**PG, "listen": 5433}}, "infra_streams.PG: expected a name that differs"),
+        ({"pg": PG, "PG": {**PG, "listen": 5433}}, "infra_streams.PG: expected a name that diff"),
         ({"pg": {**PG, "endpoint": "127.0.0.1:5432"}},
          "infra_streams.pg.endpoint: expected one that does not lead back to this stream"),
         ({"a": {**PG, "endpoint": "localhost:5433"},

@@ -350,7 +350,9 @@ def test_what_breaks_before_a_reboot_costs_its_own_entry_only(portal):
     listening = 'ss -Hltn "sport = :5434" | grep -q .'
     eventually(lambda: portal.machine.run(["sh", "-c", listening], check=False).returncode == 0)
     portal.machine.run(["systemctl", "start", "nginx"], check=False)
-    eventually(lambda: portal.get("https://api.pigsty.cc/")[0] == 200)
+    active = ["systemctl", "is-active", "nginx"]
+    assert eventually(lambda: portal.machine.run(active, check=False).returncode == 0)
+    assert portal.get("https://api.pigsty.cc/")[0] == 200
     assert portal.get("https://b.p/")[0] == 503
     ports = portal.machine.run(["ss", "-Hltn"]).stdout
     assert ":5433 " in ports

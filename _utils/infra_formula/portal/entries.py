@@ -33,6 +33,7 @@ Settings = dict[str, Any]
 HOME_DOMAIN = "i.pigsty"
 _SERVING = {"endpoint", "path", "conf", "locations", "redirect"}
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ADDRESS = re.compile(r"(\d+\.){3}\d+")
 # The file that all entries share, the nodes that answer challenges, and a host of other upstreams:
 # an `upstream` block by that name would take their requests.
 _TAKEN_KEYS = ("00-infra", "acme-peers", "localhost")
@@ -81,7 +82,7 @@ def problems(portal: Any, settings: Settings) -> list[str]:
                 + (hint if isinstance(key, bool) else "")
             )
             continue
-        if key.lower() in _TAKEN_KEYS or hosts.address(key) is not None:
+        if key.lower() in _TAKEN_KEYS or _ADDRESS.fullmatch(key):
             errors.append(f"{path}: expected another key: nginx has this one for something else")
         twin = folded.setdefault(key.lower(), key)
         if twin != key:
