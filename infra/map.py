@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "1001cf26997f83c6710f9068a4c864381d5dcaca9a21c3ed73c54f52b0cd2ac4"
+DIGEST = "85a270c9ae4d81044ac358b83ae142bd75860594ef157270a794c79c8bb3c86f"
 
 
 def digest(cache):

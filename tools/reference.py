@@ -82,6 +82,7 @@ FILES = [
     ("/etc/nginx/.htpasswd", "`nginx_users`, hashed"),
     ("/etc/nginx/infra-<name>-headers.conf", "headers that the entries share"),
     ("/etc/nginx/infra-after-stop", "what systemd runs when nginx does not start"),
+    ("/var/lib/infra/nginx-taken-out", "with what nginx did not start, as it was applied"),
     ("/etc/logrotate.d/infra-nginx", "rotation of nginx's error log"),
     ("/var/log/nginx-error.log", "error log of nginx: a 502, a refused login"),
     ("/var/log/nginx/<entry>.log", "access log of an entry, as its `log` says; else `access.log`"),

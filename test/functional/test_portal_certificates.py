@@ -214,7 +214,7 @@ def test_nginx_starts_again_although_an_own_certificate_broke(own, tmp_path, way
     test = [NGINX, "-t", "-q", "-p", server.root, "-c", etc / "nginx.conf"]
     before = (etc / "conf.d/shop.conf").read_text()
     assert subprocess.run(test, capture_output=True, check=False).returncode
-    script = ["sh", etc / "infra-after-stop", etc]
+    script = ["sh", etc / "infra-after-stop", etc, tmp_path / "saved"]
     subprocess.run(script, check=True, env={**os.environ, "SERVICE_RESULT": "success"})
     assert (etc / "conf.d/shop.conf").read_text() == before
     done = subprocess.run(
@@ -233,7 +233,7 @@ def test_nginx_starts_again_although_an_own_certificate_broke(own, tmp_path, way
 
 
 def test_the_health_of_nginx_names_a_broken_certificate(own, tmp_path):
-    pairs = {key: [e["cert"], e["key"]] for key, e in own.items() if "cert" in e}
+    pairs = {f"infra_portal.{key}": [e["cert"], e["key"]] for key, e in own.items() if "cert" in e}
     health._check_certificates(pairs)
     (tmp_path / "shop.key").unlink()
     with pytest.raises(CommandFailed, match=r"infra_portal\.shop\.key: expected a file"):

@@ -40,6 +40,19 @@ def test_a_broken_entry_is_one_error_with_its_name(way):
     assert error.startswith(f"infra_portal.broken{begins}"), error
 
 
+@pytest.mark.parametrize("key", ["00-infra", "acme-peers", "localhost", "LOCALHOST", "127.0.0.1"])
+def test_a_key_that_nginx_has_for_something_else_is_refused(key):
+    """The file of all entries would be replaced, or requests of other upstreams be taken."""
+    entry = {"domain": NAME, "endpoint": "10.0.0.1:9"}
+    (error,) = portal_entries.problems({**OTHERS, key: entry}, settings())
+    assert error.startswith(f"infra_portal.{key}: expected another key")
+
+
+def test_another_entry_of_the_portal_may_be_an_endpoint():
+    entry = {"domain": NAME, "endpoint": "127.0.0.1:80", "host": "docs-18.example.com"}
+    assert portal_entries.problems({**OTHERS, "alias": entry}, settings()) == []
+
+
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory):
     return make_prefix(tmp_path_factory.mktemp("nginx"))

@@ -1,51 +1,14 @@
 """Upstreams that are names: a real nginx resolves them while it runs, by a real name server."""
 
-import shutil
-import signal
 import subprocess
 import time
 
 import nginx_check
 import pytest
 from infra_formula.portal import configuration, rendering, upstreams
+from name_server import NameServer
 from nginx_server import Server, Upstream, free_port
 from portal_samples import LOADER, facts, settings
-
-
-class NameServer:
-    """dnsmasq with a file of records that a test changes; it can fall silent."""
-
-    def __init__(self, folder):
-        self.port, self.hosts = free_port(), folder / "names"
-        self.hosts.write_text("")
-        program = shutil.which("dnsmasq") or pytest.fail("dnsmasq is not installed")
-        self.process = subprocess.Popen(
-            [program, "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--no-hosts",
-             "--no-resolv", f"--port={self.port}", "--listen-address=127.0.0.1",
-             "--bind-interfaces", f"--addn-hosts={self.hosts}", "--local=/corp.example/",
-             "--pid-file="],
-            stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        for line in self.process.stderr:
-            if "read " in line:
-                break
-
-    def knows(self, *names, address="127.0.0.1"):
-        """From now on it answers with these names, and no others."""
-        self.hosts.write_text("".join(f"{address} {name}\n" for name in names))
-        self.process.send_signal(signal.SIGHUP)
-        for line in self.process.stderr:
-            if str(self.hosts) in line:
-                return
-
-    def service(self, **changes):
-        known = {"servers": [f"127.0.0.1:{self.port}"], "ipv6": False, "hosts": [], "search": []}
-        return {**known, **changes}
-
-    def close(self):
-        self.process.kill()
-        self.process.wait(20)
-        self.process.stderr.close()
 
 
 @pytest.fixture

@@ -3,18 +3,30 @@
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 
 import pem
 import portal_samples
 import pytest
+from infra_formula import paths
 from infra_formula.firewall import arguments as firewall_arguments
 from infra_formula.monitoring import arguments as monitoring_arguments
 from infra_formula.monitoring import scraping
 from infra_formula.parameters import merging
 from infra_formula.parameters.site import Site
-from infra_formula.portal import applied, entries, pages, rendering, streams
+from infra_formula.portal import (
+    applied,
+    configuration,
+    entries,
+    faults,
+    own_certificates,
+    pages,
+    rendering,
+    streams,
+)
 from infra_formula.portal import arguments as portal_arguments
+from name_server import NameServer
 from nginx_server import Server, free_port
 from portal_samples import LOADER, facts, settings
 
@@ -82,12 +94,15 @@ def site(tmp_path_factory):
         "tcp": {"listen": ports["tcp"], "endpoint": [one]},
         "tls": {"listen": ports["tls"], "endpoint": one, "ssl": True, "cert": "shop"},
         "shop": {"listen": ports["sni"], "endpoint": shop, "server_name": "shop.p"},
-        "bank": {"listen": ports["sni"], "endpoint": bank, "server_name": ["bank.p", "*.bank.p"]},
+        "bank": {"listen": ports["sni"], "endpoint": bank,
+                 "server_name": ["bank.p", "Bank.p", "*.bank.p"]},
         "proxy": {"listen": ports["proxy"], "endpoint": one, "proxy_protocol": True},
         "closed": {"listen": ports["closed"], "endpoint": one, "allow": "127.0.0.2"},
         "udp": {"listen": ports["udp"], "endpoint": udp, "protocol": "udp"},
         "name": {"listen": ports["name"], "endpoint": "no-such.invalid:1"},
-    }
+        "name-by-sni": {"listen": ports["sni"], "endpoint": "no-such.invalid:1",
+                        "server_name": "gone.p"},
+    }  # fmt: skip
     modules = folder / "etc/modules-enabled"
     modules.mkdir(parents=True)
     (modules / "50-stream.conf").write_text(f"load_module {MODULE};\n")
@@ -161,7 +176,123 @@ def test_udp_goes_there_and_back(site):
 
 def test_a_name_without_an_address_costs_nothing_but_its_own_stream(site):
     assert is_refused(site.ports["name"])
+    assert is_refused(site.ports["sni"], server_name="gone.p")
     assert talk(site.ports["tcp"])[0] == b"one hello"
+    assert talk(site.ports["sni"], server_name="shop.p")[0] == b"shop hello"
+
+
+def test_a_name_that_gets_an_address_is_reached_without_a_reload(tmp_path):
+    """At the start nobody knows it; an address that moves is followed, over TCP and by SNI."""
+    names = NameServer(tmp_path)
+    one, other = Echo("one"), Echo("other")
+    bank = Echo("bank", BANK, tmp_path)
+    given = {
+        "plain": {"listen": free_port(), "endpoint": f"db.corp.example:{port_of(one)}"},
+        "sni": {"listen": free_port(), "endpoint": f"db.corp.example:{port_of(bank)}",
+                "server_name": "bank.p"},
+        "other": {"listen": free_port(), "endpoint": other.endpoint},
+    }  # fmt: skip
+    (tmp_path / "nginx/etc/modules-enabled").mkdir(parents=True)
+    load = f"load_module {MODULE};\n"
+    (tmp_path / "nginx/etc/modules-enabled/50-stream.conf").write_text(load)
+    server = Server(tmp_path / "nginx", {}, names.service(), infra_streams=given)
+    plain, sni = given["plain"]["listen"], given["sni"]["listen"]
+    try:
+        assert is_refused(plain)
+        assert is_refused(sni, server_name="bank.p")
+        assert talk(given["other"]["listen"])[0] == b"other hello"
+        names.knows("db.corp.example")
+        assert eventually(lambda: not is_refused(plain))
+        assert talk(plain)[0] == b"one hello"
+        assert talk(sni, server_name="bank.p") == (b"bank hello", BANK.crt)
+    finally:
+        server.close()
+        names.close()
+        for echo in (one, other, bank):
+            echo.socket.close()
+
+
+def port_of(echo):
+    return echo.endpoint.rpartition(":")[2]
+
+
+def eventually(condition):
+    """nginx remembers for five seconds that a name has no address."""
+    deadline = time.monotonic() + 120
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
+
+
+def test_the_apply_names_the_stream_whose_name_has_no_address():
+    given = {
+        "good": PG,
+        "typo": {**PG, "listen": 5433, "endpoint": "no-such-host.invalid:5432"},
+    }
+    assert configuration.name_warnings({}, settings(infra_streams=given)) == [
+        "infra_streams.typo.endpoint: this machine finds no address for "
+        "no-such-host.invalid:5432; connections are closed until it does"
+    ]
+
+
+# -- own certificates
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A stream with an own certificate that was applied, which is the test's to break."""
+    monkeypatch.setattr(paths, "STATE_DIR", tmp_path / "state")
+    (tmp_path / "state/manifest").mkdir(parents=True)
+    (tmp_path / "shop.crt").write_text(SHOP.crt)
+    (tmp_path / "shop.key").write_text(SHOP.key)
+    pair = {"cert": f"{tmp_path}/shop.crt", "key": f"{tmp_path}/shop.key"}
+    given = settings(infra_streams={"tls": {**PG, "ssl": True, **pair}})
+    applied.record({}, given)
+    return given
+
+
+@pytest.mark.parametrize("part", ["crt", "key"])
+@pytest.mark.parametrize("way", ["gone", "empty", "another's", "a folder"])
+def test_an_own_certificate_that_breaks_costs_its_own_stream_only(own, tmp_path, way, part):
+    path = tmp_path / f"shop.{part}"
+    path.unlink()
+    if way == "a folder":
+        path.mkdir()
+    elif way != "gone":
+        path.write_text("" if way == "empty" else getattr(BANK, part))
+    assert rendering.problems({}, own) == []
+    (warning,) = own_certificates.broken_warnings({}, own)
+    assert warning.startswith("infra_streams.tls.")
+    assert warning.endswith("; the portal's own certificate is served in its place")
+    rendering._certificates_digest({}, own, [])
+    files = rendering.files({}, own, facts(broken_stream_certificates=["tls"]), LOADER)
+    assert str(tmp_path) not in files[streams.FILE]["text"]
+    assert "ssl_certificate conf.d/cert/pigsty.crt;" in files[streams.FILE]["text"]
+    (row,) = applied.status(only=["tls"], timeout=1).values()
+    assert row["certificate"] in warning
+
+
+def test_a_certificate_that_was_never_served_is_an_error(own, tmp_path):
+    own["infra_streams"]["tls"]["cert"] = f"{tmp_path}/none.crt"
+    (error,) = rendering.problems({}, own)
+    assert error.startswith("infra_streams.tls.cert: expected a file, there is none")
+
+
+def test_a_certificate_that_is_renewed_in_its_place_reloads_nginx(own, tmp_path):
+    before = rendering._certificates_digest({}, own, [])
+    (tmp_path / "shop.crt").write_text(BANK.crt)
+    assert rendering._certificates_digest({}, own, []) != before
+
+
+def test_what_only_nginx_finds_is_led_back_to_the_stream(tmp_path):
+    (tmp_path / streams.FILE).write_text(
+        "stream {\n    # infra_streams.a\n    server {\n        ssl_certificate /x/a.crt;\n"
+        "        ssl_certificate_key /x/a.key;\n    }\n}\n"
+    )
+    for path, attribute in (("/x/a.crt", "cert"), ("/x/a.key", "key")):
+        said = f'nginx: [emerg] cannot load certificate "{path}": BIO_new_file() failed'
+        found = faults.explain(said, str(tmp_path), {"home": {}})
+        assert found.startswith(f"infra_streams.a.{attribute}: nginx refuses it: cannot load")
 
 
 def test_the_status_has_a_row_for_each_stream(site, tmp_path, monkeypatch):
@@ -216,6 +347,19 @@ SNI = {"listen": 8444, "endpoint": "10.0.0.1:443", "server_name": "a.p"}
         ({"u": {**PG, "protocol": "udp", "ssl": True}}, "ssl: expected protocol tcp beside it"),
         ({"pg": {**PG, "cert": "/c", "key": "/k"}}, "ssl: expected true beside cert"),
         ({"pg": {**PG, "ssl": True, "cert": "none"}}, "cert: expected an absolute path"),
+        ({"pg": PG, "PG": {**PG, "listen": 5433}}, "infra_streams.PG: expected a name that diff"),
+        ({"pg": {**PG, "endpoint": "127.0.0.1:5432"}},
+         "infra_streams.pg.endpoint: expected one that does not lead back to this stream"),
+        ({"a": {**PG, "endpoint": "localhost:5433"},
+          "b": {**PG, "listen": 5433, "endpoint": ["10.0.0.1:1", "10.10.10.10:5432"]}},
+         "infra_streams.b.endpoint: expected one that does not lead back to this stream"),
+        ({"a": {**PG, "endpoint": "127.0.0.1:5433"}, "b": {**PG, "listen": 5433}}, None),
+        ({"u": {**PG, "endpoint": "127.0.0.1:5432", "protocol": "udp"}, "pg": PG},
+         "infra_streams.u.endpoint: expected one that does not lead back"),
+        ({"u": {**PG, "endpoint": "127.0.0.1:5433", "protocol": "udp"},
+          "pg": {**PG, "listen": 5433, "endpoint": "127.0.0.1:5432"}}, None),
+        ({"a": {**SNI, "server_name": ["a.p", "A.p", "a.P"]}}, None),
+        ({"pg": {**PG, "endpoint": "unix:/tmp/pg.sock"}}, "endpoint: expected a path outside /tmp"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(given, expected):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from waiting import eventually
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parent.parent
@@ -327,6 +328,47 @@ def test_a_port_that_somebody_else_has_leaves_the_portal_as_it_was(portal):
     after = {p: line.rpartition(" ")[0] for p, line in portal.files().items() if ".conf" in p}
     assert after == before
     assert portal.get("https://api.pigsty.cc/")[0] == 200
+
+
+def test_what_breaks_before_a_reboot_costs_its_own_entry_only(portal):
+    """By systemd itself: nginx fails, starts again without them, and gets them back."""
+    portal.machine.write("/etc/nginx-more.conf", "")
+    streams = {
+        "kept": {"listen": 5433, "endpoint": f"{FAR}:8884"},
+        "taken": {"listen": 5434, "endpoint": f"{FAR}:8884"},
+        "named": {"listen": 5435, "endpoint": "no.such.host.invalid:5432"},
+    }
+    broken = {"domain": "b.p", "path": "/www/b", "config": "include /etc/nginx-more.conf;"}
+    applied = portal.apply(portal.portal(broken=broken), infra_streams=streams)
+    warnings = [w for state in applied.values() for w in state.get("warnings", [])]
+    assert any("infra_streams.named.endpoint: this machine finds no" in w for w in warnings)
+    portal.machine.run(["rm", "/etc/nginx-more.conf"])
+    portal.machine.run(["systemctl", "stop", "nginx"])
+    portal.machine.run(
+        ["systemd-run", "--unit=squatter", "/opt/salt/bin/python3", "-m", "http.server", "5434"]
+    )
+    listening = 'ss -Hltn "sport = :5434" | grep -q .'
+    eventually(lambda: portal.machine.run(["sh", "-c", listening], check=False).returncode == 0)
+    portal.machine.run(["systemctl", "start", "nginx"], check=False)
+    active = ["systemctl", "is-active", "nginx"]
+    assert eventually(lambda: portal.machine.run(active, check=False).returncode == 0)
+    assert portal.get("https://api.pigsty.cc/")[0] == 200
+    assert portal.get("https://b.p/")[0] == 503
+    ports = portal.machine.run(["ss", "-Hltn"]).stdout
+    assert ":5433 " in ports
+    assert ":5435 " in ports
+    journal = portal.machine.run(["journalctl", "--unit=nginx", "--output=cat"]).stdout
+    assert "infra_portal.broken: nginx refuses it: open() " in journal
+    assert "infra_streams.taken: another program has port 5434/tcp" in journal
+    portal.machine.run(["systemctl", "is-active", "infra-nginx-put-back.timer"])
+    portal.machine.write("/etc/nginx-more.conf", "")
+    portal.machine.run(["systemctl", "stop", "squatter"])
+    portal.machine.run(["systemctl", "start", "infra-nginx-put-back.service"])
+    assert eventually(lambda: portal.get("https://b.p/")[0] in (403, 404))
+    assert eventually(lambda: "nginx" in portal.machine.run(
+        ["ss", "-Hltnp", "sport = :5434"]).stdout)  # fmt: skip
+    portal.apply()
+    portal.machine.run(["rm", "/etc/nginx-more.conf"])
 
 
 # -- changes

@@ -121,6 +121,11 @@ class Server:
             known["name_service"] = name_service
         files = rendering.files(entries, given, known, LOADER)
         self._write({**files, **named_certificates.files(certificates or {})})
+        self.start()
+
+    def start(self) -> None:
+        """Start nginx with what is in its folder; raises RuntimeError with its errors."""
+        root = self.root
         self.process = subprocess.Popen(
             [NGINX, "-p", root, "-c", root / "etc/nginx.conf", "-e", root / "log-error.log",
              "-g", "daemon off;"],
@@ -159,7 +164,8 @@ class Server:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise RuntimeError(self.process.stderr.read())
+                with self.process.stderr as errors:
+                    raise RuntimeError(errors.read())
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:

@@ -167,6 +167,13 @@ BROKEN: dict[str, tuple[Entry, str]] = {
     "half a directive": ({"endpoint": "a:1", "config": "gzip off"}, ".config: expected whole"),
     "dead directive": ({"endpoint": "a:1", "config": "proxy_read_timeout 1h;"},
                        ".config: expected the attribute proxy_read_timeout"),
+    "the portal itself": ({"endpoint": "127.0.0.1:80"}, ".endpoint: expected another server than"),
+    "the portal itself over HTTPS": ({"endpoint": "localhost:443", "scheme": "https"},
+                                     ".endpoint: expected another server than the portal"),
+    "the portal itself below a path": ({"endpoint": "a:1", "locations": {
+        "/x": {"endpoint": "10.10.10.10:80"}}}, ".locations['/x'].endpoint: expected another ser"),
+    "a name of the formula": ({"endpoint": "a:1", "domain": "generation.infra.localhost"},
+                              ".domain: 'generation.infra.localhost' is already a name of the f"),
     "a socket in /tmp": ({"endpoint": "unix:/tmp/a"}, ".endpoint: expected a path outside /tmp"),
 }  # fmt: skip
 """Ways to break an entry that pillar validation refuses → entry, and how its one error begins."""

@@ -32,7 +32,7 @@ def text(entries, key, fact=None, **changes):
     return render(entries, fact, **changes)[f"conf.d/{key}.conf"]["text"]
 
 
-PROXY = {"domain": "w.pigsty", "endpoint": "127.0.0.1:80"}
+PROXY = {"domain": "w.pigsty", "endpoint": "127.0.0.1:8000"}
 
 
 def proxy(**more):
@@ -349,7 +349,7 @@ def test_grafana_trusts_the_sign_in_of_the_portal_only_where_there_is_one():
         ({"auth": True, "endpoint": "127.0.0.1:3000"}, TRUSTED, ["$remote_user"]),
         ({"auth": False, "endpoint": "127.0.0.1:3000"}, TRUSTED, []),
         ({"auth": True, "endpoint": "127.0.0.1:3000"}, GRAFANA, []),
-        ({"auth": True, "endpoint": "127.0.0.1:80"}, TRUSTED, []),
+        ({"auth": True, "endpoint": "127.0.0.1:8000"}, TRUSTED, []),
         ({"auth": True, "endpoint": ["127.0.0.1:3000", "10.0.0.9:3000"]}, TRUSTED, []),
     ],
 )
@@ -639,7 +639,7 @@ def test_questions_without_a_portal_are_about_the_one_that_was_applied(machine):
     with pytest.raises(CommandExecutionError, match="no portal was applied on this minion"):
         applied.entries()
     machine.publish(proxy(auth=True))
-    assert applied.entries()["wiki"]["endpoints"] == ["127.0.0.1:80"]
+    assert applied.entries()["wiki"]["endpoints"] == ["127.0.0.1:8000"]
     assert applied.entries()["wiki"]["auth"] is True
     assert applied.validate() == {"valid": True, "errors": []}
     (error,) = applied.validate({"wiki": {"domain": "w p", "endpoint": "a:1"}})["errors"]

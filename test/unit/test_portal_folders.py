@@ -77,6 +77,43 @@ def test_so_is_the_folder_of_a_socket(site):
     ]
 
 
+def test_so_is_that_of_a_streams_socket(site):
+    folder = site.root / "run"
+    folder.mkdir()
+    folder.chmod(0o750)
+    entries, given = site()
+    given["infra_streams"] = {"pg": {"listen": 5432, "endpoint": f"unix:{folder}/pg.sock"}}
+    assert folders.warnings(entries, given) == [
+        f"infra_streams.pg.endpoint: the account of nginx, {NOBODY}, cannot enter {folder}"
+    ]
+
+
+def test_a_folder_elsewhere_that_is_missing_is_named_with_its_entry(site):
+    entry = {"domain": "a.p", "path": str(site.root / "none")}
+    assert folders.warnings(*site(docs=entry)) == [
+        f"infra_portal.docs.path: {site.root}/none does not exist; put the site there"
+    ]
+
+
+@pytest.mark.parametrize("below", ["", "/deep/er"])
+@pytest.mark.parametrize("what", ["a file", "a link to nowhere"])
+def test_what_has_the_place_of_a_folder_costs_only_its_own_entry(site, what, below):
+    """It is named, and not created: an error of it would keep other folders from being created."""
+    place = site.root / "www/docs"
+    if what == "a file":
+        place.write_text("")
+    else:
+        place.symlink_to(site.root / "none")
+    entries, given = site(
+        docs={"domain": "a.p", "path": f"{place}{below}"},
+        other={"domain": "b.p", "path": str(site.root / "www/other")},
+    )
+    assert folders.missing(entries, given) == ([str(site.root / "www/other")], [])
+    assert folders.warnings(entries, given) == [
+        f"infra_portal.docs.path: {place} is no directory, so that nothing is served"
+    ]
+
+
 def test_a_group_of_the_account_lets_it_in(site, monkeypatch):
     folder = site.root / "srv"
     folder.mkdir()

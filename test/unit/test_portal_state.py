@@ -24,7 +24,7 @@ from salt.exceptions import CommandExecutionError
 
 from _states import infra_portal as state
 
-WIKI = {"wiki": {"domain": "wiki.p", "endpoint": "127.0.0.1:80"}}
+WIKI = {"wiki": {"domain": "wiki.p", "endpoint": "127.0.0.1:8000"}}
 
 
 @pytest.fixture
@@ -207,7 +207,9 @@ def test_directories_of_sites_are_created_below_the_web_root_only(root, tmp_path
     given = portal_samples.settings(nginx_home=str(tmp_path / "www"))
     ret = state.sites_present("x", portal, given)
     assert (ret["changes"], created) == ({"created": [inside]}, [inside])
-    assert ret["warnings"] == [f"{outside} does not exist; put the site there"]
+    assert ret["warnings"] == [
+        f"infra_portal.out.path: {outside} does not exist; put the site there"
+    ]
     recorded = install_record.record()["nginx"]["paths"]
     assert set(recorded) == {str(tmp_path / "www/a"), inside}
     assert state.sites_present("x", portal, given)["changes"] == {}

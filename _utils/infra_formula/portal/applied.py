@@ -178,7 +178,9 @@ def _stream_rows(
         if wanted is None or name in wanted
     }
 
-    def row(stream: streams.Stream) -> dict[str, Any]:
+    faults = own_certificates.stream_faults(settings)
+
+    def row(name: str, stream: streams.Stream) -> dict[str, Any]:
         start = time.monotonic()
         upstream = streams.listed(stream["endpoint"])[0]
         is_tcp = streams.protocol(stream) == "tcp"
@@ -188,10 +190,11 @@ def _stream_rows(
             "listen_status": _upstream_status(f"127.0.0.1:{port}", timeout) if is_tcp else None,
             "upstream": upstream,
             "upstream_status": _upstream_status(upstream, timeout) if is_tcp else None,
+            **({"certificate": faults[name]} if name in faults else {}),
             "seconds": round(time.monotonic() - start, 3),
         }
 
-    return dict(zip(chosen, pool.map(row, chosen.values()), strict=True))
+    return dict(zip(chosen, pool.map(row, chosen, chosen.values()), strict=True))
 
 
 def _code(host: str, path: str, scheme: str, settings: Settings, timeout: float) -> int | None:

@@ -20,6 +20,7 @@ from infra_formula.fileset import atomic, contents
 from infra_formula.fileset.contents import File
 from infra_formula.fileset.file_set import FilePlan, FileSet
 from infra_formula.minion import Minion
+from infra_formula.parameters import schema
 from infra_formula.portal import (
     applied,
     cards,
@@ -30,6 +31,7 @@ from infra_formula.portal import (
     pages,
     rendering,
     server,
+    streams,
     upstreams,
 )
 from infra_formula.portal.entries import Settings
@@ -169,7 +171,7 @@ def check(
 
 
 def name_warnings(portal: dict[str, Any], settings: Settings) -> list[str]:
-    """One line per upstream that is a name without an address at present."""
+    """One line per upstream, of an entry or a stream, that is a name without an address now."""
     named = {
         ".".join(filter(None, ("infra_portal", key, group["key_path"], "endpoint"))): (
             group["endpoints"]
@@ -179,11 +181,20 @@ def name_warnings(portal: dict[str, Any], settings: Settings) -> list[str]:
     }
     if settings["oauth2_proxy_endpoint"]:
         named["oauth2_proxy_endpoint"] = [settings["oauth2_proxy_endpoint"]]
-    unresolved = upstreams.unresolved((e for some in named.values() for e in some), settings)
+    of_streams = {
+        schema.join("infra_streams", name) + ".endpoint": streams.listed(stream["endpoint"])
+        for name, stream in streams.of_settings(settings).items()
+    }
+    every = (e for some in (*named.values(), *of_streams.values()) for e in some)
+    unresolved = upstreams.unresolved(every, settings)
+    effects = (
+        (named, "requests are answered with 502 until it does"),
+        (of_streams, "connections are closed until it does"),
+    )
     return [
-        f"{path}: this machine finds no address for {endpoint}; requests are answered with 502 "
-        "until it does"
-        for path, some in named.items()
+        f"{path}: this machine finds no address for {endpoint}; {effect}"
+        for places, effect in effects
+        for path, some in places.items()
         for endpoint in some
         if endpoint in unresolved
     ]

@@ -33,6 +33,10 @@ Settings = dict[str, Any]
 HOME_DOMAIN = "i.pigsty"
 _SERVING = {"endpoint", "path", "conf", "locations", "redirect"}
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ADDRESS = re.compile(r"(\d+\.){3}\d+")
+# The file that all entries share, the nodes that answer challenges, and a host of other upstreams:
+# an `upstream` block by that name would take their requests.
+_TAKEN_KEYS = ("00-infra", "acme-peers", "localhost")
 
 
 def problems(portal: Any, settings: Settings) -> list[str]:
@@ -65,7 +69,9 @@ def problems(portal: Any, settings: Settings) -> list[str]:
     if "home" not in portal:
         logins = _logins("home", {}, settings)
         errors += plain_http.problems("infra_portal.home", {}, logins, settings)
-    owners = {} if "home" in portal else {HOME_DOMAIN: "infra_portal.home"}
+    owners = dict.fromkeys((hosts.CONFIG_HASH_NAME, hosts.ACME_NAME), "the formula")
+    if "home" not in portal:
+        owners[HOME_DOMAIN] = "infra_portal.home"
     folded: dict[str, str] = {}
     for key, value in portal.items():
         path = _entry_path(key)
@@ -76,6 +82,8 @@ def problems(portal: Any, settings: Settings) -> list[str]:
                 + (hint if isinstance(key, bool) else "")
             )
             continue
+        if key.lower() in _TAKEN_KEYS or _ADDRESS.fullmatch(key):
+            errors.append(f"{path}: expected another key: nginx has this one for something else")
         twin = folded.setdefault(key.lower(), key)
         if twin != key:
             errors.append(
@@ -179,6 +187,7 @@ def _entry_problems(key: str, path: str, entry: dict[str, Any], settings: Settin
     if "domain" in entry and key != "home" and not _SERVING & set(entry):
         errors.append(f"{path}: expected an endpoint, a path or a conf to serve beside its domain")
     errors += targets.problems(key, path, entry, settings)
+    errors += _loop_problems(path, entry, settings)
     errors += [
         f"{path}.{attribute}: expected a path outside /tmp and /var/tmp: nginx has private ones"
         for attribute, file in _paths(entry)
@@ -206,6 +215,33 @@ def _entry_problems(key: str, path: str, entry: dict[str, Any], settings: Settin
             f"{path}.config", key, entry, auth_method(key, entry, settings), settings
         )
     return errors
+
+
+def _loop_problems(path: str, entry: dict[str, Any], settings: Settings) -> list[str]:
+    """Endpoints that are the portal itself: with the same `Host`, it would ask itself without end.
+
+    One such request takes every connection that nginx has.
+    """
+    if "domain" not in entry or "conf" in entry:
+        return []
+    places = {
+        (path if "endpoint" not in location.own else schema.join(f"{path}.locations", location.key))
+        if location.number
+        else path: location.attributes
+        for location in locations.of_entry(entry)
+    }
+    ports = {str(settings["nginx_port"])}
+    if settings["nginx_sslmode"] != "disable":
+        ports.add(str(settings["nginx_ssl_port"]))
+    return [
+        f"{where}.endpoint: expected another server than the portal, which would ask itself "
+        f"without end, got {address!r}; `host` leads to another entry"
+        for where, attributes in places.items()
+        if not attributes.get("host")
+        for address in endpoints.addresses(attributes.get("endpoint", []))
+        if address.rpartition(":")[2] in ports and not address.startswith("unix:")
+        if hosts.is_this_node(address.rpartition(":")[0], settings)
+    ]
 
 
 def _log_format_problems(path: str, name: str | None, settings: Settings) -> list[str]:

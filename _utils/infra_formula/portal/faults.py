@@ -111,13 +111,15 @@ def _led_back(
     if rel == streams.FILE:
         text = _lines(stage, rel)
         line = text[number - 1].strip() if 0 < number <= len(text) else ""
-        where = next((x.strip()[2:] for x in text[number - 1 :: -1] if "# infra_streams." in x), "")
-        where = where or "infra_streams"
+        where = _stream_around(text, number - 1)
         return None, f"{where}: nginx refuses line {number} of {rel}: {reason}: {line}"
     if rel == http_config.FILE:
         text = _lines(stage, rel)
         line = text[number - 1].strip() if 0 < number <= len(text) else ""
         return None, f"nginx_http_config: nginx refuses its line {number - 1}: {reason}: {line}"
+    stream = _stream_that_names(reason, stage)
+    if stream:
+        return None, f"{stream}: nginx refuses it: {reason}"
     match = next(_by_value(reason, portal), None)
     if match:
         return match[0], f"infra_portal.{match[0]}{match[1]}: nginx refuses it: {reason}"
@@ -144,6 +146,42 @@ def _led_back(
         return None, f"nginx_http_config: nginx refuses it: {reason}: {line}"
     where = f" line {number} of {rel}" if rel else " the configuration"
     return None, f"nginx refuses{where}: {reason}"
+
+
+def stream_of_port(message: str, root: str) -> str:
+    """``infra_streams.NAME.listen: `` of the port that a message is about; empty if no stream's."""
+    match = re.search(r"bind\(\) to \S+:(\d+) failed", message)
+    if not match:
+        return ""
+    lines = _lines(root, streams.FILE)
+    listen = re.compile(rf" *listen (?:\[::\]:)?{match[1]}[ ;]")
+    numbers = [n for n, line in enumerate(lines) if listen.match(line)]
+    names = dict.fromkeys(_stream_around(lines, n) for n in numbers)
+    return f"{', '.join(f'{name}.listen' for name in names)}: " if names else ""
+
+
+def _stream_around(lines: list[str], index: int) -> str:
+    """Key path of the stream, or of those that share a port, that a line of their file is from."""
+    group = "# By the name that a connection asks for: "
+    for line in reversed(lines[: index + 1]):
+        text = line.strip()
+        if text.startswith("# infra_streams."):
+            return text[2:]
+        if text.startswith(group):
+            return f"infra_streams.{text.removeprefix(group).split(',')[0]}"
+    return "infra_streams"
+
+
+def _stream_that_names(reason: str, stage: str) -> str:
+    """``infra_streams.NAME.attribute`` of the only place that writes what a message quotes."""
+    lines = _lines(stage, streams.FILE)
+    attributes = {"ssl_certificate": "cert", "ssl_certificate_key": "key"}
+    for word in re.findall(r'"(/[^"]{3,})"', reason):
+        for index, line in enumerate(lines):
+            name, _, value = line.strip().partition(" ")
+            if name in attributes and value.rstrip(";") == word:
+                return f"{_stream_around(lines, index)}.{attributes[name]}"
+    return ""
 
 
 def _entry(portal: dict[str, Any], key: str) -> dict[str, Any]:

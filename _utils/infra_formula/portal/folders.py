@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra_formula.parameters import schema
+from infra_formula.portal import streams
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import View, served
 
@@ -17,10 +18,13 @@ _ACL = "system.posix_acl_access"
 
 
 def missing(portal: dict[str, Any], settings: Settings) -> tuple[list[str], list[str]]:
-    """Missing folders: those below the web root, which the formula creates, and the others."""
+    """Missing folders: those below the web root, which the formula creates, and the others.
+
+    Those that cannot be created, since something else has their place, are in neither.
+    """
     all_views = served(portal, settings).values()
     paths = sorted({path for view in all_views for _, path in _folders(view)})
-    absent = [path for path in paths if not Path(path).is_dir()]
+    absent = [path for path in paths if not Path(path).is_dir() and not _in_the_way(path)]
     home = Path(settings["nginx_home"])
     below = [path for path in absent if home in Path(path).parents]
     return below, [path for path in absent if path not in below]
@@ -29,14 +33,29 @@ def missing(portal: dict[str, Any], settings: Settings) -> tuple[list[str], list
 def warnings(portal: dict[str, Any], settings: Settings) -> list[str]:
     """What keeps nginx from serving a folder, one line for each entry."""
     _below, elsewhere = missing(portal, settings)
-    lines = [f"{path} does not exist; put the site there" for path in elsewhere]
+    lines = []
     for key, view in served(portal, settings).items():
+        for attribute, path in _folders(view):
+            where = f"infra_portal.{key}.{attribute}"
+            if path in elsewhere:
+                lines.append(f"{where}: {path} does not exist; put the site there")
+            elif other := _in_the_way(path):
+                lines.append(f"{where}: {other} is no directory, so that nothing is served")
         for attribute, path in _paths(view):
             # Of a folder that is missing, that is the news; the web root is the formula's own.
             closed = closed_folder(path, settings["nginx_user"]) if Path(path).exists() else None
             if closed and path != settings["nginx_home"]:
                 lines.append(
                     f"infra_portal.{key}.{attribute}: the account of nginx, "
+                    f"{settings['nginx_user']}, cannot enter {closed}"
+                )
+    for name, stream in streams.of_settings(settings).items():
+        for endpoint in streams.listed(stream["endpoint"]):
+            socket = endpoint.removeprefix("unix:")
+            closed = closed_folder(socket, settings["nginx_user"]) if socket != endpoint else None
+            if closed:
+                lines.append(
+                    f"{schema.join('infra_streams', name)}.endpoint: the account of nginx, "
                     f"{settings['nginx_user']}, cannot enter {closed}"
                 )
     home = served(portal, settings)["home"]
@@ -46,6 +65,12 @@ def warnings(portal: dict[str, Any], settings: Settings) -> list[str]:
             "with 404 until it has one"
         )
     return lines
+
+
+def _in_the_way(path: str) -> str | None:
+    """The first part of a path that exists and is no directory; None if there is none."""
+    parts = [*reversed(Path(path).parents), Path(path)]
+    return next((str(p) for p in parts if os.path.lexists(p) and not p.is_dir()), None)
 
 
 def is_empty_home(home: View, settings: Settings) -> bool:

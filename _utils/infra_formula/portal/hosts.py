@@ -68,6 +68,12 @@ def with_portal(portal: dict[Any, Any], settings: Settings) -> Settings:
     }
 
 
+CONFIG_HASH_NAME = "generation.infra.localhost"
+"""Server name under which the running nginx answers with the hash of its configuration."""
+ACME_NAME = "acme.infra.localhost"
+"""Server name under which the INFRA nodes ask each other for the challenges of certbot."""
+
+
 def is_this_node(host: str, settings: Settings) -> bool:
     """Whether a host of an endpoint is known to be this machine."""
     own = {settings.get("own_address"), *settings.get("own_addresses", [])}

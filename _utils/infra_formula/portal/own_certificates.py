@@ -1,7 +1,8 @@
 """Own certificates of entries, as files: broken ones, and those for other names than the entry's.
 
 One that was served and is gone, or broken, costs its own entry only: that gets the portal's own
-certificate at the next apply. If nginx is started before that, ``after-stop`` does the same.
+certificate at the next apply. If nginx is started before that, ``after-stop`` does the same. So it
+is with those of streams.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from cryptography import x509
 
 from infra_formula.pki import certificates
-from infra_formula.portal import record
+from infra_formula.portal import record, streams
 from infra_formula.portal.entries import Settings
 from infra_formula.portal.views import View, served
 
@@ -49,10 +50,37 @@ def broken(portal: dict[str, dict[str, object]], settings: Settings) -> dict[str
     }
 
 
+def stream_faults(settings: Settings) -> dict[str, str]:
+    """Streams whose own certificate cannot be served → why, as :func:`fault` says it."""
+    return {
+        name: problem
+        for name, pair in streams.own_certificates(settings).items()
+        if (problem := certificates.pair_fault(*pair))
+    }
+
+
+def stream_was_applied(name: str, settings: Settings) -> bool:
+    """Whether a stream had its certificate at the last apply."""
+    applied = record.stream(name)
+    pair = streams.own_certificates(settings)[name]
+    return (applied.get("cert"), applied.get("key")) == pair
+
+
+def broken_streams(settings: Settings) -> dict[str, str]:
+    """Streams whose own certificate was served and cannot be any more → why."""
+    return {
+        name: problem
+        for name, problem in stream_faults(settings).items()
+        if stream_was_applied(name, settings)
+    }
+
+
 def broken_warnings(portal: dict[str, dict[str, object]], settings: Settings) -> Iterator[str]:
-    """One line for each of them."""
-    for key, problem in broken(portal, settings).items():
-        yield f"infra_portal.{key}.{problem}; the portal's own certificate is served in its place"
+    """One line for each entry and each stream with a certificate that broke."""
+    faults = {f"infra_portal.{key}": why for key, why in broken(portal, settings).items()}
+    faults |= {f"infra_streams.{name}": why for name, why in broken_streams(settings).items()}
+    for path, problem in faults.items():
+        yield f"{path}.{problem}; the portal's own certificate is served in its place"
 
 
 def listing(all_views: Mapping[str, View]) -> str:

@@ -16,8 +16,19 @@ def path() -> Path:
 
 def entry(key: str) -> dict[str, Any]:
     """An entry as it was applied last; empty if there was none, or its record cannot be read."""
+    return _recorded("portal", key)
+
+
+def stream(name: str) -> dict[str, Any]:
+    """A stream as it was applied last; empty if there was none, or its record cannot be read."""
+    return _recorded("settings", "infra_streams", name)
+
+
+def _recorded(*keys: str) -> dict[str, Any]:
     try:
-        recorded = json.loads(path().read_text(encoding="utf-8"))["portal"].get(key)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        value = json.loads(path().read_text(encoding="utf-8"))
+        for key in keys:
+            value = value[key]
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return recorded if isinstance(recorded, dict) else {}
+    return value if isinstance(value, dict) else {}

@@ -49,12 +49,11 @@ CACHE_DIRECTORY = "/var/cache/infra-nginx"
 TEMPLATES = "salt://infra/nginx/files"
 SHARED = "conf.d/00-infra.conf"
 """What all entries share; it answers with the hash of the configuration."""
-CONFIG_HASH_NAME = "generation.infra.localhost"
+CONFIG_HASH_NAME = hosts.CONFIG_HASH_NAME
 """Server name under which the running nginx answers with that hash (``infra.conf.j2``)."""
 
 _HTTP2_DIRECTIVE = (1, 25, 1)  # from here on `http2 on;`, before it a parameter of `listen`
 _HTTP2_UPSTREAM = (1, 29, 4)  # from here on `proxy_http_version 2`
-_ACME_NAME = "acme.infra.localhost"
 
 
 _UPSTREAM = re.compile(r"\bupstream\s+[\"']?([^\s{\"']+)")
@@ -137,11 +136,17 @@ def _client_ca_problems(portal: dict[str, Any], settings: Settings) -> list[str]
 
 
 def _certificate_problems(portal: dict[str, Any], settings: Settings) -> list[str]:
-    return [
+    of_entries = [
         f"infra_portal.{key}.{fault}"
         for key, view in served(portal, settings).items()
         if (fault := own_certificates.fault(view)) and not own_certificates.was_applied(key, view)
     ]
+    of_streams = [
+        f"{schema.join('infra_streams', name)}.{fault}"
+        for name, fault in own_certificates.stream_faults(settings).items()
+        if not own_certificates.stream_was_applied(name, settings)
+    ]
+    return of_entries + of_streams
 
 
 def rendered(
@@ -182,7 +187,7 @@ def files(
         below ``/etc/letsencrypt/live``), ``certificates`` (any text that changes when a
         certificate in use does), ``name_service`` (by default that of this machine), ``modules``
         (see :func:`modules`), ``broken_certificates`` (entries that get the portal's own in place
-        of theirs; by default none).
+        of theirs; by default none), ``broken_stream_certificates`` (streams that do).
 
     Returns path below ``/etc/nginx`` → file.
 
@@ -202,7 +207,7 @@ def files(
         "visitor_variables": trusted_proxies.visitor(settings),
         "facts": facts,
         "http2": http2,
-        "acme_name": _ACME_NAME,
+        "acme_name": hosts.ACME_NAME,
         "proxy_headers": included.PROXY_HEADERS,
         "console_headers": included.CONSOLE_HEADERS,
         "raw_config": raw_config,
@@ -285,7 +290,9 @@ def files(
         if not settings.get("nginx_auth_over_http"):
             guard = partial(plain_http.guarded, https=https, url=url, where="nginx_http_config")
         add(http_config.FILE, "http.conf.j2", guard=guard, own_text=own_text)
-    all_streams = streams.views(settings, facts["name_service"])
+    all_streams = streams.views(
+        settings, facts["name_service"], facts.get("broken_stream_certificates", ())
+    )
     if all_streams:
         grouped = streams.by_name(all_streams)
         add(streams.FILE, "streams.conf.j2", streams=all_streams, stream_names=grouped)
@@ -440,6 +447,7 @@ def facts(portal: dict[str, Any], settings: Settings) -> dict[str, Any]:
         "ipv6": settings["nginx_ipv6"] and Path("/proc/net/if_inet6").exists(),
         "lineages": lineages,
         "broken_certificates": list(own_certificates.broken(portal, settings)),
+        "broken_stream_certificates": list(own_certificates.broken_streams(settings)),
         "certificates": _certificates_digest(portal, settings, lineages),
         "name_service": upstreams.name_service(settings),
     }
@@ -455,11 +463,12 @@ def _certificates_digest(portal: dict[str, Any], settings: Settings, lineages: l
         Path(view["cert"]) for view in all_views if view["own_cert"] and not view["named_cert"]
     }
     paths |= {Path(ROOT, ca) for view in all_views if (ca := view["access"]["client_ca"])}
+    paths |= {Path(cert) for cert, _key in streams.own_certificates(settings).values()}
     digest = hashlib.sha256()
     for name, chain in sorted(named_certificates.of_settings(settings).items()):
         digest.update(f"{name}\0{chain}\0".encode())
     for path in sorted(paths):
-        if path.exists():
+        if path.is_file():
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

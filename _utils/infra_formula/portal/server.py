@@ -157,7 +157,8 @@ def wait_until_served(
             raise CommandFailed(f"nginx refuses the configuration on reload: {reason}")
         time.sleep(0.05)
     if taken:
-        raise CommandFailed(f"nginx refuses the configuration on reload: {taken}")
+        stream = faults.stream_of_port(taken, rendering.ROOT)
+        raise CommandFailed(f"nginx refuses the configuration on reload: {stream}{taken}")
     lines = " | ".join(_error_log(since)[-3:]) or "nothing"
     raise CommandFailed(
         f"nginx does not serve the new configuration on port {port} after {seconds:.0f} s; "

@@ -7,7 +7,7 @@ a connection is told by the name (SNI) that it begins with.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from infra_formula.parameters import schema
@@ -54,8 +54,12 @@ def problems(
     """
     errors: list[str] = []
     owners = dict(_taken(settings))
+    folded: dict[str, str] = {}
     for name, stream in streams.items():
         path = schema.join("infra_streams", name)
+        twin = folded.setdefault(name.lower(), name)
+        if twin != name:
+            errors.append(f"{path}: expected a name that differs from {twin!r} by more than case")
         if not _NAME.fullmatch(name):
             errors.append(f"{path}: expected a name of letters, digits, dots, hyphens as key")
         if name in keys:
@@ -71,7 +75,35 @@ def problems(
                     errors.append(
                         f"{path}.listen: expected another port than {owner} has, got {port}/{kind}"
                     )
-    return errors + _group_problems(streams)
+    return errors + _group_problems(streams) + _loop_problems(streams, settings)
+
+
+def _loop_problems(streams: Mapping[str, Stream], settings: Mapping[str, Any]) -> list[str]:
+    """Streams that lead back to themselves: one connection would take all that nginx has."""
+    next_ones = {
+        name: {
+            other
+            for endpoint in listed(stream["endpoint"])
+            for other in streams
+            if f"{streams[other]['listen']}" == endpoint.rpartition(":")[2]
+            and protocol(streams[other]) == protocol(stream)
+            and not endpoint.startswith("unix:")
+            and hosts.is_this_node(endpoint.rpartition(":")[0], dict(settings))
+        }
+        for name, stream in streams.items()
+    }
+    errors = []
+    for name in streams:
+        reached: set[str] = set()
+        waiting = set(next_ones[name])
+        while waiting:
+            other = waiting.pop()
+            reached.add(other)
+            waiting |= next_ones[other] - reached
+        if name in reached:
+            path = schema.join("infra_streams", name)
+            errors.append(f"{path}.endpoint: expected one that does not lead back to this stream")
+    return errors
 
 
 def _group_problems(streams: Mapping[str, Stream]) -> list[str]:
@@ -107,6 +139,11 @@ def _taken(settings: Mapping[str, Any]) -> Iterator[tuple[tuple[int, str, str], 
     yield (22, "tcp", ""), ("sshd", False)
 
 
+def _lower_names(stream: Stream) -> list[str]:
+    """Its names as nginx compares them, each once."""
+    return list(dict.fromkeys(name.lower() for name in listed(stream.get("server_name"))))
+
+
 def _places(stream: Stream) -> Iterator[tuple[tuple[int, str, str], bool]]:
     """What a stream takes: its port, which those with names share, and its names on it."""
     names = listed(stream.get("server_name"))
@@ -139,6 +176,11 @@ def _shape_problems(path: str, stream: Stream, settings: Mapping[str, Any]) -> l
         ]
     elif "cert" in stream and not stream.get("ssl"):
         errors.append(f"{path}.ssl: expected true beside cert")
+    errors += [
+        f"{path}.endpoint: expected a path outside /tmp and /var/tmp: nginx has private ones"
+        for e in endpoints
+        if re.match(r"unix:(/var)?/tmp(/|$)", e)
+    ]
     if len(endpoints) > 1:
         errors += [
             f"{path}.endpoint: expected addresses where there are several, got the name {e!r}"
@@ -170,8 +212,23 @@ def _certificate_problems(path: str, stream: Stream, settings: Mapping[str, Any]
 # -- as nginx has them -----------------------------------------------------------------------------
 
 
-def views(settings: Mapping[str, Any], service: upstreams.NameService) -> list[dict[str, Any]]:
-    """Streams as their template sees them, in the order of the pillar."""
+def own_certificates(settings: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Streams with a certificate in files of their own → the paths of it and of its key."""
+    return {
+        name: (stream["cert"], stream["key"])
+        for name, stream in of_settings(settings).items()
+        if "key" in stream and "cert" in stream and not named_certificates.is_name(stream["cert"])
+    }
+
+
+def views(
+    settings: Mapping[str, Any], service: upstreams.NameService, broken: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """Streams as their template sees them, in the order of the pillar.
+
+    broken
+        Streams whose own certificate cannot be served; they get the portal's own.
+    """
     result = []
     for name, stream in of_settings(settings).items():
         endpoints = listed(stream["endpoint"])
@@ -179,6 +236,8 @@ def views(settings: Mapping[str, Any], service: upstreams.NameService) -> list[d
         pair = (stream.get("cert", _CERTIFICATE[0]), stream.get("key", _CERTIFICATE[1]))
         if named_certificates.is_name(pair[0]) and "cert" in stream:
             pair = named_certificates.paths(pair[0])
+        if name in broken:
+            pair = _CERTIFICATE
         result.append(
             {
                 "name": name,
@@ -187,7 +246,7 @@ def views(settings: Mapping[str, Any], service: upstreams.NameService) -> list[d
                 "endpoints": endpoints,
                 # A name is resolved while nginx runs: it stands behind a variable, not in a group.
                 "run_time_name": resolved[0] if any(resolved) else "",
-                "server_names": [n.lower() for n in listed(stream.get("server_name"))],
+                "server_names": _lower_names(stream),
                 "ssl": stream.get("ssl", False),
                 "cert": pair[0],
                 "cert_key": pair[1],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra_formula.daemon import arguments as daemon_arguments
-from infra_formula.parameters import elsewhere, site
+from infra_formula.parameters import elsewhere, schema, site
 from infra_formula.parameters.site import Site
 
 
@@ -28,7 +28,7 @@ def components(here: Site) -> list[dict[str, Any]]:
             continue
         if "status" in component:
             rows.append({**row, **_check(here, component["status"])})
-            if name == "nginx" and here.tls:
+            if name == "nginx":
                 rows[-1]["check"]["certificates"] = _own_certificates(here)
         elif name in daemons:
             daemon = daemons[name]
@@ -52,10 +52,12 @@ def units(here: Site) -> list[str]:
 
 
 def _own_certificates(here: Site) -> dict[str, list[str]]:
-    """Entries of the portal with an own certificate in files → its files."""
+    """Key paths of entries and streams with an own certificate in files → its files."""
+    groups = ["infra_portal", "infra_streams"] if here.tls else ["infra_streams"]
     return {
-        key: [entry["cert"], entry["key"]]
-        for key, entry in here["infra_portal"].items()
+        schema.join(group, key): [entry["cert"], entry["key"]]
+        for group in groups
+        for key, entry in here[group].items()
         if isinstance(entry, dict) and str(entry.get("cert", "")).startswith("/") and "key" in entry
     }
 

@@ -23,7 +23,7 @@ def check(request: Mapping[str, Any]) -> str:
 
     request
         ``kind`` and its arguments: ``http`` (``port``, ``path``; of the portal, ``certificates``:
-        entry → the files of its own certificate), ``dns`` (``port``), ``ntp``
+        key path → the files of its own certificate), ``dns`` (``port``), ``ntp``
         (``serves``, ``sourced``), ``urls`` (``urls``, of other machines), ``files`` (``paths``
         that have to exist).
 
@@ -56,8 +56,8 @@ def check(request: Mapping[str, Any]) -> str:
 
 def _check_certificates(pairs: Mapping[str, list[str]]) -> None:
     faults = [
-        f"infra_portal.{key}.{fault}"
-        for key, (cert, private) in pairs.items()
+        f"{path}.{fault}"
+        for path, (cert, private) in pairs.items()
         if (fault := certificates.pair_fault(cert, private))
     ]
     if faults:
