@@ -42,15 +42,20 @@ def send(port, path, body=None, content_type="application/json"):
         connection.close()
 
 
+def end(daemon):
+    """Stop a daemon as systemd does: what it has in memory is written to disk."""
+    daemon.process.terminate()
+    daemon.process.wait(60)
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A store: its component, its storage node, its program, and how its data is sent and read."""
+    """A store: its component, its storage node, its program, and the pillar's name of its hosts."""
 
     store: str
     node: str
     program: str
     hosts: str
-    data: str
 
     def write(self, port, batch):
         raise NotImplementedError
@@ -79,8 +84,10 @@ class Logs(Kind):
 
 class Traces(Kind):
     def write(self, port, batch):
-        for _number in range(NUMBER):
-            code, answer = send(port, traces.PATH, traces.request(batch, ("a",)), traces.TYPE)
+        # The name of a span is a part of its stream.
+        for number in range(NUMBER):
+            body = traces.request(batch, (f"span-{number}",))
+            code, answer = send(port, traces.PATH, body, traces.TYPE)
             assert code == 200, answer
 
     def count(self, port, batch, more=""):
@@ -90,8 +97,8 @@ class Traces(Kind):
 
 
 KINDS = [
-    Logs("vlogs", "vlstorage", "victoria-logs", "vlcluster_hosts", "/infra/logs"),
-    Traces("vtraces", "vtstorage", "victoria-traces", "vtcluster_hosts", "/infra/traces"),
+    Logs("vlogs", "vlstorage", "victoria-logs", "vlcluster_hosts"),
+    Traces("vtraces", "vtstorage", "victoria-traces", "vtcluster_hosts"),
 ]
 
 
@@ -164,9 +171,9 @@ def test_one_of_three_is_lost_and_all_that_is_written_is_there_when_it_is_back(c
     assert sum(parts) == NUMBER, "an entry is stored once"
     assert min(parts) > 0, "each storage node has a share"
     lost = cluster.hosts[0]
-    cluster.nodes[lost].stop()
+    end(cluster.nodes[lost])
     # An answer without a part of what is stored would not tell that it lacks it.
-    assert cluster.count("before") == -502
+    assert cluster.count("before") in (-400, -502)
     # What is written now goes to those that are left.
     cluster.write("meanwhile")
     left = [cluster.nodes[host].port for host in cluster.hosts[1:]]
@@ -185,19 +192,20 @@ def test_what_an_infra_node_has_stored_alone_is_answered_by_its_storage_node(
     folder = tmp_path / "former"
 
     def words(name):
-        return [word.replace(kind.data, str(folder)) for word in made.words(name)]
+        """Its flags, with the one directory that both programs have in turn."""
+        path = "-storageDataPath="
+        found = [word for word in made.words(name) if not word.startswith(path)]
+        stores = found != made.words(name)
+        return [*found, f"{path}{folder}"] if stores else found
 
     alone = made.start(kind.store, words(kind.store))
     kind.write(alone.port, "former")
     wait(lambda: kind.count(alone.port, "former") == NUMBER)
-    alone.process.terminate()
-    alone.process.wait(60)
+    end(alone)
     # The cluster begins with this INFRA node alone: both run beside each other.
     made.here = made.site({"infra-1": {"ip": "127.0.4.9"}})
     front = made.start(kind.store, words(kind.store))
-    where = made.here[f"{kind.node}_data"]
-    stored = [word.replace(where, str(folder)) for word in words(kind.node)]
-    node = made.start(kind.node, stored)
+    node = made.start(kind.node, words(kind.node))
     try:
         assert wait(lambda: kind.count(front.port, "former") == NUMBER)
         kind.write(front.port, "later")

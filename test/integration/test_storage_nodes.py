@@ -1,4 +1,4 @@
-"""An INFRA node whose logs and traces are on storage nodes, of which it is one itself.
+"""An INFRA node whose logs and traces are on two storage nodes, of which it is one itself.
 
 Debian has no package of these programs: the tests run where they are given (PROGRAMS=DIR).
 """
@@ -25,9 +25,11 @@ pytestmark = [
     ),
 ]
 INFRA = "10.10.10.10"
-STORES = {"store-1": "10.10.10.31", "store-2": "10.10.10.32"}
+STORE = "10.10.10.31"
+OFF = ("alertmanager", "blackbox", "dns", "nginx", "nginx_exporter", "node_ntp", "vmalert")
 LINES = 90
-PROGRAMS = ("vlogs", "vtraces", "vlstorage", "vtstorage")
+STORAGE_NODES = ("vlstorage", "vtstorage")
+PROGRAMS = ("vlogs", "vtraces", *STORAGE_NODES)
 
 
 @dataclass
@@ -42,17 +44,21 @@ class Site:
     def infra(self):
         return self.lab.machine("infra-1")
 
+    @property
+    def store(self):
+        return self.lab.machine("store-1")
+
     def set_pillar(self, pillar):
         for machine in self.lab.machines:
             machine.set_pillar(pillar)
 
 
-def pillar(vendor, folder, hosts):
+def pillar(common, hosts):
     return {
         "infra": {
             "infra_hosts": {"infra-1": {"infra_seq": 1, "ip": INFRA}},
-            **vendor.parameters(),
-            **authority(folder),
+            **common,
+            **{f"{name}_enabled": False for name in OFF},
             **dict.fromkeys(vendors.NOT_SHIPPED, False),
             "vlogs_enabled": True,
             "vtraces_enabled": True,
@@ -65,11 +71,10 @@ def pillar(vendor, folder, hosts):
 @pytest.fixture(scope="module")
 def site(boot_lab, tmp_path_factory):
     vendor = vendors.repository(tmp_path_factory.mktemp("vendor"))
-    folder = tmp_path_factory.mktemp("ca")
-    machines = [MachineSpec("infra-1", INFRA)]
-    machines += [MachineSpec(name, ip) for name, ip in STORES.items()]
-    hosts = {"infra-1": {"ip": INFRA}, **{name: {"ip": ip} for name, ip in STORES.items()}}
-    alone, clustered = pillar(vendor, folder, {}), pillar(vendor, folder, hosts)
+    common = {**vendor.parameters(), **authority(tmp_path_factory.mktemp("ca"))}
+    machines = [MachineSpec("infra-1", INFRA), MachineSpec("store-1", STORE)]
+    hosts = {"infra-1": {"ip": INFRA}, "store-1": {"ip": STORE}}
+    alone, clustered = pillar(common, {}), pillar(common, hosts)
     booted = boot_lab(pillar=alone, machines=machines)
     with vendor.served(booted):
         yield Site(booted, alone, clustered)
@@ -124,18 +129,16 @@ def test_an_infra_node_alone_stores_itself(site):
 def test_the_storage_nodes_come_and_what_was_stored_before_is_answered(site):
     machine = site.infra
     site.set_pillar(site.clustered)
-    for name in STORES:
-        site.lab.machine(name).apply()
+    site.store.apply()
     machine.apply()
     for each in site.lab.machines:
         assert each.apply().changes == {}
     rows = machine.salt_call("infra_status.services", check=False)
     assert all(rows[name]["healthy"] for name in PROGRAMS), rows
-    for name in STORES:
-        rows = site.lab.machine(name).salt_call("infra_status.services", check=False)
-        assert rows["vlstorage"]["healthy"]
-        assert rows["vtstorage"]["healthy"]
-        assert "vlogs" not in rows
+    rows = site.store.salt_call("infra_status.services", check=False)
+    assert rows["vlstorage"]["healthy"]
+    assert rows["vtstorage"]["healthy"]
+    assert "vlogs" not in rows
     assert eventually(lambda: logs(machine, "alone") == LINES)
     assert eventually(lambda: "alone" in services(machine))
 
@@ -144,7 +147,7 @@ def test_lines_are_divided_among_the_storage_nodes_which_are_scraped(site):
     machine = site.infra
     send_logs(machine, "divided")
     assert eventually(lambda: logs(machine, "divided") == LINES)
-    places = ["127.0.0.1:9491", *(f"{ip}:9491" for ip in STORES.values())]
+    places = ["127.0.0.1:9491", f"{STORE}:9491"]
     parts = [logs(machine, "divided", place) for place in places]
     assert sum(parts) == LINES
     assert min(parts) > 0
@@ -152,19 +155,20 @@ def test_lines_are_divided_among_the_storage_nodes_which_are_scraped(site):
     def scraped():
         query = urllib.parse.quote('up{cls=~"vlstorage|vtstorage"} == 1')
         answer = curl(machine, f"http://127.0.0.1:8428/api/v1/query?nocache=1&query={query}")
-        return len(json.loads(answer.rpartition("\n")[0])["data"]["result"]) == 6
+        return len(json.loads(answer.rpartition("\n")[0])["data"]["result"]) == 4
 
     assert eventually(scraped)
 
 
 def test_one_is_lost_writing_goes_on_and_nothing_is_missing_when_it_is_back(site):
-    machine, lost = site.infra, site.lab.machine("store-1")
+    machine, lost = site.infra, site.store
+    # What a storage node has taken in the last seconds is on its disk when it is stopped.
+    lost.run(["systemctl", "stop", *STORAGE_NODES])
     lost.kill()
-    assert eventually(lambda: logs(machine, "divided") == -502)
+    assert eventually(lambda: logs(machine, "divided") in (-400, -502))
     send_logs(machine, "meanwhile")
     send_trace(machine, "meanwhile")
-    left = ["127.0.0.1:9491", f"{STORES['store-2']}:9491"]
-    assert eventually(lambda: sum(logs(machine, "meanwhile", place) for place in left) == LINES)
+    assert eventually(lambda: logs(machine, "meanwhile", "127.0.0.1:9491") == LINES)
     lost.boot()
     assert eventually(lambda: logs(machine, "divided") == LINES, 240)
     assert eventually(lambda: logs(machine, "meanwhile") == LINES)
@@ -179,16 +183,16 @@ def test_without_the_parameter_the_infra_node_stores_itself_again(site):
     assert machine.apply().changes == {}
     assert eventually(lambda: logs(machine, "alone") == LINES)
     assert "alone" in services(machine)
-    store = site.lab.machine("store-1")
+    store = site.store
     store.apply()
-    for unit in ("vlstorage", "vtstorage"):
+    for unit in STORAGE_NODES:
         state = store.run(["systemctl", "is-active", unit], check=False).stdout.strip()
         assert state != "active"
     assert store.run(["ls", "/data/vlstorage"]).stdout.strip()
 
 
 def test_a_storage_node_is_removed_with_its_data_if_that_is_confirmed(site):
-    store = site.lab.machine("store-2")
+    store = site.store
     asked = {
         "infra_safeguard": False,
         "infra_remove": ["service", "config", "package", "data"],
