@@ -25,9 +25,10 @@ _UNITS = (
     "dnsmasq.service", "grafana-server.service", "infra-cert-renew.timer", "certbot.timer",
     "certbot-renew.timer", "infra-drift.timer", "infra-firewall.service",
     "infra-home-states.service", "infra-units.timer", "nginx.service", "nginx_exporter.service",
-    "node_exporter.service", "vector.service", "vlogs.service", "vmagent.service",
-    "vmalert.service", "vmalert_logs.service", "vmetrics.service", "vminsert.service",
-    "vmselect.service", "vmstorage.service", "vtraces.service",
+    "node_exporter.service", "vector.service", "vlogs.service", "vlstorage.service",
+    "vmagent.service", "vmalert.service", "vmalert_logs.service", "vmetrics.service",
+    "vminsert.service", "vmselect.service", "vmstorage.service", "vtraces.service",
+    "vtstorage.service",
 )  # fmt: skip
 """Units that an apply looks at. One that is missing here takes a query of its own, no more."""
 

@@ -110,6 +110,18 @@ def test_addresses_of_ipv6_are_in_brackets_and_listened_on():
         assert "-enableTCP6" in words
 
 
+def test_the_only_infra_node_that_stores_is_reached_by_all_members():
+    own = {"infra-1": {"ip": "10.0.0.1"}}
+    both = site(vmcluster_hosts={**own, "10.0.0.31": {"roles": ["vmselect"]}})
+    assert flag(both, "vminsert", "storageNode") == ["10.0.0.1:8400"]
+    assert flag(both, "vmstorage", "vminsertAddr") == [":8400"]
+    assert flag(both, "vmstorage", "vmselectAddr") == [":8401"]
+    alone = site(vmcluster_hosts=own)
+    assert flag(alone, "vmselect", "storageNode") == ["127.0.0.1:8401"]
+    assert flag(alone, "vmstorage", "vmselectAddr") == ["127.0.0.1:8401"]
+    assert flag(alone, "vmstorage", "httpListenAddr") == ["127.0.0.1:8482"]
+
+
 def test_all_of_it_is_scraped():
     rows = scraping.own_targets(**arguments.infra_targets(site(infra_hosts=PAIR)))
     members = {row["labels"]["ins"]: row["targets"] for row in rows["infra/vmcluster.yml"]}

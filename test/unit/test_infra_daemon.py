@@ -13,7 +13,7 @@ from infra_formula import process, systemd, templates
 from infra_formula.daemon import checks, data_removal, flags, health, installation, unit_files
 from infra_formula.daemon import parameters as daemon_parameters
 from infra_formula.fileset.file_set import FilePlan, FileSet
-from infra_formula.monitoring import cluster, remote_write
+from infra_formula.monitoring import cluster, remote_write, storage_nodes
 from infra_formula.parameters import merging, site
 from infra_formula.parameters.site import Site
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -220,6 +220,7 @@ def test_every_parameter_of_a_row_is_one():
     computed |= {
         *remote_write.flag_values(_own_site()),
         *cluster.flag_values(_own_site()),
+        *storage_nodes.flag_values(_own_site(), {}),
         "write_url",
     }
     for name, row in ROWS.items():

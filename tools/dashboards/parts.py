@@ -93,10 +93,15 @@ def ip(series: str) -> Variable:
     return Variable("ip", "Addresses of machines: the label ip", series)
 
 
-def of_component(name: str) -> tuple[Variable, ...]:
-    """The instances of a component of the INFRA nodes, and where they are."""
-    own = f'up{{job="infra", cls="{name}"'
+def of_component(name: str, storage_node: str = "") -> tuple[Variable, ...]:
+    """The instances of a component of the INFRA nodes and of its storage nodes, and where they are."""
+    own = f'up{{job="infra", {of_class(name, storage_node)}'
     return ins(f"{own}}}"), ip(f'{own}, ins=~"$ins"}}')
+
+
+def of_class(name: str, storage_node: str = "") -> str:
+    """The matcher of a component and of its storage nodes."""
+    return f'cls=~"{name}|{storage_node}"' if storage_node else f'cls="{name}"'
 
 
 # -- links ---------------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from infra_formula import addresses
 from infra_formula.daemon import flags
 from infra_formula.daemon.model import Daemon, Flag
-from infra_formula.monitoring import cluster, remote_write
+from infra_formula.monitoring import cluster, remote_write, storage_nodes
 from infra_formula.parameters import cluster as cluster_members
 from infra_formula.parameters import elsewhere, site
 from infra_formula.parameters.site import Site
@@ -88,8 +89,8 @@ def metrics_ports(here: Site) -> dict[str, int]:
 
 def daemons(here: Site) -> dict[str, Daemon]:
     """Each daemon, enabled or not."""
-    values = _values(here)
     bound = listen(here)
+    values = _values(here, bound)
     return {
         name: _daemon(
             here,
@@ -179,15 +180,16 @@ def has_ipv6(here: Site) -> bool:
 
     The programs of VictoriaMetrics listen on IPv4 and connect over it only, unless they are told.
     """
-    members = [member["ip"] for member in cluster_members.members(here["vmcluster_hosts"])]
+    parameters = ("vmcluster_hosts", "vlcluster_hosts", "vtcluster_hosts")
+    members = [row["ip"] for name in parameters for row in cluster_members.members(here[name])]
     if any(map(addresses.is_ipv6, [*here.addresses, *members])):
         return True
     entries = [entry for entries in here["vmetrics_targets"].values() for entry in entries]
     return any("[" in str(target) for entry in entries for target in entry.get("targets", []))
 
 
-def _values(here: Site) -> dict[str, Any]:
-    """What the flags of a row may name."""
+def _values(here: Site, bound: Mapping[str, str]) -> dict[str, Any]:
+    """What the flags of a row may name, with the address that each daemon binds."""
     peers = [addresses.in_url(peer) for peer in here.other_addresses]
     alertmanagers = _alertmanagers(here, peers)
     # Debian's vmalert has no -notifier.blackhole: nothing listens there.
@@ -198,6 +200,7 @@ def _values(here: Site) -> dict[str, Any]:
         **here.parameters,
         **remote_write.flag_values(here),
         **cluster.flag_values(here),
+        **storage_nodes.flag_values(here, bound),
         "vmetrics_scrapes": not here["vmagent_enabled"],
         # Where several write the same series, each store keeps one of the samples.
         "dedup_interval": here["vmetrics_dedup_interval"]

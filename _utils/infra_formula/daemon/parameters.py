@@ -7,7 +7,7 @@ import ipaddress
 from infra_formula.daemon import flags
 from infra_formula.firewall import arguments as firewall_arguments
 from infra_formula.firewall import entitlements
-from infra_formula.monitoring import cluster, remote_write
+from infra_formula.monitoring import cluster, remote_write, storage_nodes
 from infra_formula.parameters import elsewhere, site
 from infra_formula.parameters.site import Site
 
@@ -19,6 +19,7 @@ def problems(here: Site) -> list[str]:
     """
     errors = package_problems(here) + elsewhere.problems(here)
     errors += remote_write.problems(here) + cluster.problems(here)
+    errors += storage_nodes.problems(here)
     for _name, row, _component in site.daemon_rows():
         problem = flags.options_problem(here[row["options"]]) if "options" in row else None
         if problem:

@@ -9,7 +9,7 @@ from infra_formula.daemon import arguments as daemon_arguments
 from infra_formula.daemon import flags
 from infra_formula.data import load
 from infra_formula.logs.vector import INSERT
-from infra_formula.monitoring import cluster
+from infra_formula.monitoring import cluster, storage_nodes
 from infra_formula.monitoring import remote_write as stores
 from infra_formula.monitoring.alertmanager import receivers_by_name
 from infra_formula.parameters import elsewhere, site
@@ -24,6 +24,9 @@ def infra_targets(here: Site) -> dict[str, Any]:
     """What the INFRA nodes are themselves, as scrape targets (see ``scraping.own_targets``)."""
     enabled = here.enabled
     in_portal = "repo" in enabled and "nginx" in enabled
+    clusters = storage_nodes.targets(here)
+    if cluster.is_there(here):
+        clusters["vmcluster"] = cluster.targets(here)
     return {
         "nodes": [{"ip": node["ip"], "seq": node["seq"]} for node in by_number(here)],
         "components": daemon_arguments.metrics_ports(here),
@@ -39,7 +42,7 @@ def infra_targets(here: Site) -> dict[str, Any]:
             "streams": portal_arguments.streams(here),
             "backends": portal_arguments.backends(here),
             "tls": daemon_arguments.tls_targets(here),
-            **({"cluster": cluster.targets(here)} if cluster.is_there(here) else {}),
+            **({"clusters": clusters} if clusters else {}),
         },
     }
 
@@ -132,7 +135,7 @@ def vector(here: Site) -> dict[str, Any]:
     # VictoriaLogs of each INFRA node: directly, or through its portal.
     is_closed = daemon_arguments.listen(here)["vlogs"]
     place = f"{here['nginx_port']}/vlogs" if is_closed else here["vlogs_port"]
-    receivers = here.addresses if here["vlogs_enabled"] else []
+    receivers = storage_nodes.log_receivers(here) if here["vlogs_enabled"] else []
     sources = [name for name in ("nginx", "grafana") if node and name in here.enabled]
     return {
         "settings": {

@@ -40,13 +40,33 @@ def storage(here: Site) -> list[cluster.Member]:
     return [m for m in cluster.members(here["vmcluster_hosts"]) if "vmstorage" in m["roles"]]
 
 
+def storage_listen(here: Site) -> str:
+    """Address at which this machine's vmstorage serves the cluster; empty for all of the machine's.
+
+    On the only INFRA node it is loopback, unless the cluster has another member.
+    """
+    rows = cluster.members(here["vmcluster_hosts"])
+    others = [row for row in rows if not cluster.is_this_minion(row, here.grains)]
+    if here["infra_listen"] == "0.0.0.0":  # noqa: S104 - the parameter's value
+        return ""
+    is_alone = here.is_infra_node and not here.other_addresses and not others
+    return "127.0.0.1" if is_alone else ""
+
+
 def flag_values(here: Site) -> dict[str, Any]:
     """What the flags of the cluster's programs in ``infra/components.yaml`` may name."""
-    hosts = [addresses.in_url(member["ip"]) for member in storage(here)]
+    listen = storage_listen(here)
+    hosts = [
+        listen
+        if listen and cluster.is_this_minion(member, here.grains)
+        else addresses.in_url(member["ip"])
+        for member in storage(here)
+    ]
     # Several INFRA nodes write the same series, each with its own time stamps.
     several = len(here.infra_nodes) > 1
     interval = here["vmetrics_scrape_interval"] if several else _REPLICAS_INTERVAL
     return {
+        "cluster_listen": listen,
         "cluster_insert_addresses": [f"{h}:{here['vmstorage_insert_port']}" for h in hosts],
         "cluster_select_addresses": [f"{h}:{here['vmstorage_select_port']}" for h in hosts],
         "cluster_dedup_interval": here["vmetrics_dedup_interval"] or interval,
@@ -79,16 +99,8 @@ def problems(here: Site) -> list[str]:
     """Problems of the parameters, one message each, which begins with the key path."""
     if not is_there(here):
         return []
-    errors: list[str] = []
-    seen: dict[str, str] = {}
-    for member in cluster.members(here["vmcluster_hosts"]):
-        path = f"vmcluster_hosts.{member['key']}"
-        if not member["ip"]:
-            errors.append(f"{path}.ip: missing; the other members reach it by its address")
-            continue
-        first = seen.setdefault(addresses.canonical(member["ip"]), path)
-        if first != path:
-            errors.append(f"{path}: expected another address than that of {first}")
+    rows = cluster.members(here["vmcluster_hosts"])
+    errors = cluster.address_problems("vmcluster_hosts", rows)
     count = len(storage(here))
     if not count:
         errors.append("vmcluster_hosts: expected a minion with the role vmstorage")

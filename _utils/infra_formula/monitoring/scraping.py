@@ -131,8 +131,8 @@ def own_targets(
         ``http_port``, ``https_port``, ``dns_port``, ``repo`` (path of the repository's marker, or
         None), ``dns`` and ``blackbox`` (whether they are enabled), ``streams`` (each
         ``stream`` and ``port``), ``backends`` (each ``entry`` and ``endpoint``), ``closed_ports``
-        (ports of the components that listen on 127.0.0.1 only), ``cluster`` (programs of a cluster
-        of VictoriaMetrics, each ``ip``, ``cls``, ``ins`` and ``port``).
+        (ports of the components that listen on 127.0.0.1 only), ``clusters`` (name of each cluster
+        of stores → its programs, each ``ip``, ``cls``, ``ins`` and ``port``).
 
     Returns file below /infra/targets → entries (``labels`` and ``targets``).
     """
@@ -179,14 +179,19 @@ def own_targets(
             url = f"http://{host}:{settings['http_port']}{settings['repo']}"
             labels = _probe_labels(node, "repo", "http_2xx")
             own_probes.append({"labels": labels, "targets": [url]})
-    if settings.get("cluster"):
-        own = {node["ip"] for node in nodes}
-        out["infra/vmcluster.yml"] = [
+    own = {addresses.canonical(node["ip"]) for node in nodes}
+    for name, members in settings.get("clusters", {}).items():
+        out[f"infra/{name}.yml"] = [
             {
-                "labels": {"ip": member["ip"], "ins": member["ins"], "cls": member["cls"]},
+                "labels": {
+                    "ip": member["ip"],
+                    "ins": member["ins"],
+                    "cls": member["cls"],
+                    **({"__scheme__": "https"} if member["cls"] in settings.get("tls", []) else {}),
+                },
                 "targets": [f"{_scraped_at(member, own, settings)}:{member['port']}"],
             }
-            for member in settings["cluster"]
+            for member in members
         ]
     if settings["blackbox"] and own_probes:
         out["probe/infra.yml"] = own_probes
@@ -194,7 +199,8 @@ def own_targets(
 
 
 def _scraped_at(member: dict[str, Any], own: set[str], settings: dict[str, Any]) -> str:
-    is_closed = member["ip"] in own and member["port"] in settings["closed_ports"]
+    is_own = addresses.canonical(member["ip"]) in own
+    is_closed = is_own and member["port"] in settings["closed_ports"]
     return "127.0.0.1" if is_closed else addresses.in_url(member["ip"])
 
 

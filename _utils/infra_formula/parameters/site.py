@@ -40,9 +40,9 @@ class Site:
     grains: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        """Switches that follow from other parameters where nothing sets them."""
+        """Parameters that follow from others where nothing sets them."""
         values = self.parameters
-        derived = cluster.switches(values, self.grains)
+        derived = cluster.derived(values, self.grains)
         if "vmagent_enabled" in values and values["vmagent_enabled"] is None:
             stores = values.get("vmetrics_remote_write") or values.get("vmcluster_hosts")
             derived["vmagent_enabled"] = bool(stores)

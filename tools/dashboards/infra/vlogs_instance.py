@@ -10,8 +10,8 @@ BOARD = Board(
     folder="infra",
     about="vlogs",
     purpose="What the stores of logs take in, what they refuse, how fast they answer, and how long they last.",
-    selector='job="infra", cls="vlogs", ins=~"$ins"',
-    variables=parts.of_component("vlogs"),
+    selector='job="infra", cls=~"vlogs|vlstorage", ins=~"$ins"',
+    variables=parts.of_component("vlogs", "vlstorage"),
     alerts='ip=~"$ip",category="infra"',
     links=(*parts.around("vlogs"), parts.Link("node-vector", "across", carry=("ip",))),
     rows=(

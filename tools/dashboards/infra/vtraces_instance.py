@@ -10,9 +10,9 @@ BOARD = Board(
     folder="infra",
     about="vtraces",
     purpose="What the stores of traces take in, how they answer, and the latest traces of a service.",
-    selector='job="infra", cls="vtraces", ins=~"$ins"',
+    selector='job="infra", cls=~"vtraces|vtstorage", ins=~"$ins"',
     variables=(
-        *parts.of_component("vtraces"),
+        *parts.of_component("vtraces", "vtstorage"),
         Variable("service", "Service whose traces are listed: the resource attribute service.name"),
     ),
     alerts='ip=~"$ip",category="infra"',
