@@ -1,4 +1,4 @@
-"""Snapshots: what a machine wrote until the formula was applied to it, for a later one to start from.
+"""Snapshots: what a machine wrote until the formula was applied, for a later one to start from.
 
 A snapshot is a layer between the image of a machine and what that machine writes. Its name has a
 digest of everything that led to it: image, states, pillar, settings. If one of them is another, the
@@ -22,7 +22,7 @@ from .record import every
 KEEP_SECONDS = 7 * 24 * 3600
 """How old a snapshot may be: the packages in it are no newer."""
 LEFT_OUT = ("var/log/journal", archive.FOLDER)
-"""What a later machine does without: messages of the first one, and packages, which it gets anew."""
+"""What is not copied: messages of the first machine, and packages, which a later one gets anew."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def discard(name: str) -> None:
 
 
 def locked() -> AbstractContextManager[TextIO]:
-    """Hold the lock under which snapshots are chosen, written down in a lab's record, and removed."""
+    """Hold the lock under which snapshots are chosen for a lab, taken and removed."""
     _snapshots().mkdir(parents=True, exist_ok=True)
     _snapshots().chmod(0o700)  # keys of the machines are in it
     return paths.locked(_snapshots() / "lock")
