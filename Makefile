@@ -23,6 +23,9 @@ OUT ?=
 # The demo's machines: default, one INFRA node; or fleet, a master, two INFRA nodes and two clients.
 SUITE ?=
 
+# 1: the demo starts from a bare machine, not from the snapshot of an earlier demo.
+FRESH ?=
+
 # distro or upstream. Without it, what the pillar says; the demo of pillar.example takes the vendor's
 # packages where their repository answers, and Debian's otherwise. For the tests: upstream is the vendor's own
 # repository in the place of the one that the tests make, which takes a way to it.
@@ -38,8 +41,8 @@ export INFRA_PROGRAMS = $(if $(PROGRAMS),$(abspath $(PROGRAMS)))
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: prepare-demo  ## boot a machine at 10.10.10.10, apply the formula to it, show what runs (PILLAR=FILE, PACKAGING=upstream, SUITE=fleet)
-	@test/lab/lab demo $(if $(PILLAR),--pillar '$(PILLAR)') $(if $(PACKAGING),--packaging '$(PACKAGING)') $(if $(SUITE),--suite '$(SUITE)')
+demo: prepare-demo  ## boot a machine at 10.10.10.10, apply the formula to it, show what runs (PILLAR=FILE, PACKAGING=upstream, SUITE=fleet, FRESH=1)
+	@test/lab/lab demo $(if $(PILLAR),--pillar '$(PILLAR)') $(if $(PACKAGING),--packaging '$(PACKAGING)') $(if $(SUITE),--suite '$(SUITE)') $(if $(FRESH),--fresh)
 
 demo-shell:  ## a shell on the demo's machine
 	@test/lab/lab exec --lab demo infra-1 -- bash

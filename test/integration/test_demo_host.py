@@ -126,16 +126,31 @@ def make(machine, *words, check=True):
     return machine.run([*command, *words], check=check, timeout=900)
 
 
+def services(demo):
+    """The components that the demo's table names, and whether each is healthy."""
+    table = demo.stdout.strip().partition("\n\n")[0]
+    rows = {line.split()[0]: "  healthy: " in line for line in table.splitlines()[1:]}
+    assert rows["nginx"], table
+    return rows
+
+
 def test_the_demo_works_on_a_fresh_machine_and_leaves_only_a_short_list(host):
     before = look(host)
     assert "debootstrap" not in " ".join(before["packages"])
     done = make(host, "demo", "PACKAGING=distro")
+    assert "snapshot of an earlier demo" not in done.stderr
+    assert "no snapshot: " not in done.stderr
     assert "answers 200 from this host" in done.stdout
     assert re.search(r"vmalert .*healthy", done.stdout), done.stdout
     assert "installing Debian" not in done.stderr, "the image was not the one that was built here"
     during = host_look.differences(before, look(host))
     assert "firewall" in during
     assert "routes" in during
+    make(host, "demo-stop")
+    again = make(host, "demo", "PACKAGING=distro")
+    assert "starts from a snapshot of an earlier demo" in again.stderr
+    assert "answers 200 from this host" in again.stdout
+    assert services(again) == services(done)
     make(host, "demo-stop")
     assert unexplained(host_look.differences(before, look(host))) == {}
 

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from lab import CommandError, Lab, LabError, MachineSpec, aptconf
-from lab.paths import CHECKOUT
+from lab import CommandError, Lab, LabError, MachineSpec, aptconf, snapshot
+from lab.paths import CHECKOUT, cache, remove_tree
 from lab.paths import state as state_folder
 
 CLI = CHECKOUT / "test" / "lab" / "lab"
@@ -242,6 +242,57 @@ def test_an_interrupted_up_is_cleared_away_by_the_next(tree, patience):
     assert cli("exec", "--lab", name, "infra-1", "--", "true").returncode == 0
     assert cli("down", name).returncode == 0
     assert nothing(traces(name)), traces(name)
+
+
+@pytest.fixture
+def snapshots():
+    """A name for snapshots, which go at the end."""
+    name = f"test-{os.getpid()}"
+    yield name
+    snapshot.discard(name)
+    for folder in (cache() / "snapshots").glob(f"{name}-*"):
+        remove_tree(folder)
+
+
+def test_a_machine_starts_from_a_snapshot_of_one_that_was_the_same(tree, snapshots):
+    def up(greeting="hello"):
+        return Lab.up(
+            "default",
+            name=f"snapshot-{os.getpid()}",
+            tree=tree,
+            pillar={"infra": {"greeting": greeting}},
+            snapshot=snapshots,
+        )
+
+    with up() as lab:
+        first = lab.machine("infra-1")
+        assert not first.from_snapshot
+        first.apply()
+        first.run(["sh", "-c", "rm /usr/bin/vdir; echo data >/opt/data; chmod 600 /opt/data"])
+        first.run(["systemd-run", "--unit=busy", "sh", "-c", "while :; do date >/opt/now; done"])
+        first.keep()
+        assert first.run(["systemctl", "is-active", "busy"]).stdout == "active\n"
+        # What it writes from here on is its own.
+        first.write("/opt/later", "")
+        of_first = first.read("/etc/machine-id")
+    with up() as lab:
+        second = lab.machine("infra-1")
+        assert second.from_snapshot
+        assert second.run(["stat", "-c", "%a", "/opt/data"]).stdout == "600\n"
+        for path in ("/usr/bin/vdir", "/opt/later"):
+            assert second.run(["test", "-e", path], check=False).returncode == 1, path
+        assert second.read("/etc/machine-id") == of_first
+        assert second.apply().changes == {}
+        second.write("/root/greeting", "changed\n")
+        second.kill()
+        second.boot()
+        assert second.read("/root/greeting") == "changed\n"
+    with up() as lab:
+        assert lab.machine("infra-1").read("/root/greeting") == "hello\n"
+    with up("good evening") as lab:
+        other = lab.machine("infra-1")
+        assert not other.from_snapshot
+        assert other.run(["test", "-e", "/opt/data"], check=False).returncode == 1
 
 
 def test_the_lab_of_a_process_that_was_killed_is_cleared_away(tree):

@@ -113,8 +113,9 @@ def _demo(arguments: argparse.Namespace) -> None:
         demo.add_node(ticker)
     else:
         demo.show(
-            arguments.pillar, arguments.platform, arguments.packaging, arguments.suite, ticker
-        )
+            arguments.pillar, arguments.platform, arguments.packaging, arguments.suite,
+            arguments.fresh, ticker,
+        )  # fmt: skip
 
 
 def _label(machine: object) -> str:
@@ -186,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--pillar", type=Path, metavar="FILE", help="YAML or JSON; pillar.example")
     show.add_argument("--packaging", choices=demo.PACKAGING, help="the vendor's if it answers")
     show.add_argument("--suite", choices=demo.SUITES, help="default: one machine; fleet: five")
+    show.add_argument("--fresh", action="store_true", help="start from no snapshot")
     show.add_argument("--add-node", action="store_true", help="to the demo that is up: a minion")
     show.set_defaults(action=_demo)
     return parser

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -85,6 +87,43 @@ def process(folder: Path, boot: str) -> Process | None:
     except FileNotFoundError:
         return None
     return Process(int(pid), int(started), boot)
+
+
+@contextmanager
+def frozen(init: int) -> Iterator[None]:
+    """Stop all processes of a container while a block runs.
+
+    Args:
+        init: the id, on the host, of the container's first process.
+
+    Raises:
+        LabError: the kernel does not stop them.
+    """
+    # It is in the container's init.scope, beside which all its services are.
+    groups = Path(f"/proc/{init}/cgroup").read_text().splitlines()
+    own = next(line.removeprefix("0::") for line in groups if line.startswith("0::"))
+    group = Path(f"{cgroup_roots()[0]}{own.removesuffix('/init.scope')}")
+    switch = group / "cgroup.freeze"
+    if not switch.exists():
+        raise LabError(f"{group} cannot be frozen.")
+    try:
+        switch.write_text("1")
+        _wait_until_frozen(group)
+        yield
+    finally:
+        switch.write_text("0")
+
+
+def _wait_until_frozen(group: Path) -> None:
+    with (group / "cgroup.events").open("rb", buffering=0) as events:
+        changes = select.poll()
+        changes.register(events, select.POLLPRI)
+        deadline = time.monotonic() + END_SECONDS
+        while b"frozen 1" not in os.pread(events.fileno(), 4096, 0):
+            rest = deadline - time.monotonic()
+            if rest <= 0:
+                raise LabError(f"The processes of {group} do not stop.")
+            changes.poll(rest * 1000)
 
 
 def tidy(folder: Path, name: str) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import http.client
 import os
-import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from . import pillar as pillars
-from . import tour, vendor
+from . import snapshot, tour, vendor
 from .applied import Applied
 from .host import LabError, require
-from .laboratory import APPLY_SECONDS, Lab, Progress
+from .laboratory import APPLY_SECONDS, Lab
 from .machine import Machine
 from .paths import HERE
+from .progress import Heartbeat, Progress
 from .record import Record
 
 NAME = os.environ.get("INFRA_DEMO", "demo")
@@ -26,8 +27,10 @@ PACKAGING = {"distro": None, "upstream": HERE / "pillar" / "upstream.yml"}
 """What is put over the pillar for each `infra_packaging` that can be asked for."""
 INVALID = "infra-pillar-valid (infra_pillar.valid)"
 """The state that fails, before any other, where the pillar is not valid."""
-WAIT_SECONDS = 10
-"""How often it is said who is being waited for."""
+QUERIES = 2
+"""How many questions machines are asked at a time."""
+JOBS_SECONDS = 10
+"""How long a machine may take to list the jobs that run on it."""
 Row = tuple[str, dict[str, Any]]
 
 
@@ -36,15 +39,20 @@ def show(
     platform: str | None,
     packaging: str | None,
     suite: str | None,
+    fresh: bool,
     progress: Progress,
 ) -> None:
-    """Boot fresh machines that the host reaches, apply the formula, and print what runs.
+    """Boot machines that the host reaches, apply the formula, and print what runs.
+
+    The one machine of pillar.example starts from a snapshot of the last demo that was the same, if
+    there is one: it has the packages, and the apply looks at everything and changes what differs.
 
     Args:
         pillar: a file in YAML or JSON; the suite's if not given.
         platform: a platform of kitchen.yml; the first if not given.
         packaging: one of PACKAGING, over what the pillar says; see `choose`.
         suite: one of SUITES; the first if not given.
+        fresh: start from no snapshot.
         progress: told what is being done.
 
     Raises:
@@ -58,12 +66,18 @@ def show(
     if Record.load(NAME) is not None:
         progress("taking down the demo that is up")
         Lab.find(NAME).down()
+    suite = suite or SUITES[0]
+    # A pillar of the user's own may have secrets, which are not to outlast the demo.
+    name = f"demo-{packaging}" if pillar is None and suite == SUITES[0] else ""
+    if fresh and name:
+        snapshot.discard(name)
     lab = Lab.up(
-        suite or SUITES[0],
+        suite,
         name=NAME,
         platform=platform,
         pillar=pillar,
         attach=True,
+        snapshot=name,
         progress=progress,
     )
     lab.keep()
@@ -71,13 +85,33 @@ def show(
     if over is not None:
         serving = lab.master if lab.record.master else lab.machine(MACHINE)
         serving.add_pillar("packaging", over.read_text())
-    states = _apply(lab, progress)
-    progress(f"{states} states, none failed; asking what runs")
-    _report(lab)
+    restored = name and lab.machine(MACHINE).from_snapshot
+    if restored:
+        progress("it starts from a snapshot of an earlier demo (FRESH=1: from a bare machine)")
+    try:
+        states = _apply(lab, progress)
+        progress(f"{states} states, none failed; asking what runs")
+        _report(lab)
+    except LabError:
+        if restored:
+            snapshot.discard(name)
+            progress("the next demo starts from a bare machine")
+        raise
+    if name and not restored:
+        _keep(lab.machine(MACHINE), progress)
     print(f"\nPackages: {why}.")
-    if lab.record.suite == SUITES[0]:
+    if suite == SUITES[0]:
         print(f"\n{tour.summary()}")
     print("\n`make demo-stop` takes it down.")
+
+
+def _keep(machine: Machine, progress: Progress) -> None:
+    """Take a snapshot for the next demo, which takes longer without one."""
+    progress("taking a snapshot, from which the next demo starts")
+    try:
+        machine.keep()
+    except LabError as error:
+        progress(f"no snapshot: {error}")
 
 
 def choose(
@@ -134,7 +168,7 @@ def add_node(progress: Progress) -> None:
     name = f"node-{number}"
     progress(f"booting {name}")
     node = lab.add(name, f"10.10.10.{20 + number}")
-    with Waiting(lab.minions, progress):
+    with _waiting(lab, progress):
         # A minion waits for the CA that the INFRA node publishes, which it had no master to do at.
         register = ("infra-*", "infra.register")
         for target, state in (register, (name, "infra"), register):
@@ -156,7 +190,7 @@ def _apply(lab: Lab, progress: Progress) -> int:
     progress(f"{', '.join(m.name for m in lab.minions)}: state.apply infra")
     with lab.timed("apply"):
         if lab.record.master:
-            with Waiting(lab.minions, progress):
+            with _waiting(lab, progress):
                 applied = lab.apply(check=False)
                 # What the clients published while the INFRA nodes were at work.
                 lab.salt("infra-*", "state.apply", "infra.register", check=False)
@@ -178,40 +212,42 @@ def _apply(lab: Lab, progress: Progress) -> int:
     return sum(map(len, applied.values()))
 
 
-class Waiting:
-    """Says every few seconds which machines a job of their master still runs on."""
+def _waiting(lab: Lab, progress: Progress) -> Heartbeat:
+    """Report every few seconds on which machines a job of their master still runs."""
+    jobs = ["sh", "-c", "ls /var/cache/salt/minion/proc"]
 
-    def __init__(self, machines: Sequence[Machine], progress: Progress) -> None:
-        self._machines = machines
-        self._progress = progress
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._tell, daemon=True)
+    def look() -> str:
+        running = (
+            machine.name
+            for machine in lab.minions
+            if machine.run(jobs, check=False, timeout=JOBS_SECONDS).stdout.strip()
+        )
+        names = ", ".join(running)
+        return f"waiting for {names}" if names else ""
 
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _tell(self) -> None:
-        jobs = ["sh", "-c", "ls /var/cache/salt/minion/proc"]
-        while not self._over.wait(WAIT_SECONDS):
-            busy = [one.name for one in self._machines if one.run(jobs, check=False).stdout.strip()]
-            if busy:
-                self._progress(f"waiting for {', '.join(busy)}")
+    return Heartbeat(progress, look)
 
 
 def _report(lab: Lab) -> None:
-    print()
-    services = [
-        (machine.name, dict(row, component=component))
-        for machine in lab.minions
-        # Ends with an error where something is not well; that is told below, with the rest.
-        for component, row in _with_starts(
-            machine, machine.salt_call("infra_status.services", check=False)
-        ).items()
+    portals = [machine for machine in lab.minions if machine.name.startswith("infra-")]
+    # One answer takes about as long as Salt's start, and so do all of them together.
+    with ThreadPoolExecutor(QUERIES) as pool:
+        of_services = [(machine.name, pool.submit(_services, machine)) for machine in lab.minions]
+        of_entries = [
+            (machine.name, pool.submit(machine.salt_call, "infra_portal.status"))
+            for machine in portals
+        ]
+    services: list[Row] = [
+        (name, dict(row, component=component))
+        for name, answer in of_services
+        for component, row in answer.result().items()
     ]
+    entries: list[Row] = [
+        (name, dict(entry, key=key))
+        for name, answer in of_entries
+        for key, entry in answer.result().items()
+    ]
+    print()
     several = len(lab.minions) > 1
     _table(
         ("MACHINE", "SERVICE", "ADDRESS", "HEALTH", "VERSION", "STARTED AFTER"),
@@ -229,12 +265,6 @@ def _report(lab: Lab) -> None:
         several,
     )
     print()
-    portals = [machine for machine in lab.minions if machine.name.startswith("infra-")]
-    entries: list[Row] = [
-        (machine.name, dict(entry, key=key))
-        for machine in portals
-        for key, entry in machine.salt_call("infra_portal.status").items()
-    ]
     _table(
         ("MACHINE", "ENTRY", "NAME", "HTTP", "HTTPS", "UPSTREAM", "SAYS", "TOOK"),
         [
@@ -289,8 +319,10 @@ def _health(row: dict[str, Any]) -> str:
     return f"{'healthy' if row['healthy'] else 'NOT HEALTHY'}: {row['said']}"
 
 
-def _with_starts(machine: Machine, services: dict[str, Any]) -> dict[str, Any]:
+def _services(machine: Machine) -> dict[str, Any]:
     """Return components with how long after the machine's boot the unit of each `started`."""
+    # Ends with an error where something is not well, which the report says with the rest.
+    services = machine.salt_call("infra_status.services", check=False)
     running = {key: row["unit"] for key, row in services.items() if row["running"]}
     show = ["systemctl", "show", "--value"]
     if not running:

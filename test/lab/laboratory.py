@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,17 +14,13 @@ from . import aptconf, fleet, image, network, paths
 from .applied import Applied
 from .host import LabError, require, run
 from .machine import Machine
+from .progress import Progress, silent
 from .record import Process, Record, boot_id, every
 from .suites import MachineSpec, check_name, load
 
-Progress = Callable[[str], None]
 APPLY_SECONDS = 300
 REMOVING = ".removing-"
 Pillar = Mapping[str, Any] | Path | str
-
-
-def silent(_: str) -> None:
-    """Be told of progress, and say nothing."""
 
 
 class Lab:
@@ -62,6 +58,7 @@ class Lab:
         machines: Sequence[MachineSpec] | None = None,
         master: str | None = None,
         salt: str | None = None,
+        snapshot: str = "",
         progress: Progress = silent,
     ) -> Lab:
         """Boot the machines of a suite.
@@ -79,6 +76,8 @@ class Lab:
             master: which of `machines` runs the salt-master, in the place of the suite's.
             salt: the machines' release of Salt, `3006`; INFRA_SALT's, or the tests' own one, if not
                 given.
+            snapshot: a name of snapshots; a masterless machine starts from the one that fits, if
+                there is one, and `Machine.keep` takes one.
             progress: told what is being done.
 
         Returns:
@@ -115,9 +114,9 @@ class Lab:
                     record.images[key] = str(image.ensure(kitchen.platform(key), progress, salt))
             with lab.timed("boot"):
                 if content is None:
-                    lab._boot(wanted, chosen.pillar, progress, chosen.secrets)
+                    lab._boot(wanted, chosen.pillar, progress, chosen.secrets, snapshot)
                 else:
-                    lab._boot(wanted, content, progress)
+                    lab._boot(wanted, content, progress, snapshot=snapshot)
             lab._warn_if_shut_in(progress)
             if master:
                 progress(f"starting the salt-master on {master}, and the minions")
@@ -427,6 +426,7 @@ class Lab:
         pillar: Any,
         progress: Progress,
         secrets: Path | None = None,
+        snapshot: str = "",
     ) -> None:
         """Make machines and boot them, all at once."""
         added = [Machine(self._record, spec) for spec in specs]
@@ -442,7 +442,7 @@ class Lab:
         progress(f"booting {', '.join(machine.name for machine in added)}")
         for machine in added:
             network.add_machine(self._record, machine.spec)
-            machine.prepare(fleet.files(machine.spec, master, pillar, secrets))
+            machine.prepare(fleet.files(machine.spec, master, pillar, secrets), snapshot)
             machine.launch()
         for machine in added:
             machine.wait()

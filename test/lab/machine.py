@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import archive, container, image, network, paths
+from . import archive, container, image, network, paths, snapshot
 from . import pillar as pillars
 from .applied import Applied
 from .host import CommandError, LabError, kill, run, text
 from .record import Process, Record
+from .snapshot import Snapshot
 from .suites import MachineSpec
 
 BOOT_SECONDS = 90
@@ -47,26 +48,33 @@ class Machine:
         self._record = record
         self._folder = record.machine_folder(spec.name)
         self._launched: subprocess.Popen[str] | None = None
+        self._snapshot: Snapshot | None = None
 
     # What it is made of
 
-    def prepare(self, files: Mapping[str, str]) -> None:
+    def prepare(self, files: Mapping[str, str], name: str = "") -> None:
         """Lay out what the machine has over its image before it first boots.
 
         Args:
             files: text by absolute path, added to what every machine has of its own.
+            name: of the snapshots that the machine may start from, and that `keep` takes; none if
+                empty.
         """
-        own = {
+        texts = {
             "/etc/hostname": f"{self.name}\n",
             "/etc/hosts": (
                 "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
                 f"{self.address} {self.name}\n"
             ),
-            "/etc/machine-id": f"{uuid.uuid4().hex}\n",
             "/etc/resolv.conf": "".join(f"nameserver {ip}\n" for ip in network.nameservers()),
+            **files,
         }
+        if self._start_from_snapshot(name, texts):
+            texts = {}  # it has them
+        else:
+            texts["/etc/machine-id"] = f"{uuid.uuid4().hex}\n"
         upper = self._folder / "disk.d" / "upper" if self.spec.disk else self._folder / "upper"
-        for path, content in {**own, **files}.items():
+        for path, content in texts.items():
             target = upper / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(content)
@@ -77,6 +85,37 @@ class Machine:
         layer = self._folder / "packages"
         # A machine without a way out must not find packages that it could never have fetched.
         archive.layer(self._pool if self.spec.internet else Path("/nonexistent"), layer)
+
+    def _start_from_snapshot(self, name: str, texts: Mapping[str, str]) -> bool:
+        if not name:
+            return False
+        made = Path(self._record.images[self._platform])
+        digest = snapshot.digest(made, self._state_folders(), texts)
+        self._snapshot = Snapshot(name, digest)
+        with snapshot.locked():
+            if not self._snapshot.usable():
+                return False
+            # From here on it is in use.
+            self._record.snapshots[self.name] = str(self._snapshot.folder)
+            self._record.save()
+        return True
+
+    @property
+    def from_snapshot(self) -> bool:
+        """Whether the machine started from a snapshot."""
+        return self.name in self._record.snapshots
+
+    def keep(self) -> None:
+        """Take a snapshot of the machine, which stands still meanwhile.
+
+        Raises:
+            LabError: it could not be taken.
+        """
+        init = self._init()
+        if self._snapshot is None or init is None:
+            raise LabError(f"{self.name} was not prepared for a snapshot, or is switched off.")
+        with container.frozen(init):
+            self._snapshot.take(self._folder / "upper")
 
     @property
     def _platform(self) -> str:
@@ -98,7 +137,11 @@ class Machine:
             raise LabError(f"{self.name} is running already.")
         # Also what an end of systemd-nspawn alone would have left.
         self.kill()
-        lower = [self._folder / "packages", Path(self._record.images[self._platform])]
+        lower = [
+            self._folder / "packages",
+            *([Path(self._record.snapshots[self.name])] if self.from_snapshot else []),
+            Path(self._record.images[self._platform]),
+        ]
         with (self._folder / "console.log").open("a") as console:
             self._launched = container.start(
                 self._folder,

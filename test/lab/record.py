@@ -78,6 +78,7 @@ class Record:
         owner: the process without which the lab is a left-over; None for one that is to stay.
         machines: its machines by name.
         images: the root file system of each platform in use.
+        snapshots: the snapshot that each machine started from, if one.
         boot: the host's boot during which it was made.
     """
 
@@ -91,6 +92,7 @@ class Record:
     owner: Process | None = None
     machines: dict[str, MachineSpec] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
+    snapshots: dict[str, str] = field(default_factory=dict)
     boot: str = field(default_factory=boot_id)
 
     @property
