@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "1001cf26997f83c6710f9068a4c864381d5dcaca9a21c3ed73c54f52b0cd2ac4"
+DIGEST = "e8cfa0acdc4958cdb53a66faf85dcc57b8475860b6e356674736d29d870b024f"
