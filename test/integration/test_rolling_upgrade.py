@@ -20,7 +20,7 @@ pytestmark = pytest.mark.soak
 NODES = {"infra-1": "10.10.10.10", "infra-2": "10.10.10.11"}
 PACKAGES = r"^(lib)?nginx|^dnsmasq|^victoria-metrics|^prometheus-(alertmanager|blackbox-exporter)"
 """Packages of which there are newer ones, which require each other as Debian's do."""
-UPGRADED = {"nginx", "dnsmasq", "victoria-metrics", "prometheus-alertmanager",
+UPGRADED = {"nginx", "dnsmasq-base", "victoria-metrics", "prometheus-alertmanager",
             "prometheus-blackbox-exporter"}  # fmt: skip
 UNITS = ("nginx", "dnsmasq", "vmetrics", "vmalert", "alertmanager", "blackbox_exporter")
 NEWER = "+newer"
