@@ -42,6 +42,7 @@ def applied(
     required: bool = True,
     stop: bool = True,
     timeout: int | None = None,
+    exclusive: bool = False,
 ) -> dict[str, Any]:
     """The minions of a target have these states.
 
@@ -72,6 +73,9 @@ def applied(
         Seconds to wait for the answers of the minions, and as many again until one counts as
         missing. It does not limit how long the states take. None: 15, and one more for each 20
         minions.
+    exclusive
+        Whether this fails while another orchestration has a step that is exclusive. It holds until
+        the orchestration ends.
 
     Returns what ``salt.state`` returns: in ``changes`` the returns of the minions that changed or
     failed.
@@ -88,6 +92,7 @@ def applied(
         required=required,
         stop=stop,
         timeout=timeout,
+        exclusive=exclusive,
     )
 
 
@@ -111,6 +116,7 @@ def healthy(
     preview: bool = False,
     timeout: int | None = None,
     seconds: float = steps.HEALTHY,
+    exclusive: bool = False,
 ) -> dict[str, Any]:
     """Each component of the minions of a target is healthy, as ``infra_status.services`` says.
 
@@ -126,6 +132,8 @@ def healthy(
         Seconds to wait for the answers of the minions, as for :func:`applied`.
     seconds
         In which all have to become healthy.
+    exclusive
+        As for :func:`applied`.
     """
     return steps.healthy(
         _minion(),
@@ -135,6 +143,7 @@ def healthy(
         preview=preview,
         timeout=timeout,
         seconds=seconds,
+        exclusive=exclusive,
     )
 
 

@@ -136,7 +136,13 @@ def _arguments(here: Site) -> dict[str, Any]:
         "daemons": {
             "installations": daemon.installations(here),
             "users": daemon.users(here),
-            "packages": sorted({*daemon.packages(here), *_portal_packages(here)}),
+            "packages": sorted(
+                {
+                    *daemon.packages(here),
+                    *repository_needs.service_packages(here),
+                    *_portal_packages(here),
+                }
+            ),
             "disabled": daemon.disabled(here),
             "disabled_services": daemon.disabled_services(here),
         },

@@ -28,6 +28,7 @@ include:
   infra_fleet.applied:
     - tgt: {{ (host.tgt ~ ' and ( ' ~ settings.tgt ~ ' )') | tojson }}
     - sls: infra
+    - exclusive: true
 {{ step(settings) }}
     - missing: {{ settings.missing | tojson }}
     - required: {{ (settings.tgt == '*') | tojson }}

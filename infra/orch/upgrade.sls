@@ -20,6 +20,7 @@ infra-orch-nodes-healthy:
     - tgt: {{ all | tojson }}
     - timeout: {{ settings.timeout | tojson }}
     - seconds: 10
+    - exclusive: {{ (not settings.test) | tojson }}
     - failhard: true
 {% for host in ordered %}
 {% set target = host.tgt ~ ' and ( ' ~ settings.tgt ~ ' )' %}

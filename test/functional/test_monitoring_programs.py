@@ -354,6 +354,9 @@ def test_the_alertmanagers_of_a_site_know_each_other(daemons):
     told = [flag["text"] for flag in daemons["alertmanager"]["flags"]]
     assert "--cluster.advertise-address=10.10.10.10:9094" in told
     assert "--cluster.peer=10.10.10.11:9094" in told
+    # The next one sends an alert 15 s later (peer-timeout), unless it knows that it was sent.
+    assert "--cluster.pushpull-interval=5s" in told
+    assert "--cluster.reconnect-interval=5s" in told
     sent = [f["text"] for f in daemons["vmalert"]["flags"] if "notifier" in f["text"]]
     assert sent == ["-notifier.url=http://127.0.0.1:9059", "-notifier.url=http://10.10.10.11:9059"]
 

@@ -3,10 +3,14 @@
 The states that are applied are stand-ins that leave a line in a file.
 """
 
+import threading
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import stand_in_site as stand_in
+from waiting import eventually
 
 HOSTS = {"infra-1": {"infra_seq": 1, "ip": "10.10.10.10"}, "infra-2": {"infra_seq": 2}}
 UP = ("infra-1", "node-1")
@@ -230,3 +234,122 @@ def test_infra_nodes_are_upgraded_one_after_the_other_each_healthy_before_the_ne
             assert done.lines == []
         finally:
             unhealthy.unlink(missing_ok=True)
+
+
+# -- minions that hang, die, or have another name, and two runs at once --------------------------
+
+
+@contextmanager
+def appended(site, text):
+    """States that minions have besides, behind those that leave a line."""
+    sls = site.srv / "infra" / "init.sls"
+    before = sls.read_text(encoding="utf-8")
+    sls.write_text(f"{before}\n{text}", encoding="utf-8")
+    try:
+        yield
+    finally:
+        sls.write_text(before, encoding="utf-8")
+
+
+@contextmanager
+def running(site, name, **settings):
+    """An orchestration that runs meanwhile; its outcome is appended to the list at the end."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(run(site, name, **settings)))
+    thread.start()
+    try:
+        yield found
+    finally:
+        thread.join()
+
+
+def held(path):
+    return (
+        "held:\n  cmd.run:\n    - order: last\n"
+        f"    - name: while [ -e {path} ]; do sleep 0.1; done\n"
+    )
+
+
+def test_a_second_run_is_refused_while_another_works_on_the_infra_nodes(site, tmp_path):
+    gate = tmp_path / "gate"
+    gate.touch()
+    before = len(site.lines())
+    with appended(site, held(gate)), running(site, "deploy", tgt="infra-1") as found:
+        try:
+            assert eventually(lambda: site.lines()[before:] == ["applied infra-1"])
+            for name in ("deploy", "upgrade"):
+                done = run(site, name, missing="warn")
+                assert done.code != 0
+                assert "Another infra.orch.deploy or infra.orch.upgrade works" in done.text
+                assert done.lines == []
+        finally:
+            gate.unlink()
+    (first,) = found
+    assert first.results["infra-orch-L@infra-1-applied"] is True, first.text
+    # It has ended, and another one may begin.
+    assert run(site, "deploy", tgt="infra-1", missing="warn").code == 0
+
+
+@pytest.mark.soak
+def test_a_minion_that_dies_during_a_step_is_named(site, tmp_path):
+    gate = tmp_path / "gate"
+    gate.touch()
+    before = len(site.lines())
+    with appended(site, held(gate)):
+        settings = {"from": "clients", "tgt": "node-1", "missing": "warn"}
+        with running(site, "deploy", **settings) as found:
+            try:
+                assert eventually(lambda: site.lines()[before:] == ["applied node-1"])
+            finally:
+                site.minions["node-1"].terminate()
+        gate.unlink()
+    site.minions["node-1"].start()
+    (done,) = found
+    assert done.code != 0
+    assert done.results["infra-orch-clients-applied"] is False
+    comment = done.comments["infra-orch-clients-applied"]
+    assert "Answered, and did not return from the states: node-1" in comment
+    assert done.lines == ["applied node-1"]
+
+
+@pytest.mark.soak
+def test_a_minion_that_hangs_in_the_health_check_is_named(site):
+    """Asked whether its job still runs, it says that it does."""
+    hanging = site.log.with_name(f"{site.log.name}.hanging")
+    hanging.write_text("infra-1")
+    with site.minions["infra-2"].started():
+        try:
+            done = run(site, "upgrade", packages=False)
+        finally:
+            hanging.unlink()
+    assert done.code != 0
+    assert "infra-1: did not answer" in done.comments["infra-orch-nodes-healthy"]
+    assert done.lines == []
+
+
+@pytest.mark.soak
+def test_a_node_that_is_unhealthy_after_its_upgrade_ends_the_run_before_the_next(site):
+    unhealthy = site.log.with_name(f"{site.log.name}.unhealthy")
+    breaks = f"broken:\n  file.managed:\n    - name: {unhealthy}\n    - contents: infra-1\n"
+    with site.minions["infra-2"].started(), appended(site, breaks):
+        try:
+            done = run(site, "upgrade", timeout=20)
+        finally:
+            unhealthy.unlink(missing_ok=True)
+    assert done.code != 0
+    assert "infra-1 is not healthy" in done.comments["infra-orch-L@infra-1-healthy"]
+    assert done.lines == ["upgraded infra-1", "applied infra-1"]
+
+
+def test_a_key_whose_id_is_a_pattern_is_named_and_matches_nobody(site):
+    keys = Path(site.master.config["pki_dir"]) / "minions"
+    odd = [keys / name for name in ("node-*", "node-1,infra-1")]
+    for path in odd:
+        path.write_bytes((keys / "node-1").read_bytes())
+    try:
+        done = run(site, **{"from": "clients"}, missing="warn")
+    finally:
+        for path in odd:
+            path.unlink()
+    assert "'node-*', 'node-1,infra-1'" in done.comments["infra-orch-clients-answered"]
+    assert done.lines == ["applied node-1", "registered infra-1"]

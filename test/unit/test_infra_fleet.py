@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from infra_formula.minion import Minion
+from infra_formula.orchestration import publishing
 from infra_formula.registration import events as fleet
 from infra_formula.registration import spool
 from salt.exceptions import CommandExecutionError
@@ -28,11 +29,14 @@ class Site:
         self.jobs, self.returns, self.running = [], {}, set()
         self.registrations, self.failing, self.looks = [], 0, 0
         self.disks, self.asked = {}, []  # facts that minions have on disk, who was asked for them
+        self.hung = set()  # minions that report for ever that they still work
         self.works = True  # an apply returns, with facts in the mine
         self.during = []  # called one after the other while the run sleeps
         self.minion = Minion({"saltutil.runner": self.runner}, self.opts)
         monkeypatch.setattr(fleet.salt.client, "get_local_client", lambda path: self)
-        clock = SimpleNamespace(time=lambda: self.clock, sleep=self.sleep)
+        now = lambda: self.clock  # noqa: E731
+        clock = SimpleNamespace(time=now, monotonic=now, sleep=self.sleep)
+        monkeypatch.setattr(publishing, "time", clock)
         for module in (fleet, spool):
             monkeypatch.setattr(module, "is_accepted", lambda opts, i: i in self.accepted)
             monkeypatch.setattr(module, "time", clock)
@@ -91,14 +95,27 @@ class Site:
     def get_cache_returns(self, jid):
         return self.returns.get(jid, {})
 
-    def cmd(self, target, function, arguments=(), tgt_type="glob", timeout=None):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def cmd_iter_no_block(self, target, function, arguments=(), *, tgt_type, **_options):
         assert tgt_type == "list"
         if function == "infra_register.send":
             self.asked.append(sorted(target))
             self.mine |= {i: facts for i, facts in self.disks.items() if i in target}
-            return {i: None if i in self.disks else "not available" for i in target}
+            for minion_id in set(target) - self.hung:
+                known = minion_id in self.disks
+                yield {minion_id: {"ret": None if known else "not available"}}
+            while self.hung & set(target):
+                assert self.clock < 1_100_000, "waits for ever"
+                yield None
+            return
         assert function == "saltutil.is_running"
-        return {i: [{"jid": j} for j in self.running] for i in target}
+        for minion_id in target:
+            yield {minion_id: {"ret": [{"jid": j} for j in self.running]}}
 
 
 @pytest.fixture
@@ -107,6 +124,15 @@ def site(tmp_path, monkeypatch):
     found.accepted |= {"infra-1", "node-1", "node-2"}
     found.mine |= {"infra-1": {"ip": "a"}, "node-1": {"ip": "b"}}
     return found
+
+
+def test_a_minion_that_hangs_when_it_is_asked_for_its_facts_keeps_no_other_waiting(site):
+    site.hung = {"node-2"}
+    for minion_id in ("node-1", "node-2"):
+        site.event(minion_id)
+    site.run()
+    assert site.registrations
+    assert site.jobs == ["node-2"]
 
 
 def test_an_unknown_minion_is_applied_and_then_registered(site):

@@ -3,7 +3,10 @@
 ``salt.state`` reports only minions that return. A minion that is switched off, or that does not
 answer in time, takes no part and is not named: the step succeeds. Here the master's accepted keys
 say who is expected, a ping says who answers, and the states are sent to those alone. Publishing and
-batches are Salt's (``saltutil.cmd``).
+batches are Salt's.
+
+A minion with an accepted key may answer to anything, with anything. It takes part only if its id
+can belong to the target and is a name; what it returns is a success only in the form of one.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +23,9 @@ from salt.exceptions import SaltClientError, SaltException
 
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.minion import Minion
+from infra_formula.orchestration.publishing import ATTEMPTS, ask
 from infra_formula.redaction import scrub_data
-from infra_formula.registration.spool import is_minion_id
+from infra_formula.registration.spool import Spool, is_minion_id
 
 MISSING = ("fail", "warn", "report")
 """What follows if a minion does not answer; ``report`` leaves it to :func:`answered`."""
@@ -35,8 +40,8 @@ ANSWERS = 20
 HEALTHY = 120
 """Seconds in which each component of a minion has to become healthy."""
 
-ATTEMPTS = 3
-"""Attempts to publish a command."""
+LOOK = 60
+"""Seconds in which a minion has to report about its components, at least."""
 
 SHARE = 25
 """Percent of the minions that are applied at the same time, unless ``batch`` says otherwise."""
@@ -50,6 +55,8 @@ nothing runs while a run is queued, and the run counts as failed."""
 
 _NAMED = 20  # ids in a line; the others are counted
 _RECORD = "infra_orchestration_record"  # in the context of a run
+_LOCK = "infra_orchestration_lock"  # likewise
+_BY_FACTS = tuple(f"{letter}@" for letter in "GPIJSR")  # words of a target that a minion decides
 
 
 @dataclass
@@ -60,6 +67,7 @@ class Outcome:
     unchanged: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     unanswered: list[str] = field(default_factory=list)
+    unusable: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     returns: dict[str, Any] = field(default_factory=dict)
@@ -78,6 +86,7 @@ def applied(
     required: bool = True,
     stop: bool = True,
     timeout: int | None = None,
+    exclusive: bool = False,
 ) -> dict[str, Any]:
     """Apply states to the minions of a target (see ``infra_fleet.applied``)."""
     test = bool(minion.opts.get("test"))
@@ -87,14 +96,13 @@ def applied(
     preview = bool(arguments.get("test"))
     try:
         _check(batch, missing, timeout)
+        if exclusive and not preview:
+            _exclude_others(minion)
         if tgt_type == "compound" and isinstance(tgt, str):
             tgt = without_nodegroups(minion.opts, tgt)
-        expected = accepted(minion.opts, tgt, tgt_type)
-        seconds = timeout or TIMEOUT + len(expected) // ANSWERS
-        answers = _ask_whether_they_match(minion, tgt, tgt_type, expected, seconds)
-        answering = {i for i, matches in answers.items() if matches is True}
-        unanswered = expected - set(answers)
-        outcome = Outcome(unanswered=sorted(unanswered))
+        members = _members(minion, tgt, tgt_type, timeout)
+        answering, unanswered, seconds = members.answering, members.unanswered, members.seconds
+        outcome = Outcome(unanswered=sorted(unanswered), unusable=sorted(members.unusable))
         if answering:
             number = _batch_size(batch, len(answering))
             returned = _send(minion, sorted(answering), sls, arguments, number, stop, seconds)
@@ -132,6 +140,7 @@ def healthy(
     preview: bool = False,
     timeout: int | None = None,
     seconds: float = HEALTHY,
+    exclusive: bool = False,
 ) -> dict[str, Any]:
     """Wait until the minions of a target are healthy (see ``infra_fleet.healthy``)."""
     ret: dict[str, Any] = {"name": name, "result": True, "changes": {}}
@@ -140,19 +149,23 @@ def healthy(
     deadline = time.monotonic() + seconds
     try:
         _check(None, "fail", timeout)
-        expected = accepted(minion.opts, tgt, "compound")
-        wait = timeout or TIMEOUT + len(expected) // ANSWERS
-        answers = _ask_whether_they_match(minion, tgt, "compound", expected, wait)
-        members = sorted({i for i, matches in answers.items() if matches is True})
-        unanswered = sorted(expected - set(answers))
-        if unanswered:
-            return {**ret, "result": False, "comment": f"Did not answer: {ids(unanswered)}."}
+        if exclusive:
+            _exclude_others(minion)
+        found = _members(minion, tgt, "compound", timeout)
+        absent = sorted(found.unanswered | found.unusable)
+        if absent:
+            return {
+                **ret,
+                "result": False,
+                "comment": f"Did not answer: {ids(map(_shown, absent))}.",
+            }
+        members = sorted(found.answering)
         if not members:
             comment = f"No accepted minion belongs to the target {tgt}."
             return {**ret, "result": not required, "comment": comment}
         while True:
-            # A look at all components takes longer than a ping.
-            faults = _unhealthy(minion, members, max(wait, TIMEOUT))
+            left = deadline - time.monotonic()
+            faults = _unhealthy(minion, members, found.seconds, max(left, LOOK))
             if not faults or time.monotonic() > deadline:
                 break
             time.sleep(1)
@@ -163,28 +176,55 @@ def healthy(
     return {**ret, "comment": f"Each component is healthy on {ids(members)}."}
 
 
-def _unhealthy(minion: Minion, members: list[str], wait: int) -> list[str]:
+def _unhealthy(minion: Minion, members: list[str], seconds: int, limit: float) -> list[str]:
     """A line for each minion that does not report, or that has a component that is not healthy."""
-    returned = _command(
-        minion, members, "infra_status.services", tgt_type="list", timeout=wait,
-        gather_job_timeout=wait, expect_minions=False,
-    )  # fmt: skip
-    lines = []
-    for minion_id in members:
-        answer = returned.get(minion_id)
-        rows = answer.get("ret", answer.get("return")) if isinstance(answer, dict) else None
-        if not isinstance(rows, dict) or not all(isinstance(r, dict) for r in rows.values()):
-            lines.append(f"{minion_id}: {str(rows or 'did not answer')[:300]}")
-            continue
-        ill = [
-            f"{name} ({str(row.get('said', ''))[:200]})"
-            for name, row in rows.items()
-            if row.get("enabled") and row.get("healthy") is not True
-        ]
-        if ill:
-            lines.append(f"{minion_id} is not healthy: {ids(ill)}")
-    scrubbed: list[str] = scrub_data(lines)
+    returned = ask(
+        minion.opts, members, "infra_status.services", seconds=max(seconds, TIMEOUT), limit=limit
+    )
+    lines = [_fault(minion_id, returned.get(minion_id)) for minion_id in members]
+    scrubbed: list[str] = scrub_data([line for line in lines if line])
     return scrubbed
+
+
+def _fault(minion_id: str, rows: Any) -> str:
+    """Why a minion is not healthy; '' if it is. Safe with any value."""
+    if not isinstance(rows, dict) or not all(isinstance(r, dict) for r in rows.values()):
+        return f"{minion_id}: {_line(str(rows or 'did not answer')[:300])}"
+    enabled = {name: row for name, row in rows.items() if row.get("enabled")}
+    if not enabled:
+        return f"{minion_id} reports no component that is enabled."
+    faults = [
+        _line(f"{name} ({str(row.get('said', ''))[:200]})")
+        for name, row in enabled.items()
+        if row.get("healthy") is not True
+    ]
+    return f"{minion_id} is not healthy: {ids(faults)}" if faults else ""
+
+
+def _shown(minion_id: str) -> str:
+    return minion_id if is_minion_id(minion_id) else repr(minion_id)[:100]
+
+
+def _line(text: str) -> str:
+    """A text of a minion for a terminal: in one line, without control characters."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _exclude_others(minion: Minion) -> None:
+    """Hold a lock until the run ends: two runs would restart two INFRA nodes at the same time.
+
+    Raises CommandFailed if another run holds it.
+    """
+    if _LOCK in minion.context:
+        return
+    lock = ExitStack()
+    if not lock.enter_context(Spool(minion.opts).exclusive("nodes.lock")):
+        raise CommandFailed(
+            "Another infra.orch.deploy or infra.orch.upgrade works on the INFRA nodes. Run this "
+            "again when it has ended; `salt-run jobs.active` shows it."
+        )
+    # Released with the context, and by the kernel if the process is killed.
+    minion.context[_LOCK] = lock
 
 
 def _record(minion: Minion) -> dict[str, set[str]]:
@@ -266,6 +306,65 @@ def _batch_size(batch: str | int | None, total: int) -> int | None:
     return _number(batch, total)
 
 
+@dataclass
+class _Members:
+    """Minions of a target, by what became of a question to them.
+
+    ``answering``
+        They belong to it.
+    ``unanswered``
+        They are expected and did not answer.
+    ``unusable``
+        They belong to it by an id that is a pattern or a list: in a target it may name others.
+    ``seconds``
+        To wait for their answers.
+    """
+
+    answering: set[str]
+    unanswered: set[str]
+    unusable: set[str]
+    seconds: int
+
+
+def _members(minion: Minion, tgt: str | list[str], tgt_type: str, timeout: int | None) -> _Members:
+    expected = accepted(minion.opts, tgt, tgt_type)
+    seconds = timeout or TIMEOUT + len(expected) // ANSWERS
+    answers = _ask_whether_they_match(minion, tgt, tgt_type, expected, seconds)
+    # Whoever answers that it belongs to a target that its id excludes does not.
+    known = possible(minion.opts, tgt, tgt_type)
+    members = {i for i, matches in answers.items() if matches is True and i in known}
+    usable = set(filter(is_minion_id, members))
+    unanswered = set(filter(is_minion_id, expected - set(answers)))
+    unusable = (members - usable) | {i for i in expected if not is_minion_id(i)}
+    return _Members(usable, unanswered, unusable, seconds)
+
+
+def possible(opts: Mapping[str, Any], tgt: str | list[str], tgt_type: str) -> set[str]:
+    """Ids with an accepted key that may belong to a target, whatever their grains and pillar are.
+
+    opts
+        Options of the master.
+    tgt
+        The target, without nodegroups.
+    tgt_type
+        Its type.
+    """
+    if tgt_type != "compound" or not isinstance(tgt, str):
+        return accepted(opts, tgt, tgt_type)
+    words: list[str] = []
+    for word in tgt.split():
+        if not word.startswith(_BY_FACTS):
+            words.append(word)
+            continue
+        if words and words[-1] == "not":
+            words.pop()
+        words.append("*")
+    bound = " ".join(words)
+    if bound != " ".join(tgt.split()) and "not (" in bound:
+        bound = "*"
+    return accepted(opts, bound, "compound")
+
+
 def _ask_whether_they_match(
     minion: Minion, tgt: str | list[str], tgt_type: str, expected: Iterable[str], seconds: int
 ) -> dict[str, Any]:
@@ -278,17 +377,9 @@ def _ask_whether_they_match(
     if isinstance(tgt, str) and tgt_type == "compound":
         fun, arguments = "match.compound", [tgt]
         tgt = f"( {tgt} ) or L@{listed}" if listed else tgt
-    answers = _command(
-        minion,
-        tgt,
-        fun,
-        arguments,
-        tgt_type=tgt_type,
-        timeout=seconds,
-        gather_job_timeout=seconds,
-        expect_minions=False,
+    return ask(
+        minion.opts, tgt, fun, arguments, tgt_type=tgt_type, seconds=seconds, limit=2 * seconds
     )
-    return {i: a["ret"] for i, a in answers.items() if isinstance(a, dict) and "ret" in a}
 
 
 def _send(
@@ -300,10 +391,11 @@ def _send(
     stop: bool,
     seconds: int,
 ) -> dict[str, Any]:
-    more: dict[str, Any] = {"expect_minions": False}
-    if number is not None:
-        more |= {"batch": str(number), "failhard": stop}
-    return _command(
+    """Minion id → return of a state run, of those that returned; its time is not limited."""
+    if number is None:
+        return ask(minion.opts, ids, "state.sls", [sls], seconds=seconds, limit=None,
+                   kwarg=arguments)  # fmt: skip
+    returned = _command(
         minion,
         ids,
         "state.sls",
@@ -312,16 +404,19 @@ def _send(
         timeout=seconds,
         gather_job_timeout=seconds,
         kwarg=dict(arguments),
-        **more,
+        expect_minions=False,
+        batch=str(number),
+        failhard=stop,
     )
+    return {
+        minion_id: None if answer.get("failed") is True else answer.get("ret")
+        for minion_id, answer in returned.items()
+        if isinstance(answer, dict)
+    }
 
 
 def _command(minion: Minion, *arguments: Any, **options: Any) -> dict[str, Any]:
-    """``saltutil.cmd``: minion id → return.
-
-    Now and then, Salt 3008 fails inside its own client before it publishes (a KeyError of a thread,
-    passed on as SaltClientError). A state run that is published twice waits for the first one.
-    """
+    """``saltutil.cmd``: minion id → return. See :func:`publishing.ask` for the attempts."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             returned = minion.call("saltutil.cmd", *arguments, **options)
@@ -340,11 +435,9 @@ def _judge(
     outcome: Outcome, sent: Iterable[str], returned: Mapping[str, Any], stopped: bool
 ) -> None:
     for minion_id in sorted(sent):
-        answer = returned.get(minion_id)
-        answer = answer if isinstance(answer, dict) else {}
-        data = answer.get("ret", answer.get("return"))
-        # Salt stands in for a return that did not come with these.
-        if answer.get("failed") is True or not data:
+        data = returned.get(minion_id)
+        # Salt stands in for a return that did not come with an empty one.
+        if not data:
             outcome.lost.append(minion_id)
             continue
         failure = state_failure(data)
@@ -370,13 +463,17 @@ def state_failure(returned: Any) -> str:
     """
     if not isinstance(returned, dict) or not returned:
         lines = returned if isinstance(returned, list) else [returned]
-        return "; ".join(str(line)[:300] for line in lines[:3])
+        return _line("; ".join(str(line)[:300] for line in lines[:3]))
     failed = [
-        str(state.get("__id__", key) if isinstance(state, dict) else key)[:100]
+        _line(str(state.get("__id__", key) if isinstance(state, dict) else key)[:100])
         for key, state in returned.items()
-        if not isinstance(state, dict) or state.get("result") is False
+        if not isinstance(state, dict) or not _has_succeeded(state)
     ]
     return f"failed: {ids(failed)}" if failed else ""
+
+
+def _has_succeeded(state: Mapping[str, Any]) -> bool:
+    return "result" in state and (state["result"] is True or state["result"] is None)
 
 
 def ids(names: Iterable[str]) -> str:
@@ -389,7 +486,8 @@ def ids(names: Iterable[str]) -> str:
 def _unanswered(unanswered: list[str]) -> str:
     return (
         "Accepted minions that did not answer, so that nothing was applied to them: "
-        f"{', '.join(unanswered)}. Start them or delete their keys, and run this again; "
+        f"{', '.join(map(_shown, unanswered))}. "
+        "Start them or delete their keys, and run this again; "
         "`infra_deploy: {missing: warn}` makes this a warning."
     )
 
@@ -434,6 +532,18 @@ def _report(
         )
     if outcome.failed or outcome.lost or outcome.waiting:
         result = False
+    if outcome.unusable:
+        text = (
+            "Not applied, because the id is no name of letters, digits, dots, hyphens and "
+            f"underscores: {ids(map(_shown, outcome.unusable))}. Delete the keys (salt-key -d)."
+        )
+        lines.append(text)
+        if missing == "fail":
+            result = False
+        elif missing == "warn":
+            warnings.append(text)
+        else:
+            _record(minion)["unanswered"].update(outcome.unusable)
     if outcome.unanswered:
         if missing == "report":
             lines.append(f"Did not answer: {', '.join(outcome.unanswered)}.")
@@ -445,7 +555,7 @@ def _report(
                 warnings.append(text)
             else:
                 result = False
-    elif not done and not outcome.lost and not outcome.waiting:
+    elif not done and not outcome.lost and not outcome.waiting and not outcome.unusable:
         lines.append(f"No accepted minion belongs to the target {tgt}.")
         result = not required
     if result and preview and outcome.changed:

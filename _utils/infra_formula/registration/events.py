@@ -26,6 +26,8 @@ import salt.key
 from infra_formula import redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.minion import Minion
+from infra_formula.orchestration.publishing import ask
+from infra_formula.orchestration.steps import state_failure
 from infra_formula.registration.facts import ALIAS
 from infra_formula.registration.spool import Spool, is_accepted
 
@@ -168,7 +170,8 @@ class _Run:
         if not minions:
             return
         self.asked.update(minions)
-        self.client.cmd(minions, "infra_register.send", tgt_type="list", timeout=PUBLISH)
+        # A minion that hangs, or says so, must not keep the others waiting.
+        ask(self.minion.opts, minions, "infra_register.send", seconds=PUBLISH, limit=2 * PUBLISH)
         facts.update(_mine(self.minion, minions))
 
     def _may_apply(self, minion_id: str) -> bool:
@@ -198,9 +201,10 @@ class _Run:
             return
         self.queried = time.time()
         # A minion that was switched off in its apply, or never connected, does not answer.
-        answers = self.client.cmd(
-            list(self.applies), "saltutil.is_running", ["state.*"], tgt_type="list", timeout=10
-        )
+        answers = ask(
+            self.minion.opts, list(self.applies), "saltutil.is_running", ["state.*"], seconds=10,
+            limit=20,
+        )  # fmt: skip
         for minion_id, apply in list(self.applies.items()):
             if apply.since > self.queried - ASK or _runs(answers.get(minion_id), apply.jid):
                 continue
@@ -300,9 +304,4 @@ def _failure(returned: Any) -> str:
     """Why a return of ``state.apply`` is a failure; '' if it is none. Safe with any value."""
     if not isinstance(returned, dict) or not returned:
         return f"it returned {str(returned)[:200]!r}"
-    failed = [
-        str(key)[:100]
-        for key, state in returned.items()
-        if not isinstance(state, dict) or state.get("result") is False
-    ]
-    return f"failed: {', '.join(failed[:5])}" if failed else ""
+    return state_failure(returned)

@@ -108,6 +108,7 @@ class Spool:
     ``registering``   the run works on it, or it failed
     ``requested``     a run was requested and has not begun
     ``lock``          held by the run
+    ``nodes.lock``    held by an orchestration that works on the INFRA nodes
     ``record.json``   the last registration, and attempts to apply
     """
 
@@ -197,10 +198,10 @@ class Spool:
         (self.root / "requested").unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def exclusive(self) -> Iterator[bool]:
-        """Hold the lock; yields False at once if another run holds it."""
+    def exclusive(self, name: str = "lock") -> Iterator[bool]:
+        """Hold a lock; yields False at once if another run holds it."""
         handle = os.open(
-            self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            self.root / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
         try:
             try:

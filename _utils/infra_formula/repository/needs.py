@@ -43,6 +43,12 @@ def _reachable(here: Site) -> list[str]:
         is_here = component["role"] == "every" or here.is_infra_node
         if is_here and here[component["switch"]] and ("needs" not in row or here[row["needs"]]):
             names += here.of_packaging(row["packages"])
+    return names + service_packages(here)
+
+
+def service_packages(here: Site) -> list[str]:
+    """Packages of the components of this minion that are no daemons of the formula's own units."""
+    names: list[str] = []
     if here["node_ntp_enabled"]:
         names.append(here["ntp_package"])
     if here.is_infra_node:
