@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "85a270c9ae4d81044ac358b83ae142bd75860594ef157270a794c79c8bb3c86f"
+DIGEST = "e89242d5c9fc1d211755c42e930e7024ce62a8e8714e2eef1229468d8d207f43"
 
 
 def digest(cache):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "85a270c9ae4d81044ac358b83ae142bd75860594ef157270a794c79c8bb3c86f"
+DIGEST = "e89242d5c9fc1d211755c42e930e7024ce62a8e8714e2eef1229468d8d207f43"
