@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "e89242d5c9fc1d211755c42e930e7024ce62a8e8714e2eef1229468d8d207f43"
+DIGEST = "90f99b94cd851c40d88ffe16b02ec330e2efabc4e4c31afae55eb0ec019d6d80"
