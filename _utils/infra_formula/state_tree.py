@@ -158,7 +158,11 @@ def _arguments(here: Site) -> dict[str, Any]:
             "administrator": grafana.administrator(here),
             "data_sources": grafana.data_sources(here),
         },
-        "nginx": {"packages": portal.packages(here), "home_states": portal.home_states(here)},
+        "nginx": {
+            "packages": portal.packages(here),
+            "stream_module": portal.stream_module(here),
+            "home_states": portal.home_states(here),
+        },
         "ntp": ntp.chrony(here),
         "own_addresses": dns.own_addresses(here),
         "portal": portal.portal(here),

@@ -76,6 +76,20 @@ infra-nginx-package-installed:
     - require_in:
       - infra_portal: infra-nginx-portal-managed
 
+{% if arguments.nginx.stream_module %}
+
+# The vendor's nginx has it built in; that of the distribution has not.
+infra-nginx-stream-module-installed:
+  infra_package.installed:
+    - component: nginx
+    - pkgs: {{ yaml(arguments.nginx.stream_module) }}
+    - onlyif: nginx -V 2>&1 | grep -q -e --with-stream=dynamic
+    - require:
+      - infra_package: infra-nginx-package-installed
+    - require_in:
+      - infra_portal: infra-nginx-portal-managed
+{% endif %}
+
 # What lies in the web root: folders, static sites, the CA.
 
 infra-nginx-home-directories-present:

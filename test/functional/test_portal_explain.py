@@ -44,6 +44,8 @@ class Site:
             "nginx_sslmode": self.random.choice(["enable", "enforce"]),
             "components": {"vmetrics": {"port": self.upstreams[0].port}},
             "portal_auth": self.random.choice(["", "basic"]),
+            # The visitor is none of them.
+            "nginx_trusted_proxies": ["192.0.2.1"] if seed else [],
         }
         self.entries: dict[str, Any] = {"home": {"domain": "i.test"}}
         self.entries |= {f"e{n}": self.valid_entry(n) for n in range(CASES)}

@@ -402,4 +402,8 @@ def test_tcp_streams_are_probed_on_each_infra_node(here):
 def test_the_module_is_installed_where_there_are_streams(here):
     assert "libnginx-mod-stream" in portal_arguments.packages(here)
     without = Site({**here.parameters, "infra_streams": {}}, here.grains)
+    assert portal_arguments.stream_module(here) == []
+    upstream = Site({**here.parameters, "infra_packaging": "upstream"}, here.grains)
+    assert "libnginx-mod-stream" not in portal_arguments.packages(upstream)
+    assert portal_arguments.stream_module(upstream) == ["libnginx-mod-stream"]
     assert "libnginx-mod-stream" not in portal_arguments.packages(without)

@@ -112,6 +112,20 @@ def packages(here: Site) -> list[str]:
     return packages_needed
 
 
+def stream_module(here: Site) -> list[str]:
+    """Packages of the distribution's stream module, with the vendor's packages of everything else.
+
+    The vendor's nginx has the module built in. A repository without an nginx leaves the site with
+    that of the distribution, whose module is a package of its own.
+    """
+    if not here["infra_streams"] or here["infra_packaging"] != "upstream":
+        return []
+    packages_of_module: list[str] = site.component("nginx")["stream_packages"]["distro"][
+        here.os_family
+    ]
+    return packages_of_module
+
+
 def names(here: Site) -> list[dict[str, Any]]:
     """Names that the portal serves, each with its ``entry`` and ``tls``; wildcards are left out."""
     if "nginx" not in here.enabled:

@@ -50,8 +50,8 @@ class Variables:
                 return self._mapped(self._maps[name])
             finally:
                 self._depth -= 1
-        # A visitor without cookies, without a login, and with no header of its own.
-        if re.match(r"(?:http|cookie|arg)_", name) or name == "remote_user":
+        # A visitor without cookies, without a login, with no header of its own, and without a proxy.
+        if re.match(r"(?:http|cookie|arg|proxy_protocol)_", name) or name == "remote_user":
             return ""
         raise UnknownValue(f"${name}")
 
