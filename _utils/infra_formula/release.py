@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "90f99b94cd851c40d88ffe16b02ec330e2efabc4e4c31afae55eb0ec019d6d80"
+DIGEST = "4785cea4c8c0627a12c64d86da8e588a2b0651a492c20b1dc5483114f2a92f93"
