@@ -50,7 +50,7 @@ class Variables:
                 return self._mapped(self._maps[name])
             finally:
                 self._depth -= 1
-        # A visitor without cookies, without a login, with no header of its own, and without a proxy.
+        # A visitor without cookies, a login, a header of its own, or a proxy in front.
         if re.match(r"(?:http|cookie|arg|proxy_protocol)_", name) or name == "remote_user":
             return ""
         raise UnknownValue(f"${name}")
