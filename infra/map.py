@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "a9edf2bce3f164279ca1beed9276559f058108670ba0e3a881144aa550521386"
+DIGEST = "b70035c0b22240250b10c61f25fdcab5244fb59da6ab734330f645169ebe052b"
 
 
 def digest(cache):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "a9edf2bce3f164279ca1beed9276559f058108670ba0e3a881144aa550521386"
+DIGEST = "b70035c0b22240250b10c61f25fdcab5244fb59da6ab734330f645169ebe052b"

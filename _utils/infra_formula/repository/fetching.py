@@ -39,8 +39,8 @@ LARGEST = 16 * 2**30
 GIVE_UP_AFTER = 20
 """Files that fail before the rest is not even tried."""
 
-CONNECTIONS = 16
-"""Files at a time, if nothing else is asked for; apt-mirror fetches 20."""
+CONNECTIONS = 20
+"""Files at a time, if nothing else is asked for; as many as apt-mirror fetches."""
 
 _CHUNK = 256 * 1024
 _REPORT_EVERY = 2.0  # seconds
