@@ -291,6 +291,28 @@ def test_a_second_run_is_refused_while_another_works_on_the_infra_nodes(site, tm
 
 
 @pytest.mark.soak
+def test_a_minion_that_dies_during_a_step_is_named(site, tmp_path):
+    gate = tmp_path / "gate"
+    gate.touch()
+    before = len(site.lines())
+    with appended(site, held(gate)):
+        settings = {"from": "clients", "tgt": "node-1", "missing": "warn"}
+        with running(site, "deploy", **settings) as found:
+            try:
+                assert eventually(lambda: site.lines()[before:] == ["applied node-1"])
+            finally:
+                site.minions["node-1"].terminate()
+        gate.unlink()
+    site.minions["node-1"].start()
+    (done,) = found
+    assert done.code != 0
+    assert done.results["infra-orch-clients-applied"] is False
+    comment = done.comments["infra-orch-clients-applied"]
+    assert "without a return when the step stopped: node-1" in comment
+    assert done.lines == ["applied node-1"]
+
+
+@pytest.mark.soak
 def test_a_minion_that_hangs_in_the_health_check_is_named(site):
     """Asked whether its job still runs, it says that it does."""
     hanging = site.log.with_name(f"{site.log.name}.hanging")
