@@ -11,8 +11,8 @@ of all processes together, which a busy machine changes least.
 apt-ftparchive writes SHA-256 alone and no Contents, as the formula does. aptly and reprepro publish
 the same packages from a folder, signed; the formula resolves, fetches from a file: upstream and
 verifies them besides. Files are fetched from nginx through a relay that delays bytes, not requests,
-by a round trip of 20 ms. Asserts nothing. aptly and reprepro are Debian's packages; what is not
-installed is left out.
+by a round trip of 20 ms; curl has as many connections as the formula. Asserts nothing. aptly and
+reprepro are Debian's packages; what is not installed is left out.
 """
 
 import argparse
@@ -551,6 +551,7 @@ def bench_fetch(chosen, repeat):
         size = sum(p["size"] for p in picked) / 2**20
         table.add(f"{name}, {len(picked)} packages, {size:.0f} MiB", found["theirs"])
         table.add("formula", found["ours"], found["theirs"], name, 0.5)
+        table.add("formula", found["ours"], found["curl"], "curl --parallel, sha256sum")
     table.close()
 
 
@@ -586,8 +587,21 @@ def fetch_costs(tmp, url, picked, name, repeat):
     def ours():
         infra_repo_fetch.fetch(Minion(), items, str(out / "s"), str(out / "p"))
 
+    def curl():
+        """curl by itself, and what compares its files with their checksums."""
+        (out / "curl").write_text(
+            "".join(f'url = "{one["url"]}"\noutput = "{one["name"]}"\n' for one in items)
+        )
+        (out / "sums").write_text(
+            "".join(f"{one['checksum'].partition(':')[2]}  {one['name']}\n" for one in items)
+        )
+        at_once = str(infra_repo_fetch.CONNECTIONS)
+        tool(["curl", "-sS", "--fail", "--parallel", "--parallel-max", at_once, "-K", "curl"],
+             cwd=out)  # fmt: skip
+        tool(["sha256sum", "--check", "--quiet", "sums"], cwd=out)
+
     return costs(repeat, theirs=(empty, lambda: tool(command, cwd=out, env=env)),
-                 ours=(empty, ours))  # fmt: skip
+                 curl=(empty, curl), ours=(empty, ours))  # fmt: skip
 
 
 def bench_many(number):
