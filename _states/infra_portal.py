@@ -11,7 +11,7 @@ infra_formula.current()
 
 from infra_formula import redaction, state
 from infra_formula.minion import Minion
-from infra_formula.portal import configuration, folders, logs
+from infra_formula.portal import configuration, folders, logs, rendering
 from infra_formula.registration import inventory
 from salt.exceptions import CommandExecutionError
 
@@ -216,6 +216,23 @@ def sites_present(
         warnings=folders.warnings(_parsed(portal), settings),
     )
     return state.converge(name, __opts__["test"], lambda: plan)
+
+
+def stream_module_installed(name: str, pkgs: list[str]) -> dict[str, Any]:
+    """nginx has its stream module: built in, or from a package.
+
+    name
+        Any name for the state.
+    pkgs
+        Packages that have the module, for an nginx that does not have it built in.
+    """
+    if not rendering.is_stream_module_apart():
+        plan = state.Plan(comment="nginx does not need a package for its stream module.")
+        return state.converge(name, __opts__["test"], lambda: plan)
+    installed: dict[str, Any] = __states__["infra_package.installed"](
+        name=name, component="nginx", pkgs=pkgs
+    )
+    return installed
 
 
 def log_closed(name: str) -> dict[str, Any]:

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "b70035c0b22240250b10c61f25fdcab5244fb59da6ab734330f645169ebe052b"
+DIGEST = "796729a64df9b905024e34b06877345b130b75c1588e2039ccdb0065d935654d"

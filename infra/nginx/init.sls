@@ -80,10 +80,8 @@ infra-nginx-package-installed:
 
 # The vendor's nginx has it built in; that of the distribution has not.
 infra-nginx-stream-module-installed:
-  infra_package.installed:
-    - component: nginx
+  infra_portal.stream_module_installed:
     - pkgs: {{ yaml(arguments.nginx.stream_module) }}
-    - onlyif: nginx -V 2>&1 | grep -q -e --with-stream=dynamic
     - require:
       - infra_package: infra-nginx-package-installed
     - require_in:

@@ -22,6 +22,7 @@ from infra_formula.registration import inventory
 from infra_formula.uninstall import install_record
 from salt.exceptions import CommandExecutionError
 
+from _states import infra_package
 from _states import infra_portal as state
 
 WIKI = {"wiki": {"domain": "wiki.p", "endpoint": "127.0.0.1:8000"}}
@@ -365,3 +366,24 @@ def test_the_error_log_and_what_was_rotated_of_it_are_closed(tmp_path):
     assert modes == [0o640, 0o600, 0o600, 0o640, 0o644]
     assert logs.closed_plan(str(log)).changes == {}
     assert logs.closed_plan(str(tmp_path / "none.log")).changes == {}
+
+
+@pytest.mark.parametrize(
+    ("built", "asked"),
+    [
+        ("configure arguments: --with-http_v2_module --with-stream=dynamic", True),
+        ("configure arguments: --with-stream --with-stream_ssl_module", False),
+        ("configure arguments: --with-http_v2_module", False),
+    ],
+)
+def test_a_package_is_installed_where_the_stream_module_is_apart(root, monkeypatch, built, asked):
+    answer = {"name": "x", "result": True, "changes": {}, "comment": "installed"}
+    installed = create_autospec(infra_package.installed, return_value=answer)
+    monkeypatch.setattr(state, "__states__", {"infra_package.installed": installed})
+    monkeypatch.setattr(rendering.program_facts, "recall", lambda *_: built)
+    monkeypatch.setattr(rendering.salt.utils.path, "which", lambda _: "/usr/sbin/nginx")
+    ret = state.stream_module_installed("x", ["libnginx-mod-stream"])
+    assert ret["result"] is True
+    assert (ret == answer) is asked
+    wanted = {"name": "x", "component": "nginx", "pkgs": ["libnginx-mod-stream"]}
+    assert [call.kwargs for call in installed.call_args_list] == ([wanted] if asked else [])

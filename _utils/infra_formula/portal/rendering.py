@@ -473,14 +473,27 @@ def _certificates_digest(portal: dict[str, Any], settings: Settings, lineages: l
     return digest.hexdigest()
 
 
-def modules() -> list[str]:
-    """Those of ``brotli`` and ``http3`` that the installed nginx has, built in or loaded."""
+def _build_options() -> str:
+    """What the installed nginx says of how it was built; empty without one."""
     if not salt.utils.path.which("nginx"):
-        return []
+        return ""
     output = program_facts.recall("nginx", "-V")
     if output is None:
         output = process.run(["nginx", "-V"])["stderr"]
         program_facts.remember("nginx", "-V", output)
+    return output
+
+
+def is_stream_module_apart() -> bool:
+    """Whether the installed nginx has its stream module in a package of its own, as Debian's."""
+    return "--with-stream=dynamic" in _build_options()
+
+
+def modules() -> list[str]:
+    """Those of ``brotli`` and ``http3`` that the installed nginx has, built in or loaded."""
+    output = _build_options()
+    if not output:
+        return []
     loaded = "\n".join(
         path.read_text(encoding="utf-8", errors="replace")
         for folder in ("modules-enabled", "/usr/share/nginx/modules")
