@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "796729a64df9b905024e34b06877345b130b75c1588e2039ccdb0065d935654d"
+DIGEST = "7ecdb7545066d2844832e62c770053d197fe9da324dca3401f0287eaf5295b49"

@@ -190,13 +190,20 @@ def test_what_ran_before_runs_again_and_what_we_brought_does_not(machine):
 
 
 def test_services_are_stopped_and_disabled_where_they_run(machine, monkeypatch):
-    now = {"nginx": {"file": "enabled", "active": True}, "x": {"file": "", "active": False}}
+    runs = {"file": "enabled", "active": True}
+    now = {"nginx": runs, "x": {"file": "", "active": False}, "look.timer": runs}
     monkeypatch.setattr(
         infra_before, "inspect", create_autospec(infra_before.inspect, return_value={"units": now})
     )
     machine.note(units={unit: {"file": "", "active": False} for unit in now})
-    assert state.service("dns")["changes"] == {"nginx": "stopped"}
-    assert machine.did == ["disable --now nginx.service"]
+    changes = state.service("dns")["changes"]
+    assert changes == {"nginx": "stopped", "look.timer": "stopped"}
+    # What a timer has just started would write its files again.
+    assert machine.did == [
+        "disable --now nginx.service",
+        "disable --now look.timer",
+        "stop look.service",
+    ]
 
 
 def test_packages_of_ours_go_and_those_of_others_stay(machine):

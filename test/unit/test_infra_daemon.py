@@ -361,6 +361,43 @@ def test_a_change_restarts_what_runs(machine, monkeypatch, test):
     assert machine["restart"].called is not test
 
 
+LATER = {"text": "--push=5s", "template": "--push=5s", "at_next_start": True}
+MORE = {"text": "--more=1", "template": "--more=1"}
+
+
+@pytest.mark.parametrize(
+    ("ran_with", "options", "restarted"),
+    [
+        ([], "", False),  # one that is new in a release waits for the next start
+        (["--push=5s"], "", False),
+        (["--push=9s"], "", True),
+        ([], "--push=9s", True),  # the site asks for it
+        (["--less=1"], "", True),
+        (["--push=5s", "--less=1"], "", True),
+    ],
+)
+def test_a_flag_may_wait_for_the_next_start(machine, tmp_path, ran_with, options, restarted):
+    before = daemon()
+    before["flags"] += [{"text": text, "template": text} for text in ran_with]
+    for rel, file in unit_files.files(before, TEMPLATE).items():
+        path = tmp_path / rel
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file["text"])
+    wanted = daemon(options=options)
+    wanted["flags"] += [LATER]
+    found = runs(command=flags.command_line(before))
+    assert bool(health.restart_reason(wanted, found)) is restarted
+    desired = unit_files.files(wanted, TEMPLATE)["default/vmetrics"]["text"]
+    current = (tmp_path / "default/vmetrics").read_text()
+    assert unit_files.requires_restart(current, desired, wanted) is restarted
+
+
+def test_a_flag_that_waits_does_not_keep_another_from_its_restart():
+    wanted = daemon()
+    wanted["flags"] += [LATER, MORE]
+    assert health.restart_reason(wanted, runs()) == "it runs with other flags"
+
+
 UNIT_FILE = "systemd/system/vmetrics.service"
 
 

@@ -280,5 +280,7 @@ def _flags(item: Any, values: dict[str, Any]) -> list[Flag]:
             flag["repeatable"] = entry["repeatable"]
         if "unless" in entry:
             flag["unless"] = entry["unless"]
+        if "at_next_start" in entry:
+            flag["at_next_start"] = entry["at_next_start"]
         result.append(flag)
     return result

@@ -40,6 +40,20 @@ def command_line(daemon: Daemon) -> list[str]:
     return [daemon["program"], *flags, *options]
 
 
+def at_next_start(daemon: Daemon, given: list[str]) -> list[str]:
+    """Flags for which a daemon is not restarted: it gets them when it is started for another reason.
+
+    given
+        What it runs with. A flag that it has, with another value, is none of these.
+    """
+    names = {_name(word) for word in given}
+    return [
+        flag["text"]
+        for flag in daemon["flags"]
+        if flag.get("at_next_start") and _name(flag["text"]) not in names
+    ]
+
+
 def words(options: str | list[str]) -> list[str]:
     """Arguments of a daemon's options, which are a line as a shell reads it, or a list of them."""
     return shlex.split(options) if isinstance(options, str) else list(options)

@@ -27,7 +27,8 @@ def restart_reason(daemon: Daemon, state: UnitState) -> str:
         return ""
     if state["replaced"]:
         return "its program was upgraded"
-    desired = flags.command_line(daemon)
+    later = flags.at_next_start(daemon, state["command"])
+    desired = [word for word in flags.command_line(daemon) if word not in later]
     # A script's command line begins with its interpreter.
     differs = bool(state["command"]) and state["command"][-len(desired) :] != desired
     if differs and not daemon.get("use_package_unit"):

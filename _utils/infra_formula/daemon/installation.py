@@ -76,7 +76,9 @@ def plan(minion: Minion, name: str, daemon: Daemon) -> Plan:
     flags.validate_flags(daemon)
     # A corrupt manifest alone does not require a restart.
     differs = difference.create or difference.remove or difference.pending
-    if differs or any(_requires_restart(rel, files[rel]["text"]) for rel in difference.change):
+    if differs or any(
+        _requires_restart(rel, files[rel]["text"], daemon) for rel in difference.change
+    ):
         reason = reason or "its files changed"
     restarts = state["active"] and bool(reason)
     if restarts:
@@ -97,12 +99,12 @@ def plan(minion: Minion, name: str, daemon: Daemon) -> Plan:
     return Plan(changes, f"{unit} is up to date.", f"{unit} would change.", apply)
 
 
-def _requires_restart(rel: str, desired: str) -> bool:
+def _requires_restart(rel: str, desired: str, daemon: Daemon) -> bool:
     try:
         current = Path(ROOT, rel).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return True  # a dangling link is replaced by the file
-    return unit_files.requires_restart(current, desired)
+    return unit_files.requires_restart(current, desired, daemon)
 
 
 def switch_off_plan(units: dict[str, str]) -> Plan:

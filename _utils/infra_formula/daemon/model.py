@@ -15,12 +15,14 @@ class Flag(_Flag, total=False):
 
     One with ``help`` is conditional, see :func:`infra_formula.daemon.flags.with_supported_flags`.
     One that is ``repeatable`` stays beside an option of its name; one with ``unless`` is left out
-    if an option has one of these names.
+    if an option has one of these names. A daemon that runs without one that is ``at_next_start``
+    is not restarted for it.
     """
 
     help: str
     repeatable: bool
     unless: list[str]
+    at_next_start: bool
 
 
 class Expected(TypedDict):

@@ -112,12 +112,16 @@ def variable_name(unit: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", unit.upper()) + "_OPTS"
 
 
-def requires_restart(current: str, desired: str) -> bool:
+def requires_restart(current: str, desired: str, daemon: Daemon) -> bool:
     """Whether a running daemon has to be restarted for a changed unit or environment file.
+
+    A flag that is new to the file may wait for the next start (``at_next_start``).
 
     A filter of system calls applies from the next start: a running daemon makes no call that it
     did not make before, and is not interrupted for it.
     """
+    for flag in flags.at_next_start(daemon, re.findall(r"[^\s\"]+", current)):
+        desired = desired.replace(f" {_quote(flag)}", "")
     return _without_call_filter(current) != _without_call_filter(desired)
 
 

@@ -99,6 +99,10 @@ def plan_stop(minion: Minion, component: str) -> Plan:
     def stop() -> None:
         for unit in units:
             systemd.systemctl("disable", "--now", systemd.unit_name(unit))
+            # What a timer has just started would write its files again after their removal.
+            if unit.endswith(".timer"):
+                service = unit.removesuffix(".timer") + ".service"
+                systemd.systemctl("stop", service, must=False)
 
     return Plan(
         changes=dict.fromkeys(units, "stopped"),
