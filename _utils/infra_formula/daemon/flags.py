@@ -41,7 +41,7 @@ def command_line(daemon: Daemon) -> list[str]:
 
 
 def at_next_start(daemon: Daemon, given: list[str]) -> list[str]:
-    """Flags for which a daemon is not restarted: it gets them when it is started for another reason.
+    """Flags for which a daemon is not restarted: it gets them at its next start.
 
     given
         What it runs with. A flag that it has, with another value, is none of these.
