@@ -13,6 +13,7 @@ PURE = ("salt.exceptions", "salt.utils.dictupdate", "salt.utils.path", "salt.uti
 SALT = {
     "infra_formula.pki.authority": {"salt.loader"},  # of a module that 3006 does not load by itself
     "infra_formula.registration.events": {"salt.client", "salt.key"},
+    "infra_formula.orchestration.publishing": {"salt.client"},
     "infra_formula.redaction": {"salt.utils.context.func_globals_inject"},
     "infra_formula.orchestration.steps": {"salt.utils.minions"},
     "infra_formula.registration.spool": {"salt.key"},
