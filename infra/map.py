@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "64e404df4748f7d7f30d4c8f8c85f3a0d5788abfb6a55d03da90fe1594b45c3a"
+DIGEST = "fe0beb5064fea7ff4cb050bb61b0aab52edbbb40638a0327194f5041ba03e62b"
 
 
 def digest(cache):

@@ -18,6 +18,7 @@ include:
        '/etc/nginx/conf.d/cert',
        '/etc/nginx/conf.d/haproxy',
        '/var/cache/infra-nginx',
+       '/var/lib/infra/nginx-taken-out',
        '/var/log/nginx',
        '/etc/logrotate.d/infra-nginx',
        '/var/lib/infra/manifest/portal-entries.json',
@@ -27,7 +28,7 @@ include:
           if infra.nginx_sslmode != 'disable' else []) + directories,
      'accounts': [infra.nginx_user],
      'groups': [infra.nginx_group, infra.nginx_user],
-     'units': ['nginx'],
+     'units': ['nginx', 'infra-nginx-put-back.timer'],
    }) }}
 
 infra-nginx-group-present:

@@ -191,18 +191,20 @@ def test_what_ran_before_runs_again_and_what_we_brought_does_not(machine):
 
 def test_services_are_stopped_and_disabled_where_they_run(machine, monkeypatch):
     runs = {"file": "enabled", "active": True}
-    now = {"nginx": runs, "x": {"file": "", "active": False}, "look.timer": runs}
+    now = {"nginx": runs, "x": {"file": "", "active": False}, "look.timer": runs,
+           "try.timer": {"file": "transient", "active": True}}  # fmt: skip
     monkeypatch.setattr(
         infra_before, "inspect", create_autospec(infra_before.inspect, return_value={"units": now})
     )
     machine.note(units={unit: {"file": "", "active": False} for unit in now})
     changes = state.service("dns")["changes"]
-    assert changes == {"nginx": "stopped", "look.timer": "stopped"}
+    assert changes == dict.fromkeys(["nginx", "look.timer", "try.timer"], "stopped")
     # What a timer has just started would write its files again.
     assert machine.did == [
         "disable --now nginx.service",
         "disable --now look.timer",
         "stop look.service",
+        "stop try.timer",
     ]
 
 

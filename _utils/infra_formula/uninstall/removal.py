@@ -84,21 +84,26 @@ def check_confirmed(data: Iterable[str], confirm: Sequence[str]) -> None:
 # -- services ------------------------------------------------------------------------------------
 
 
-def active_units(minion: Minion, units: Iterable[str]) -> list[str]:
-    """Units that run or start with the machine."""
+def active_units(minion: Minion, units: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Units that run or start with the machine, each with its ``file`` and ``active``."""
     now = install_record.inspect(minion, {"units": units}).get("units", {})
-    return [u for u, is_ in now.items() if is_["active"] or is_["file"].startswith("enabled")]
+    return {u: is_ for u, is_ in now.items() if is_["active"] or is_["file"].startswith("enabled")}
 
 
 def plan_stop(minion: Minion, component: str) -> Plan:
     """Plan to stop and disable the services of a component."""
-    units = active_units(minion, install_record.record().get(component, {}).get("units", {}))
+    now = active_units(minion, install_record.record().get(component, {}).get("units", {}))
+    units = list(now)
     if not units:
         return Plan(comment=f"No service of {component} runs.")
 
     def stop() -> None:
         for unit in units:
-            systemd.systemctl("disable", "--now", systemd.unit_name(unit))
+            full = systemd.unit_name(unit)
+            if now[unit]["file"] == "transient":
+                systemd.systemctl("stop", full, must=False)  # it has no file to be disabled by
+                continue
+            systemd.systemctl("disable", "--now", full)
             # What a timer has just started would write its files again after their removal.
             if unit.endswith(".timer"):
                 service = unit.removesuffix(".timer") + ".service"
