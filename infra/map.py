@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "fe0beb5064fea7ff4cb050bb61b0aab52edbbb40638a0327194f5041ba03e62b"
+DIGEST = "98ab32331a4feb0b9b1a9670e05773fda6ff1b2042f3cf31882df19d192b8311"
 
 
 def digest(cache):

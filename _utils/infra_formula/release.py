@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "fe0beb5064fea7ff4cb050bb61b0aab52edbbb40638a0327194f5041ba03e62b"
+DIGEST = "98ab32331a4feb0b9b1a9670e05773fda6ff1b2042f3cf31882df19d192b8311"
