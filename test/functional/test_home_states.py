@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "test" / "support"))
 
+import closing  # noqa: E402
 from browser import Browser  # noqa: E402
 from infra_formula.portal import pages  # noqa: E402
 from nginx_server import Server, free_port  # noqa: E402
@@ -323,21 +323,21 @@ def test_an_answer_that_is_none_changes_no_page(answer: str, tmp_path: Path) -> 
 )
 def test_what_is_no_answer_of_http_ends_nothing(answer: bytes, tmp_path: Path) -> None:
     """The states grow old, and the unit goes on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    server = socket.create_server(("127.0.0.1", 0))
 
-        def lie() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    channel, _ = server.accept()
-                    with channel:
-                        channel.recv(65536)
-                        channel.sendall(answer)
+    def lie() -> None:
+        while True:
+            channel, _ = server.accept()
+            with channel, contextlib.suppress(OSError):
+                channel.recv(65536)
+                channel.sendall(answer)
 
-        threading.Thread(target=lie, daemon=True).start()
-        store = home_states.Store(f"http://127.0.0.1:{server.getsockname()[1]}", ADDRESS)
-        rounds = home_states.rounds(store, home_states.Writer(tmp_path, tmp_path, 60.0), 60.0)
-        assert next(rounds)
-        assert next(rounds)
+    waiting = closing.Waiting(server, lie)
+    store = home_states.Store(f"http://127.0.0.1:{server.getsockname()[1]}", ADDRESS)
+    rounds = home_states.rounds(store, home_states.Writer(tmp_path, tmp_path, 60.0), 60.0)
+    assert next(rounds)
+    assert next(rounds)
+    waiting.end()
 
 
 def test_what_a_page_says_of_itself_is_all_that_is_filled() -> None:

@@ -1,11 +1,12 @@
 """Streams: TCP and UDP, TLS that ends here or goes on by name, by a real nginx with real bytes."""
 
+import contextlib
 import socket
 import ssl
-import threading
 import time
 from pathlib import Path
 
+import closing
 import pem
 import portal_samples
 import pytest
@@ -48,23 +49,24 @@ class Echo:
             self.context.load_cert_chain(path)
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"127.0.0.1:{self.socket.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.close = closing.Waiting(self.socket, self._serve).end
 
     def _serve(self):
         while True:
-            try:
-                channel, _ = self.socket.accept()
-                if self.context is not None:
-                    channel = self.context.wrap_socket(channel, server_side=True)
-                data = b""
-                # All of it: who closes with something unread resets the connection.
-                while not data.endswith(END) and (got := channel.recv(65536)):
-                    data += got
-                channel.sendall(self.name + b" " + data.removesuffix(END))
-                channel.close()
-            except OSError:
-                if self.socket.fileno() < 0:
-                    return
+            channel, _ = self.socket.accept()
+            with contextlib.suppress(OSError):
+                self._answer(channel)
+
+    def _answer(self, channel):
+        channel.settimeout(30)
+        if self.context is not None:
+            channel = self.context.wrap_socket(channel, server_side=True)
+        data = b""
+        # All of it: who closes with something unread resets the connection.
+        while not data.endswith(END) and (got := channel.recv(65536)):
+            data += got
+        channel.sendall(self.name + b" " + data.removesuffix(END))
+        channel.close()
 
 
 class UdpEcho:
@@ -72,15 +74,14 @@ class UdpEcho:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
         self.endpoint = f"127.0.0.1:{self.socket.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.close = closing.Waiting(self.socket, self._serve).end
 
     def _serve(self):
         while True:
-            try:
-                data, sender = self.socket.recvfrom(65536)
-                self.socket.sendto(b"udp " + data, sender)
-            except OSError:
+            data, sender = self.socket.recvfrom(65536)
+            if sender is None:  # it was shut down
                 return
+            self.socket.sendto(b"udp " + data, sender)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def site(tmp_path_factory):
     yield server
     server.close()
     for echo in echoes:
-        echo.socket.close()
+        echo.close()
 
 
 def talk(port, data=b"hello", source="127.0.0.1", server_name=None):
@@ -215,7 +216,7 @@ def test_a_name_that_gets_an_address_is_reached_without_a_reload(tmp_path):
         server.close()
         names.close()
         for echo in (one, other, bank):
-            echo.socket.close()
+            echo.close()
 
 
 def port_of(echo):

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import closing
 from infra_formula.portal import entries as portal_entries
 from infra_formula.portal import named_certificates, rendering
 from portal_samples import LOADER, facts, settings
@@ -37,7 +38,7 @@ class Upstream:
         self.answer()
         self.socket = socket.create_server((address, port))
         self.port = self.socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.close = closing.Waiting(self.socket, self._serve).end
 
     def answer(self, *headers: str, status: str = "200 OK", body: str | None = None) -> None:
         """Set what is answered from now on: lines of the header, a status and a body."""
@@ -45,10 +46,7 @@ class Upstream:
 
     def _serve(self) -> None:
         while True:
-            try:
-                channel, _ = self.socket.accept()
-            except OSError:
-                return
+            channel, _ = self.socket.accept()
             threading.Thread(target=self._talk, args=(channel,), daemon=True).start()
 
     def _talk(self, channel: socket.socket) -> None:
@@ -80,9 +78,6 @@ class Upstream:
             if key.lower() == name.lower():
                 return value.strip()
         return None
-
-    def close(self) -> None:
-        self.socket.close()
 
 
 class Server:

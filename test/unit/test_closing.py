@@ -2,12 +2,16 @@
 
 import http.server
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import closing
+import pytest
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 HANGS = """
@@ -43,6 +47,57 @@ def test_a_server_whose_loop_never_ran_is_not_waited_for(monkeypatch):
     server = made()
     closing.stop(server)  # `shutdown` itself never returns here
     assert server.socket.fileno() == -1
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_thread_that_waits_on_a_socket_ends_before_its_number_is_free(kind):
+    """A signal has its call begun anew, for whatever socket has the number then."""
+    channel, stolen = socket.socket(socket.AF_INET, kind), []
+    channel.bind(("127.0.0.1", 0))
+    if kind == socket.SOCK_STREAM:
+        channel.listen()
+
+    def serve():
+        while True:
+            if kind == socket.SOCK_STREAM:
+                stolen.append(channel.accept())
+            else:
+                data, sender = channel.recvfrom(10)
+                if sender is None:
+                    return
+                stolen.append(data)
+
+    threads = set(threading.enumerate())
+    waiting = closing.Waiting(channel, serve)
+    (thread,) = set(threading.enumerate()) - threads
+    wait_until_in_a_call(thread)
+    number = channel.fileno()
+    waiting.end()
+    has_ended = not thread.is_alive()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert other.fileno() == number
+        before = signal.signal(signal.SIGUSR1, lambda *_: None)
+        signal.siginterrupt(signal.SIGUSR1, False)
+        try:
+            if not has_ended:
+                signal.pthread_kill(thread.ident, signal.SIGUSR1)
+                time.sleep(0.2)
+            with socket.create_connection(other.getsockname()):
+                thread.join(0.5)
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+    assert not stolen
+    assert has_ended
+
+
+def wait_until_in_a_call(thread):
+    """Wait until a thread sleeps in the system call of its socket."""
+    state = Path(f"/proc/self/task/{thread.native_id}/stat")
+    for _ in range(1000):
+        if state.read_text().rpartition(")")[2].split()[0] == "S":
+            return
+        time.sleep(0.01)
+    raise AssertionError("the thread does not wait")
 
 
 def test_a_run_that_hangs_after_its_tests_ends_with_the_stacks(tmp_path):

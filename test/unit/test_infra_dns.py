@@ -4,10 +4,10 @@ import contextlib
 import ipaddress
 import socket
 import struct
-import threading
 from pathlib import Path
 from unittest.mock import create_autospec
 
+import closing
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -255,8 +255,7 @@ class Server:
         self.replies = replies
         self.udp, self.tcp = self._sockets()
         self.port = self.udp.getsockname()[1]
-        threading.Thread(target=self._udp, daemon=True).start()
-        threading.Thread(target=self._tcp, daemon=True).start()
+        self.waiting = [closing.Waiting(self.udp, self._udp), closing.Waiting(self.tcp, self._tcp)]
 
     @staticmethod
     def _sockets():
@@ -271,27 +270,23 @@ class Server:
 
     def _udp(self):
         while True:
-            try:
-                query, who = self.udp.recvfrom(4096)
-                for reply in self.replies(query, False):
-                    self.udp.sendto(reply, who)
-            except OSError:
+            query, who = self.udp.recvfrom(4096)
+            if who is None:  # it was shut down
                 return
+            for reply in self.replies(query, False):
+                self.udp.sendto(reply, who)
 
     def _tcp(self):
         while True:
-            try:
-                conn, _ = self.tcp.accept()
-            except OSError:
-                return
+            conn, _ = self.tcp.accept()
             with conn:
                 query = conn.recv(4096)[2:]
                 for reply in self.replies(query, True):
                     conn.sendall(struct.pack("!H", len(reply)) + reply)
 
     def close(self):
-        self.udp.close()
-        self.tcp.close()
+        for waiting in self.waiting:
+            waiting.end()
 
 
 @pytest.fixture
