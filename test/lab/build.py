@@ -5,6 +5,7 @@ The name of an image has a digest of this file: a change of it builds all images
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,7 +77,10 @@ def make_root(
     progress(f"{platform.name}: installing Salt (a minute, once)")
     (work / "requirements.txt").write_text(requirement)
     binds = {RECIPE: "image", work / "requirements.txt": "requirements.txt", **pipconf.binds()}
-    name = f"build.{platform.name}"
+    prefix = f"build.{platform.name}."
+    container.forget_killed(prefix)
+    # Another user's cache may be built at the same time.
+    name = f"{prefix}{os.getpid()}"
     command = container.start(
         work,
         name,

@@ -7,7 +7,7 @@ import select
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -147,6 +147,18 @@ def tidy(folder: Path, name: str) -> None:
     propagated = Path("/run/systemd/nspawn/propagate", name)
     if propagated.exists():
         propagated.rmdir()
+
+
+def forget_killed(prefix: str) -> None:
+    """Remove the control groups that killed builds or machines left, which hold no process.
+
+    Args:
+        prefix: what the names of their containers begin with.
+    """
+    for group in (g for top in cgroup_roots() for g in top.glob(f"{_unit(prefix)}*")):
+        for below, _, _ in os.walk(group, topdown=False):
+            with suppress(OSError):  # somebody else's, which runs, or who removes it as well
+                os.rmdir(below)
 
 
 def _unit(name: str) -> str:
