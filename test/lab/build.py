@@ -1,4 +1,4 @@
-"""The build of an image: debootstrap, then `image/provision` in the new root file system.
+"""The build of an image: mmdebstrap, then `image/provision` in the new root file system.
 
 The name of an image has a digest of this file: a change of it builds all images anew.
 """
@@ -17,6 +17,9 @@ from .suites import Platform
 
 RECIPE = paths.HERE / "image"
 LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
+TAKE = 'mkdir -p "$1/$FOLDER"; find "$POOL" -maxdepth 1 -name "*.deb" -exec cp -t "$1/$FOLDER" {} +'
+KEEP = 'find "$1/$FOLDER" -maxdepth 1 -name "*.deb" -exec mv -n -t "$POOL" {} +'
+"""mmdebstrap's hooks: it uses packages that were downloaded before, and keeps those of now."""
 
 
 def make_root(
@@ -48,26 +51,31 @@ def make_root(
     for folder in (root, pool, pip_cache):
         folder.mkdir(parents=True, exist_ok=True)
     progress(f"{platform.name}: installing Debian {platform.release} (a minute, once)")
-    # An image that is not whole is thrown away, so nothing of it need reach the disk at once.
-    quick = root / "etc/dpkg/dpkg.cfg.d/lab"
-    quick.parent.mkdir(parents=True)
-    quick.write_text("force-unsafe-io\n")
     packages = ",".join(_words(RECIPE / "packages.txt"))
-    # debootstrap mounts things below the root; in this namespace they go when it goes.
+    reach = work / "apt.conf"
+    reach.write_text(aptconf.reach())
+    # mmdebstrap mounts things below the root; in this namespace they go when it goes.
     subprocess.run(
         [
             *("unshare", "--mount", "--propagation", "private", "--"),
-            *("debootstrap", "--variant=minbase", f"--include={packages}", f"--cache-dir={pool}"),
-            *(platform.release, str(root), sources[0].uri),
+            *("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={packages}"),
+            # An image that is not whole is thrown away: nothing of it need reach the disk at once.
+            *(f"--aptopt={reach}", "--dpkgopt=force-unsafe-io"),
+            *("--skip=essential/unlink", f"--setup-hook={TAKE}", f"--customize-hook={KEEP}"),
+            *(platform.release, str(root), "-"),
         ],
-        stdin=subprocess.DEVNULL,
+        input=aptconf.deb822(sources),
         stdout=output,
         stderr=subprocess.STDOUT,
+        text=True,
         check=True,
         pass_fds=(lock,),
+        env={**os.environ, "POOL": str(pool), "FOLDER": archive.FOLDER},
     )
-    for package in (root / archive.FOLDER).glob("*.deb"):
-        package.unlink()
+    for written in ("apt/apt.conf.d/99mmdebstrap", "dpkg/dpkg.cfg.d/99mmdebstrap",
+                    "apt/sources.list.d/0000main.sources"):  # fmt: skip
+        (root / "etc" / written).unlink(missing_ok=True)
+    (root / "etc/dpkg/dpkg.cfg.d/lab").write_text("force-unsafe-io\n")
     for path, content in host_files(sources):
         target = root / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-PROGRAMS = ("systemd-nspawn", "debootstrap", "ip", "nft", "nsenter", "unshare")
+PROGRAMS = ("systemd-nspawn", "mmdebstrap", "ip", "nft", "nsenter", "unshare")
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INSTANCES = 1024
 """Every machine's systemd, journald and udevd take some of these, all of them root's; the kernel's
