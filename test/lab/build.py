@@ -61,6 +61,8 @@ def make_root(
             *("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={packages}"),
             # An image that is not whole is thrown away: nothing of it need reach the disk at once.
             *(f"--aptopt={reach}", "--dpkgopt=force-unsafe-io"),
+            # Merged from the start: the package that merges later brings perl.
+            "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
             *("--skip=essential/unlink", f"--setup-hook={TAKE}", f"--customize-hook={KEEP}"),
             *(platform.release, str(root), "-"),
         ],
