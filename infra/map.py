@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "98ab32331a4feb0b9b1a9670e05773fda6ff1b2042f3cf31882df19d192b8311"
+DIGEST = "2484c959a6d1e319450c544027366515d8c3381b8d820f9698776e8e639bc555"
 
 
 def digest(cache):

@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "98ab32331a4feb0b9b1a9670e05773fda6ff1b2042f3cf31882df19d192b8311"
+DIGEST = "2484c959a6d1e319450c544027366515d8c3381b8d820f9698776e8e639bc555"

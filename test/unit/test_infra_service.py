@@ -10,13 +10,17 @@ from salt.exceptions import CommandExecutionError
 from _states import infra_service as states
 
 
+def state(active, replaced=False):
+    return {"active": active, "replaced": replaced}
+
+
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """A service that runs, with one file; returns what tests change."""
     path = tmp_path / "a.conf"
     path.write_text("1")
     monkeypatch.setattr(paths, "STATE_DIR", tmp_path)
-    running = create_autospec(systemd.unit_state, return_value={"active": True})
+    running = create_autospec(systemd.unit_state, return_value=state(active=True))
     systemctl = create_autospec(systemd.systemctl)
     monkeypatch.setattr(systemd, "unit_state", running)
     monkeypatch.setattr(systemd, "systemctl", systemctl)
@@ -50,6 +54,20 @@ def test_a_run_that_was_killed_before_the_restart_is_made_up_for(machine):
     assert restarts(machine) == 2
 
 
+def test_what_runs_is_restarted_when_its_program_was_upgraded(machine):
+    """Debian's dnsmasq-base does not restart dnsmasq, and our files are the same."""
+    states.current("x", machine["files"])
+    machine["running"].return_value = state(active=True, replaced=True)
+    machine["opts"]["test"] = True
+    assert states.current("x", machine["files"])["result"] is None
+    machine["opts"]["test"] = False
+    told = states.current("x", machine["files"])
+    assert told["changes"] == {"x": "restarted: its program was upgraded"}
+    machine["running"].return_value = state(active=True)
+    assert states.current("x", machine["files"])["changes"] == {}
+    assert restarts(machine) == 2
+
+
 def test_one_that_fails_to_restart_is_tried_again(machine):
     systemctl = machine["systemctl"]
     systemctl.side_effect = CommandExecutionError("systemctl restart x.service: no")
@@ -60,9 +78,9 @@ def test_one_that_fails_to_restart_is_tried_again(machine):
 
 
 def test_what_does_not_run_is_left_to_be_started(machine):
-    machine["running"].return_value = {"active": False}
+    machine["running"].return_value = state(active=False)
     assert states.current("x", machine["files"])["changes"] == {}
-    machine["running"].return_value = {"active": True}
+    machine["running"].return_value = state(active=True)
     assert states.current("x", machine["files"])["changes"] == {}
     assert restarts(machine) == 0
 

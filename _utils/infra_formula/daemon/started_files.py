@@ -19,6 +19,9 @@ from infra_formula.state import Plan
 def plan(unit: str, files: Iterable[str]) -> Plan:
     """Plan to restart a service that runs if its files changed since it was started.
 
+    Or if its program is no longer the one that runs: dnsmasq's package, unlike chrony's, does not
+    restart the service when it is upgraded.
+
     unit
         Its name, without ``.service``.
     files
@@ -27,9 +30,11 @@ def plan(unit: str, files: Iterable[str]) -> Plan:
     files = list(files)
     present = digest(files)
     conflicts.note_written(files)
-    if started_with(unit) == present:
+    state = systemd.unit_state(unit)
+    runs, is_current = state["active"], started_with(unit) == present
+    if is_current and not (runs and state["replaced"]):
         return Plan(comment=f"{unit} was started with its present files.")
-    runs = systemd.unit_state(unit)["active"]
+    reason = "its program was upgraded" if is_current else "its files changed"
 
     def restart() -> None:
         systemd.systemctl("daemon-reload")
@@ -42,7 +47,7 @@ def plan(unit: str, files: Iterable[str]) -> Plan:
         record(unit, present)
 
     return Plan(
-        changes={unit: "restarted: its files changed"} if runs else {},
+        changes={unit: f"restarted: {reason}"} if runs else {},
         comment=f"{unit} restarted with its present files." if runs else f"{unit} does not run.",
         would=f"{unit} would be restarted.",
         apply=restart,
