@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -88,6 +89,17 @@ def test_a_thread_that_waits_on_a_socket_ends_before_its_number_is_free(kind):
             signal.signal(signal.SIGUSR1, before)
     assert not stolen
     assert has_ended
+
+
+def test_every_loop_that_waits_on_a_socket_is_ended_so():
+    files = [path for path in SUPPORT.parent.rglob("*.py") if "standins" not in path.parts]
+    loops = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in files
+        if re.search(r"\.(accept\(\)|recvfrom\()", path.read_text(encoding="utf-8"))
+    }
+    assert {name for name, text in loops.items() if "closing.Waiting(" not in text} == set()
+    assert len(loops) > 3
 
 
 def wait_until_in_a_call(thread):
