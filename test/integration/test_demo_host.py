@@ -121,7 +121,7 @@ def make(machine, *words, check=True):
 
 def services(demo):
     """The components that the demo's table names, and whether each is healthy."""
-    table = demo.stdout.strip().partition("\n\n")[0]
+    table = demo.stdout[demo.stdout.index("SERVICE") :].partition("\n\n")[0]
     rows = {line.split()[0]: "  healthy: " in line for line in table.splitlines()[1:]}
     assert rows["nginx"], table
     return rows
