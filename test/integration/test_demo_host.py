@@ -53,6 +53,7 @@ MAY_DIFFER = {
         "systemd-mountfsd.*": "starts when somebody asks it",
         "systemd-nsresourced.*": "starts when somebody asks it",
         "dbus-org.freedesktop.*": "names of the two above",
+        "systemd-sysupdate*": "of systemd-container; its timers are disabled",
         "machine.slice": "of systemd-container",
         "machines.target": "of systemd-container; holds no machine",
         "var-lib-machines.mount": "of systemd-container; mounts only what is there",
