@@ -60,6 +60,7 @@ def apply(machine):
     return states, shown
 
 
+@pytest.mark.soak
 def test_one_of_a_hundred_thousand_records_changes_while_queries_run(machine, capsys):
     _, first = apply(machine)
     pid = machine.run(["systemctl", "show", "-p", "MainPID", "--value", "dnsmasq"]).stdout

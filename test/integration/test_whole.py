@@ -144,6 +144,7 @@ def test_a_highstate_agrees(machine):
     assert any("infra-nginx-portal-managed" in key for key in told)
 
 
+@pytest.mark.soak
 def test_an_idle_node_writes_next_to_nothing(lab, machine):
     # Nothing is idle while its probes fail: what the demo's portal leads to is started.
     own = [*TOOLS, *(["grafana"] if vendors.replaced() else [])]
