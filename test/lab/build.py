@@ -17,9 +17,13 @@ from .suites import Platform
 
 RECIPE = paths.HERE / "image"
 LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
-TAKE = 'mkdir -p "$1/$FOLDER"; find "$POOL" -maxdepth 1 -name "*.deb" -exec cp -t "$1/$FOLDER" {} +'
-KEEP = 'find "$1/$FOLDER" -maxdepth 1 -name "*.deb" -exec mv -n -t "$POOL" {} +'
-"""mmdebstrap's hooks: it uses packages that were downloaded before, and keeps those of now."""
+FIND = '-maxdepth 1 -type f -name "*.deb" -exec'
+TAKE = f'mkdir -p "$1/$FOLDER"; find "$POOL" {FIND} cp -t "$1/$FOLDER" {{}} +'
+KEEP = f'find "$1/$FOLDER" {FIND} mv -n -t "$POOL" {{}} +'
+"""mmdebstrap's hooks: it uses packages that were downloaded before, and keeps those of now.
+
+Files alone: a link that a package's script puts there would lead to a file of the host.
+"""
 
 
 def make_root(

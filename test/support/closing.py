@@ -37,7 +37,7 @@ class Waiting:
 
     @staticmethod
     def _run(serve: Callable[[], None]) -> None:
-        # Also a test's own way of saying that the socket is shut down.
+        # `accept` raises as soon as the socket is shut down.
         with contextlib.suppress(OSError):
             serve()
 
