@@ -105,9 +105,16 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 class Key:
-    """A key to sign with, in a home of its own."""
+    """A key to sign with, in a home of its own.
 
-    def __init__(self, uid="Upstream <upstream@example.org>", expire="never"):
+    moment
+        When it is made and signs, as gpg takes it (``20200101T000000``); now if None. A key that
+        is to be over when it is looked at is made in the past: to wait for its end takes two full
+        seconds, since gpg counts the last one in.
+    """
+
+    def __init__(self, uid="Upstream <upstream@example.org>", expire="never", moment=None):
+        self.clock = ["--faked-system-time", f"{moment}!"] if moment else []
         # Short: the agent's socket below it must stay under the limit of AF_UNIX names.
         self.home = tempfile.mkdtemp(prefix="gk-", dir="/tmp")
         os.chmod(self.home, 0o700)
@@ -120,7 +127,9 @@ class Key:
         self.public = self.gpg("--armor", "--export")
 
     def gpg(self, *argv):
-        return run("gpg", "--homedir", self.home, "--batch", "--yes", "--quiet", *argv)
+        return run(
+            "gpg", "--homedir", self.home, "--batch", "--yes", "--quiet", *self.clock, *argv
+        )  # fmt: skip
 
     def clear(self, source, target):
         self.gpg("-u", self.fingerprint, "--output", target, "--clear-sign", source)
