@@ -26,6 +26,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "desk")
 for _handler in logging.root.handlers[:]:  # Salt's own would write to a closed stream at exit
     logging.root.removeHandler(_handler)
     _handler.close()
+# Nor does it have every line made that a debugging minion would write: a tenth of a state's time.
+# A test that looks for them asks for them (`caplog.at_level`).
+logging.root.setLevel(logging.WARNING)
 
 
 pytest_plugins = ["watchdog"]

@@ -1,31 +1,20 @@
 """Salt's real loader and state compiler, in this process."""
 
-import functools
 import importlib.util
 import json
 from pathlib import Path
 
-import jinja2
 import pytest
 import salt.pillar
 from infra_formula import paths
 from infra_formula.minion import Minion
-from jinja2.sandbox import SandboxedEnvironment
 from saltfactories.utils.functional import Loaders
 from support.guard import machine_is_left_alone  # noqa: F401 - a fixture of every test
-
-
-class Compiled(jinja2.BytecodeCache):
-    """Templates that were compiled in this process, by what they were compiled from."""
-
-    def __init__(self):
-        self.codes = {}
-
-    def load_bytecode(self, bucket):
-        bucket.code = self.codes.get((bucket.key, bucket.checksum))
-
-    def dump_bytecode(self, bucket):
-        self.codes[bucket.key, bucket.checksum] = bucket.code
+from support.salt_shortcuts import (  # noqa: F401 - fixtures of every test
+    compiled_templates,
+    events_that_nobody_hears,
+    synced_modules,
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,15 +23,6 @@ def state_directory(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "STATE_DIR", tmp_path_factory.mktemp("state"))
         yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compiled_templates():
-    """Salt makes an environment for each SLS and compiles each import anew: most of its time."""
-    own = SandboxedEnvironment.__init__
-    SandboxedEnvironment.__init__ = functools.partialmethod(own, bytecode_cache=Compiled())
-    yield
-    SandboxedEnvironment.__init__ = own
 
 
 @pytest.fixture(scope="module")

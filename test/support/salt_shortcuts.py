@@ -1,0 +1,84 @@
+"""What Salt does over and over in one process is done once: fixtures of the functional tests.
+
+None of it changes what a test sees. A minion of the command line does each of these once in its
+life; a process with hundreds of tests would spend most of its time on them.
+"""
+
+import functools
+import json
+import shutil
+from pathlib import Path
+
+import jinja2
+import pytest
+import salt.utils.event
+import salt.utils.extmods
+from jinja2.sandbox import SandboxedEnvironment
+
+
+class Compiled(jinja2.BytecodeCache):
+    """Templates that were compiled in this process, by what they were compiled from."""
+
+    def __init__(self):
+        self.codes = {}
+
+    def load_bytecode(self, bucket):
+        bucket.code = self.codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket):
+        self.codes[bucket.key, bucket.checksum] = bucket.code
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_templates():
+    """Salt makes an environment for each SLS and compiles each import anew: most of its time."""
+    own = SandboxedEnvironment.__init__
+    SandboxedEnvironment.__init__ = functools.partialmethod(own, bytecode_cache=Compiled())
+    yield
+    SandboxedEnvironment.__init__ = own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def synced_modules(tmp_path_factory):
+    """The first minion of a process syncs from its file roots, the next of the same roots copies.
+
+    Only into a folder that is not there yet: what a test syncs again, it syncs as Salt does.
+    """
+    own, kept, told = salt.utils.extmods.sync, tmp_path_factory.mktemp("synced"), {}
+
+    def sync(opts, form, *args, **given):
+        target = Path(opts["extension_modules"], form)
+        # salt-factories adds folders of the minion's own, in which nothing is.
+        sources = {
+            env: [root for root in roots if Path(root, f"_{form}").is_dir()]
+            for env, roots in opts["file_roots"].items()
+        }
+        key = json.dumps([form, sources, args, given], sort_keys=True, default=str)
+        if target.exists():
+            return own(opts, form, *args, **given)
+        if key not in told:
+            told[key] = (kept / str(len(told)), *own(opts, form, *args, **given))
+            if target.exists():  # Salt removes a folder in which nothing is
+                shutil.copytree(target, told[key][0])
+        elif told[key][0].exists():
+            shutil.copytree(told[key][0], target)
+        _, names, touched = told[key]
+        return list(names), touched
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(salt.utils.extmods, "sync", sync)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def events_that_nobody_hears():
+    """Where no daemon has the socket of events, Salt tries for a second before it gives up."""
+    own = salt.utils.event.SaltEvent.connect_pull
+
+    def connect_pull(event, *args, **given):
+        heard = any(Path(event.opts["sock_dir"]).glob("*pull*"))
+        return own(event, *args, **given) if heard else False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(salt.utils.event.SaltEvent, "connect_pull", connect_pull)
+        yield
