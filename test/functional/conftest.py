@@ -13,6 +13,8 @@ from support.guard import machine_is_left_alone  # noqa: F401 - a fixture of eve
 from support.salt_shortcuts import (  # noqa: F401 - fixtures of every test
     compiled_templates,
     events_that_nobody_hears,
+    listed_distributions,
+    listed_modules,
     synced_modules,
 )
 

@@ -6,11 +6,15 @@ life; a process with hundreds of tests would spend most of its time on them.
 
 import functools
 import json
+import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import jinja2
 import pytest
+import salt.loader.lazy
+import salt.utils.entrypoints
 import salt.utils.event
 import salt.utils.extmods
 from jinja2.sandbox import SandboxedEnvironment
@@ -81,4 +85,54 @@ def events_that_nobody_hears():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(salt.utils.event.SaltEvent, "connect_pull", connect_pull)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def listed_modules():
+    """Each state that is called has Salt make 20 loaders, which sort the same 250 folders anew.
+
+    What a loader finds rests on the names in its folders, and on the options that are named below.
+    """
+    own, found = salt.loader.lazy.LazyLoader._refresh_file_mapping, {}
+
+    def refresh(loader):
+        key = (
+            tuple((folder, _names(folder)) for folder in loader.module_dirs),
+            tuple(loader.static_modules),
+            tuple(loader.disabled),
+            tuple(loader.opts.get("optimization_order", ())),
+            *(loader.opts.get(name) for name in ("cython_enable", "enable_zip_modules")),
+        )
+        if key not in found:
+            own(loader)
+            found[key] = (loader.file_mapping, loader.suffix_map, loader.suffix_order)
+        mapping, suffixes, order = found[key]
+        loader.file_mapping = dict(mapping)
+        loader.suffix_map, loader.suffix_order = dict(suffixes), list(order)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(salt.loader.lazy.LazyLoader, "_refresh_file_mapping", refresh)
+        yield
+
+
+def _names(folder):
+    """Names in a folder of modules, and of its compiled ones."""
+    found = []
+    for place in (folder, os.path.join(folder, "__pycache__")):
+        try:
+            found.append(tuple(os.listdir(place)))
+        except OSError:
+            found.append(())
+    return tuple(found)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def listed_distributions():
+    """Salt reads the metadata of every package of the venv twice a second."""
+    listing = SimpleNamespace(
+        entry_points=functools.cache(salt.utils.entrypoints.importlib_metadata.entry_points)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(salt.utils.entrypoints, "importlib_metadata", listing)
         yield
