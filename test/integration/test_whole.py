@@ -146,6 +146,7 @@ def test_a_highstate_agrees(machine):
 
 @pytest.mark.soak
 def test_an_idle_node_writes_next_to_nothing(lab, machine):
+    assert machine.apply().ok  # of the long tests of this file it is the first
     # Nothing is idle while its probes fail: what the demo's portal leads to is started.
     own = [*TOOLS, *(["grafana"] if vendors.replaced() else [])]
     Portal(lab).start_upstreams(own)
