@@ -58,7 +58,7 @@ def reset_loaders_state():
 
 def run(site, name="deploy", *arguments, more=None, **settings):
     """Run an orchestration; returns its exit code, results and comments of its steps, new lines."""
-    timeout = max(3, round(2 * site.answer_time(UP)))
+    timeout = max(3, round(4 * site.answer_time(UP)))
     before = len(site.lines())
     pillar = {"infra_deploy": {"timeout": timeout, **settings}, **(more or {})}
     code, steps, text = site.orchestrate(f"infra.orch.{name}", *arguments, pillar=pillar)
