@@ -13,7 +13,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import redaction, systemd
+from infra_formula import redaction, systemd, to_install
 from infra_formula.daemon import data_removal, health, installation, units
 from infra_formula.daemon.model import Daemon
 from infra_formula.errors import CommandFailed
@@ -71,7 +71,8 @@ def installed(
         masked = installation.mask(others or [], __opts__["test"])
     except CommandFailed as err:
         return {**ret, "comment": str(err)}
-    done = __states__["pkg.installed"](name=name, pkgs=packages, install_recommends=False)
+    done = to_install.foretell(_minion(), name, packages) if __opts__["test"] else None
+    done = done or __states__["pkg.installed"](name=name, pkgs=packages, install_recommends=False)
     if done.get("changes"):
         systemd.SNAPSHOT.drop()
         conflicts.packages_changed()

@@ -8,7 +8,7 @@ import infra_formula
 
 infra_formula.current()
 
-from infra_formula import redaction, systemd
+from infra_formula import redaction, systemd, to_install
 from infra_formula.fileset import conflicts
 from infra_formula.minion import Minion
 from infra_formula.uninstall import install_record
@@ -80,10 +80,14 @@ def _apply(
     arguments = {key: value for key, value in options.items() if not key.startswith("__")}
     if pkgs is not None:
         arguments["pkgs"] = pkgs
+    minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
     try:
         if not __opts__["test"]:
-            minion = Minion(__salt__, __opts__, __grains__, __context__, __env__)
             install_record.add_packages(minion, component, pkgs or [name])
+        elif function == "installed" and set(arguments) <= {"pkgs", "install_recommends"}:
+            told = to_install.foretell(minion, name, pkgs or [name])
+            if told:
+                return told
         ret: dict[str, Any] = __states__[f"pkg.{function}"](name=name, **arguments)
         if apart and ret["result"] is False and len(pkgs or []) > 1:
             ret = _one_by_one(function, name, pkgs or [], arguments)

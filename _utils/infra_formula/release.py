@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "2484c959a6d1e319450c544027366515d8c3381b8d820f9698776e8e639bc555"
+DIGEST = "8e633408b89e52e7d54ea52d8b9840a06ff6669f0a8cf86a231951f078990011"

@@ -10,6 +10,7 @@ import pytest
 from lab.suites import MachineSpec
 from machine_state import Before, services
 from vendors import DISTRO
+from waiting import eventually
 
 pytestmark = pytest.mark.soak
 ALLOWED = {"infra_safeguard": False}
@@ -92,7 +93,13 @@ def site(boot_lab):
 def applied(site):
     for machine in site.lab.machines:
         machine.apply()
+    wait_for_states(site.infra)
     return site
+
+
+def wait_for_states(machine):
+    """What a timer writes is there: a removal could not tell of it a moment before."""
+    assert eventually(lambda: machine.run(["ls", "/www/.states"], check=False).returncode == 0)
 
 
 def test_it_is_refused_while_the_safeguard_is_on(applied):
@@ -123,6 +130,7 @@ def test_the_default_keeps_data_which_the_next_apply_takes_up(applied):
 
     again = applied.salt("infra-1", "infra")
     assert failed(again) == []
+    wait_for_states(infra)
     query = "http://127.0.0.1:8428/api/v1/query?query=last_over_time(kept_metric[1h])"
     found = infra.run(["curl", "-fsSg", query]).stdout
     assert [r["value"][1] for r in json.loads(found)["data"]["result"]] == ["42"]

@@ -310,7 +310,7 @@ def test_test_mode_tells_and_changes_nothing(machine, applied):
 def test_the_way_back_keeps_the_database(machine, applied):
     assert machine.apply("infra.grafana.clean", pillar={"infra": {"infra_safeguard": False}}).ok
     assert ask(machine, "/ui/api/health", port=3000)[0] == 0
-    assert "stand-in" in machine.read("/etc/grafana/grafana.ini")
+    assert "the sample of the package" in machine.read("/etc/grafana/grafana.ini")
     machine.run(["test", "-e", "/var/lib/grafana/grafana.db"])
     assert machine.apply().ok
     assert {b["uid"] for b in api(machine, "/search")} >= {"shop"}
