@@ -87,8 +87,9 @@ test: check-host-test prepare  ## everything: lint, types, unit, functional and 
 	@status=0; \
 	tools/lint || status=1; \
 	test/lab/lab build; \
-	"$$(tools/venv)/bin/pytest" --numprocesses=2 --dist=loadfile --no-loadscope-reorder \
-	  -m 'not soak' --timeout=900 || status=1; \
+	: one process more than processors, since those that boot machines often wait for them; \
+	"$$(tools/venv)/bin/pytest" --numprocesses=$$(($$(nproc) + 1)) --dist=loadfile \
+	  --no-loadscope-reorder -m 'not soak' --timeout=900 || status=1; \
 	exit $$status
 
 test-salt: prepare  ## unit and functional tests on other releases of Salt (SALT="3006 3007")

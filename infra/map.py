@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "8e633408b89e52e7d54ea52d8b9840a06ff6669f0a8cf86a231951f078990011"
+DIGEST = "42edd5ebed7d278481d546eb2c368866375ebe2f6c55fb8d285accb64da33005"
 
 
 def digest(cache):

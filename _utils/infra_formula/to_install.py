@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .minion import Minion
+from infra_formula.minion import Minion
 
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9.+-]+")  # a name in Debian, without a version or architecture
 _READ = "infra_formula.package_lists_read"  # in the run's context
