@@ -12,7 +12,8 @@ include:
   - infra.nginx
 
 {{ recorded('nginx', 'nginx-home-states-installation', {
-     'paths': [program, unit, output],
+     # The copies go when it stops; named here, so that a removal tells that the directory goes too.
+     'paths': [program, unit, output, output ~ '/index.html', output ~ '/zh.html'],
      'units': ['infra-home-states'],
    }) }}
 {% if states %}
