@@ -11,8 +11,8 @@ include:
   # Its account, and the pages that have the states.
   - infra.nginx
 
+{# Its copies go when it stops; they are named so that a removal tells that the directory goes too. #}
 {{ recorded('nginx', 'nginx-home-states-installation', {
-     # The copies go when it stops; named here, so that a removal tells that the directory goes too.
      'paths': [program, unit, output, output ~ '/index.html', output ~ '/zh.html'],
      'units': ['infra-home-states'],
    }) }}
