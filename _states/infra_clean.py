@@ -60,6 +60,7 @@ def allowed(
             raise InvalidInput("\n".join([head, *errors]))
         removal.check_allowed(safeguard, remove, confirm)
         _minion().context[_REMOVED] = set()
+        packages.Foretold.start(_minion())
         return Plan(comment=f"Removal is allowed: {', '.join(remove)}.")
 
     return converge(name, __opts__["test"], compare)
@@ -188,7 +189,8 @@ def package(name: str) -> dict[str, Any]:
     Packages that were there before installation stay; those that were removed for the component
     are installed again.
     """
-    return converge(name, __opts__["test"], lambda: packages.plan_removal(_minion(), name))
+    test = __opts__["test"]
+    return converge(name, test, lambda: packages.plan_removal(_minion(), name, test))
 
 
 def data(name: str, paths: list[str]) -> dict[str, Any]:

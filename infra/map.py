@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "42edd5ebed7d278481d546eb2c368866375ebe2f6c55fb8d285accb64da33005"
+DIGEST = "ef78d9eb706ad5bc9339df6e4945d15e0ddfb67c41b6df47cdac3bb0e015793a"
 
 
 def digest(cache):

@@ -53,7 +53,7 @@ class Machine:
         self.monkeypatch.setattr(state, "__opts__", {"test": on}, raising=False)
         self.monkeypatch.setattr(state, "__context__", {}, raising=False)
 
-    def removable(self, _minion, names):
+    def removable(self, _minion, names, _gone=()):
         return {"remove": sorted(set(names) & set(self.packages)), "required": {}}
 
     def purge(self, _minion, names):

@@ -52,6 +52,12 @@ class Machine:
         plan.apply()
         plan.record()
 
+    def foretell(self, components):
+        """Packages that a run with `test=True` tells that it would remove."""
+        self.minion.context.clear()
+        plans = [packages.plan_removal(self.minion, name, test=True) for name in components]
+        return [name for plan in plans for name in plan.changes]
+
     def dpkg(self, command, **_options):
         """`dpkg --no-act --purge`: refused while something that stays depends on one of them."""
         going = set(command[3:])
@@ -113,11 +119,15 @@ def test_what_components_installed_goes_with_them_in_any_order(state_dir, site, 
         machine.apply(component, components[component])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "run", create_autospec(process.run, side_effect=machine.dpkg))
+        there, record = set(machine.installed), install_record.record()
+        told = machine.foretell(removed)
+        assert (machine.installed, install_record.record()) == (there, record)
         for component in removed:
             machine.remove(component)
             for other in removed[removed.index(component) + 1 :]:
                 assert set(components[other]) <= machine.installed
     assert machine.installed == at_first
+    assert sorted(told) == sorted(there - at_first)
 
 
 @given(site=sites())
@@ -133,9 +143,12 @@ def test_a_package_of_the_sites_own_keeps_what_it_depends_on(state_dir, site):
     machine.installed |= machine.closure("own")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "run", create_autospec(process.run, side_effect=machine.dpkg))
+        there = set(machine.installed)
+        told = machine.foretell(removed)
         for component in removed:
             machine.remove(component)
         assert machine.installed == at_first | machine.closure("own")
+        assert sorted(told) == sorted(there - machine.installed)
         # Once that is gone, a further removal takes the rest.
         machine.installed.discard("own")
         for component in removed:

@@ -258,7 +258,23 @@ def hand_over(component: str, required: Mapping[str, str]) -> None:
         Package of the component, which cannot be removed yet → the package that requires it. If
         no component installed the latter, the record stays as it is.
     """
-    everything = record()
+    for package, other in heirs(record(), component, required).items():
+        add(other, {"installed": {package: False}})
+        for kind in ("packages", "installed"):
+            forget(component, kind, [package])
+
+
+def heirs(
+    everything: Mapping[str, Entries], component: str, required: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the packages that :func:`hand_over` passes on → the component that gets each.
+
+    everything
+        The record.
+    component, required
+        As there.
+    """
+    found: dict[str, str] = {}
     for package in required:
         user: str = package
         seen: set[str] = set()
@@ -269,17 +285,22 @@ def hand_over(component: str, required: Mapping[str, str]) -> None:
         for other, kinds in everything.items():
             installed = {**kinds.get("packages", {}), **kinds.get("installed", {})}
             if other != component and installed.get(user) is False:
-                add(other, {"installed": {package: False}})
-                for kind in ("packages", "installed"):
-                    forget(component, kind, [package])
+                found[package] = other
                 break
+    return found
 
 
-def installed_by_formula(except_for: str = "") -> set[str]:
-    """Packages that components, except for one, installed."""
+def installed_by_formula(
+    except_for: str = "", everything: Mapping[str, Entries] | None = None
+) -> set[str]:
+    """Packages that components, except for one, installed.
+
+    everything
+        The record, if it is not the one on disk.
+    """
     return {
         package
-        for component, kinds in record().items()
+        for component, kinds in (record() if everything is None else everything).items()
         if component != except_for
         for kind in ("packages", "installed")
         for package, was in kinds.get(kind, {}).items()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
@@ -14,15 +16,66 @@ from infra_formula.minion import Minion
 from infra_formula.state import Plan
 from infra_formula.uninstall import install_record
 
+_FORETOLD = "infra_clean.packages_foretold"  # in the run's context
 _DPKG_NEEDS = re.compile(r"^\s+(\S+) depends on (\S+?)[.;]?(?: \(.*)?$", re.MULTILINE)
 _DPKG_OF = re.compile(r"problems prevent removal of (\S+):")
 _RPM_NEEDS = re.compile(r"^\s*(.+?) is needed by \(installed\) (\S+)$", re.MULTILINE)
 
 
-def plan_removal(minion: Minion, component: str) -> Plan:
-    """Plan to remove the packages of a component, and to install displaced ones again."""
-    kinds = install_record.record().get(component, {})
-    others = install_record.installed_by_formula(except_for=component)
+@dataclass
+class Foretold:
+    """What the removals of a run with ``test=True`` would have done so far.
+
+    Attributes:
+        record: the install record, as it would be.
+        gone: packages that would be removed.
+    """
+
+    record: dict[str, install_record.Entries]
+    gone: set[str] = field(default_factory=set)
+
+    @classmethod
+    def start(cls, minion: Minion) -> Foretold:
+        """Return that of a run that begins."""
+        minion.context[_FORETOLD] = cls(copy.deepcopy(install_record.record()))
+        return cls.of(minion)
+
+    @classmethod
+    def of(cls, minion: Minion) -> Foretold:
+        """Return that of the run."""
+        found: Foretold | None = minion.context.get(_FORETOLD)
+        return found or cls.start(minion)
+
+    def note(self, component: str, removed: Iterable[str], required: Mapping[str, str]) -> None:
+        """Do to the record what the removal of a component's packages would do to it.
+
+        component
+            Its name.
+        removed
+            Packages that are no longer of it.
+        required
+            As :func:`removable` returns it.
+        """
+        handed = install_record.heirs(self.record, component, required)
+        for package, other in handed.items():
+            self.record[other].setdefault("installed", {})[package] = False
+        for kind in ("packages", "installed"):
+            for package in (*removed, *handed):
+                self.record.get(component, {}).get(kind, {}).pop(package, None)
+
+
+def plan_removal(minion: Minion, component: str, test: bool = False) -> Plan:
+    """Plan to remove the packages of a component, and to install displaced ones again.
+
+    component
+        Its name.
+    test
+        Nothing is going to be done: the plans of a run stand on what those before would have done.
+    """
+    foretold = Foretold.of(minion) if test else None
+    everything = foretold.record if foretold else install_record.record()
+    kinds = everything.get(component, {})
+    others = install_record.installed_by_formula(component, everything)
     installed = [
         package
         for kind in ("packages", "installed")
@@ -30,7 +83,8 @@ def plan_removal(minion: Minion, component: str) -> Plan:
         if not was
     ]
     own = [package for package in installed if package not in others]
-    plan = removable(minion, own) if own else {"remove": [], "required": {}}
+    gone = foretold.gone if foretold else set()
+    plan = removable(minion, own, gone) if own else {"remove": [], "required": {}}
     displaced = sorted(kinds.get("displaced", {}))
     stays = [f"; {name} stays: {user} requires it" for name, user in plan["required"].items()]
     stays += [
@@ -39,6 +93,10 @@ def plan_removal(minion: Minion, component: str) -> Plan:
     changes = dict.fromkeys(plan["remove"], "removed")
     changes.update(dict.fromkeys(displaced, "installed again"))
     warnings: list[str] = []
+    removed = [package for package in installed if package not in plan["required"]]
+    if foretold:
+        foretold.note(component, removed, plan["required"])
+        foretold.gone.update(plan["remove"])
 
     def apply() -> None:
         if plan["remove"]:
@@ -59,7 +117,6 @@ def plan_removal(minion: Minion, component: str) -> Plan:
 
     def record() -> None:
         install_record.hand_over(component, plan["required"])
-        removed = [package for package in installed if package not in plan["required"]]
         for kind in ("packages", "installed"):
             install_record.forget(component, kind, removed)
 
@@ -94,16 +151,21 @@ def required_by(family: str, output: str) -> dict[str, str]:
     return dict(_RPM_NEEDS.findall(output))
 
 
-def removable(minion: Minion, packages: Iterable[str]) -> dict[str, Any]:
+def removable(
+    minion: Minion, packages: Iterable[str], gone: Collection[str] = ()
+) -> dict[str, Any]:
     """Find out which packages can be removed without removing another one.
 
     packages
         Names; those that are not installed are ignored.
+    gone
+        Names of others, which are treated as removed.
 
     Returns ``remove`` (names) and ``required`` (name → the package that requires it).
     """
     there = minion.call("pkg.list_pkgs")
-    left = sorted(name for name in set(packages) if name in there)
+    wanted = set(packages)
+    left = sorted(name for name in {*wanted, *gone} if name in there)
     required: dict[str, str] = {}
     family = minion.grains["os_family"]
     command = (
@@ -123,7 +185,10 @@ def removable(minion: Minion, packages: Iterable[str]) -> dict[str, Any]:
             raise CommandFailed(f"{' '.join(command)}: {output.strip()}")
         required.update(stay)
         left = [name for name in left if name not in stay]
-    return {"remove": left, "required": required}
+    return {
+        "remove": [name for name in left if name in wanted],
+        "required": {name: user for name, user in required.items() if name in wanted},
+    }
 
 
 def _provider(capability: str) -> str:
