@@ -29,10 +29,15 @@ def accounts(machine):
 
 
 def services(machine):
-    """Units that run, but for one that systemd starts for whoever asks it, and ends by itself."""
+    """Units that run, but for those that something starts now and then, and that end by themselves.
+
+    D-Bus starts some for whoever asks, and timers theirs.
+    """
     lines = machine.run(UNITS).stdout.splitlines()
     units = {line.split()[0] for line in lines}
-    return {u for u in units if u.endswith((".service", ".timer"))} - {"systemd-timedated.service"}
+    asked = {f"systemd-{name}.service" for name in ("timedated", "hostnamed", "localed")}
+    timed = {u.removesuffix(".timer") + ".service" for u in units if u.endswith(".timer")}
+    return {u for u in units if u.endswith((".service", ".timer"))} - asked - timed
 
 
 class Before:
