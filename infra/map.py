@@ -19,7 +19,7 @@ import sys
 from salt.fileclient import FSClient
 
 # Of _utils, _modules and _states; written by `make generate`.
-DIGEST = "ef78d9eb706ad5bc9339df6e4945d15e0ddfb67c41b6df47cdac3bb0e015793a"
+DIGEST = "b716aaf654aa0ec94d1c3c74c497e4a3079a4487342baf72cec1592d83102ee8"
 
 
 def digest(cache):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 from infra_formula.minion import Minion
 
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9.+-]+")  # a name in Debian, without a version or architecture
-_READ = "infra_formula.package_lists_read"  # in the run's context
+_READ = "infra_formula.package_lists_read"  # in the run's context: when, in seconds
+_FRESH = 300  # seconds; the context of a minion that makes no process for a job outlives the run
 
 
 def foretell(minion: Minion, name: str, packages: list[str]) -> dict[str, Any] | None:
@@ -31,8 +33,11 @@ def foretell(minion: Minion, name: str, packages: list[str]) -> dict[str, Any] |
     lacking = [package for package in packages if package not in there]
     if not lacking:
         return None
-    found = minion.call("pkg.latest_version", *lacking, refresh=_READ not in minion.context)
-    minion.context[_READ] = True
+    now = time.monotonic()
+    stale = now - minion.context.get(_READ, float("-inf")) > _FRESH
+    if stale:
+        minion.context[_READ] = now
+    found = minion.call("pkg.latest_version", *lacking, refresh=stale)
     versions = {lacking[0]: found} if isinstance(found, str) else found
     changes = {
         package: {"new": versions.get(package) or "installed", "old": ""} for package in lacking

@@ -65,3 +65,12 @@ def test_what_is_more_than_a_name_is_left_to_salt(loaders, package):
 def test_on_other_systems_salt_tells(loaders):
     minion = Minion(loaders.modules, loaders.opts, {"os_family": "RedHat"}, {})
     assert to_install.foretell(minion, "x", [LACKING]) is None
+
+
+def test_a_later_run_of_the_same_process_reads_them_anew(loaders, updates, monkeypatch):
+    minion, now = Minion(loaders.modules, loaders.opts, loaders.grains, {}), [1000.0]
+    monkeypatch.setattr(to_install.time, "monotonic", lambda: now[0])
+    for later, read in ((0, 1), (1, 1), (299, 1), (301, 2)):
+        now[0] = 1000.0 + later
+        to_install.foretell(minion, "x", [LACKING])
+        assert updates == [UPDATE] * read
