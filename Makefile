@@ -104,8 +104,10 @@ package:  ## build/infra-VERSION-RELEASE.spm of what is committed
 
 soak: export INFRA_PACKAGING = $(PACKAGING)
 soak: check-host-test prepare  ## the long runs: alerts from end to end, kills, and the table of all faults (PROGRAMS=DIR, PACKAGING=upstream)
-	@INFRA_FAULTS=write "$$(tools/venv)/bin/pytest" -m 'soak or fault' --timeout=1800 \
-	  test/integration test/functional
+	@test/lab/lab build; \
+	: the longest modules first, so that none is left alone at the end; \
+	INFRA_FAULTS=write "$$(tools/venv)/bin/pytest" --numprocesses=$$(($$(nproc) + 1)) --dist=loadfile \
+	  -m 'soak or fault' --timeout=1800 test/integration test/functional
 
 fuzz: prepare  ## try every parser with what it does not expect (MINUTES=10)
 	@nice -n 19 "$$(tools/venv)/bin/python" test/fuzz/fuzz.py $(or $(MINUTES),10)
