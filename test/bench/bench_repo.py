@@ -21,7 +21,6 @@ import json
 import os
 import resource
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -39,6 +38,7 @@ from infra_formula.repository import apt as infra_repo_apt  # noqa: E402
 from infra_formula.repository import fetching as infra_repo_fetch  # noqa: E402
 from infra_formula.repository import indexes as infra_repo_index  # noqa: E402
 from infra_formula.repository import package_store, published, signing  # noqa: E402
+from ports import free_port  # noqa: E402
 from repo_samples import Key  # noqa: E402
 
 CACHE = Path(
@@ -508,9 +508,7 @@ def bench_publish(repeat):
 @contextlib.contextmanager
 def far_away(root):
     """Serve a folder by nginx, a round trip away; the URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = root.parent / "nginx.conf"
     config.write_text(
         f"daemon off; pid {root.parent}/pid; error_log /dev/null; worker_processes 1;"

@@ -19,6 +19,7 @@ from closing import stop
 from infra_formula import paths
 from infra_formula.portal import cards as infra_cards
 from portal_samples import settings
+from ports import free_port
 
 GIVEN = Path(os.environ.get("INFRA_PROGRAMS", "/nonexistent"))
 RELEASES = {"Debian, own release": "", "Debian 13": "trixie"}
@@ -44,9 +45,7 @@ def path_of(name, release):
 @contextmanager
 def running(folder, program, *flags):
     """A program on a port of its own, as long as this is entered; gives the port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with (folder / "log").open("wb") as log:
         command = [str(program), f"-httpListenAddr=127.0.0.1:{port}", *flags]
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)

@@ -13,7 +13,8 @@ from infra_formula.daemon import arguments as daemon_arguments
 from infra_formula.daemon import flags, local_ports
 from infra_formula.parameters import merging
 from infra_formula.parameters.site import Site
-from support.real_daemon import RealDaemon, free_port
+from ports import free_port
+from support.real_daemon import RealDaemon
 
 NAMES = ("vmstorage", "vminsert", "vmselect")
 pytestmark = pytest.mark.skipif(

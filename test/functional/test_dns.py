@@ -16,6 +16,7 @@ from infra_formula import paths
 from infra_formula.dns import client, dnsmasq, known_names, records
 from infra_formula.minion import Minion
 from infra_formula.registration import generated, inventory
+from ports import free_port
 from salt.exceptions import CommandExecutionError
 
 REPO = Path(__file__).resolve().parents[2]
@@ -23,12 +24,6 @@ TEMPLATE = (REPO / "infra" / "dns" / "files" / "dnsmasq.conf.j2").read_text(enco
 
 
 SYSTEMCTL = dnsmasq.systemd.systemctl
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 class Server:

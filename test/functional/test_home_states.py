@@ -17,6 +17,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "test" / "support"))
@@ -24,7 +25,7 @@ sys.path.insert(0, str(ROOT / "test" / "support"))
 import closing  # noqa: E402
 from browser import Browser  # noqa: E402
 from infra_formula.portal import pages  # noqa: E402
-from nginx_server import Server, free_port  # noqa: E402
+from nginx_server import Server  # noqa: E402
 from portal_samples import LOADER, settings  # noqa: E402
 from victoriametrics import Store  # noqa: E402
 

@@ -8,7 +8,8 @@ import base64
 import pytest
 from closing import stop
 from lab.standins import oauth2_proxy
-from nginx_server import PASSWORD, Server, Upstream, free_port
+from nginx_server import PASSWORD, Server, Upstream
+from ports import free_port
 
 TOOLS = ("vmetrics", "vlogs", "vtraces", "vmalert", "alertmgr", "blackbox")
 CLOSED = (

@@ -24,11 +24,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "test" / "support"))
 
-from nginx_server import PASSWORD, Server, free_port  # noqa: E402
+from nginx_server import PASSWORD, Server  # noqa: E402
 
 pytestmark = pytest.mark.soak
 CACHE = Path(os.environ.get("INFRA_CACHE") or Path.home() / ".cache/infra-formula") / "applications"

@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from infra_formula.portal import rendering, views
 from nginx_check import version as check_version
-from nginx_server import NGINX, PASSWORD, Server, Upstream, free_port
+from nginx_server import NGINX, PASSWORD, Server, Upstream
 from portal_samples import ALL_COMPONENTS, settings
+from ports import free_port
 
 FORGED = {"X-Forwarded-User": "root", "X-Frame": "mine", "X-Tenant": "mine"}
 

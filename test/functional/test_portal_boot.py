@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "test" / "support"))
 
 import pem  # noqa: E402
 from infra_formula.portal import server as nginx  # noqa: E402
-from nginx_server import Server, Upstream, free_port  # noqa: E402
+from nginx_server import Server, Upstream  # noqa: E402
 from real_entries import real_entries  # noqa: E402
 
 MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")

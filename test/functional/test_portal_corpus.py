@@ -16,8 +16,9 @@ import attack_table
 import pytest
 from closing import stop
 from lab.standins import oauth2_proxy
-from nginx_server import PASSWORD, Server, Upstream, free_port
+from nginx_server import PASSWORD, Server, Upstream
 from portal_samples import ALL_COMPONENTS
+from ports import free_port
 from visitor_samples import RAW_PROXIED, raw_config
 
 HOME = "i.pigsty"

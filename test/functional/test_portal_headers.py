@@ -11,7 +11,8 @@ import time
 import pytest
 from closing import stop
 from lab.standins import oauth2_proxy
-from nginx_server import PASSWORD, Server, Upstream, drain, free_port
+from nginx_server import PASSWORD, Server, Upstream, drain
+from ports import free_port
 
 HOME = "i.pigsty"
 ANN = "Basic " + base64.b64encode(f"ann:{PASSWORD}".encode()).decode()

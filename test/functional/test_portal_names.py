@@ -7,8 +7,9 @@ import nginx_check
 import pytest
 from infra_formula.portal import configuration, rendering, upstreams
 from name_server import NameServer
-from nginx_server import Server, Upstream, free_port
+from nginx_server import Server, Upstream
 from portal_samples import LOADER, facts, settings
+from ports import free_port
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from infra_formula.errors import Refused
 from infra_formula.portal import entries as portal_entries
 from infra_formula.portal import plain_http, rendering
 from lab.standins import oauth2_proxy
-from nginx_server import PASSWORD, Server, Upstream, free_port
+from nginx_server import PASSWORD, Server, Upstream
 from portal_samples import LOADER, TEMPLATES, facts, settings
+from ports import free_port
 
 ANN = "Basic " + base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
 TOKEN = "Bearer a-token"  # noqa: S105

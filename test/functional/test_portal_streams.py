@@ -28,8 +28,9 @@ from infra_formula.portal import (
 )
 from infra_formula.portal import arguments as portal_arguments
 from name_server import NameServer
-from nginx_server import Server, free_port
+from nginx_server import Server
 from portal_samples import LOADER, facts, settings
+from ports import free_port
 
 MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 END = b"<end>"

@@ -8,8 +8,9 @@ import time
 
 import pytest
 from infra_formula.portal import entries, rendering, trusted_proxies
-from nginx_server import Server, Upstream, drain, free_port
+from nginx_server import Server, Upstream, drain
 from portal_samples import LOADER, facts, settings
+from ports import free_port
 
 BALANCER = "127.0.0.2"
 VISITOR = "203.0.113.9"

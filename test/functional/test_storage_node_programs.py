@@ -15,8 +15,9 @@ from infra_formula.daemon import arguments as daemon_arguments
 from infra_formula.daemon import flags
 from infra_formula.parameters import merging
 from infra_formula.parameters.site import Site
+from ports import free_port
 from support import traces
-from support.real_daemon import RealDaemon, free_port
+from support.real_daemon import RealDaemon
 
 GRAINS = {"id": "infra-1", "ipv4": ["127.0.0.1"], "os_family": "Debian", "kernel": "Linux",
           "cpuarch": "x86_64", "osmajorrelease": 12, "os": "Debian"}  # fmt: skip

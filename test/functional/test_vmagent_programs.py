@@ -15,7 +15,8 @@ from infra_formula.daemon import flags, local_ports
 from infra_formula.monitoring import arguments, remote_write, scraping
 from infra_formula.parameters import merging
 from infra_formula.parameters.site import Site
-from support.real_daemon import RealDaemon, free_port
+from ports import free_port
+from support.real_daemon import RealDaemon
 
 GRAINS = {"id": "infra-1", "ipv4": ["127.0.0.1"], "os_family": "Debian", "kernel": "Linux",
           "cpuarch": "x86_64", "osmajorrelease": 12, "os": "Debian"}  # fmt: skip

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from nginx_server import free_port
+from ports import free_port
 
 
 class NameServer:

@@ -15,16 +15,10 @@ import closing
 from infra_formula.portal import entries as portal_entries
 from infra_formula.portal import named_certificates, rendering
 from portal_samples import LOADER, facts, settings
+from ports import free_port
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
 PASSWORD = "open sesame"  # noqa: S105
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as channel:
-        channel.bind(("127.0.0.1", 0))
-        return channel.getsockname()[1]
 
 
 class Upstream:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 
@@ -10,18 +9,12 @@ import programs
 from infra_formula import systemd
 from infra_formula.daemon import local_ports
 from infra_formula.parameters import site
+from ports import free_port
 
 from support.doubles import double
 
 DEBIANS = {"alertmanager": "prometheus-alertmanager"}
 """Programs that, in Debian's build, read files of their package at /usr/share."""
-
-
-def free_port():
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class RealDaemon:

@@ -10,13 +10,14 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from ports import free_port
 
 REPO = Path(__file__).resolve().parent.parent.parent
 FOLDERS = ("infra", "_modules", "_states", "_utils", "_runners")
@@ -48,14 +49,6 @@ def pillar(folder: Path, values: Mapping[str, Any], environment: str = "base") -
     (folder / "top.sls").write_text(json.dumps(top), encoding="utf-8")
     (folder / "site.sls").write_text(json.dumps(values), encoding="utf-8")
     return folder
-
-
-def free_ports(number: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 class Process:
@@ -138,7 +131,7 @@ class Master(Process):
     program = "salt-master"
 
     def __init__(self, folder: Path, options: Mapping[str, Any], python: Path | None = None):
-        publish, ret = free_ports(2)  # unless options name some
+        publish, ret = free_port(), free_port()  # unless options name some
         super().__init__(
             folder,
             {

@@ -1,13 +1,13 @@
 """A real VictoriaMetrics of a test's own, without data at first."""
 
 import json
-import socket
 import subprocess
 import time
 import urllib.parse
 import urllib.request
 
 import programs
+from ports import free_port
 
 
 class Store:
@@ -21,9 +21,7 @@ class Store:
     """
 
     def __init__(self, folder, release=""):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self.log = (folder / "log").open("wb")
         self.process = subprocess.Popen(
             [

@@ -1,6 +1,5 @@
 """Records, configuration and messages of the name server."""
 
-import contextlib
 import ipaddress
 import socket
 import struct
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from infra_formula import paths
 from infra_formula.dns import client, dnsmasq, migration, records
+from ports import free_port
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from _states import infra_dns
@@ -259,14 +259,10 @@ class Server:
 
     @staticmethod
     def _sockets():
-        """A port that is free over UDP may be in use over TCP."""
-        for _ in range(20):
-            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            udp.bind(("127.0.0.1", 0))
-            with contextlib.suppress(OSError):
-                return udp, socket.create_server(udp.getsockname())
-            udp.close()
-        raise AssertionError("no port is free over UDP and TCP")
+        address = ("127.0.0.1", free_port())
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(address)
+        return udp, socket.create_server(address)
 
     def _udp(self):
         while True:
@@ -322,9 +318,7 @@ def test_a_truncated_answer_is_asked_for_over_tcp(serve):
 
 @pytest.mark.parametrize("tcp", [False, True])
 def test_no_server_is_an_error_that_names_it(tcp):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with pytest.raises(CommandExecutionError, match=f"i.pigsty at 127.0.0.1:{port}"):
         client.query("i.pigsty", port=port, tcp=tcp, timeout=0.5)
 

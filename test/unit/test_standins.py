@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from urllib.parse import quote
 import programs
 import pytest
 import traces
+from ports import free_port
 
 FLAGS = json.loads((programs.STANDINS / "flags.json").read_text(encoding="utf-8"))
 NEWER = {
@@ -62,9 +62,7 @@ def server(request, tmp_path_factory):
     """A stand-in that runs, and where it is given the real program: they answer alike."""
     kind, _, name = request.param.rpartition(" ")
     command = [programs.program(name)] if kind else [sys.executable, standin(name)]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     data = tmp_path_factory.mktemp("data")
     process = subprocess.Popen(
         [*command, f"-httpListenAddr={address}", f"-storageDataPath={data}/data"],
