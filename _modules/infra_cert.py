@@ -104,7 +104,7 @@ def issue(
         salt infra-1 infra_cert.issue dbuser_monitor
         salt infra-1 infra_cert.issue etcd-1 san=etcd-1,10.10.10.21 expire=365d
     """
-    return issuing.issue(_minion(), cn, san, org, unit, expire, crt, key)
+    return issuing.issue(cn, san, org, unit, expire, crt, key)
 
 
 def list_() -> dict[str, dict[str, Any]]:
@@ -163,7 +163,7 @@ def renew_ca(days: int = 7300) -> dict[str, Any]:
 
         salt infra-1 infra_cert.renew_ca
     """
-    return authority.renew_ca(_minion(), days)
+    return authority.renew_ca(days)
 
 
 def restore(path: str, passphrase_file: str, force: bool = False) -> dict[str, str]:

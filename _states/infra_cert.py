@@ -1,6 +1,6 @@
 """Certificates of this site: its CA, created once, and what the CA issues, renewed in time.
 
-Salt's own ``x509`` signs. What is issued is recorded, so that it is renewed without a master too.
+What is issued is recorded, so that it is renewed without a master too.
 """
 
 from __future__ import annotations
@@ -13,23 +13,13 @@ infra_formula.current()
 
 from infra_formula import paths, redaction
 from infra_formula.errors import InvalidInput
-from infra_formula.minion import Minion
 from infra_formula.pki import authority as pki_authority
 from infra_formula.pki import plans
 from infra_formula.state import Plan, converge
 from salt.exceptions import SaltInvocationError
 
 if TYPE_CHECKING:
-    __salt__: dict[str, Any]
     __opts__: dict[str, Any]
-    __grains__: dict[str, Any]
-    __context__: dict[str, Any]
-
-__env__ = ""  # the state's saltenv, which Salt sets during a call
-
-
-def _minion() -> Minion:
-    return Minion(__salt__, __opts__, __grains__, __context__, __env__)
 
 
 def authority(
@@ -69,7 +59,6 @@ def authority(
         name,
         __opts__["test"],
         lambda: plans.plan_ca(
-            _minion(),
             name,
             private_key,
             common_name,
@@ -144,7 +133,7 @@ def managed(
         "reload": reload,
         "purpose": purpose,
     }
-    return converge(name, __opts__["test"], lambda: plans.plan_leaf(_minion(), name, spec))
+    return converge(name, __opts__["test"], lambda: plans.plan_leaf(name, spec))
 
 
 def issued(
@@ -168,7 +157,7 @@ def issued(
             spec = pki_authority.specification(element, f"certs.{name}")
         except SaltInvocationError as err:
             raise InvalidInput(f"certs.{name}.{err}") from err
-        return plans.plan_leaf(_minion(), cert or f"{folder}/{name}.crt", spec)
+        return plans.plan_leaf(cert or f"{folder}/{name}.crt", spec)
 
     return converge(name, __opts__["test"], plan)
 

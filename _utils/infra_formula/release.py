@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "b716aaf654aa0ec94d1c3c74c497e4a3079a4487342baf72cec1592d83102ee8"
+DIGEST = "cc8fd36bc3ce60139cdeca650a2b9b929b83f5ed2199a4c7861ed8357ff7f67e"

@@ -91,7 +91,7 @@ def pillar(vendor, ca):
     login = {"username": "ann", "password": secret("password of a scrape job")}
     bearer = {"authorization": {"credentials": secret("token of a scrape job")}}
     header = {"headers": {"Authorization": secret("header of a probe")}}
-    entry = f'proxy_set_header X-Token "{secret("header of an entry of the portal")}";'
+    entry = {"proxy_set_header": {"X-Token": secret("header of an entry of the portal")}}
     return {
         "infra": {
             "infra_hosts": {INFRA[1]: {"infra_seq": 1}},
@@ -113,7 +113,7 @@ def pillar(vendor, ca):
         "infra_secrets": {
             "ca_key": ca["ca_key"],
             "nginx_users": {"ann": secret("password of nginx_users")},
-            "infra_portal": {"wiki": {"config": entry}},
+            "infra_portal": {"wiki": entry},
             "grafana_config": {
                 "smtp": {"password": secret("password of Grafana's mail server")},
             },

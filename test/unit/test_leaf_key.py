@@ -5,7 +5,6 @@ import pwd
 
 from doubles import double
 from infra_formula.fileset import contents
-from infra_formula.minion import Minion
 from infra_formula.pki import authority, certificates, issuing, plans
 
 
@@ -23,7 +22,7 @@ def test_a_key_that_is_kept_gets_its_mode_when_its_certificate_is_issued(tmp_pat
     double(monkeypatch, contents, "owner_ids", return_value=(me.pw_uid, me.pw_gid))
     spec = {"private_key": str(key), "names": ["a"], "addresses": [], "key_mode": "0600",
             "group": "nginx"}  # fmt: skip
-    plan = plans.plan_leaf(Minion(), str(name), spec)
+    plan = plans.plan_leaf(str(name), spec)
     assert key.stat().st_mode & 0o777 == 0o640  # nothing is changed yet
     plan.apply()
     assert key.stat().st_mode & 0o777 == 0o600

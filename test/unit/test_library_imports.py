@@ -11,7 +11,6 @@ LIBRARY = REPO / "_utils" / "infra_formula"
 PURE = ("salt.exceptions", "salt.utils.dictupdate", "salt.utils.path", "salt.utils.yaml")
 """Parts of Salt without state, which any module of the library may import."""
 SALT = {
-    "infra_formula.pki.authority": {"salt.loader"},  # of a module that 3006 does not load by itself
     "infra_formula.registration.events": {"salt.client", "salt.key"},
     "infra_formula.orchestration.publishing": {"salt.client"},
     "infra_formula.redaction": {"salt.utils.context.func_globals_inject"},

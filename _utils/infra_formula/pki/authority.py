@@ -34,20 +34,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-import salt.loader
+from cryptography import x509
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from infra_formula import paths, redaction
 from infra_formula.errors import CommandFailed, InvalidInput
 from infra_formula.fileset import atomic
-from infra_formula.minion import Minion
 from infra_formula.parameters import schema
 from infra_formula.pki import certificates as pki_certificates
-from infra_formula.pki import underscores
+from infra_formula.pki import signing
 
 log = redaction.logger(__name__)
 _RENEW_DAYS = 30
-_TOLERANCE = datetime.timedelta(days=2)
 _NAME = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9._-]{0,250}[A-Za-z0-9])?")
 
 
@@ -174,7 +172,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def issue(minion: Minion, name: str, spec: dict[str, Any]) -> list[str]:
+def issue(name: str, spec: dict[str, Any]) -> list[str]:
     """Sign a certificate, with a new key where there is none that can be used, and put it in place.
 
     name, spec
@@ -198,22 +196,15 @@ def issue(minion: Minion, name: str, spec: dict[str, Any]) -> list[str]:
             if not folder.exists():
                 folder.mkdir(parents=True, mode=0o755)
         if not _is_usable(key):
-            text = _x509(minion, "create_private_key", algo="rsa", keysize=2048)
-            write_file(key, text, spec["key_mode"], spec["group"])
+            write_file(key, signing.new_key(2048), spec["key_mode"], spec["group"])
             written.append(key)
-        if underscores.needed(spec):
-            start = datetime.datetime.now(datetime.timezone.utc) - _TOLERANCE
-            text = underscores.issue(spec, key, start, _days(spec))
-        else:
-            text = _x509(minion, "create_certificate", private_key=key, **_arguments(spec))
-        write_file(name, text, spec["cert_mode"], spec["group"])
+        write_file(name, signing.leaf(spec, key, _days(spec)), spec["cert_mode"], spec["group"])
     except OSError as err:
         raise CommandFailed(f"{name} cannot be written: {err}") from err
     return [*written, name]
 
 
 def create_ca(
-    minion: Minion,
     name: str,
     private_key: str,
     common_name: str,
@@ -232,47 +223,25 @@ def create_ca(
         Domains and networks for which alone its certificates are valid; none for any.
     """
     if not Path(private_key).exists():
-        text = _x509(minion, "create_private_key", algo="rsa", keysize=4096)
-        write_file(private_key, text, "0600")
-    extensions: dict[str, Any] = {}
-    if name_constraints:
-        extensions["nameConstraints"] = {
-            "critical": True,
-            "permitted": permitted_names(name_constraints),
-        }
-    text = _x509(
-        minion,
-        "create_certificate",
-        signing_private_key=private_key,
-        private_key=private_key,
-        CN=common_name,
-        O="pigsty",
-        OU="ca",
-        # It signs certificates of servers and clients, and no further CA.
-        basicConstraints="critical, CA:TRUE, pathlen:0",
-        keyUsage="critical, keyCertSign, cRLSign, digitalSignature",
-        subjectKeyIdentifier="hash",
-        not_before=validity_start(),
-        days_valid=days,
-        **extensions,
-    )
-    write_file(name, text, "0644")
+        write_file(private_key, signing.new_key(4096), "0600")
+    subject = {"common_name": common_name, "organization": "pigsty", "unit": "ca"}
+    limits = permitted_names(name_constraints) if name_constraints else None
+    write_file(name, signing.ca(private_key, subject, days, limits), "0644")
 
 
-def permitted_names(name_constraints: list[str]) -> list[str]:
-    """Name constraints as X.509 writes them, with this machine's own loopback names; pure.
+def permitted_names(name_constraints: list[str]) -> list[x509.GeneralName]:
+    """Name constraints as X.509 has them, with this machine's own loopback names; pure.
 
     name_constraints
         Domains, each with its sub-domains, and networks.
     """
     networks = [text for text in name_constraints if _is_network(text)]
-    domains = [text for text in name_constraints if not _is_network(text)]
-    names = [f"DNS:{domain.removeprefix('*.').removeprefix('.')}" for domain in domains]
-    if domains:
-        names.append("DNS:localhost")
-    names += [f"IP:{ipaddress.ip_network(network)}" for network in networks]
-    if networks:
-        names += ["IP:127.0.0.0/8", "IP:::1/128"]
+    domains = [text.removeprefix("*.").removeprefix(".") for text in name_constraints
+               if not _is_network(text)]  # fmt: skip
+    domains += ["localhost"] if domains else []
+    networks += ["127.0.0.0/8", "::1/128"] if networks else []
+    names: list[x509.GeneralName] = [x509.DNSName(domain) for domain in domains]
+    names += [x509.IPAddress(ipaddress.ip_network(network)) for network in networks]
     return list(dict.fromkeys(names))
 
 
@@ -284,7 +253,7 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def renew_ca(minion: Minion, days: int) -> dict[str, Any]:
+def renew_ca(days: int) -> dict[str, Any]:
     """Renew the CA with the same key and name; see ``infra_cert.renew_ca``."""
     name, key = str(paths.ca_certificate()), str(paths.ca_key())
     for path in (name, key):
@@ -296,51 +265,13 @@ def renew_ca(minion: Minion, days: int) -> dict[str, Any]:
     if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 36500:
         raise InvalidInput(f"days: expected 1 to 36500, got {days!r}")
     before = Path(name).read_text(encoding="utf-8")
-    text = pki_certificates.renewed_ca(name, key, days)
+    text = signing.renewed_ca(name, key, days)
     stamp = datetime.datetime.now().strftime("%Y%m%dT%H%M%S")
     aside = f"{name}.before-{stamp}"
     write_file(aside, before, "0644")
     write_file(name, text, "0644")
     return {**pki_certificates.describe(name), "fingerprint": pki_certificates.fingerprint(text),
             "before": aside}  # fmt: skip
-
-
-def _x509(minion: Minion, function: str, **arguments: Any) -> Any:
-    """Call Salt's x509, the one that uses cryptography.
-
-    Salt 3006 and 3007 load it only where ``features`` of the minion's configuration have
-    ``x509_v2``; without M2Crypto they have no x509 at all then.
-    """
-    if f"x509.{function}" in minion.salt:
-        return minion.call(f"x509.{function}", **arguments)
-    loaded = salt.loader.raw_mod(dict(minion.opts), "x509_v2", minion.salt)
-    return loaded[f"x509_v2.{function}"](**arguments)
-
-
-def validity_start() -> str:
-    """Start of validity for a certificate issued now, early enough for clocks that are behind."""
-    moment = datetime.datetime.now(datetime.timezone.utc) - _TOLERANCE
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _arguments(spec: dict[str, Any]) -> dict[str, Any]:
-    """What Salt's x509 has to know of a certificate."""
-    names = [f"DNS:{n}" for n in spec["names"]] + [f"IP:{a}" for a in spec["addresses"]]
-    return {
-        "signing_cert": spec["signing_cert"],
-        "signing_private_key": spec["signing_private_key"],
-        "CN": spec["common_name"],
-        "O": spec["organization"],
-        "OU": spec["unit"],
-        "subjectAltName": names,
-        "basicConstraints": "critical, CA:FALSE",
-        "keyUsage": "critical, digitalSignature, keyEncipherment",
-        "extendedKeyUsage": ", ".join(spec["usages"]),
-        "subjectKeyIdentifier": "hash",
-        "authorityKeyIdentifier": "keyid:always",
-        "not_before": validity_start(),
-        "days_valid": _days(spec),
-    }
 
 
 def _days(spec: dict[str, Any]) -> int:

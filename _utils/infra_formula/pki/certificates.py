@@ -288,38 +288,6 @@ def whole_days_left(path: str) -> int:
     return (not_after(load(path)) - datetime.datetime.now(datetime.timezone.utc)).days
 
 
-def renewed_ca(ca: str, key: str, days: int) -> str:
-    """A CA certificate with the same key, name and name constraints, and a new life, as PEM.
-
-    ca, key
-        Absolute paths.
-    days
-        Its life from now on.
-
-    What the former certificate signed is valid with this one as well.
-    """
-    former, private = load(ca), _private_key(key)
-    now = datetime.datetime.now(datetime.timezone.utc)
-    # Early enough for clocks that are behind, and later than the former one: see is_renewal.
-    start = max(
-        now - datetime.timedelta(days=2),
-        not_before(former) + datetime.timedelta(seconds=1),
-    )
-    builder = (
-        x509.CertificateBuilder(former.issuer, former.subject, former.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(now + datetime.timedelta(days=days))
-    )
-    for extension in former.extensions:
-        value = extension.value
-        if isinstance(value, x509.BasicConstraints):
-            value = x509.BasicConstraints(ca=True, path_length=0)
-        builder = builder.add_extension(value, extension.critical)
-    renewed = builder.sign(private, hashes.SHA256())
-    return renewed.public_bytes(serialization.Encoding.PEM).decode()
-
-
 def _can_be_longer(days_left: float, ca: str) -> bool:
     """Whether a new certificate would be valid longer than one that ends in some days."""
     try:

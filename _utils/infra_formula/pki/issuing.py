@@ -18,7 +18,6 @@ from infra_formula.pki import authority, certificates
 
 
 def issue(
-    minion: Minion,
     cn: str,
     san: str | list[str] = "DNS:localhost,IP:127.0.0.1",
     org: str = "pigsty",
@@ -44,7 +43,7 @@ def issue(
             raise InvalidInput(f"{argument}: expected an absolute path, got {path!r}")
     if Path(crt).exists() and _is_from_other_ca(crt, spec["signing_cert"]):
         raise InvalidInput(f"{crt}: a certificate of another CA lies there; move it away")
-    authority.issue(minion, crt, spec)
+    authority.issue(crt, spec)
     authority.record(crt, spec)
     publish_metrics()
     return {**certificates.describe(crt), "crt": crt, "key": key}
@@ -84,7 +83,7 @@ def renew(minion: Minion, name: str = "", force: bool = False) -> dict[str, str]
             outcomes[path] = f"good for {certificates.describe(path)['days_left']} days"
             continue
         try:
-            authority.issue(minion, path, spec)
+            authority.issue(path, spec)
         except CommandExecutionError as err:
             failed.append(str(err))
             continue

@@ -12,7 +12,6 @@ from salt.exceptions import CommandExecutionError
 from infra_formula import process, redaction
 from infra_formula.errors import CommandFailed
 from infra_formula.fileset import contents, root_only
-from infra_formula.minion import Minion
 from infra_formula.pki import authority, certificates, issuing
 from infra_formula.state import Plan
 
@@ -20,7 +19,6 @@ CertificateAndKey = tuple[str, str]
 
 
 def plan_ca(
-    minion: Minion,
     name: str,
     private_key: str,
     common_name: str,
@@ -80,9 +78,7 @@ def plan_ca(
         changes={name: "created"},
         comment=f"The CA {name} was created.",
         would=f"The CA {name} would be created.",
-        apply=lambda: authority.create_ca(
-            minion, name, private_key, common_name, days, name_constraints
-        ),
+        apply=lambda: authority.create_ca(name, private_key, common_name, days, name_constraints),
     )
 
 
@@ -119,7 +115,7 @@ def _is_same(one: str, other: str) -> bool:
     return one.split() == other.split()
 
 
-def plan_leaf(minion: Minion, name: str, spec: dict[str, Any]) -> Plan:
+def plan_leaf(name: str, spec: dict[str, Any]) -> Plan:
     """Plan to have the certificate of a specification, recorded for the timer to renew it.
 
     name, spec
@@ -135,7 +131,7 @@ def plan_leaf(minion: Minion, name: str, spec: dict[str, Any]) -> Plan:
         changes = {name: "issued"}
 
         def issue() -> None:
-            written = authority.issue(minion, name, spec)
+            written = authority.issue(name, spec)
             changes.update(dict.fromkeys(written, "issued"))
             if permissions and key not in written:  # a key that is kept, of Pigsty's for instance
                 _protect(key, spec)
