@@ -216,4 +216,4 @@ def test_a_removal_leaves_nothing_of_either_release(site, upgraded):
     left = {name: bare.left() for name, bare in site.bare.items()}
     assert left == {name: [] for name in site.machines}
     units = {name: services(bare.machine) ^ bare.units for name, bare in site.bare.items()}
-    assert units == dict.fromkeys(site.bare, set())
+    assert units == {name: set() for name in site.bare}
