@@ -31,13 +31,15 @@ def accounts(machine):
 def services(machine):
     """Units that run, but for those that something starts now and then, and that end by themselves.
 
-    D-Bus starts some for whoever asks, and timers theirs.
+    D-Bus starts some for whoever asks, timers theirs, and a session the manager of its user, which
+    stays for ten seconds after it.
     """
     lines = machine.run(UNITS).stdout.splitlines()
     units = {line.split()[0] for line in lines}
     asked = {f"systemd-{name}.service" for name in ("timedated", "hostnamed", "localed")}
     timed = {u.removesuffix(".timer") + ".service" for u in units if u.endswith(".timer")}
-    return {u for u in units if u.endswith((".service", ".timer"))} - asked - timed
+    users = {u for u in units if u.startswith(("user@", "user-runtime-dir@"))}
+    return {u for u in units if u.endswith((".service", ".timer"))} - asked - timed - users
 
 
 class Before:
