@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "cc8fd36bc3ce60139cdeca650a2b9b929b83f5ed2199a4c7861ed8357ff7f67e"
+DIGEST = "4a7c325061b33d0a5e6815dd2ee490d593617a341fa725ceafe12753476b9999"

@@ -154,6 +154,12 @@ def test_a_name_constraint_is_a_domain_or_a_network(value):
     assert error.startswith("ca_name_constraints[3]: expected a domain or a network")
 
 
+def test_a_ca_has_a_name_that_x509_can_hold():
+    (error,) = authority.problems({"ca_cn": "a" * 65})
+    assert error.startswith("ca_cn: expected a name of up to 64 characters")
+    assert authority.problems({"ca_cn": "a" * 64}) == []
+
+
 # -- the end of a CA -----------------------------------------------------------------------------
 
 

@@ -67,6 +67,9 @@ def problems(parameters: dict[str, Any]) -> list[str]:
             specification({**with_defaults(name, request), "key": ""}, "")
         except SaltInvocationError as err:
             errors.append(f"certs.{name}.{err}")
+    ca_name = parameters.get("ca_cn")
+    if isinstance(ca_name, str) and len(ca_name) > 64:  # RFC 5280, ub-common-name
+        errors.append(f"ca_cn: expected a name of up to 64 characters, got {schema.show(ca_name)}")
     errors += [
         f"ca_name_constraints[{index}]: expected a domain or a network, got {schema.show(text)}"
         for index, text in enumerate(parameters.get("ca_name_constraints") or [])
