@@ -1,3 +1,3 @@
 """The digest of this release; written by `make generate`."""
 
-DIGEST = "4a7c325061b33d0a5e6815dd2ee490d593617a341fa725ceafe12753476b9999"
+DIGEST = "4a122a1271e7a7c901267f2624b255627d83be89a7fcdc5dfa977f12d9c99a44"

@@ -84,7 +84,7 @@ def pair_fault(cert: str, key: str) -> str | None:
     except ValueError:
         return f"cert: expected a PEM certificate in {cert}"
     try:
-        private = _private_key(key)
+        private = private_key(key)
     except TypeError:
         return f"key: expected a private key without a passphrase in {key}"
     except ValueError:
@@ -297,7 +297,8 @@ def _can_be_longer(days_left: float, ca: str) -> bool:
 
 
 # -- reading -------------------------------------------------------------------------------------
-def _private_key(path: str) -> Any:
+def private_key(path: str) -> Any:
+    """The private key of a file; see load_key."""
     return load_key(Path(path).read_bytes())
 
 

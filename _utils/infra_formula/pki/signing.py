@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -61,7 +60,7 @@ def leaf(spec: dict[str, Any], key: str, days: int) -> str:
     Returns it as PEM.
     """
     ca = certificates.load(spec["signing_cert"])
-    public = _load_key(key).public_key()
+    public = certificates.private_key(key).public_key()
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in spec["names"]]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in spec["addresses"]]
     usages = [_USAGES[word] for word in spec["usages"]]
@@ -73,7 +72,7 @@ def leaf(spec: dict[str, Any], key: str, days: int) -> str:
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(_authority(ca), critical=False),
-        _load_key(spec["signing_private_key"]),
+        certificates.private_key(spec["signing_private_key"]),
     )
 
 
@@ -93,7 +92,7 @@ def ca(
 
     Returns it as PEM.
     """
-    private, name = _load_key(key), _subject(subject)
+    private, name = certificates.private_key(key), _subject(subject)
     public = private.public_key()
     builder = (
         _builder(name, name, public, days)
@@ -117,7 +116,7 @@ def renewed_ca(ca: str, key: str, days: int) -> str:
 
     What the former certificate signed is valid with this one as well.
     """
-    former, private = certificates.load(ca), _load_key(key)
+    former, private = certificates.load(ca), certificates.private_key(key)
     now = datetime.datetime.now(datetime.timezone.utc)
     # Early enough for clocks that are behind, and later than the former one: see is_renewal.
     start = max(
@@ -136,10 +135,6 @@ def renewed_ca(ca: str, key: str, days: int) -> str:
             value = x509.BasicConstraints(ca=True, path_length=0)
         builder = builder.add_extension(value, extension.critical)
     return _signed(builder, private)
-
-
-def _load_key(path: str) -> Any:
-    return certificates.load_key(Path(path).read_bytes())
 
 
 def _subject(of: dict[str, Any]) -> x509.Name:
